@@ -19,6 +19,9 @@ PAGES = (
     *(
         "docs/commands",
         "docs/site-file",
+        "docs/devices",
+        "docs/compute",
+        "docs/ups-and-contacts",
         "docs/operation",
         "docs/security",
         "docs/screens",

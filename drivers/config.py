@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from dispatch.config.schema import BatteryConfig, MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms
 from dispatch.config.tariff_terms import TariffTerms
+from drivers.http.config import AuthorizationFile, CaFile, Fingerprint, HttpUrl
 from drivers.modbus.address import EXPECTED
 from drivers.modbus.frames import MAX_READ
 
@@ -352,18 +353,49 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Annotated[Id, Meta(description="Name of the node.")]
     source: Annotated[
-        Literal["psutil", "nvml", "modbus", "nut"],
+        Literal["psutil", "nvml", "modbus", "nut", "exporters", "prometheus"],
         Meta(
             description="`psutil`: this machine, power estimated from its CPU use; `nvml`: this machine's NVIDIA GPUs, "
-            "too; `modbus`: the register map `skerry-node`; `nut`: the outlets of metered PDUs."
+            "too; `modbus`: the register map `skerry-node`; `nut`: the outlets of metered PDUs; `exporters`: metrics "
+            "pages of its Prometheus exporters; `prometheus`: the site's Prometheus."
         ),
     ]
+    exporters: Annotated[
+        tuple[HttpUrl, ...],
+        Meta(
+            max_length=4,
+            description="With `exporters`: pages of its node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD "
+            'device-metrics-exporter, `["http://gpu01:9100/metrics", "http://gpu01:9400/metrics"]`. Which one a page '
+            "is of shows in its metrics.",
+            extra={"expected": "pages such as http://gpu01:9100/metrics"},
+        ),
+    ] = ()
+    prometheus: Annotated[str, Meta(description="With `prometheus`: the `id` of a `[[prometheus]]`.")] = ""
+    match: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.:-]{0,120}$",
+            description="With `prometheus`: the value of its label, without port and domain. Empty: the node's id.",
+            extra={"expected": "letters, digits, dots, colons, dashes, underscores"},
+        ),
+    ] = ""
+    hostname: Annotated[
+        str,
+        Meta(
+            description="Host name that its exporters must state, without domain. Another one is refused. Empty: any, "
+            "and a change is told."
+        ),
+    ] = ""
+    ca: CaFile = ""
+    fingerprint: Fingerprint = ""
+    authorization_file: AuthorizationFile = ""
     outlets: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}:[1-9][0-9]{0,3}$")], ...],
         Meta(
             max_length=16,
-            description="With `nut`: every outlet that feeds it, `pdu:number`, with the `id` of a `[[pdu]]`: "
-            '`["pdu-a:3", "pdu-b:3"]`. Its power is their sum, and is not known while one of them is not.',
+            description="Every outlet that feeds it, `pdu:number`, with the `id` of a `[[pdu]]`: "
+            '`["pdu-a:3", "pdu-b:3"]`. Its power is their sum, and is not known while one of them is not. Needed with '
+            "`nut`; with `exporters` and `prometheus` it goes before what these tell.",
             extra={"expected": 'outlets such as "pdu-a:3"'},
         ),
     ] = ()

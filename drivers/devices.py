@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from drivers.config import BatteryDevice, IoConfig, MeterDevice, NodeDevice, Pcs
 from drivers.contacts.config import ContactDevice
 from drivers.contacts.gpio_contact import GpioContact
 from drivers.contacts.modbus_contact import ContactDriver
+from drivers.http.config import PrometheusServer
 from drivers.maps.battery import MapBattery
 from drivers.maps.found_modes import FoundModes
 from drivers.maps.loader import load
@@ -29,6 +31,7 @@ from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
+from drivers.nodes.observed import OBSERVED, ObservedNodes
 from drivers.nodes.psutil_node import PsutilNode
 from drivers.nut.config import PduDevice, UpsDevice, address_of
 from drivers.nut.pdu import Pdu, PduNode
@@ -103,6 +106,7 @@ def make_drivers(
     proven: Proven = not_proven,
     contacts: Iterable[ContactDevice] = (),
     batteries: Iterable[BatteryDevice] = (),
+    prometheus: Iterable[PrometheusServer] = (),
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
@@ -183,11 +187,11 @@ def make_drivers(
         return servers.setdefault((host, port), NutServer(host, port, backoff_max_s=io.backoff_max_s))
 
     metered = {pdu.id: Pdu(pdu, upsd(pdu.url)) for pdu in pdus}
+    observed = ObservedNodes(beside.parent if beside is not None else Path(), metered, prometheus)
+    others = partial(_other_node, observed=observed, metered=metered, clock=clock, known_gpus=known_gpus)
 
     def node(config: NodeDevice) -> Driver:
-        if config.source == "nut":
-            return PduNode(config, metered)
-        return NodeDriver(config, *at(config)) if config.source == "modbus" else _own_node(config, clock, known_gpus)
+        return NodeDriver(config, *at(config)) if config.source == "modbus" else others(config)
 
     def switch(config: SwitchDevice) -> Driver:
         device_map = load(config.map, beside)
@@ -205,8 +209,19 @@ def make_drivers(
     ]
 
 
-def _own_node(config: NodeDevice, clock: Clock | None, known_gpus: KnownGpus | None) -> Driver:
-    """This machine as a node."""
+def _other_node(
+    config: NodeDevice,
+    *,
+    observed: ObservedNodes,
+    metered: Mapping[str, Pdu],
+    clock: Clock | None,
+    known_gpus: KnownGpus | None,
+) -> Driver:
+    """A node that does not speak Modbus."""
+    if config.source in OBSERVED:
+        return observed.driver(config)
+    if config.source == "nut":
+        return PduNode(config, metered)
     if config.source == "psutil":
         return PsutilNode(config)
     from drivers.nodes.nvml_node import NvmlNode  # only here: NVML's bindings take a while to load

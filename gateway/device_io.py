@@ -6,6 +6,7 @@ Only `first_contact`, `read_grid_meter`, `deliver` and `close` wait; everything 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +25,7 @@ from drivers.nodes.known_gpus import KnownGpus
 from drivers.notices import Notice
 from gateway.command_senders import CommandSenders
 from gateway.event_sink import EventSink
+from gateway.node_polling import NodePolling
 from gateway.poller import Poller
 from gateway.setpoint_sender import SetpointSender
 from gateway.site.schema import Site
@@ -45,6 +47,11 @@ class Renewing(Protocol):
         ...
 
 
+def off_tick(driver: Any) -> bool:
+    """Whether a device is read beside the tick."""
+    return bool(getattr(driver, "off_tick", False))
+
+
 class DeviceIo:
     """A poller per device, a setpoint sender per PCS and per PV inverter that is limited, and the command senders."""
 
@@ -60,7 +67,9 @@ class DeviceIo:
         """`proof_of`: what was proven of a device."""
         self._proof_of = proof_of
         self._site, self._clock, self._events = site, clock, events
-        self._pollers = [self._poller(driver) for driver in drivers]
+        observed = list(filter(off_tick, drivers))
+        self._pollers = [self._poller(driver) for driver in itertools.filterfalse(off_tick, drivers)]
+        self._observed = NodePolling(self._observing(observed))
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
         self._nodes = [p for p in self._pollers if p.driver.kind in ONCE_A_SECOND]
         self._others = [p for p in self._pollers if p.driver.kind not in ("meter", *ONCE_A_SECOND)]
@@ -93,11 +102,28 @@ class DeviceIo:
         report = self._report_device, self._report_notice
         return Poller(driver, self._clock, stale_after_s, DeviceError, *report, period_s=period_s)
 
+    def _observing(self, drivers: Sequence[Any]) -> list[Poller]:
+        """Nodes over the network: each with its own period, all spread over it."""
+        report = self._report_device, self._report_notice
+        return [
+            Poller(
+                d,
+                self._clock,
+                d.stale_after_s,
+                DeviceError,
+                *report,
+                period_s=d.period_s,
+                first_s=max(d.period_s * n / len(drivers), 0.001),
+            )
+            for n, d in enumerate(drivers)
+        ]
+
     def background(self) -> list[Work]:
         """What is to run as long as the control loop does."""
         work: list[Work] = [(f"setpoints of {id}", sender.run) for id, sender in self._setpoints.items()]
         work += [(f"limits of {id}", sender.run) for id, sender in self._limits.items()]
         work += [(f"orders to {sender.id}", sender.run) for sender in self.commands.all]
+        work += [("reading of nodes over the network", self._observed.run)] if self._observed.pollers else []
         return [*work, ("node polling", self._poll_nodes)]
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +153,9 @@ class DeviceIo:
         for poller in self._pollers:
             parts.extend(poller.parts())
         devices = tuple(self._with_proof(p.health(self._writes_to(p.driver.id))) for p in self._pollers)
-        return snapshot_of(self._site, seq, self._clock, self._grid_meter.driver.id, parts, devices)
+        devices += self._observed.health
+        grid_id = self._grid_meter.driver.id
+        return snapshot_of(self._site, seq, self._clock, grid_id, parts, devices, self._observed.nodes)
 
     def _with_proof(self, health: DeviceHealth) -> DeviceHealth:
         """The same with what was proven, which its driver must know, too: in which time it is to be renewed."""
@@ -193,7 +221,7 @@ class DeviceIo:
     @property
     def reads(self) -> int:
         """Good answers so far."""
-        return sum(poller.reads for poller in self._pollers)
+        return sum(poller.reads for poller in (*self._pollers, *self._observed.pollers))
 
     @property
     def writes(self) -> int:
@@ -202,7 +230,7 @@ class DeviceIo:
 
     async def close(self) -> None:
         """Finish the reads under way and disconnect from every device, within `CLOSE_S`."""
-        await asyncio.gather(*(poller.close(CLOSE_S) for poller in self._pollers))
+        await asyncio.gather(*(poller.close(CLOSE_S) for poller in (*self._pollers, *self._observed.pollers)))
 
     # ── what is reported ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -32,14 +32,18 @@ class Poller:
         on_change: Callable[[Poller, bool], None],
         on_notice: Callable[[str, Notice], None] = lambda device_id, notice: None,
         period_s: float = 0.0,
+        first_s: float = 0.0,
     ) -> None:
-        """`period_s`: least time between two reads that `start_if_due` begins, unscaled; 0: at every call."""
+        """`period_s`: least time between two reads that `start_if_due` begins, unscaled; 0: at every call.
+
+        `first_s`: how long after the first call of `start_if_due` it begins the first read.
+        """
         self.driver, self.clock, self.stale_after_s = driver, clock, stale_after_s
         self.reads = self.failures = 0
         self.error = ""
         self.online: bool | None = None  # None: no answer and no failure yet
         self._device_error, self._on_change, self._on_notice = device_error, on_change, on_notice
-        self._period_s, self._due_s = period_s, 0.0
+        self._period_s, self._due_s, self._first_s = period_s, 0.0, first_s
         self._notices = driver.notices if isinstance(driver, Noticing) else None
         self._linked = driver if isinstance(driver, Linked) else None
         self._parts: tuple[Part, ...] = ()
@@ -66,6 +70,8 @@ class Poller:
         """Begin a read if its period has passed. A read that comes late does not move the next one."""
         now_s = asyncio.get_running_loop().time()
         self._give_up(now_s)
+        if not self._due_s and self._first_s:
+            self._due_s = now_s + self._first_s
         if now_s < self._due_s or self.in_flight is not None:
             return
         self._due_s += self._period_s

@@ -65,7 +65,7 @@ def drivers_of(
         site.pcs,
         site.pv,
         site.switch,
-        site.node,
+        site.every_node,
         site.io,
         resolver(twin),
         clock,
@@ -79,6 +79,7 @@ def drivers_of(
         proven,
         contacts=site.contact,
         batteries=site.battery,
+        prometheus=site.prometheus,
     )
 
 

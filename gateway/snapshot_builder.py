@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dispatch.model.clock import Clock
@@ -13,9 +13,18 @@ from gateway.site.schema import Site
 
 
 def snapshot_of(
-    site: Site, seq: int, clock: Clock, grid_id: str, parts: Sequence[Part], devices: tuple[DeviceHealth, ...]
+    site: Site,
+    seq: int,
+    clock: Clock,
+    grid_id: str,
+    parts: Sequence[Part],
+    devices: tuple[DeviceHealth, ...],
+    observed: Mapping[str, Node] = {},
 ) -> Snapshot:
-    """Every declared device of a kind, in the site file's order; one that never answered has only missing values."""
+    """Every declared device of a kind, in the site file's order; one that never answered has only missing values.
+
+    `observed`: nodes that are read beside the tick, by id.
+    """
     meters = {p.id: p for p in parts if isinstance(p, Meter)}
     load_id = next((meter.id for meter in site.meter if meter.role == "load"), None)
 
@@ -33,8 +42,17 @@ def snapshot_of(
         batteries=of(Battery, [b.id for b in site.battery]),
         pv=of(Pv, [p.id for p in site.pv]),
         switches=of(Switch, [s.id for s in site.switch]),
-        nodes=of(Node, [n.id for n in site.node]),
+        nodes=tuple(_nodes(site, {p.id: p for p in parts if isinstance(p, Node)}, observed)),
         devices=devices,
         ups=of(Ups, [u.id for u in site.ups]),
         contacts=of(Contact, [c.id for c in site.contact]),
     )
+
+
+def _nodes(site: Site, known: Mapping[str, Node], observed: Mapping[str, Node]) -> Iterator[Node]:
+    """Each `[[node]]`, then those of the groups."""
+    for node in site.node:
+        yield observed.get(node.id) or known.get(node.id) or Node(node.id)
+    for group in site.nodes:
+        for name in group.names:
+            yield observed.get(name) or known.get(name) or Node(name)

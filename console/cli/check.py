@@ -20,9 +20,9 @@ from drivers.config import Polled
 from drivers.modbus.address import place_of
 from gateway import exit_codes
 from gateway.site import paths, versions
-from gateway.site.cross_checks import MISSING_KEY
 from gateway.site.loader import SiteError, SiteFileError, load, parse, read
 from gateway.site.schema import Site
+from gateway.site.unread import MISSING_KEY
 
 
 @click.command()

@@ -48,6 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reservations": ("console.cli.reservations:reservations", "List the power reservations."),
     "withdraw": ("console.cli.reservations:withdraw", "Withdraw a power reservation; always carried out."),
     "devices": ("console.cli.devices:devices", "Find devices, look at their registers, prove how a PCS behaves."),
+    "compute": (
+        "console.cli.compute:compute",
+        "Check what is read of the compute nodes, and what they may be ordered.",
+    ),
     "drill": ("console.cli.island:drill", "Rehearse an outage: start, abort, status, report."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),

@@ -166,8 +166,19 @@ class Gpu(msgspec.Struct, frozen=True):
     enforced_w: Reading = MISSING  # the limit that the board follows: that set, or a lower one of board or chassis
 
 
+class NodePower(msgspec.Struct, frozen=True):
+    """A node's power as one source has it. `period_s`: how often the source measures; 0: at each reading."""
+
+    source: str
+    w: Reading = MISSING
+    period_s: float = 0.0
+
+
 class Node(msgspec.Struct, frozen=True):
-    """A compute node. `w` may be an estimate; `source` says how it was got, `note` what is missing ("no GPU")."""
+    """A compute node. `w` may be an estimate; `source` says how it was got, `note` what is missing ("no GPU").
+
+    `powers`: each power that is known of it, that which counts most first; empty: there is one way only.
+    """
 
     id: str
     w: Reading = MISSING
@@ -179,6 +190,8 @@ class Node(msgspec.Struct, frozen=True):
     critical: bool = False
     source: str = ""
     note: str = ""
+    period_s: float = 0.0  # how often the source of `w` measures; 0: at each reading
+    powers: tuple[NodePower, ...] = ()
 
 
 class Ups(msgspec.Struct, frozen=True):
@@ -203,18 +216,19 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 def aged(part: P, age_s: float, quality: Quality = Quality.GOOD) -> P:
     """The same part, `age_s` later, every value of at best this quality; what was missing stays missing."""
+    return type(part)(*[_older(getattr(part, name), age_s, quality) for name in part.__struct_fields__])
 
-    def older(value: Any) -> Any:
-        if isinstance(value, (Reading, Status)):
-            if value.quality is Quality.MISSING:
-                return value
-            worse = quality if value.quality is Quality.GOOD else value.quality
-            return type(value)(value.value, (value.age_s or 0.0) + age_s, worse)  # type: ignore[arg-type]
-        if isinstance(value, tuple):
-            return tuple(older(item) for item in value)
-        return aged(value, age_s, quality) if isinstance(value, Gpu) else value
 
-    return msgspec.structs.replace(part, **{name: older(getattr(part, name)) for name in part.__struct_fields__})
+def _older(value: Any, age_s: float, quality: Quality) -> Any:
+    kind = type(value)
+    if kind is Reading or kind is Status:
+        if value.quality is Quality.MISSING:
+            return value
+        worse = quality if value.quality is Quality.GOOD else value.quality
+        return kind(value.value, (value.age_s or 0.0) + age_s, worse)
+    if kind is tuple and value:
+        return tuple([_older(item, age_s, quality) for item in value])
+    return aged(value, age_s, quality) if kind is Gpu or kind is NodePower else value
 
 
 class LinkHealth(msgspec.Struct, frozen=True):

@@ -19,10 +19,13 @@ from dispatch.plausibility.node_power import NodeCheck
 from dispatch.plausibility.reading_history import ReadingHistory, figures_of
 from dispatch.plausibility.soc import SocCheck
 from dispatch.plausibility.source_power import REACH_S, BusNow, SourceCheck
-from dispatch.plausibility.witnesses import Band, window_s
+from dispatch.plausibility.witnesses import Band, PowerWindow, window_s
 from dispatch.wording.catalogue import words
 
 PV_STEP = 0.1  # of its peak power: clouds move faster than the load
+
+
+SELDOM_S = 90.0  # figures of nodes are that old at most when they are still used: twice 30 s, and some more
 
 
 class PlausibilityCheck:
@@ -44,6 +47,8 @@ class PlausibilityCheck:
         self._batteries: dict[str, BatteryProtection] = {}
         self._switches: dict[str, SwitchStates] = {}
         self._nodes: dict[str, NodeCheck] = {}
+        self._judged: dict[str, tuple[Node, Node]] = {}  # each node as last read, and as it was judged
+        self._measured_load = PowerWindow()
         self._histories: tuple[ReadingHistory, ...] = ()  # of all checks; each check has the same ones for ever
         self._checks = 0  # so many checks they are of
         self._load_w: float | None = None  # where the load meter can witness a step
@@ -80,8 +85,10 @@ class PlausibilityCheck:
         now = replace(now, grid=grid, load=load)
         nodes_w = sum(c.power.value or 0.0 for c in self._nodes.values())
         measured_w = None if now.load is None else now.load.w.good
-        allowed = self._bounds.node_w(measured_w if measured_w is not None else now.load_w)
-        now = replace(now, nodes=tuple(self._node(node, allowed, raw.mono_s, nodes_w) for node in raw.nodes))
+        load_w = measured_w if measured_w is not None else now.load_w
+        ranges = self._bounds.node_w(load_w), self._bounds.node_w(self._highest_load(load_w, raw))
+        judged = (self._node(node, ranges[node.period_s > 0], raw.mono_s, nodes_w) for node in raw.nodes)
+        now = replace(now, nodes=tuple(judged))
         self.often = tuple(d for t in self._followed() if (d := t.often(raw.mono_s)) is not None)
         return now
 
@@ -144,11 +151,26 @@ class PlausibilityCheck:
             self._nodes[node_id] = NodeCheck(node_id)
         return self._nodes[node_id]
 
+    def _highest_load(self, load_w: float | None, raw: Snapshot) -> float | None:
+        """The site's load of the last minute at its highest: what a node says that is seldom measured belongs to it."""
+        if load_w is None or not any(node.period_s for node in raw.nodes):
+            return load_w
+        self._measured_load.add(raw.mono_s, load_w)
+        band = self._measured_load.band(raw.mono_s - SELDOM_S)
+        return load_w if band is None else band.high_w
+
     def _node(self, node: Node, allowed: Range, mono_s: float, nodes_w: float) -> Node:
+        """A node that is the same object as in the tick before has not been read since: nothing new is to be judged."""
+        before = self._judged.get(node.id)
+        if node.period_s and before is not None and before[0] is node and before[1] is node:
+            return node
         check = self._node_check(node.id)
         room_w = None if self._load_w is None else self._load_w - nodes_w + (check.power.value or 0.0)
-        w = check.check(node.w, figures_of(node), allowed, self._bounds.step_w, room_w, mono_s, self._hold_s)
-        return msgspec.structs.replace(node, w=w)
+        figures, step_w = figures_of(node), self._bounds.step_w
+        w = check.check(node.w, figures, allowed, step_w, room_w, mono_s, self._hold_s, node.period_s)
+        judged = node if w == node.w else msgspec.structs.replace(node, w=w)
+        self._judged[node.id] = node, judged
+        return judged
 
     # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

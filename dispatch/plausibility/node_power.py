@@ -23,6 +23,7 @@ class NodeCheck:
         self.power = ReadingHistory(node_id, "power")
         self._counter = SampleCounter()
         self._room = PowerWindow()
+        self._early_s = EARLY_S
         self._unseen_s: float | None = None  # since when a step up has not been shown
 
     @property
@@ -39,18 +40,22 @@ class NodeCheck:
         room_w: float | None,
         mono_s: float,
         hold_s: float,
+        period_s: float = 0.0,
     ) -> Reading:
         """The power as everybody else is to see it. A step larger than `step_w` needs a second distinct sample.
 
         room_w: measured load less the power of the other nodes; None: there is no load meter that can tell.
+        period_s: how often its source measures: the load meter may have shown its step so much earlier.
         """
+        self._early_s = EARLY_S + period_s
         if room_w is not None:
             self._room.add(mono_s, room_w)
+            self._room.forget(mono_s - (raw.age_s or 0.0) - self._early_s)
         history = self.power
         w = raw.good
         if w is not None:
             taken_s = mono_s - (raw.age_s or 0.0)
-            sample = self._counter.update(figures, taken_s)
+            sample = self._counter.update(figures, taken_s, period_s)
             if not allowed.holds(w):
                 history.reject(taken_s, out_of_watts("power", w, allowed))
             elif history.value is None or abs(w - history.value) <= step_w:
@@ -81,5 +86,5 @@ class NodeCheck:
 
     def _shown(self, step_w: float, room_w: float | None, taken_s: float) -> bool:
         """Whether the load meter shows this step, or cannot tell. A step down may be what another node takes more."""
-        band = self._room.band(taken_s - EARLY_S)
+        band = self._room.band(taken_s - self._early_s)
         return step_w < 0 or room_w is None or band is None or room_w - band.low_w >= SHOWN_SHARE * step_w

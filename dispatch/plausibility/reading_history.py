@@ -49,12 +49,15 @@ class SampleCounter:
         self._figures: tuple[object, ...] | None = None
         self._since_s = 0.0
 
-    def update(self, figures: tuple[object, ...], taken_s: float) -> int:
-        """Take in all figures of an answer taken at `taken_s`. Return the number of its sample."""
+    def update(self, figures: tuple[object, ...], taken_s: float, period_s: float = 0.0) -> int:
+        """Take in all figures of an answer taken at `taken_s`. Return the number of its sample.
+
+        `period_s`: how often the device measures, where that is less often than every `REFRESH_S`.
+        """
         changed = figures != self._figures
         if changed:
             self.changed_s = taken_s
-        if changed or taken_s - self._since_s >= REFRESH_S:
+        if changed or taken_s - self._since_s >= max(REFRESH_S, period_s):
             self.sample += 1
             self._figures, self._since_s = figures, taken_s
         return self.sample

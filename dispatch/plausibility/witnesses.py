@@ -46,11 +46,15 @@ class PowerWindow:
         if not self._samples or t_s > self._samples[-1][0] + 1e-6:
             self._samples.append((t_s, w))
 
+    def forget(self, before_s: float) -> None:
+        """Keep nothing that did not hold any more at `before_s`."""
+        while len(self._samples) > 1 and self._samples[1][0] <= before_s:
+            self._samples.popleft()
+
     def band(self, from_s: float) -> Band | None:
         """Smallest and largest power since `from_s`; the sample before it still held then. None: never read."""
+        self.forget(from_s)
         samples = self._samples
-        while len(samples) > 1 and samples[1][0] <= from_s:
-            samples.popleft()
         if not samples:
             return None
         powers = [w for _, w in samples]

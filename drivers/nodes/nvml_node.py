@@ -8,7 +8,6 @@ so that the node's power is missing and not a smaller sum. A machine of which no
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from functools import partial
 
 import msgspec
@@ -20,8 +19,9 @@ from dispatch.model.readings import Quality, Reading, reading
 from drivers.clock import SystemClock
 from drivers.config import NodeDevice
 from drivers.nodes.gpu_readings import BUSY_PCT, read_gpu
+from drivers.nodes.gpu_slots import answers, with_absent
 from drivers.nodes.known_gpus import KnownGpus, SeenGpu
-from drivers.nodes.nvml_calls import BoundedCalls, NvmlTrouble, advice, key_of, label, uuid_in
+from drivers.nodes.nvml_calls import BoundedCalls, NvmlTrouble, advice, key_of
 from drivers.nodes.psutil_node import PsutilNode
 
 PERIOD_S = 1.0  # NVML's power is itself a mean over 1 s
@@ -131,11 +131,6 @@ def _busy(gpu: Gpu) -> Reading:
     return Reading() if gpu.util_pct.value is None else reading(float(gpu.util_pct.value >= BUSY_PCT))
 
 
-def answers(gpu: Gpu) -> bool:
-    """Whether a GPU that NVML counts is there: it gives its UUID or its power."""
-    return bool(gpu.uuid) or gpu.w.value is not None
-
-
 def query(calls: BoundedCalls | None = None) -> tuple[tuple[Gpu, ...], str]:
     """Every GPU as NVML counts them now, and what is wrong.
 
@@ -157,29 +152,3 @@ def query(calls: BoundedCalls | None = None) -> tuple[tuple[Gpu, ...], str]:
 
 def _read(index: int) -> tuple[Gpu, list[str]]:
     return read_gpu(pynvml, index, pynvml.nvmlDeviceGetHandleByIndex(index))
-
-
-def with_absent(gpus: tuple[Gpu, ...], seen: Mapping[str, SeenGpu], expected: int) -> tuple[tuple[Gpu, ...], str]:
-    """The GPUs, and without values those that are known or expected but not there; and a line that names them."""
-    present = {key_of(g.uuid, g.index, len(gpus)) for g in gpus if answers(g)}
-    gone = {key: was for key, was in seen.items() if key not in present}
-    named = [g if answers(g) else _known_as(g, gone) for g in gpus]  # counted, but it says nothing
-    free = {g.index for g in gpus}
-    left = sorted(gone.items(), key=lambda item: (item[1].index in free, item[1].index))
-    short = max(expected - len(named), 0)
-    absent = [Gpu(was.index, was.name, uuid=uuid_in(key)) for key, was in left[:short]]
-    unknown = [Gpu(len(named) + len(absent) + n, "") for n in range(short - len(absent))]
-    lost = [label(g.index, g.uuid) for g in absent]
-    text = f"{len(gpus)} of {expected} GPUs are there" + (f", missing: {', '.join(lost)}" if lost else "")
-    if gpus:
-        text += "; if one was taken out for good, say so with gpus in the [[node]]"
-    return (*named, *absent, *unknown), text if short else ""
-
-
-def _known_as(gpu: Gpu, gone: dict[str, SeenGpu]) -> Gpu:
-    """A counted GPU that says nothing, with the name it had at this index; takes it out of `gone`."""
-    for key, was in gone.items():
-        if was.index == gpu.index:
-            del gone[key]
-            return msgspec.structs.replace(gpu, name=was.name, uuid=uuid_in(key))
-    return gpu

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -22,28 +22,9 @@ from drivers.modbus.address import Address, parse, place_of
 from drivers.twin.config import PCS_FAMILIES
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device, soc_source
+from gateway.site.node_checks import may_have_outlets, pages
 from gateway.site.schema import Site
-
-MISSING_KEY = object()  # the value of what is not there
-
-
-class Unreadable(Exception):
-    """A check needed a value that could not be read; it is an error of its own already."""
-
-
-class _Unread:
-    """Stands for a value that could not be read. It may be passed on; using it in any way raises Unreadable."""
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise Unreadable
-
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = __str__ = __format__ = _refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
-    __floordiv__ = __rfloordiv__ = __float__ = __iter__ = __len__ = __contains__ = __getitem__ = _refuse
-    __getattr__ = _refuse
-
-
-UNREAD: Any = _Unread()
+from gateway.site.unread import MISSING_KEY, Unreadable
 
 
 def across(site: Site) -> list[Finding]:
@@ -67,6 +48,7 @@ def _own(site: Site) -> Iterator[Check]:
             _urls,
             _addresses,
             _outlets,
+            pages,
             _deadline,
             _twin,
         ),
@@ -114,12 +96,18 @@ def _load_meters(site: Site) -> Iterator[Finding]:
 
 def _ids(site: Site) -> Iterator[Finding]:
     seen: dict[str, str] = {}
-    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact"):
+    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact", "prometheus"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if item.id in seen:
                     yield f"{section}[{n}].id", item.id, f"an id of its own; {seen[item.id]} has it already"
                 seen.setdefault(item.id, f"{section}[{n}]")
+    for n, group in enumerate(site.nodes):
+        with suppress(Unreadable):
+            for name in group.names:
+                if name in seen:
+                    yield f"nodes[{n}].names", name, f"an id of its own; {seen[name]} has it already"
+                seen.setdefault(name, f"nodes[{n}]")
 
 
 def _addresses(site: Site) -> Iterator[Finding]:
@@ -144,9 +132,7 @@ def _outlets(site: Site) -> Iterator[Finding]:
     for n, node in enumerate(site.node):
         with suppress(Unreadable):
             key, outlets = f"node[{n}].outlets", node.outlets
-            if bool(outlets) != (node.source == "nut"):
-                wanted = 'at least one, such as "pdu-a:3"' if node.source == "nut" else 'no such key, or source = "nut"'
-                yield key, list(outlets), wanted
+            yield from may_have_outlets(key, node.source, outlets)
             for outlet in outlets:
                 pdu = outlet.partition(":")[0]
                 if pdu not in pdus:

@@ -28,8 +28,10 @@ from dispatch.config.type_words import type_words
 from dispatch.islanding import drill_schedule
 from drivers.modbus import address
 from gateway.site import versions
-from gateway.site.cross_checks import MISSING_KEY, UNREAD, across
+from gateway.site.cross_checks import across
+from gateway.site.node_names import with_names
 from gateway.site.schema import Site
+from gateway.site.unread import MISSING_KEY, UNREAD
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ def compose(path: Path, raw: dict[str, Any], text: str | None = None) -> Site:
             errors.append(SiteError(f"[{name}]", MISSING_KEY, "this section; it is required"))
         if name in REQUIRED or name in mistyped:
             values[name] = _unread_section(hint)
+    values["nodes"], unnamed = with_names(values.get("nodes", ()), path)
+    errors.extend(itertools.starmap(SiteError, unnamed))
     site = Site(**values)
     errors.extend(itertools.starmap(SiteError, across(site)))
     if errors:
@@ -306,7 +310,7 @@ def _instant(text: str) -> None:
 
 def _url(text: str) -> None:
     """Raises ValueError for a url that leads nowhere."""
-    if text and not text.startswith(("twin", "nut://", "gpio://")):
+    if text and not text.startswith(("twin", "nut://", "http://", "https://", "gpio://")):
         address.parse(text)
 
 

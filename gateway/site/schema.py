@@ -34,6 +34,8 @@ from drivers.config import (
     TlsConfig,
 )
 from drivers.contacts.config import ContactDevice
+from drivers.http.config import PrometheusServer
+from drivers.nodes.group import NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.twin.config import TwinConfig
 from gateway.site.versions import CURRENT
@@ -127,6 +129,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     pv: tuple[PvDevice, ...] = ()
     switch: tuple[SwitchDevice, ...] = ()
     node: tuple[NodeDevice, ...] = ()
+    nodes: tuple[NodeGroup, ...] = ()
+    prometheus: tuple[PrometheusServer, ...] = ()
     ups: tuple[UpsDevice, ...] = ()
     pdu: tuple[PduDevice, ...] = ()
     contact: tuple[ContactDevice, ...] = ()
@@ -135,6 +139,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def bms(self) -> tuple[BatteryDevice, ...]:
         """The batteries whose BMS is a device of its own."""
         return tuple(battery for battery in self.battery if battery.map)
+
+    @property
+    def every_node(self) -> tuple[NodeDevice, ...]:
+        """Each `[[node]]`, then the nodes of each `[[nodes]]`. Dispatch orders the former only."""
+        return (*self.node, *(node for group in self.nodes for node in group.nodes()))
 
     @property
     def dispatch(self) -> DispatchConfig:

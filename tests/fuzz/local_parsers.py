@@ -26,7 +26,7 @@ from console.launcher import GatewayChild
 from dispatch.model.proofs import Proofs
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
-from drivers.nodes.nvml_node import with_absent
+from drivers.nodes.gpu_slots import with_absent
 from drivers.twin import commands
 from gateway import claims, energy_iq_service, found_mode_record, gpu_record, previous_run, standalone_twin
 from gateway.api import discovery, peer

@@ -10,6 +10,7 @@ import block_parsers
 import cli_parsers
 import device_parsers
 import file_parsers
+import http_parsers
 import link_parsers
 import local_parsers
 import map_parsers
@@ -22,6 +23,7 @@ PARSERS: tuple[Parser, ...] = (
     *link_parsers.PARSERS,
     *file_parsers.PARSERS,
     *device_parsers.PARSERS,
+    *http_parsers.PARSERS,
     *map_parsers.PARSERS,
     *record_parsers.PARSERS,
     *merge_parsers.PARSERS,
@@ -80,6 +82,7 @@ EXCEPTIONS = {
     "gateway.bootstrap:_boot_id": "text of the kernel's, compared and not parsed",
     "gateway.log_output:LogOutput.__init__": "looks only whether the journal reads standard error",
     "gateway.commissioning.device_access:gateway_using": _OUR_GATEWAY,
+    "gateway.commissioning.compute_check:check": _OUR_GATEWAY,
     "gateway.commissioning.doctor:_alarms": _OUR_GATEWAY,
     "gateway.commissioning.doctor:_by_gateway": _OUR_GATEWAY,
     "gateway.instance_lock:dead": "text of the kernel's, of which one letter is compared",

@@ -23,6 +23,7 @@ PAGES = (
             "operation",
             "devices",
             "ups-and-contacts",
+            "compute",
             "security",
             "screens",
             "figures",

@@ -76,3 +76,36 @@ def test_a_step_down_is_believed_at_the_second_sample() -> None:
     node = Node()
     node.show(10_000.0, 30_000.0, ticks=60)
     assert node.show(1_000.0, 30_000.0, ticks=2).confirmed == 1_000.0
+
+
+class SlowNode(Node):
+    """A node whose source measures every 30 s, and that is read each 2 s."""
+
+    def show(self, w: float, room_w: float | None, ticks: int = 1) -> Reading:
+        """It says `w` for as many readings; what is believed at the last."""
+        for _ in range(ticks):
+            self.mono_s += 2.0
+            allowed = Range(0.0, 40_000.0, "k")
+            seen = self.check.check(reading(w), (w,), allowed, STEP_W, room_w, self.mono_s, hold_s=5.0, period_s=30.0)
+        return seen
+
+
+def test_the_same_figure_of_a_slow_source_is_no_second_sample() -> None:
+    node = SlowNode()
+    node.show(1_000.0, None, ticks=30)
+    assert node.show(10_000.0, None, ticks=10).confirmed is None
+    assert node.show(10_100.0, None).confirmed == 10_100.0  # the next one of its own
+
+
+def test_the_load_meter_may_have_shown_a_step_a_period_of_the_source_before() -> None:
+    node = SlowNode()
+    node.show(1_000.0, 30_000.0, ticks=30)
+    node.show(1_000.0, 39_000.0, ticks=15)
+    node.show(10_000.0, 39_000.0)
+    assert node.show(10_100.0, 39_000.0).confirmed == 10_100.0
+
+
+def test_what_the_load_meter_showed_long_ago_is_forgotten() -> None:
+    node = settled()
+    node.show(1_000.0, 30_000.0, ticks=3_000)
+    assert len(node.check._room._samples) < 100

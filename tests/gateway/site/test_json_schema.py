@@ -23,6 +23,8 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="utf-8")) | {
     "ups": [{"id": "ups1", "url": "nut://ups.site/su700"}],
     "pdu": [{"id": "pdu-a", "url": "nut://ups.site/pdu-a"}],
+    "prometheus": [{"id": "prom", "url": "http://prom:9090"}],
+    "nodes": [{"names": ["gpu[01-04]"], "source": "prometheus", "prometheus": "prom"}],
     "contact": [{"id": "epo", "purpose": "epo", "url": "tcp://io.site:502", "address": 0, "input": "input"}],
     "genset": {"rated_w": 30_000},
 }

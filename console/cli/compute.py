@@ -1,0 +1,100 @@
+"""`skerry compute`: what Skerry knows of the compute nodes, and what it may order them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from console.cli.failures import Failure
+from console.cli.json_output import json_text
+from console.display.formats import age
+from console.value_parsers import json_option
+from dispatch.model.equipment import Node, NodePower
+from gateway import exit_codes
+from gateway.commissioning.compute_check import NodeReport, check
+from gateway.commissioning.device_access import DevicesInUse
+from gateway.errors import StartRefused
+from gateway.site.loader import load
+
+SOURCES = {"gateway": "read by the running gateway", "check": "read by this command; no gateway runs"}
+INDENT = " " * 14
+
+
+@click.command("check")
+@click.argument("site", type=click.Path(path_type=Path))
+@json_option
+def check_nodes(site: Path, as_json: bool) -> int:
+    """Read every compute node of a site file once; print what would be read from where, capped and stopped.
+
+    Nothing is written, and nothing is ordered. A node is only observed unless its [[node]] names what it may be
+    ordered: cap_w with on_cap or a source that can cap, on_suspend, freeze, on_shutdown. Nodes of a [[nodes]] are
+    always only observed.
+
+    Exit code 0: the power of every node is known; 1: that of at least one is not; 2: errors in the site file; 6: the
+    devices cannot be opened, because another gateway has them or the twin does not run.
+    """
+    try:
+        source, found = check(load(site))
+    except (DevicesInUse, StartRefused) as error:
+        raise Failure(str(error), exit_codes.DEVICE) from None
+    if as_json:
+        click.echo(json_text({"source": source, "nodes": found}))
+    else:
+        for line in _lines(source, found):
+            click.echo(line)
+    return exit_codes.OK if all(report.complete for report in found) else exit_codes.FAILED
+
+
+@click.group()
+def compute() -> None:
+    """Check what is read of the compute nodes, and what they may be ordered."""
+
+
+compute.add_command(check_nodes)
+
+
+def _lines(source: str, found: tuple[NodeReport, ...]) -> Iterator[str]:
+    yield SOURCES[source]
+    for report in found:
+        yield from _node(report)
+    known, ordered = sum(r.complete for r in found), [r.id for r in found if r.may]
+    yield f"{len(found)} nodes: the power of {known} is known, that of {len(found) - known} is not"
+    if ordered:
+        yield f"{len(ordered)} may be ordered something: {', '.join(ordered)}; the others are only observed"
+    else:
+        yield "all of them are only observed: nothing is capped, suspended or shut down"
+
+
+def _node(report: NodeReport) -> Iterator[str]:
+    node, (first, *others) = report.node, report.read_from
+    yield f"{report.id:<13} from {first}"
+    for other in others:
+        yield f"{INDENT}from {other}"
+    if report.error:
+        yield f"{INDENT}NOT READ: {report.error}"
+    else:
+        yield from (INDENT + line for line in _readings(node))
+    yield INDENT + ("; ".join(report.may) if report.may else "only observed")
+
+
+def _readings(node: Node) -> Iterator[str]:
+    powers = node.powers or (NodePower(node.source, node.w, node.period_s),)
+    if node.w.good is None:
+        yield "NO POWER"
+    for power in powers:
+        yield _power(power, counts=power.source == node.source and node.w.good is not None)
+    if node.gpus_total:
+        read = sum(gpu.w.good is not None for gpu in node.gpus) if node.gpus else node.gpus_total
+        yield f"{node.gpus_total} GPUs, {read} of them with power" if node.gpus else f"{node.gpus_total} GPUs, counted"
+    if node.note:
+        yield f"missing or told: {node.note}"
+
+
+def _power(power: NodePower, counts: bool) -> str:
+    if power.w.value is None:
+        return f"no power yet by {power.source}"
+    every = f", measured every {power.period_s:g} s" if power.period_s else ""
+    lead = "" if counts else "also "
+    return f"{lead}{power.w.value / 1000:.2f} kW by {power.source}{every}, {age(power.w.age_s)} old"

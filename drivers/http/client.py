@@ -1,0 +1,173 @@
+"""The one HTTP client: bounded in time and bytes, follows no redirect, verifies certificates.
+
+An exporter can hang, drip, send 50 MB or a login page. Each of these is an error of that page alone, and costs a
+connection and little more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import stat
+from pathlib import Path
+from typing import Any
+
+from drivers.http.errors import HttpError, NotTrusted
+from drivers.http.page import MOST_BYTES, Access, Answer, utc_s_of
+from drivers.modbus.errors import ConnectionLost, Timeout
+
+AT_ONCE = 64  # requests under way
+CHUNK_BYTES = 64 * 1024
+KEEP_S = 75.0  # an idle connection: longer than the longest usual period of 60 s
+# what exporters and Prometheus send; a server that names no type is read by what it sends
+TYPES = ("text/plain", "application/openmetrics-text", "application/json", "")
+PLAIN = Access()  # nothing special
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": "skerry"}
+
+
+class HttpClient:
+    """Fetches pages. Connections are kept and used again; one client serves a whole site."""
+
+    def __init__(self) -> None:
+        self._session: Any = None  # of aiohttp
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._trust: dict[Access, ssl.SSLContext | Any] = {}
+        self._users, self._closed = 0, False
+
+    def join(self) -> None:
+        """One more driver uses it."""
+        self._users += 1
+
+    async def leave(self) -> None:
+        """One driver less; with the last one the connections are closed."""
+        self._users -= 1
+        if self._users <= 0:
+            self._closed = True
+            if self._session is not None:
+                await self._session.close()
+
+    async def get(
+        self,
+        where: str,
+        url: str,
+        *,
+        deadline_s: float,
+        access: Access = PLAIN,
+        query: tuple[tuple[str, str], ...] = (),
+        most_bytes: int = MOST_BYTES,
+    ) -> Answer:
+        """The page at `url`. `where`: device and address, for errors. `deadline_s`: for the whole answer.
+
+        Raises ConnectionLost, Timeout, NotTrusted; HttpError for another status than 200, a redirect, a page that is
+        too long, packed, or of another type.
+        """
+        import aiohttp  # here: most sites have no page to fetch, and it takes a while to load
+
+        if self._closed:
+            raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
+        async with self._turn:
+            try:
+                async with asyncio.timeout(deadline_s):
+                    return await self._ask(where, url, access, query, most_bytes)
+            except TimeoutError:
+                advice = "check the load of that machine and the network, or raise its deadline_s"
+                raise Timeout(where, f"no whole answer within {deadline_s:g} s", advice) from None
+            except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch) as error:
+                raise NotTrusted(where, _reason(error)) from None
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise ConnectionLost(
+                    where, _reason(error), "check url, that the exporter runs, and firewalls"
+                ) from None
+
+    async def _ask(
+        self, where: str, url: str, access: Access, query: tuple[tuple[str, str], ...], most_bytes: int
+    ) -> Answer:
+        headers = (
+            HEADERS if access.authorization is None else {**HEADERS, **_authorization(where, access.authorization)}
+        )
+        ssl_setting = self._verified_by(where, access) if url.startswith("https:") else True
+        session = self._session or self._opened()
+        async with session.get(url, params=query, headers=headers, ssl=ssl_setting, allow_redirects=False) as response:
+            _check(where, response, most_bytes)
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                body += chunk
+                if len(body) > most_bytes:
+                    raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is a metrics page")
+            return Answer(bytes(body), response.content_type, utc_s_of(response.headers.get("Date")))
+
+    def _opened(self) -> Any:
+        import aiohttp
+
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S, ttl_dns_cache=300)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # `get` has the deadline
+            trust_env=False,
+        )
+        return self._session
+
+    def _verified_by(self, where: str, access: Access) -> Any:
+        """What aiohttp is to verify the server's certificate by. Raises NotTrusted: the file of `ca` is not usable."""
+        if access not in self._trust:
+            import aiohttp
+
+            if access.fingerprint:
+                self._trust[access] = aiohttp.Fingerprint(bytes.fromhex(access.fingerprint))
+            else:
+                self._trust[access] = _context(where, access.ca)
+        return self._trust[access]
+
+
+def _context(where: str, ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise NotTrusted(where, f"ca = {ca}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _authorization(where: str, path: Path) -> dict[str, str]:
+    """The header of a file's first line; read at each request, so that a renewed token is taken. Raises NotTrusted."""
+    advice = "one line such as: Bearer TOKEN; readable by the gateway's user and by no other"
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            line = file.read(8192).partition(b"\n")[0].strip()
+    except OSError as error:
+        raise NotTrusted(where, f"authorization_file = {path}: {error.strerror}", advice) from None
+    if mode & stat.S_IROTH:
+        raise NotTrusted(where, f"authorization_file = {path}: every user can read it (mode {mode:04o})", advice)
+    if not line or not line.isascii() or not line.decode().isprintable():
+        raise NotTrusted(where, f"authorization_file = {path}: its first line is no value of a header", advice)
+    return {"Authorization": line.decode()}
+
+
+def _check(where: str, response: Any, most_bytes: int) -> None:
+    """Raises HttpError for an answer whose body is not worth reading."""
+    status = response.status
+    if 300 <= status < 400:
+        target = response.headers.get("Location", "nowhere")[:120]
+        raise HttpError(where, f"redirects to {target!r}", "redirects are not followed: name the page itself")
+    if status in (401, 403):
+        raise HttpError(where, f"refuses access (HTTP {status})", "check authorization_file, or what the server allows")
+    if status != 200:
+        raise HttpError(where, f"answers HTTP {status} {response.reason or ''}".rstrip(), status=status)
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise HttpError(where, f"sends packed content: {response.headers['Content-Encoding'][:40]!r}")
+    if response.headers.get("Content-Type") and response.content_type not in TYPES:
+        raise HttpError(where, f"sends {response.content_type[:40]!r}, expected a metrics page (text/plain)")
+    if (length := response.content_length) is not None and length > most_bytes:
+        advice = "check that this is a metrics page"
+        raise HttpError(where, f"announces {length} bytes, more than {most_bytes} are not read", advice)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a few words, without the address that `where` has already."""
+    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    if type(error).__name__ == "ServerFingerprintMismatch":
+        return f"its certificate has the SHA-256 fingerprint {error.got.hex()}"  # type: ignore[attr-defined]
+    text = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
+    return " ".join(text.split())[:200] or type(error).__name__

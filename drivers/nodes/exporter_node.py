@@ -1,0 +1,156 @@
+"""Reads a compute node by the metrics pages of its exporters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from dispatch.model.equipment import Node, NodePower
+from drivers.config import NodeDevice
+from drivers.http.errors import HttpError
+from drivers.http.fetcher import Fetcher
+from drivers.http.page import Answer
+from drivers.modbus.errors import DeviceError, WrongDevice
+from drivers.nodes.host_names import Identities
+from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
+from drivers.nodes.node_figures import GRACE_S, NodeFigures, host_name
+from drivers.notices import Notices
+from drivers.nut.pdu import PduNode
+
+PERIOD_S = 10.0
+STALE_PERIODS = 2.0
+EXPORTERS = "node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD device-metrics-exporter"
+BAD_REQUEST = 400  # of node_exporter: a collector that was asked for is switched off
+
+
+class ObservedNode:
+    """What nodes that are read over the network have in common: who they are, their figures, their outlets."""
+
+    kind = "node"
+    off_tick = True  # read and aged beside the tick: there may be a thousand
+
+    def __init__(self, config: NodeDevice, identities: Identities, outlets: PduNode | None) -> None:
+        self.id, self._config, self.notices = config.id, config, Notices()
+        self.period_s = config.period_s or PERIOD_S
+        self.stale_after_s = STALE_PERIODS * self.period_s + GRACE_S
+        self._identities, self._outlets, self._host = identities, outlets, ""
+        self._figures = NodeFigures(config, self.period_s)
+
+    async def _node(self, trouble: list[str], complete: bool = True) -> Node:
+        """What is known now, as `NodeFigures.node` has it. Tells what was swapped."""
+        others = await self._fed(trouble)
+        node = self._figures.node(asyncio.get_running_loop().time(), others, trouble, complete)
+        if self._figures.swapped:
+            self.notices.add("info", f"GPUs: {self._figures.swapped}")
+        return node
+
+    async def _fed(self, trouble: list[str]) -> Sequence[NodePower]:
+        """Its power by the outlets that feed it."""
+        if self._outlets is None:
+            return ()
+        try:
+            fed = await self._outlets.read()
+        except DeviceError as error:
+            trouble.append(error.what)
+            return ()
+        return (NodePower(fed.source, fed.w, self.period_s),)
+
+    def _is_itself(self, where: str, figures: Sequence[Figures]) -> None:
+        """Raises WrongDevice where another machine than this node answers, or one that is another node."""
+        stated = {name.partition(".")[0].lower() for f in figures for name in f.host_names}
+        host = next((name for f in figures if (name := host_name(f.host))), "")
+        wanted = self._config.hostname.partition(".")[0].lower()
+        names = {host} if host else stated
+        if wanted and names and wanted not in names:
+            advice = "check its address in exporters, or hostname in the site file"
+            raise WrongDevice(where, f"answers as {', '.join(sorted(names))}, expected {wanted}", advice)
+        own = [f"host {host}"] if host else []
+        own += [f"GPU {g.uuid}" for f in figures for g in f.gpus if g.uuid]
+        if twice := self._identities.claim(self.id, own, self.stale_after_s):
+            raise WrongDevice(where, twice, "give each node its own address")
+        if host and self._host and host != self._host:
+            self.notices.add("warning", f"answers as {host} now, as {self._host} before: renamed or replaced")
+        self._host = host or self._host
+
+
+class _Page:
+    """One page: how it is fetched and whose it is."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self.fetcher = fetcher
+        self.exporter = ""  # whose it was last
+        self.understood = False  # at least once
+        self._query = COLLECTORS if "collect[]" not in fetcher.url else ()
+
+    async def read(self) -> tuple[Answer, list[Figures]]:
+        """Fetch it and say what it means. Raises DeviceError."""
+        answer = await self._fetched()
+        text = answer.body.decode("utf-8", errors="replace")
+        found = understood(pattern_of(self.exporter).samples(text))
+        if not found and self.exporter:  # another exporter answers there now
+            found = understood(pattern_of("").samples(text))
+        if not found:
+            begins = " ".join(text[:60].split())
+            error = HttpError(
+                self.fetcher.where,
+                f"holds none of the metrics of {EXPORTERS}; it begins with {begins!r}",
+                "check the address, and which metrics the exporter is told to give",
+            )
+            self.fetcher.failed(error.what)
+            raise error
+        self.understood = True
+        self.exporter = found[0].exporter if len(found) == 1 else ""
+        return answer, found
+
+    async def _fetched(self) -> Answer:
+        """With the wanted collectors alone where it is a node_exporter that has them all: a tenth of the page."""
+        try:
+            return await self.fetcher.get(self._query if self.exporter == "node_exporter" else ())
+        except HttpError as error:
+            if error.status != BAD_REQUEST or not self._query or self.exporter != "node_exporter":
+                raise
+        self._query = ()
+        self.fetcher.forgive()
+        return await self.fetcher.get()
+
+
+class ExporterNode(ObservedNode):
+    """A node with pages of its own."""
+
+    def __init__(
+        self, config: NodeDevice, fetchers: Sequence[Fetcher], identities: Identities, outlets: PduNode | None = None
+    ) -> None:
+        super().__init__(config, identities, outlets)
+        self._pages = [_Page(fetcher) for fetcher in fetchers]
+        for fetcher in fetchers:
+            fetcher.client.join()
+
+    async def read(self) -> Node:
+        """Fetch its pages now, at once. Raises DeviceError if none can be used, or another node's machine answers."""
+        answers = await asyncio.gather(*(self._page(page) for page in self._pages))
+        errors = [found for found in answers if isinstance(found, DeviceError)]
+        read = [found for found in answers if not isinstance(found, DeviceError)]
+        if errors and not read:
+            raise errors[0].with_traceback(None)
+        where = f"{self.id} at {self._pages[0].fetcher.url}"
+        self._is_itself(where, [one for _, found in read for one in found])
+        now_s = asyncio.get_running_loop().time()
+        for answer, found in read:
+            for one in found:
+                self._figures.take(one, now_s, answer.served_utc_s)
+        trouble = [f"{error.where}: {error.what}" for error in errors]
+        return await self._node(trouble, complete=all(page.understood for page in self._pages))
+
+    @staticmethod
+    async def _page(page: _Page) -> tuple[Answer, list[Figures]] | DeviceError:
+        try:
+            return await page.read()
+        except DeviceError as error:
+            return error
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        for page in self._pages:
+            await page.fetcher.client.leave()
+        if self._outlets is not None:
+            await self._outlets.close()

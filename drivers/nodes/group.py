@@ -1,0 +1,128 @@
+"""Defines `[[nodes]]`: many alike compute nodes, given by names in place of a `[[node]]` for each."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from drivers.config import Deadline, NodeDevice, Period
+from drivers.http.config import AuthorizationFile, CaFile
+
+MOST_NODES = 2000
+_LIST = re.compile(r"([A-Za-z0-9_.-]*)\[([0-9,-]+)\]([A-Za-z0-9_.-]*)")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+NameUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^\s/@?#]+(/[^\s#]*)?$",
+        extra={"expected": "http://{name}:port/path; {name} stands for the node's name"},
+    ),
+]
+
+
+class BadNames(ValueError):
+    """A list of names that cannot be used; `str()` says what was expected."""
+
+
+class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[nodes]]`: many compute nodes that are read alike. They are only observed, never capped or stopped.
+
+    A node that is to be capped has a `[[node]]` of its own.
+    """
+
+    names: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=2000,
+            description='Names of nodes, or lists as Slurm writes them: `["gpu[001-064]", "login1"]`. A name is the '
+            "node's id.",
+        ),
+    ] = ()
+    names_file: Annotated[
+        str,
+        Meta(
+            description="File with more names or lists, one a line, # begins a comment; relative to the site file. "
+            "Read at the start."
+        ),
+    ] = ""
+    source: Annotated[
+        Literal["exporters", "prometheus"],
+        Meta(
+            description="`exporters`: metrics pages of their Prometheus exporters; `prometheus`: the site's Prometheus."
+        ),
+    ]
+    exporters: Annotated[
+        tuple[NameUrl, ...],
+        Meta(
+            max_length=4,
+            description="With `exporters`: pages, {name} stands for the node's name: "
+            '`["http://{name}:9100/metrics", "http://{name}:9400/metrics"]`.',
+            extra={"expected": "pages such as http://{name}:9100/metrics"},
+        ),
+    ] = ()
+    prometheus: Annotated[str, Meta(description="With `prometheus`: the `id` of a `[[prometheus]]`.")] = ""
+    critical: Annotated[bool, Meta(description="true: the nodes are kept running off the grid; shown.")] = False
+    gpus: Annotated[int, Meta(ge=0, le=64, description="Number of GPUs of each; 0: as many as have answered.")] = 0
+    idle_w: Annotated[float, Meta(ge=0, description="Idle power of a host, for an estimate by CPU use.")] = 60.0
+    full_w: Annotated[float, Meta(ge=0, description="Power of a host at full CPU use, for that estimate.")] = 200.0
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    ca: CaFile = ""
+    authorization_file: AuthorizationFile = ""
+
+    def nodes(self) -> tuple[NodeDevice, ...]:
+        """A node for each name; after the loader has put the names of lists and of names_file into `names`."""
+        return tuple(
+            NodeDevice(
+                id=name,
+                source=self.source,
+                exporters=tuple(url.replace("{name}", name) for url in self.exporters),
+                prometheus=self.prometheus,
+                critical=self.critical,
+                gpus=self.gpus,
+                idle_w=self.idle_w,
+                full_w=self.full_w,
+                deadline_s=self.deadline_s,
+                period_s=self.period_s,
+                ca=self.ca,
+                authorization_file=self.authorization_file,
+            )
+            for name in self.names
+        )
+
+
+def expanded(lists: tuple[str, ...]) -> tuple[str, ...]:
+    """Every name in lists such as "gpu[001-003,7]". Raises BadNames."""
+    names: dict[str, None] = {}
+    for text in lists:
+        for name in _names_in(text.strip()):
+            if _NAME.fullmatch(name) is None:
+                raise BadNames(f"names of 1..32 letters, digits, dots, dashes, underscores; {name[:40]!r} is none")
+            if name in names:
+                raise BadNames(f"each name once; {name} is there twice")
+            names[name] = None
+            if len(names) > MOST_NODES:
+                raise BadNames(f"at most {MOST_NODES} names")
+    return tuple(names)
+
+
+def _names_in(text: str) -> list[str]:
+    if "[" not in text and "]" not in text:
+        return [text]
+    match = _LIST.fullmatch(text)
+    if match is None:
+        raise BadNames(f"a name, or a list such as gpu[001-064,070]; {text[:60]!r} is none")
+    head, ranges, tail = match.groups()
+    return [f"{head}{number}{tail}" for part in ranges.split(",") for number in _numbers(part, text)]
+
+
+def _numbers(part: str, text: str) -> list[str]:
+    """ "001-003" as 001, 002, 003: with as many digits as the first has."""
+    first, dash, last = part.partition("-")
+    last = last if dash else first
+    if not (first.isdigit() and last.isdigit()) or int(last) < int(first) or int(last) - int(first) > MOST_NODES:
+        raise BadNames(f"ranges such as 001-064, at most {MOST_NODES} names; {part[:20]!r} in {text[:60]!r} is none")
+    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]

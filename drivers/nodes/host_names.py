@@ -1,0 +1,24 @@
+"""Sees to it that no machine is counted as two nodes: which node a host name or a GPU's UUID belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+
+class Identities:
+    """What each node says it is. A claim lapses when its node has not been read for a while."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, tuple[str, float]] = {}  # node id, until when on the event loop's clock
+
+    def claim(self, node_id: str, identities: Iterable[str], for_s: float) -> str:
+        """Take them for this node. Returns which other node has one of them, in words; empty: none."""
+        now_s, wanted = asyncio.get_running_loop().time(), tuple(identities)
+        for identity in wanted:
+            owner, until_s = self._owners.get(identity, (node_id, 0.0))
+            if owner != node_id and until_s > now_s:
+                return f"answers as {identity}, which is node {owner}: nothing of it is used"
+        for identity in wanted:
+            self._owners[identity] = (node_id, now_s + for_s)
+        return ""

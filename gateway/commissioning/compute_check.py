@@ -1,0 +1,111 @@
+"""`skerry compute check`: what Skerry would read of each compute node, from where, and what it may order it.
+
+It writes nothing. While a gateway of the site runs, it is asked for what it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from dispatch.model.equipment import DeviceHealth, Meter, Node
+from dispatch.model.snapshot import Snapshot
+from drivers.config import NodeDevice
+from gateway.commissioning.device_access import gateway_of, opened, sampled
+from gateway.site.schema import Site
+
+ROUNDS, EVERY_S = 3, 3.0  # a power by counters needs two readings, some seconds apart
+
+
+class NodeReport(msgspec.Struct, frozen=True):
+    """One node. `read_from`: where its readings come from; `may`: what it may be ordered, and by what; empty: nothing.
+
+    `error`: why it is not read; empty: it is.
+    """
+
+    id: str
+    read_from: tuple[str, ...]
+    may: tuple[str, ...]
+    node: Node
+    error: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it answers and its power is known."""
+        return not self.error and self.node.w.good is not None
+
+
+def check(site: Site) -> tuple[str, tuple[NodeReport, ...]]:
+    """Who read ("gateway" or "check") and each node of the site. Takes up to 20 s without a gateway.
+
+    Raises DevicesInUse, StartRefused, LinkLost.
+    """
+    with gateway_of(site) as link:
+        if link is not None:
+            snapshot = msgspec.convert(link.request("status")["snapshot"], Snapshot)
+            return "gateway", reports(site, snapshot)
+    return "check", reports(site, asyncio.run(_read(site)))
+
+
+async def _read(site: Site) -> Snapshot:
+    async with opened(site) as (drivers, clock):
+        nodes = [driver for driver in drivers if driver.kind == "node"]
+        if not nodes:
+            return Snapshot(seq=0, utc_s=clock.utc_s(), mono_s=clock.mono_s(), grid=Meter(""))
+        return (await sampled(site, nodes, clock, ROUNDS, EVERY_S))[-1]
+
+
+def reports(site: Site, snapshot: Snapshot) -> tuple[NodeReport, ...]:
+    """Every node of the site file as the snapshot shows it."""
+    nodes = {node.id: node for node in snapshot.nodes}
+    health = {device.id: device for device in snapshot.devices if device.kind == "node"}
+    grouped = {name for group in site.nodes for name in group.names}
+    return tuple(
+        NodeReport(
+            config.id,
+            _read_from(config),
+            () if config.id in grouped else _may(config),
+            nodes.get(config.id, Node(config.id)),
+            _error(health.get(config.id)),
+        )
+        for config in site.every_node
+    )
+
+
+def _error(health: DeviceHealth | None) -> str:
+    if health is None:
+        return "not read"
+    return "" if health.online else health.error or "has not answered yet"
+
+
+def _read_from(config: NodeDevice) -> tuple[str, ...]:
+    outlets = (f"outlets {', '.join(config.outlets)}",) if config.outlets else ()
+    if config.source == "exporters":
+        return (*outlets, *config.exporters)
+    if config.source == "prometheus":
+        return (*outlets, f"Prometheus {config.prometheus}, {config.match or config.id}")
+    if config.source == "modbus":
+        return (f"{config.url} unit {config.unit}, map skerry-node",)
+    own = {"psutil": "this machine, CPU use", "nvml": "this machine, NVML and CPU use"}
+    return outlets or (own[config.source],)
+
+
+def _may(config: NodeDevice) -> tuple[str, ...]:
+    """What dispatch may order it, by the same terms as dispatch sees."""
+    terms, found = config.terms, list[str]()
+    if terms.cap_w is not None:
+        found.append(f"cap to {terms.cap_w / 1000:g} kW by {_by(config.on_cap, config.source)}")
+    if terms.can_suspend:
+        cgroup = bool(config.freeze) and not config.on_suspend
+        found.append(f"suspend by {f'cgroup {config.freeze}' if cgroup else _by(config.on_suspend, config.source)}")
+    if terms.can_shutdown:
+        found.append(f"shut down by {_by(config.on_shutdown, config.source)}")
+    return tuple(found)
+
+
+def _by(command: Sequence[str], source: str) -> str:
+    if command:
+        return f"the command {command[0]}"
+    return "NVML power limits" if source == "nvml" else "its register map"

@@ -1,0 +1,73 @@
+"""Reads compute nodes over the network beside the tick, and keeps each as the next snapshot is to show it.
+
+There may be a thousand of them. A tick only takes what lies ready: a node's readings get older here, every two seconds
+and when it was read, a few nodes at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from dispatch.model.equipment import DeviceHealth, Node
+from gateway.poller import Poller
+
+OLDER_S = 2.0  # ages are right to this; the sources measure every 10 to 60 s
+SLICE_S = 0.05  # the nodes are gone through in so many steps a second that none takes a millisecond
+ROUND_S = 1.0
+
+
+class NodePolling:
+    """The pollers of such nodes, and what they last gave."""
+
+    def __init__(self, pollers: Sequence[Poller]) -> None:
+        self._pollers = list(pollers)
+        self._nodes: dict[str, Node] = {}
+        self._health: dict[str, DeviceHealth] = {p.driver.id: p.health() for p in pollers}
+        self._shown: dict[str, tuple[float, int]] = {}  # when each was last refreshed, after how many reads
+        self._taken: tuple[DeviceHealth, ...] = tuple(self._health.values())
+
+    @property
+    def pollers(self) -> Sequence[Poller]:
+        """All of them."""
+        return self._pollers
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Each that has answered, by id. The same objects until something has changed."""
+        return self._nodes
+
+    @property
+    def health(self) -> tuple[DeviceHealth, ...]:
+        """How the conversation with each goes."""
+        return self._taken
+
+    async def run(self) -> None:
+        """Begin reads that are due, spread over their periods, and let readings grow older. Never ends."""
+        loop, slices = asyncio.get_running_loop(), round(ROUND_S / SLICE_S)
+        while self._pollers:
+            for n in range(slices):
+                began_s = loop.time()
+                for poller in self._pollers[n::slices]:
+                    poller.start_if_due()
+                    self._refresh(poller)
+                if n == slices - 1:
+                    self._taken = tuple(self._health.values())
+                await asyncio.sleep(max(SLICE_S - (loop.time() - began_s), 0.001))
+
+    def refresh(self) -> None:
+        """All of them now."""
+        for poller in self._pollers:
+            self._refresh(poller, at_once=True)
+        self._taken = tuple(self._health.values())
+
+    def _refresh(self, poller: Poller, at_once: bool = False) -> None:
+        id, now_s, asked = poller.driver.id, asyncio.get_running_loop().time(), poller.reads + poller.failures
+        shown_s, then = self._shown.get(id, (float("-inf"), -1))
+        if asked == then and now_s - shown_s < OLDER_S and not at_once:
+            return
+        self._shown[id] = now_s, asked
+        self._health[id] = poller.health()
+        for part in poller.parts():
+            if isinstance(part, Node):
+                self._nodes[part.id] = part

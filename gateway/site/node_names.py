@@ -1,0 +1,46 @@
+"""Finds the names of the nodes of each `[[nodes]]`: in its lists and in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from dispatch.config.cross_checks import Finding
+from drivers.nodes.group import BadNames, NodeGroup, expanded
+from gateway.site.unread import UNREAD
+
+
+def with_names(groups: Sequence[NodeGroup], path: Path) -> tuple[tuple[NodeGroup, ...], list[Finding]]:
+    """Each group with all of its names in `names`, UNREAD where they cannot be found; and what is wrong with them.
+
+    `path`: of the site file, beside which the files with names are.
+    """
+    found, errors = [], list[Finding]()
+    for n, group in enumerate(groups):
+        readable = group.names is not UNREAD and group.names_file is not UNREAD
+        names = _names(f"nodes[{n}]", group, path, errors) if readable else UNREAD
+        found.append(msgspec.structs.replace(group, names=names or UNREAD) if readable else group)
+    return tuple(found), errors
+
+
+def _names(where: str, group: NodeGroup, path: Path, errors: list[Finding]) -> tuple[str, ...]:
+    """The names of one group; none where they cannot be found, with an error appended."""
+    lists, key = list(group.names), "names"
+    try:
+        if group.names_file:
+            key = "names_file"
+            text = (path.parent / group.names_file).read_text(encoding="utf-8")
+            lists += [bare for line in text.splitlines() if (bare := line.partition("#")[0].strip())]
+        names = expanded(tuple(lists))
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"not UTF-8 at byte {error.start}" if isinstance(error, UnicodeDecodeError) else error.strerror
+        errors.append((f"{where}.{key}", group.names_file, f"a text file that can be read; {why}"))
+        return ()
+    except BadNames as error:
+        errors.append((f"{where}.{key}", group.names_file or list(group.names), str(error)))
+        return ()
+    if not names:
+        errors.append((f"{where}.names", list(group.names), "at least one name, here or in names_file"))
+    return names

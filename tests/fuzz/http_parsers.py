@@ -1,0 +1,137 @@
+"""What comes over HTTP: metrics pages of exporters, answers of Prometheus; and the files that name nodes and tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+import metrics_pages
+from fuzzing import Parser, simple
+
+from dispatch.model.equipment import Node
+from dispatch.model.readings import Quality
+from drivers.config import NodeDevice
+from drivers.http.client import HttpClient, _authorization
+from drivers.http.config import PrometheusServer
+from drivers.http.errors import NotTrusted
+from drivers.http.page import Answer
+from drivers.modbus.errors import DeviceError
+from drivers.nodes.exporter_node import ExporterNode
+from drivers.nodes.group import NodeGroup
+from drivers.nodes.host_names import Identities
+from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
+from gateway.site.node_names import with_names
+
+CONFIG = NodeDevice(id="gpu01", source="exporters")
+SERVER = PrometheusServer(id="p", url="http://p:9090")
+REPLY = (
+    b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"DCGM_FI_DEV_POWER_USAGE",'
+    b'"instance":"gpu01:9400","gpu":"0","UUID":"GPU-a"},"values":[[1435781430.781,"395"],[1435781460.781,"400"]]}]}}'
+)
+
+
+class Served:
+    """In place of a fetcher: always the same answer."""
+
+    def __init__(self, body: bytes) -> None:
+        self.client, self.url, self.where, self.body = HttpClient(), "http://gpu01/metrics", "gpu01 at url", body
+
+    async def get(self, query: Any = ()) -> Answer:
+        return Answer(self.body, "text/plain", 1435781470.0)
+
+    def failed(self, why: str) -> None:
+        """Nothing is left alone here."""
+
+
+def is_possible(node: Node) -> None:
+    """What is shown of a node are numbers that can be."""
+    for reading in (node.w, *(power.w for power in node.powers), *(gpu.w for gpu in node.gpus)):
+        assert reading.value is None or 0 <= reading.value < 1e6
+        assert reading.quality is Quality.MISSING or (reading.age_s is not None and math.isfinite(reading.age_s))
+        assert reading.age_s is None or reading.age_s >= 0
+    assert len(node.gpus) <= 64
+    assert len(node.note) <= 240
+
+
+async def read_twice(driver: ExporterNode | PrometheusNode) -> None:
+    try:
+        for _ in range(2):
+            is_possible(await driver.read())
+    finally:
+        await driver.close()
+
+
+def page(data: bytes, _: Path) -> None:
+    async def fed() -> None:
+        await read_twice(ExporterNode(CONFIG, [Served(data)], Identities()))  # type: ignore[list-item]
+
+    asyncio.run(fed())
+
+
+def reply(data: bytes, _: Path) -> None:
+    async def fed() -> None:
+        await read_twice(PrometheusNode(CONFIG, Prometheus(SERVER, Served(data)), Identities()))  # type: ignore[arg-type]
+
+    asyncio.run(fed())
+
+
+def token(data: bytes, directory: Path) -> None:
+    file = directory / "token"
+    file.write_bytes(data)
+    file.chmod(0o600)
+    (value,) = _authorization("n", file).values()
+    assert value.isprintable()
+
+
+def names(data: bytes, directory: Path) -> None:
+    (directory / "nodes.txt").write_bytes(data)
+    (group,), errors = with_names([NodeGroup(source="exporters", names_file="nodes.txt")], directory / "site.toml")
+    assert errors or 0 < len(set(group.names)) == len(group.names) <= 2000
+
+
+def pages() -> list[bytes]:
+    return [
+        metrics_pages.dcgm("gpu01", [400.0, 3.5]).encode(),
+        metrics_pages.dcgm_mig("gpu01", 212.0).encode(),
+        metrics_pages.node_exporter("gpu01", meter_w=900.0).encode(),
+        metrics_pages.nvidia_smi([28.07]).encode(),
+        metrics_pages.amd("gpu01", [748.0], "amd_").encode(),
+    ]
+
+
+PARSERS = (
+    Parser(
+        "metrics page",
+        ("drivers.nodes.exporter_node:_Page.read",),
+        pages,
+        simple(page),
+        errors=(DeviceError,),
+        share=0.3,
+    ),
+    Parser(
+        "answer of Prometheus",
+        ("drivers.nodes.prometheus_node:Prometheus._query",),
+        lambda: [REPLY, b'{"status":"error","errorType":"bad_data","error":"no"}'],
+        simple(reply),
+        errors=(DeviceError,),
+        tree="json",
+        share=0.3,
+    ),
+    Parser(
+        "authorization file",
+        ("drivers.http.client:_authorization",),
+        lambda: [b"Bearer abc\n", b"Basic dTpw"],
+        simple(token),
+        errors=(NotTrusted,),
+        share=0.3,
+    ),
+    Parser(
+        "names of nodes",
+        ("gateway.site.node_names:_names",),
+        lambda: [b"gpu[001-064,070]  # rack 1\nlogin1\n"],
+        simple(names),
+        share=0.3,
+    ),
+)

@@ -1,0 +1,93 @@
+"""`skerry compute check`: what is read of each node, from where, and what it may be ordered; by default nothing."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from http_server import HttpServer
+from metrics_pages import dcgm
+from small_gateway import SITE
+
+from console.cli.compute import compute
+from dispatch.model.equipment import DeviceHealth, Gpu, Meter, Node, NodePower
+from dispatch.model.readings import MISSING, Quality, Reading, reading
+from dispatch.model.snapshot import Snapshot
+from gateway import exit_codes
+from gateway.commissioning import compute_check
+from gateway.commissioning.compute_check import reports
+from gateway.site.loader import compose
+from gateway.site.schema import Site
+
+NODES: list[dict[str, Any]] = [
+    {
+        "id": "capped",
+        "source": "exporters",
+        "exporters": ["http://a:1/metrics"],
+        "cap_w": "2 kW",
+        "on_cap": ["/bin/cap"],
+    },
+    {"id": "seen", "source": "exporters", "exporters": ["http://b:1/metrics"], "cap_w": "2 kW"},  # by nothing
+    {"id": "frozen", "source": "psutil", "freeze": "/sys/fs/cgroup/jobs.slice", "on_shutdown": ["/bin/off"]},
+]
+
+
+def site_of(**sections: Any) -> Site:
+    return compose(Path("site.toml"), deepcopy(SITE) | sections)
+
+
+def snapshot(*nodes: Node, lost: str = "") -> Snapshot:
+    health = [DeviceHealth(n.id, "node", n.id != lost, 0.0, 1, 0, 0, "gives up" if n.id == lost else "") for n in nodes]
+    return Snapshot(1, 0.0, 0.0, Meter("m"), nodes=nodes, devices=tuple(health))
+
+
+def test_what_a_node_may_be_ordered_is_what_its_section_says() -> None:
+    group = {"names": ["gpu[1-2]"], "source": "exporters", "exporters": ["http://{name}:9100/metrics"]}
+    found = {r.id: r for r in reports(site_of(node=NODES, nodes=[group]), snapshot(Node("seen")))}
+    assert found["capped"].may == ("cap to 2 kW by the command /bin/cap",)
+    assert found["seen"].may == ()
+    assert found["frozen"].may == ("suspend by cgroup /sys/fs/cgroup/jobs.slice", "shut down by the command /bin/off")
+    assert (found["gpu2"].may, found["gpu2"].read_from) == ((), ("http://gpu2:9100/metrics",))
+    assert (found["seen"].complete, found["gpu1"].error) == (False, "not read")
+
+
+def test_the_lines_say_how_each_power_was_got(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    powers = (
+        NodePower("RAPL + 1 GPU (dcgm-exporter)", Reading(950.0, 4.0, Quality.GOOD), 30.0),
+        NodePower("estimate by CPU use + 1 GPU (dcgm-exporter)", MISSING, 30.0),
+    )
+    good = Node("capped", w=powers[0].w, source=powers[0].source, gpus=(Gpu(0, "x"),), gpus_total=1, powers=powers)
+    read = snapshot(good, Node("seen", note="GPU 0 gives no power"), Node("frozen", w=reading(80.0)), lost="frozen")
+    monkeypatch.setattr("console.cli.compute.load", lambda path: site_of(node=NODES))
+    monkeypatch.setattr("console.cli.compute.check", lambda site: ("gateway", reports(site, read)))
+    done = CliRunner().invoke(compute, ["check", str(tmp_path)], standalone_mode=False)
+    lines = [line.strip() for line in done.output.splitlines()]
+    assert done.return_value == exit_codes.FAILED
+    assert "0.95 kW by RAPL + 1 GPU (dcgm-exporter), measured every 30 s, 4s old" in lines
+    assert "no power yet by estimate by CPU use + 1 GPU (dcgm-exporter)" in lines
+    assert "1 GPUs, 0 of them with power" in lines
+    assert "missing or told: GPU 0 gives no power" in lines
+    assert "NOT READ: gives up" in lines
+    assert "3 nodes: the power of 1 is known, that of 2 is not" in lines
+    assert lines[-1] == "2 may be ordered something: capped, frozen; the others are only observed"
+    done = CliRunner().invoke(compute, ["check", str(tmp_path), "--json"], standalone_mode=False)
+    assert [n["id"] for n in json.loads(done.output)["nodes"]] == ["capped", "seen", "frozen"]
+
+
+async def test_it_reads_the_nodes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither meters nor PCS are asked: some take a single connection."""
+    monkeypatch.setattr(compute_check, "ROUNDS", 1)
+    monkeypatch.setattr(compute_check, "EVERY_S", 0.01)
+    pages = {"/gpu1": dcgm("gpu1", [400.0] * 2)}
+    async with HttpServer(pages) as server:  # type: ignore[arg-type]
+        group = {"names": ["gpu[1-2]"], "source": "exporters", "exporters": [server.url("/") + "{name}"], "gpus": 2}
+        site = site_of(nodes=[group], node=[])
+        found = await compute_check._read(site)
+        assert [(n.id, n.w.good) for n in found.nodes] == [("gpu1", 860.0), ("gpu2", None)]
+        one, two = reports(site, found)
+        assert one.complete
+        assert "answers HTTP 404" in two.error

@@ -1,0 +1,107 @@
+"""Nodes that are read over HTTP in a site file: one by one, in groups by name and from a file, from a Prometheus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_site_file import document, errors_of
+
+from drivers.nodes.group import BadNames, expanded
+from gateway.site import loader
+
+URLS = ["http://{name}:9100/metrics", "http://{name}.gpu.example:9400/metrics"]
+
+
+def with_nodes(**group: Any) -> dict[str, Any]:
+    raw = document()
+    raw["prometheus"] = [{"id": "prom", "url": "https://prom.example:9090/prefix", "ca": "ca.pem"}]
+    raw["node"] = [
+        {
+            "id": "own",
+            "source": "exporters",
+            "exporters": ["http://own:9100/metrics"],
+            "on_cap": ["cap", "{watts}"],
+            "cap_w": "2 kW",
+        },
+        {"id": "seen", "source": "prometheus", "prometheus": "prom", "match": "10.0.0.7"},
+    ]
+    raw["nodes"] = [{"names": ["gpu[08-10]", "login1"], "source": "exporters", "exporters": URLS} | group]
+    return raw
+
+
+def test_a_group_is_a_node_for_each_name_and_is_never_ordered() -> None:
+    site = loader.compose(Path("x.toml"), with_nodes(gpus=8, period_s="30 s"))
+    assert [n.id for n in site.every_node] == ["own", "seen", "gpu08", "gpu09", "gpu10", "login1"]
+    assert site.every_node[2].exporters == ("http://gpu08:9100/metrics", "http://gpu08.gpu.example:9400/metrics")
+    assert (site.every_node[5].gpus, site.every_node[5].period_s) == (8, 30.0)
+    assert [(t.id, t.cap_w, t.can_suspend, t.can_shutdown) for t in site.dispatch.nodes] == [
+        ("own", 2000.0, False, False),
+        ("seen", None, False, False),
+    ]
+    assert not site.uses_twin
+
+
+def test_names_of_a_file_come_after_those_of_the_group(tmp_path: Path) -> None:
+    (tmp_path / "nodes.txt").write_text("# rack 1\ngpu[1-2]\n\nbig7   # on loan\n")
+    raw = with_nodes(names=["login1"], names_file="nodes.txt")
+    assert loader.compose(tmp_path / "site.toml", raw).nodes[0].names == ("login1", "gpu1", "gpu2", "big7")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"names": []}, "nodes[0].names", "at least one name"),
+        ({"names": ["gpu[9-8]"]}, "nodes[0].names", "ranges such as 001-064"),
+        ({"names": ["gpu[1"]}, "nodes[0].names", "a list such as gpu[001-064,070]"),
+        ({"names": ["gpu[1-9999999]"]}, "nodes[0].names", "at most 2000 names"),
+        ({"names": ["a", "a"]}, "nodes[0].names", "a is there twice"),
+        ({"names": ["own"]}, "nodes[0].names", "an id of its own; node[0] has it already"),
+        ({"names": ["pfad/../x"]}, "nodes[0].names", "letters, digits"),
+        ({"names_file": "none.txt"}, "nodes[0].names_file", "a text file that can be read; No such file"),
+        ({"exporters": ["http://gpu01:9100/metrics"]}, "nodes[0].exporters", "{name} in it"),
+        ({"exporters": []}, "nodes[0].exporters", "this key"),
+        ({"prometheus": "prom"}, "nodes[0].prometheus", 'no such key, or source = "prometheus"'),
+        ({"exporters": ["tcp://{name}:9100"]}, "nodes[0].exporters", "pages such as http://{name}:9100/metrics"),
+        ({"source": "modbus"}, "nodes[0].source", "one of exporters, prometheus"),
+        ({"cap_w": 500}, "nodes[0].cap_w", "a known key"),
+    ],
+)
+def test_mistakes_of_a_group(changes: dict[str, Any], key: str, expected: str) -> None:
+    found = errors_of(with_nodes(**changes))
+    assert expected in found[key]
+
+
+@pytest.mark.parametrize(
+    ("node", "changes", "key", "expected"),
+    [
+        (
+            0,
+            {"exporters": ["http://user:word@own:9100/metrics"]},
+            "node[0].exporters",
+            "pages such as http://gpu01:9100/metrics",
+        ),
+        (0, {"fingerprint": "AB"}, "node[0].fingerprint", "64 hexadecimal digits"),
+        (0, {"fingerprint": "0" * 64, "ca": "ca.pem"}, "node[0].fingerprint", "ca or fingerprint, not both"),
+        (0, {"exporters": ["http://{name}:9100/metrics"]}, "node[0].exporters", "pages such as http://gpu01:9100"),
+        (1, {"prometheus": "other"}, "node[1].prometheus", "the id of a [[prometheus]]: prom"),
+        (1, {"id": "prom"}, "prometheus[0].id", "an id of its own; node[1] has it already"),
+    ],
+)
+def test_mistakes_of_a_node(node: int, changes: dict[str, Any], key: str, expected: str) -> None:
+    raw = with_nodes()
+    raw["node"][node] |= changes
+    assert expected in errors_of(raw)[key]
+
+
+def test_a_page_is_of_one_node() -> None:
+    raw = with_nodes()
+    raw["node"][1] = {"id": "twice", "source": "exporters", "exporters": ["http://own:9100/metrics"]}
+    assert "a page of its own; node[0] reads it" in errors_of(raw)["node[1].exporters"]
+
+
+def test_lists_as_slurm_writes_them() -> None:
+    assert expanded(("gpu[001-003,07]-a", " login ")) == ("gpu001-a", "gpu002-a", "gpu003-a", "gpu07-a", "login")
+    with pytest.raises(BadNames):
+        expanded(("gpu[1-2][3-4]",))

@@ -1,0 +1,88 @@
+"""Nodes over the network in a gateway: read beside the tick, in the snapshot, lost with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from http_server import HttpServer
+from metrics_pages import dcgm, node_exporter
+from small_gateway import SITE, Devices
+from test_slow_devices import Events
+from waiting import until
+
+from dispatch.alarms.conditions import conditions
+from dispatch.alarms.facts import Facts
+from dispatch.model.snapshot import Snapshot
+from dispatch.wording.catalogue import words
+from drivers.clock import SystemClock
+from drivers.devices import make_drivers
+from drivers.nodes.known_gpus import KnownGpus
+from gateway.device_io import DeviceIo
+from gateway.site.loader import compose
+
+
+def io_of(raw: dict[str, Any], events: Events) -> tuple[DeviceIo, Any]:
+    site = compose(Path("site.toml"), deepcopy(SITE) | raw)
+    drivers = make_drivers([], [], [], [], site.every_node, site.io, lambda *_: ("", 0, 0))
+    grid = [d for d in Devices().drivers() if d.kind != "node"]
+    return DeviceIo(site, SystemClock(), [*grid, *drivers], events, KnownGpus()), site
+
+
+async def test_nodes_come_into_the_snapshot_and_are_lost_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = {f"/{name}": dcgm(name, [400.0] * 8) for name in ("gpu1", "gpu2")} | {"/own": node_exporter("own")}
+    async with HttpServer(pages) as server:  # type: ignore[arg-type]
+        raw = {
+            "node": [{"id": "own", "source": "exporters", "exporters": [server.url("/own")], "period_s": 0.2}],
+            "nodes": [
+                {
+                    "names": ["gpu[1-3]"],
+                    "source": "exporters",
+                    "exporters": [server.url("/") + "{name}"],
+                    "period_s": 0.2,
+                }
+            ],
+        }
+        events = Events()
+        io, site = io_of(raw, events)
+        await io.first_contact()
+        assert server.asked == []  # the first tick does not wait for them
+        (reading,) = (work for name, work in io.background() if name == "reading of nodes over the network")
+        polling = asyncio.create_task(reading())
+        await until(lambda: sum(d.reads > 0 for d in io.snapshot(1).devices if d.kind == "node") == 3)
+        snapshot = io.snapshot(2)
+        assert [n.id for n in snapshot.nodes] == ["own", "gpu1", "gpu2", "gpu3"]
+        assert [n.w.good for n in snapshot.nodes[1:]] == [3260.0, 3260.0, None]
+        assert {d.id: d.online for d in snapshot.devices if d.kind == "node"} == {
+            "own": True, "gpu1": True, "gpu2": True, "gpu3": False,
+        }  # fmt: skip
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot) == snapshot
+        found = conditions(snapshot, None, Facts(config=site.dispatch))
+        assert "answers HTTP 404" in words(found["device-lost:gpu3"].detail)
+
+        del server.pages["/gpu1"]
+        loop = asyncio.get_running_loop()
+        real_s = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real_s() + 300.0)  # longer than what was read is used
+        await until(lambda: bool(io.snapshot(3).nodes[1].w.good is None and io.snapshot(3).devices[-3].error))
+        assert "answers HTTP 404" in io.snapshot(4).devices[-3].error
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        await io.close()
+
+
+async def test_a_snapshot_has_the_same_objects_until_something_has_changed() -> None:
+    async with HttpServer({"/own": node_exporter("own")}) as server:
+        raw = {"node": [{"id": "own", "source": "exporters", "exporters": [server.url("/own")], "period_s": 60}]}
+        io, _ = io_of(raw, Events())
+        (reading,) = (work for name, work in io.background() if name == "reading of nodes over the network")
+        polling = asyncio.create_task(reading())
+        await until(lambda: io.snapshot(1).nodes[0].memory_pct.value is not None)
+        assert io.snapshot(2).nodes[0] is io.snapshot(3).nodes[0]
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        await io.close()
