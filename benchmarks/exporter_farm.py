@@ -1,0 +1,103 @@
+"""Many nodes' exporters on one port of loopback: `python -m benchmarks.exporter_farm`; prints its port, ends by stdin.
+
+GET /host/NAME is a page of node_exporter, /gpu/NAME one of dcgm-exporter with 8 GPUs. Of a hundred names five never
+answer and one sends 50 MB, or what is no page, in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from functools import cache
+
+GPUS = 8
+CPUS = 32
+LARGE = 50_000_000
+DCGM = (
+    "SM_CLOCK", "MEM_CLOCK", "MEMORY_TEMP", "GPU_TEMP", "POWER_USAGE", "TOTAL_ENERGY_CONSUMPTION",
+    "PCIE_REPLAY_COUNTER", "GPU_UTIL", "MEM_COPY_UTIL", "ENC_UTIL", "DEC_UTIL", "XID_ERRORS", "FB_FREE", "FB_USED",
+    "NVLINK_BANDWIDTH_TOTAL", "VGPU_LICENSE_STATUS", "UNCORRECTABLE_REMAPPED_ROWS", "CORRECTABLE_REMAPPED_ROWS",
+    "ROW_REMAP_FAILURE",
+)  # fmt: skip
+
+
+def number_of(name: str) -> int:
+    """The digits in a name, as a number."""
+    return int("".join(c for c in name if c.isdigit()) or 0)
+
+
+@cache
+def gpu_page(name: str) -> bytes:
+    """As dcgm-exporter writes it, 35 kB. Its figures stand still, as they do between two of its collections."""
+    lines = []
+    for field in DCGM:
+        lines += [f"# HELP DCGM_FI_DEV_{field} Of its list.", f"# TYPE DCGM_FI_DEV_{field} gauge"]
+        for n in range(GPUS):
+            uuid = f"GPU-{number_of(name):08d}-f55a-92a8-aa39-{n:012d}"
+            labels = f'gpu="{n}",UUID="{uuid}",pci_bus_id="00000000:{n:02X}:00.0",device="nvidia{n}"'
+            model = f'modelName="NVIDIA H100 80GB HBM3",Hostname="{name}",DCGM_FI_DRIVER_VERSION="580.105.08"'
+            lines.append(f"DCGM_FI_DEV_{field}{{{labels},{model}}} {60 + n}")
+    return "\n".join(lines).encode() + b"\n"
+
+
+def host_page(name: str, collected: bool) -> bytes:
+    """As node_exporter writes it: 6 kB of the wanted collectors; 60 kB without `collect[]`."""
+    now_s = time.monotonic()
+    lines = [
+        f'node_uname_info{{domainname="(none)",machine="x86_64",nodename="{name}",sysname="Linux"}} 1',
+        "node_memory_MemTotal_bytes 5.4e+11",
+        "node_memory_MemAvailable_bytes 2.7e+11",
+    ]
+    for n in range(2):
+        path = f"/sys/class/powercap/intel-rapl:{n}"
+        lines.append(f'node_rapl_package_joules_total{{index="{n}",path="{path}"}} {now_s * 150:.3f}')
+    for cpu in range(CPUS):
+        for mode in ("idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"):
+            lines.append(f'node_cpu_seconds_total{{cpu="{cpu}",mode="{mode}"}} {now_s * 0.4:.2f}')
+    if not collected:
+        lines += [f'node_filesystem_files{{device="/dev/sd{n}",mountpoint="/srv/{n}"}} {n}' for n in range(900)]
+    return "\n".join(lines).encode() + b"\n"
+
+
+class Exporter(asyncio.Protocol):
+    """One connection, kept open."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport, self._heard = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self._heard += data
+        while b"\r\n\r\n" in self._heard:
+            head, _, self._heard = self._heard.partition(b"\r\n\r\n")
+            self._answer(head.split(b" ", 2)[1].decode())
+
+    def _answer(self, target: str) -> None:
+        path, _, query = target.partition("?")
+        _, kind, name = path.split("/")
+        number = number_of(name) % 100
+        if number < 5:
+            return  # it hangs
+        if number == 5:
+            large = number_of(name) // 100 % 2
+            body = b"x" * (LARGE if large else 30_000)
+        else:
+            body = gpu_page(name) if kind == "gpu" else host_page(name, "collect" in query)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._transport.write(head.encode() + body)
+
+
+async def serve() -> None:
+    """Until the end of stdin."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Exporter, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin, ended.set)
+    await ended.wait()
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

@@ -1,0 +1,165 @@
+"""What a thousand compute nodes cost the gateway: `python -m benchmarks.nodes`.
+
+Gateways without and with nodes run in turn, in one run. The nodes are pages of a server of its own
+(benchmarks/exporter_farm.py), two each: a host and its 8 GPUs; 5 % hang, 1 % send garbage or 50 MB. `--parser` compares
+the cost of one page with prometheus_client's parser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.exporter_farm import gpu_page, host_page
+from benchmarks.figures import Figure, main, quantile
+from benchmarks.plant import Plant, running
+from drivers.nodes.metrics import pattern_of, understood
+from gateway.api.ask import ask
+
+RATE_HZ = 5
+SETTLE_S = 25.0  # every node was read twice, those that fail are left alone
+
+
+def measure(
+    nodes: int = 1000, fast: int = 64, seconds: float = 60.0, rounds: int = 2, parser: bool = False
+) -> list[Figure]:
+    """`seconds` of each phase, so many times; `fast` of the nodes are read every second, the others every 10 s."""
+    return parsing() if parser else costs(nodes, fast, seconds, rounds)
+
+
+def costs(nodes: int, fast: int, seconds: float, rounds: int) -> list[Figure]:
+    """Share of a core, memory, lateness of ticks."""
+    without, loaded = _Phase(), _Phase()
+    with _farm() as port:
+        for _ in range(rounds):
+            for phase, groups in ((without, []), (loaded, _groups(port, nodes, fast))):
+                with _gateway(groups) as (plant, late):
+                    phase.watch(plant, late, seconds)
+    extra_pct = loaded.cpu_pct - without.cpu_pct
+    return [
+        Figure(f"CPU of {nodes} nodes x 8 GPUs, {fast} at 1 Hz", extra_pct, "% of a core", 25.0),
+        Figure("CPU of the gateway without nodes", without.cpu_pct, "% of a core"),
+        Figure("memory of the gateway with nodes", max(loaded.rss_mb), "MB", 300.0),
+        Figure("memory without", max(without.rss_mb), "MB"),
+        Figure("nodes read", loaded.read, "nodes"),
+        Figure("tick lateness p50, without", quantile(without.late_ms, 0.5), "ms"),
+        Figure("tick lateness p50, with", quantile(loaded.late_ms, 0.5), "ms"),
+        Figure("tick lateness p99, without", quantile(without.late_ms, 0.99), "ms"),
+        Figure("tick lateness p99, with", quantile(loaded.late_ms, 0.99), "ms"),
+        Figure(
+            f"tick lateness p99, with to without, {len(loaded.late_ms)} ticks each",
+            quantile(loaded.late_ms, 0.99) / quantile(without.late_ms, 0.99),
+            "",
+            1.1,
+        ),
+    ]
+
+
+class _Phase:
+    """What was seen of gateways of one kind."""
+
+    def __init__(self) -> None:
+        self.late_ms: list[float] = []
+        self.cpu_pcts: list[float] = []
+        self.rss_mb: list[float] = []
+        self.read = 0
+
+    @property
+    def cpu_pct(self) -> float:
+        """Of one core, mean."""
+        return sum(self.cpu_pcts) / len(self.cpu_pcts)
+
+    def watch(self, plant: Plant, late: Path, seconds: float) -> None:
+        """One phase of a gateway that runs."""
+        time.sleep(SETTLE_S)
+        began_s, used = time.monotonic(), plant.gateway.cpu_times()
+        time.sleep(seconds)
+        ended_s, now = time.monotonic(), plant.gateway.cpu_times()
+        self.cpu_pcts.append(100 * (now.user + now.system - used.user - used.system) / (ended_s - began_s))
+        self.rss_mb.append(plant.gateway.memory_info().rss / 1e6)
+        self.late_ms += [ms for at_s, ms in _ticks(late) if began_s <= at_s <= ended_s]
+        devices: list[dict[str, Any]] = ask(plant.socket_path(), "status")["snapshot"]["devices"]
+        self.read = sum(d["online"] for d in devices if d["id"].startswith("gpu"))
+
+
+def _ticks(file: Path) -> Iterator[tuple[float, float]]:
+    for line in file.read_text(encoding="ascii").splitlines():
+        with contextlib.suppress(ValueError):  # the last line may be half written
+            at_s, ms = line.split()
+            yield float(at_s), float(ms)
+
+
+@contextlib.contextmanager
+def _gateway(groups: list[dict[str, Any]]) -> Iterator[tuple[Plant, Path]]:
+    late = Path(f"/tmp/ticks-{time.monotonic_ns()}")
+    command = (sys.executable, "-m", "benchmarks.ticking_gateway", str(late))
+    sections: dict[str, Any] = {"gateway": {"rate_hz": RATE_HZ}, "plan": {"enabled": False}}
+    try:
+        with running({**sections, **({"nodes": groups} if groups else {})}, command=command) as plant:
+            yield plant, late
+    finally:
+        late.unlink(missing_ok=True)
+
+
+def _groups(port: int, nodes: int, fast: int) -> list[dict[str, Any]]:
+    pages = [f"http://127.0.0.1:{port}/{kind}/{{name}}" for kind in ("host", "gpu")]
+    keys = {"source": "exporters", "exporters": pages}
+    return [
+        {"names": [f"gpu[0100-{99 + fast:04d}]"], "period_s": 1, **keys},
+        {"names": [f"gpu[{100 + fast:04d}-{99 + nodes:04d}]"], "period_s": 10, **keys},
+    ]
+
+
+@contextlib.contextmanager
+def _farm() -> Iterator[int]:
+    command = (sys.executable, "-m", "benchmarks.exporter_farm")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as farm:
+        assert farm.stdout is not None
+        assert farm.stdin is not None
+        yield int(farm.stdout.readline())
+        farm.stdin.close()
+
+
+def parsing() -> list[Figure]:
+    """A page of each kind: what it costs, and how many times as much prometheus_client takes for it."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    figures = []
+    pages = (("dcgm-exporter", gpu_page("gpu0001")), ("node_exporter", host_page("gpu0001", collected=False)))
+    for exporter, page in pages:
+        text = page.decode()
+        own_s = _cost_s([lambda: understood(pattern_of(exporter).samples(text))] * 20)  # noqa: B023  called at once
+        whole_s = _cost_s([lambda: list(text_string_to_metric_families(text))] * 3)  # noqa: B023
+        figures += [
+            Figure(f"page of {exporter}, {len(page) // 1000} kB, read and understood", 1000 * own_s, "ms"),
+            Figure("of what prometheus_client's parser takes", own_s / whole_s, "", 0.1),
+        ]
+    return figures
+
+
+def _cost_s(calls: Sequence[Any]) -> float:
+    """Processor time of one call: the least of them."""
+    best = float("inf")
+    for call in calls:
+        began_s = time.thread_time()
+        call()
+        best = min(best, time.thread_time() - began_s)
+    return best
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--fast", type=int, default=64, help="read every second")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each phase")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--parser", action="store_true", help="the cost of one page only")
+
+
+if __name__ == "__main__":
+    main(__doc__, _options, measure)
