@@ -85,6 +85,7 @@ class MapPcs:
         self._slow: dict[str, Decoded | None] = {}
         self._fast_s = self._slow_s = self._asked_slow_s = float("-inf")
         self._commanded = False  # by this driver and not left since, on whichever connection
+        self._idle = _Idle()
         self._writer: RecipeWriter | None = None
         if (recipe := device_map.recipe) is not None:
             self._writer = RecipeWriter(
@@ -123,11 +124,12 @@ class MapPcs:
             raise ValueError(f"{self.id}: the setpoint is not a number; expected W")
         async with self._lock:
             writer = self._writer
-            if writer is None or (w is None and not writer.commanding):
+            if writer is None or (w is None and not self._commanded):
                 return CommandResult(note="" if w is None else f"map {self._map.name} has no recipe: it is read only")
             if w is None:
                 writer.release()
-                return CommandResult()
+                return await self._ask_nothing(writer, now_s)
+            self._idle = _Idle()
             await self._open()
             if why_not := await self._why_not():
                 writer.release()
@@ -143,6 +145,25 @@ class MapPcs:
                 raise
         notes = [each for each in (note, clipped, result.note) if each]
         return CommandResult(result.action, "; ".join(notes), result.w, result.held and not clipped)
+
+    async def _ask_nothing(self, writer: RecipeWriter, now_s: float) -> CommandResult:
+        """End a setpoint that would stand for ever, after `revert_s` in which nothing was asked of the device.
+
+        Others end it themselves. What is not ours, and registers in flash, are not written. Raises DeviceError.
+        """
+        idle = self._idle
+        if idle.since_s is None:
+            idle.since_s = now_s
+        if writer.ends_by_itself or idle.left or now_s - idle.since_s < self._config.revert_s:
+            return CommandResult()
+        idle.since_s = now_s  # where it fails, it is tried again after as long
+        await self._open()
+        if await self._forms() or self._not_ours or writer.foreign:
+            return CommandResult()
+        await writer.leave(self._kept(), flash=False)
+        idle.left = True
+        note = f"left: nothing was asked of it for {self._config.revert_s:g} s, and its setpoint would have stood"
+        return CommandResult(note=note)
 
     async def start(self) -> None:
         """Starting is protected in every map. Raises WrongDevice."""
@@ -348,6 +369,14 @@ class MapPcs:
     def _battery(self) -> Battery | None:
         """The battery, where the map reads one and no other device does."""
         return battery_of(self._config.battery, self._sample) if self._tells_battery else None
+
+
+class _Idle:
+    """Since when nothing is asked of a device, site time, and whether it was left for that."""
+
+    def __init__(self) -> None:
+        self.since_s: float | None = None
+        self.left = False
 
 
 class _Registers:

@@ -112,6 +112,16 @@ class RecipeWriter:
         """
         return self._shown_w if self._ours is not None and self._shown() and not self._foreign() else None
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether the device leaves a setpoint that is not renewed, though it is still read."""
+        return bool(self.revert_s) and not self._recipe.fed_by_reads
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the device held something else than ours at the last look."""
+        return bool(self._foreign())
+
     def release(self) -> None:
         """Nothing is asked of it for now: what it holds then is nobody's doing."""
         self._left = True

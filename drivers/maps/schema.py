@@ -204,6 +204,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
 
     renew_s: Annotated[float, Meta(gt=0, le=3600)]
     revert_s: Annotated[float, Meta(ge=0, le=86400)]  # silence after which it leaves our setpoint; 0: never
+    fed_by_reads: bool = False  # its watchdog counts any request: while it is read, a setpoint not renewed stands
     revert_to: str = ""
     sign_of_zero: str = ""
     resolution_w: Annotated[float, Meta(gt=0)] = 1.0

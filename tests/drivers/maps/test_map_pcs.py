@@ -162,6 +162,70 @@ async def test_nothing_is_written_before_the_first_order_and_nothing_twice(rig: 
     assert rig.twin.writes() == []
 
 
+async def test_a_setpoint_that_would_stand_for_ever_is_ended_once_nothing_is_asked(rig: Rig) -> None:
+    """GoodWe has no watchdog, Sinexcel's is fed by reading; Victron's ends by itself what is not renewed."""
+    left = {"goodwe-et": [(247, 16, 47511, [1, 0])], "sinexcel-pws2": [(1, 6, 135, [0])], "victron-gx": []}
+    await rig.command(3000)
+    rig.twin.writes()
+    for at_s in (0.0, 30.0, 59.0):
+        await rig.driver.command(None, at_s)
+    assert rig.twin.writes() == []
+    result = await rig.driver.command(None, 61.0)
+    assert rig.twin.writes() == left[rig.twin.name]
+    assert ("left: nothing was asked of it for 60 s" in result.note) == bool(left[rig.twin.name])
+    for at_s in (62.0, 200.0):
+        assert (await rig.driver.command(None, at_s)).note == ""
+    assert rig.twin.writes() == [], "once"
+    rig.clock.advance(210.0)
+    await rig.command(2000)
+    assert rig.twin.battery_w == pytest.approx(2000, abs=10)
+    rig.twin.writes()
+    await rig.driver.command(None, 300.0)
+    await rig.driver.command(None, 359.0)
+    assert rig.twin.writes() == [], "counted anew"
+
+
+async def test_what_another_controller_has_set_is_not_ended() -> None:
+    rig = await Rig(GoodWeTwin()).start()
+    await rig.command(3000)
+    await rig.settle()
+    await rig.command(3000)
+    rig.twin.main[47511] = 2
+    rig.twin.obey()
+    await rig.settle()
+    rig.twin.writes()
+    for at_s in (0.0, 61.0, 130.0):
+        await rig.driver.command(None, at_s)
+    assert rig.twin.writes() == []
+    rig.twin.main[35187] = 2  # off the grid: it forms one
+    rig.twin.main[47511] = 12
+    await rig.settle()
+    await rig.driver.command(None, 200.0)
+    assert rig.twin.writes() == []
+    rig.twin.main[35187] = 1
+    await rig.settle()
+    await rig.driver.command(None, 270.0)
+    assert rig.twin.writes() == [(247, 16, 47511, [1, 0])]
+    await rig.stop()
+
+
+async def test_an_end_that_fails_is_tried_again_as_long_afterwards() -> None:
+    rig = await Rig(GoodWeTwin()).start()
+    await rig.command(3000)
+    rig.twin.writes()
+    await rig.driver.command(None, 0.0)
+    rig.twin.main.refuse[47511] = 4
+    with pytest.raises(DeviceException):
+        await rig.driver.command(None, 60.0)
+    for at_s in (61.0, 119.0):
+        assert not (await rig.driver.command(None, at_s)).written
+    rig.twin.main.refuse.clear()
+    rig.twin.writes()
+    await rig.driver.command(None, 121.0)
+    assert rig.twin.writes() == [(247, 16, 47511, [1, 0])]
+    await rig.stop()
+
+
 async def test_another_controller_is_seen_told_and_overwritten(rig: Rig) -> None:
     await rig.command(3000)
     await rig.settle()
