@@ -63,6 +63,7 @@ class Case(NamedTuple):
     own_w: float = 3000.0  # what it gives by itself at a load of 3000 W
     takes_dc: bool = False  # its power is that of the battery's terminals
     silent_w: float | None = None  # what it gives after that; None: as by itself
+    personality: str = "compliant"  # of the twin
     left_after_s: float = 3.0  # how long after the end it goes on by itself
 
 
@@ -311,3 +312,9 @@ VICTRON = Case(
     ("", 800), reverts_s=60, silent_w=0.0, units={"vebus": 227, "battery": 225},
 )  # fmt: skip
 CASES = [FOX_H3, FOX_PRO, GOODWE, HUAWEI, KOSTAL, SINEXCEL, SUNNY_BOY, SUNNY_ISLAND, SUNGROW, VICTRON]
+
+# SunSpec speaks for itself: `tests.drivers.test_sunspec_stranger` compares its values.
+SUNSPEC = [
+    Case("", 1, {}, lambda _: [], At(0), 0, [], [], ("", 0), reverts_s=60, own_w=0.0, personality=personality)
+    for personality in ("deaf-heartbeat", "legacy-storage")  # a compliant one also reverts by its heartbeat, earlier
+]
