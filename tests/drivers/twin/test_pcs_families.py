@@ -17,6 +17,7 @@ from pcs_cases import (
     SUNNY_BOY,
     SUNNY_ISLAND,
     SUNSPEC,
+    VICTRON,
     Case,
     Write,
     seen,
@@ -205,6 +206,30 @@ async def test_at_the_end_it_is_as_it_was_found(rig: Rig) -> None:
         await rig.passes(rig.case.left_after_s)
         assert await seen(rig.stranger, rig.case, rig.case.own) == rig.case.own_raw
         assert rig.w == rig.own_w
+
+
+@pytest.mark.parametrize(
+    ("case", "other"),
+    [(VICTRON, Write(16, 2902, [2])), (SINEXCEL, Write(6, 327, [90]))],
+    ids=lambda each: each.map if isinstance(each, Case) else "",
+)
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_mode_that_is_not_the_delivered_one_is_restored_too(case: Case, other: Write, killed: bool) -> None:
+    """Whether the gateway ends, or was killed and `skerry devices release` cleans up after it."""
+    async with on(case) as rig:
+        assert await written(rig.stranger, case, other) == 0
+        await rig.command(-5_000.0)
+        mode = case.own._replace(address=other.address)
+        assert await seen(rig.stranger, case, mode) != other.words[0]
+        if killed:
+            await rig.driver.link.close()
+            rig.connect()
+            await rig.driver.release()
+        else:
+            await rig.driver.close()
+            rig.connect()
+        await rig.passes(3.0)
+        assert await seen(rig.stranger, case, mode) == other.words[0]
 
 
 async def test_a_device_that_takes_orders_and_does_not_follow_shows_it_in_its_power(rig: Rig) -> None:
