@@ -208,6 +208,7 @@ def compose_gateway(
         audit=audit,
         calls=SupervisedCalls("proofs", PROOFS_S, parts),
         refresh_s={driver.id: driver.refresh_s for driver in drivers if isinstance(driver, MapPcs | MapMeter)},
+        demand=site.tariff.demand_terms,
     )
     loop = ControlLoop(
         site=site,

@@ -240,7 +240,7 @@ class ControlLoop:
             snapshot, self._planner.plan, requests, orders=orders, failing=failing, proving=proving
         )
         self._devices.submit(decision, orders, proving)
-        self._prover.decided(decision)
+        self._prover.decided(decision, self._controller.interval, self._controller.month_peak_w)
         for event in decision.events:
             self._events.note(event)
         for reply in decision.replies:

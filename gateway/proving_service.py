@@ -17,15 +17,18 @@ import msgspec
 
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.commissioning.estimator import TooLittle, estimate
+from dispatch.commissioning.peak_risk import peak_risk
 from dispatch.commissioning.preconditions import Site as SiteNow
 from dispatch.commissioning.preconditions import checks
 from dispatch.commissioning.procedure import Procedure
 from dispatch.commissioning.verdict import fault, timer_ended
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import DeviceIdentity
 from dispatch.model.islanding import Check
+from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.proofs import MeasuredResponse, Proof, ProofReport, Proving
 from dispatch.model.reasons import Reason, joined
@@ -39,6 +42,7 @@ from storage.audit import AuditLog
 log = logging.getLogger("skerry.gateway")
 
 UNHEARD_S = 20.0  # of machine time
+FREE = DemandTerms()  # a peak costs nothing
 AGAIN_S = 60.0  # of machine time, between two tries to put proofs on disk
 
 
@@ -60,14 +64,17 @@ class ProvingService:
         calls: SupervisedCalls,
         machine_s: Callable[[], float] = time.monotonic,
         refresh_s: Mapping[str, float] = {},
+        demand: DemandTerms = FREE,
     ) -> None:
         """`tick_s`: of site time. `revert`: the reversion asked of each PCS, s and W; `renewed_s`: of when.
 
         `refresh_s`: how often PCS and meters renew their own readings; not named: whenever they are read.
+        `demand`: what a peak costs.
         """
         self._config, self._clock, self._tick_s, self._revert = config, clock, tick_s, revert
         self._renewed_s, self._alarms, self._proofs, self._events = renewed_s, alarms, proofs, events
         self._audit, self._calls, self._machine_s, self._refresh_s = audit, calls, machine_s, refresh_s
+        self._demand = demand
         self.report: ProofReport | None = None
         self._procedure: Procedure | None = None
         self._now: SiteNow | None = None  # at the last tick
@@ -115,10 +122,10 @@ class ProvingService:
             text = f"it says {what}; proven was firmware {was}: half of its power until it is proven again"
             self._events.event("device", "warning", device_id, text)
 
-    def decided(self, decision: Decision) -> None:
-        """Take note of what was decided in this tick."""
+    def decided(self, decision: Decision, interval: Interval | None = None, free_peak_w: float = 0.0) -> None:
+        """Take note of what was decided in this tick, of the metering interval and the peak that costs nothing."""
         if self._now is not None:
-            self._now = self._now._replace(decision=decision)
+            self._now = self._now._replace(decision=decision, interval=interval, free_peak_w=free_peak_w)
 
     def _high_alarms(self) -> tuple[str, ...]:
         return tuple(a.id for a in self._alarms() if a.priority is Priority.HIGH and a.state is not AlarmState.RETURNED)
@@ -143,6 +150,12 @@ class ProvingService:
             Reason("check.failing", {"name": c.name, "figure": c.figure, "remedy": c.remedy}) for c in found if not c.ok
         ]
         return found, Reason("prove.check_failed", {"failed": joined(failed)}) if failed else None
+
+    def peak_risk(self, pcs_id: str) -> Reason | None:
+        """By how much a proof that begins now may raise the billed peak; None: it does not."""
+        if self._now is None or pcs_id not in self._revert:
+            return None
+        return peak_risk(self._config, pcs_id, self._now, self._demand, self._revert[pcs_id][0])
 
     def start(self, pcs_id: str, who: str, on_site: str) -> None:
         """Begin at the next tick. Only after `checks`, in the same call of the event loop."""

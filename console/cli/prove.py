@@ -31,16 +31,28 @@ ASKED = "It moves the battery by up to 30 % of its rating, both ways, for minute
 @click.argument("name", required=False, metavar="[PCS]")
 @click.option("--on-site", "on_site", default="", metavar="NAME", help="Who watches the PCS; yourself if not given.")
 @click.option("--yes", is_flag=True, help="Confirm without being asked that a person is beside it.")
+@click.option("--accept-peak", is_flag=True, help="Accept without being asked that the billed peak may rise.")
 @click.option("--dry-run", "dry", is_flag=True, help="Show the checks only.")
 @click.option("--list", "as_list", is_flag=True, help="List what has been proven.")
 @site_option
 @json_option
-def prove(name: str | None, on_site: str, yes: bool, dry: bool, as_list: bool, site: str | None, as_json: bool) -> None:
+def prove(
+    name: str | None,
+    on_site: str,
+    yes: bool,
+    accept_peak: bool,
+    dry: bool,
+    as_list: bool,
+    site: str | None,
+    as_json: bool,
+) -> None:
     """Measure how a PCS answers setpoints, and keep the result. Engineers only.
 
     Steps the battery by 5, 15 and 30 % of its rating in both directions, as far as limits, contract and export leave
     room, then stops writing until it reverts. It needs an SoC of 30 to 70 %, a calm load, no manual order and the grid.
     Ctrl-C, a load pulse or a PCS or meter that moves wrongly ends it; plan and rules command the PCS again at once.
+    Meanwhile the PCS holds no peak down: where that may raise the month's billed peak, it says by how much, and asks;
+    --yes does not answer that.
     """
     if as_list:
         _list(site, as_json)
@@ -53,10 +65,11 @@ def prove(name: str | None, on_site: str, yes: bool, dry: bool, as_list: bool, s
         _checked(answer, as_json and dry, quiet=as_json and not dry)
         if dry:
             return
-    if not yes:
-        click.confirm(ASKED.format(on_site=on_site), abort=True, err=True)
+    peak = _peak(answer)
+    _confirm(peak, on_site, yes, accept_peak)
     with gateway(site) as there:
-        there.link.request("prove.start", pcs=name, on_site=on_site, seen_utc_s=there.now_utc_s())
+        asked = {"pcs": name, "on_site": on_site, "accept_peak": accept_peak or peak is not None}
+        there.link.request("prove.start", **asked, seen_utc_s=there.now_utc_s())
         report = _watched(there, quiet=as_json)
     if as_json:
         click.echo(json_text(with_words(msgspec.to_builtins(report))))
@@ -74,8 +87,25 @@ def _checked(answer: dict[str, Any], as_json: bool, quiet: bool = False) -> None
     elif not quiet:
         for check in msgspec.convert(answer["checks"], list[Check]):
             click.echo(check_line(check))
+        if (peak := _peak(answer)) is not None:
+            click.echo(f"! {words(Reason('check.peak')):<18} {words(peak)}")
     if not answer["ok"]:
         raise Failure(words(msgspec.convert(answer["reason"], Reason)), exit_codes.REFUSED)
+
+
+def _confirm(peak: Reason | None, on_site: str, yes: bool, accept_peak: bool) -> None:
+    """Ask what was not confirmed by an option. `yes` says that somebody is on site, and nothing of the peak."""
+    if peak is not None and not accept_peak:
+        if yes:
+            raise Failure(words(Reason("prove.peak_not_accepted", {"peak": peak})), exit_codes.REFUSED)
+        click.confirm(f"{words(peak)}. Go on?", abort=True, err=True)
+    if not yes:
+        click.confirm(ASKED.format(on_site=on_site), abort=True, err=True)
+
+
+def _peak(answer: dict[str, Any]) -> Reason | None:
+    """By how much it may raise the billed peak; None: it does not, or the gateway is older and does not say."""
+    return msgspec.convert(answer.get("peak"), Reason | None)
 
 
 def _watched(there: Live, quiet: bool) -> ProofReport:

@@ -10,6 +10,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import NOT_RUNNING, Battery, Pcs
 from dispatch.model.islanding import Check, IslandState
+from dispatch.model.metering_interval import Interval
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS
 from dispatch.model.snapshot import Snapshot
@@ -29,6 +30,8 @@ class Site(NamedTuple):
     order: str = ""
     high_alarms: tuple[str, ...] = ()
     renewed_s: float | None = None  # mono_s at which the setpoint of the PCS was last renewed, with its timer
+    interval: Interval | None = None  # the running metering interval
+    free_peak_w: float = 0.0  # the interval mean that costs nothing: the month's peak so far
 
 
 class Room(NamedTuple):

@@ -40,6 +40,16 @@ DITHER = 4  # a step is written so many parts of a tick late, and of a renewal, 
 Kind = Literal["calm", "step", "renewal", "silence", "again", "restore"]
 
 
+def hold_s(config: DispatchConfig) -> float:
+    """How long a step is held at least."""
+    return HOLD_S + config.grid.meter_delay_max_s
+
+
+def silence_most_s(revert_s: float) -> float:
+    """How long a reversion that was asked for after `revert_s` is waited for at most."""
+    return SILENCE_MORE * revert_s + SILENCE_MORE_S
+
+
 class Stage(NamedTuple):
     """One part of a proof, during which the PCS is asked for `w`."""
 
@@ -194,7 +204,7 @@ class Procedure:
 
     @property
     def _hold_s(self) -> float:
-        return HOLD_S + self._config.grid.meter_delay_max_s
+        return hold_s(self._config)
 
     @property
     def _dither_s(self) -> float:
@@ -334,7 +344,7 @@ class Procedure:
 
     @property
     def _silence_most_s(self) -> float:
-        return SILENCE_MORE * self._revert_s + SILENCE_MORE_S
+        return silence_most_s(self._revert_s)
 
     def _renewed(self, site: Site, past_s: float) -> bool:
         """Whether a renewal has been seen in this stage, from which the silence is counted; or none is going to be."""

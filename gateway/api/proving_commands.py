@@ -28,6 +28,10 @@ class Prover(Protocol):
         """Every condition, and why a proof may not begin now."""
         ...
 
+    def peak_risk(self, pcs_id: str) -> Reason | None:
+        """By how much it may raise the billed peak; None: it does not."""
+        ...
+
     def start(self, pcs_id: str, who: str, on_site: str) -> None:
         """Begin at the next tick."""
         ...
@@ -64,11 +68,18 @@ class ProvingCommands:
         }
 
     async def _check(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Every condition for a proof now. Params: `pcs`, `on_site`."""
-        return _answer(*self._prover.checks(str(params["pcs"]), printable(str(params.get("on_site") or ""))))
+        """Every condition for a proof now, and what it may cost. Params: `pcs`, `on_site`."""
+        pcs_id = str(params["pcs"])
+        found, why = self._prover.checks(pcs_id, printable(str(params.get("on_site") or "")))
+        peak = None if why is not None else self._prover.peak_risk(pcs_id)
+        return _answer(found, why) | {"peak": msgspec.to_builtins(peak)}
 
     async def _start(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Begin a proof. Params: `pcs`, `on_site` (who watches it there), `seen_utc_s`. Raises CommandRefused."""
+        """Begin a proof. Params: `pcs`, `on_site` (who watches it there), `accept_peak`, `seen_utc_s`.
+
+        Without `accept_peak` one that may raise the billed peak is refused. Raises CommandRefused.
+        """
+        accepted = params.get("accept_peak") is True
         pcs_id, on_site = str(params["pcs"]), printable(str(params.get("on_site") or ""))
         text = f"proof of {pcs_id}, watched by {on_site}"
         command = Command(peer=peer, name="prove.start", text=text, seen_utc_s=params.get("seen_utc_s"))
@@ -77,6 +88,8 @@ class ProvingCommands:
             found, why = self._prover.checks(pcs_id, on_site)
             if why is not None:
                 raise OrderRefused(why)
+            if not accepted and (peak := self._prover.peak_risk(pcs_id)) is not None:
+                raise OrderRefused(Reason("prove.peak_not_accepted", {"peak": peak}))
             return found
 
         async with self._log.one_at_a_time:

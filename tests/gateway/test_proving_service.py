@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import click
 import msgspec
 import pytest
 from proof_bench import REVERT_S, TICK_S, ProofBench
@@ -23,6 +27,7 @@ from dispatch.control.controller import Controller
 from dispatch.model.decision import Setpoint
 from dispatch.model.equipment import DeviceHealth, DeviceIdentity
 from dispatch.model.proofs import Proofs, Proving
+from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import words
 from drivers.clock import SystemClock
 from drivers.nodes.known_gpus import KnownGpus
@@ -233,6 +238,51 @@ async def test_a_mistake_in_a_proof_costs_the_proof_and_not_the_tick(
     assert "ZeroDivisionError" in words(report.result)
     assert bench.decision is not None
     assert "proof of" not in words(bench.decision.reason)
+
+
+async def test_one_that_may_raise_the_billed_peak_begins_only_if_that_is_accepted(
+    there: Running, client: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: dict[str, Any] = {"reach_w": 22_000.0, "peak_w": 20_000.0, "by_w": 2_000.0, "eur": 20.0}
+    monkeypatch.setattr(ProvingService, "peak_risk", lambda *_: Reason("prove.raises_peak", figures))
+    answer = await client.request("prove.check", pcs="pcs1", on_site="Eve")
+    assert answer["ok"]
+    assert answer["peak"]["figures"]["by_w"] == 2_000.0
+    asked = {"pcs": "pcs1", "on_site": "Eve", "seen_utc_s": there.gateway.clock.utc_s()}
+    with pytest.raises(RequestFailed, match=r"not accepted: .* 2.0 kW above .* about 20.00 EUR; .*--accept-peak"):
+        await client.request("prove.start", **asked)
+    assert (await client.request("prove.start", **asked, accept_peak=True))["ok"]
+    await client.request("prove.abort")
+
+
+def test_yes_does_not_accept_a_higher_peak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says that a person is on site. Without --yes both are asked."""
+    figures: dict[str, Any] = {"reach_w": 22_000.0, "peak_w": 20_000.0, "by_w": 2_000.0, "eur": 20.0}
+    peak = msgspec.to_builtins(Reason("prove.raises_peak", figures))
+    asked: list[str] = []
+
+    class Link:
+        welcome = SimpleNamespace(user="eve")
+
+        def request(self, name: str, **params: Any) -> dict[str, Any]:
+            assert name == "prove.check", "nothing is begun"
+            return {"ok": True, "text": "", "reason": None, "checks": [], "peak": peak}
+
+    @contextlib.contextmanager
+    def no_gateway(_: str | None) -> Iterator[Any]:
+        yield SimpleNamespace(link=Link(), now_utc_s=lambda: 0.0)
+
+    monkeypatch.setattr("console.cli.prove.gateway", no_gateway)
+    assert run(["devices", "prove", "pcs1", "--yes"]) == exit_codes.REFUSED
+    assert "2.0 kW above" in capsys.readouterr().err
+
+    def no(text: str, **_: Any) -> None:
+        asked.append(text)
+        raise click.Abort
+
+    monkeypatch.setattr("click.confirm", no)
+    assert run(["devices", "prove", "pcs1"]) == 130
+    assert "about 20.00 EUR. Go on?" in asked[0]
 
 
 async def test_over_the_link_it_begins_shows_progress_and_is_aborted(there: Running, client: GatewayClient) -> None:

@@ -17,6 +17,10 @@ TEMPLATES = {
     "remedy.no_order": "end it, or wait until it has ended",
     "remedy.middle_soc": "bring it between {low_pct:g} and {high_pct:g} % first",
     "remedy.room": "limits, contract and export must leave {step_w:kw} in both directions: wait for another load",
+    "check.peak": "billed peak",
+    "prove.raises_peak": "the PCS holds no peak down while it is proven: the interval mean may reach {reach_w:kw}, "
+    "{by_w:kw} above the {peak_w:kw} that is reached anyway, about {eur:.2f} EUR",
+    "prove.peak_not_accepted": "not accepted: {peak}; wait for less load, or accept it (--accept-peak)",
     # what is done and seen
     "prove.began": "proving {pcs} for {who}, watched by {on_site}: 0 kW first, then the load is watched for 10 s",
     "prove.calm": "load calm, {noise_w:kw} of noise; at 0 kW the PCS reads {zero_w:kw}",
