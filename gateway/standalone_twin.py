@@ -91,6 +91,7 @@ def _serve(site: Site, config: TwinConfig, file: Path, child: bool) -> int:
             stop=stop,
             base=site.path.parent,
             child=child,
+            genset=site.genset,
         )
 
     try:

@@ -15,6 +15,8 @@ PCS_FAMILIES = (  # device maps whose PCS the twin can be
     "sma-sunny-boy-storage", "sma-sunny-island", "sungrow-sh", "victron-gx",
 )  # fmt: skip
 
+SWITCHES = ("skerry-switch", "socomec-atys-p-m")  # device maps whose switch the twin can be
+
 
 class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[twin]`: the simulated devices behind `url = "twin"`. Everything random in it follows from `seed`."""

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import psutil
 
-from dispatch.config.schema import BatteryConfig, GridConfig
+from dispatch.config.schema import BatteryConfig, GensetConfig, GridConfig
 from drivers.clock import ScaledClock
 from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.maps.loader import load
@@ -34,6 +34,7 @@ from drivers.twin.mapped_pcs import FAMILIES
 from drivers.twin.physics import STEP_S, TwinSite
 from drivers.twin.registers import Image
 from drivers.twin.server import TwinServer
+from drivers.twin.transfer_switch import ATYS_P_M, atys_p_m_image
 
 WAKE_S = 0.02  # machine seconds between steps
 MOST_STEPS = 100  # in one wake-up; after a longer pause of the machine the steps grow instead
@@ -58,6 +59,7 @@ async def run_twin(
     base: Path | None = None,
     control_path: Path | None = None,
     child: bool = False,
+    genset: GensetConfig | None = None,
 ) -> None:
     """Serve every device whose url is "twin" until `stop` is set.
 
@@ -75,12 +77,14 @@ async def run_twin(
         _simulated(switches),
         _simulated([n for n in nodes if n.source == "modbus"]),
         base=base,
+        genset=genset,
     )
     host = _Host(site, next((n for n in nodes if n.source == "psutil"), None)) if twin.host_node else None
     units = {p.id: p.unit for p in pcs} | {m.id: m.unit for m in meters}
     units |= {p.id: p.unit for p in pv} | {s.id: s.unit for s in switches}
     hybrids = hybrids_of(_simulated(pcs), _simulated(pv))
     mapped = _mapped(site, twin, grid, pcs, meters, base, hybrids)
+    mapped |= _transfer_switches(site, switches)
     async with AsyncExitStack() as stack:
         endpoints: dict[str, tuple[str, int, int]] = {}
         for devices in _servers(site, grid, units, mapped, hybrids, host):
@@ -140,6 +144,12 @@ def _mapped(
     return found
 
 
+def _transfer_switches(site: TwinSite, switches: Sequence[SwitchDevice]) -> dict[str, dict[int, Image]]:
+    """The registers by Modbus unit of the simulated switches that have another map than our own."""
+    units = {s.id: s.unit for s in _simulated(switches) if s.map == ATYS_P_M}
+    return {s.id: {units[s.id]: atys_p_m_image(s, site)} for s in site.switches if s.id in units}
+
+
 def _family_images(
     site: TwinSite, twin: TwinConfig, pcs: PcsDevice, device_map: DeviceMap, hybrids: Mapping[str, str]
 ) -> dict[int, Image]:
@@ -171,7 +181,7 @@ def _own_ports(
     images = [(m.id, meter_image(m, _full_w(grid))) for m in site.meters if m.id not in mapped]
     images += [(p.id, pcs_image(p, site)) for p in site.pcs if p.id not in mapped]
     images += [(p.id, pv_image(p, site)) for p in site.pv if p.id not in hybrids]
-    images += [(s.id, switch_image(s, site)) for s in site.switches]
+    images += [(s.id, switch_image(s, site)) for s in site.switches if s.id not in mapped]
     served = [{units[name]: (name, image)} for name, image in images]
     return served + [{unit: (name, image) for unit, image in of.items()} for name, of in mapped.items()]
 

@@ -19,7 +19,7 @@ from drivers.config import MeterDevice, PcsDevice, PvDevice
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER
 from drivers.modbus.address import Address, parse, place_of
-from drivers.twin.config import PCS_FAMILIES
+from drivers.twin.config import PCS_FAMILIES, SWITCHES
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device, soc_source
 from gateway.site.node_checks import may_have_outlets, pages
@@ -309,8 +309,8 @@ def _twins_map(where: str, section: str, item: Any, device_map: DeviceMap) -> It
     """What the twin needs to be the device of a map."""
     if section == "pcs" and device_map.name not in PCS_FAMILIES:
         yield f"{where}.map", item.map, f"a PCS that the twin can be: {', '.join(PCS_FAMILIES)}, or none for SunSpec"
-    if section == "switch" and device_map.name != "skerry-switch":
-        yield f"{where}.map", item.map, "skerry-switch, which is what the twin's switch has"
+    if section == "switch" and device_map.name not in SWITCHES:
+        yield f"{where}.map", item.map, f"a switch that the twin can be: {', '.join(SWITCHES)}"
     ids = [number for number in {**device_map.units, **item.units}.values() if number]
     if len(set(ids)) < len(ids):
         yield f"{where}.units", dict(item.units), "a unit id of its own for each unit of the map"

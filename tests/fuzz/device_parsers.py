@@ -283,7 +283,7 @@ PARSERS = (
     ),
     Parser(
         "registers of a transfer switch",
-        ("drivers.maps.decoding:_bits",),
+        ("drivers.maps.decoding:number_of",),
         lambda: [packed([0, 0x2414]), packed([2, 0x8822])],
         driver_of(partial(mapped_switch, "siemens-atc6300"), SwitchDevice(id="ats", url="twin"), 0x220F),
         (DeviceError,),

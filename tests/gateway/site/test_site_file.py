@@ -508,7 +508,7 @@ def test_the_pv_of_a_simulated_hybrid_is_that_of_one_pcs() -> None:
     [
         ({"map": "janitza-umg"}, "switch[0].map", "a map of kind switch; this is one of kind meter"),
         ({"map": "socomec-atys"}, "switch[0].map", "socomec-atys-p-m"),
-        ({"map": "socomec-atys-p-m", "url": "twin"}, "switch[0].map", "skerry-switch, which is what the twin's"),
+        ({"map": "siemens-atc6300", "url": "twin"}, "switch[0].map", "a switch that the twin can be: skerry-switch, s"),
         ({"map": "socomec-atys-p-m", "units": {"line": 3}}, "switch[0].units.line", "a unit of the map"),
     ],
 )
