@@ -29,6 +29,7 @@ from dispatch.wording.catalogue import words
 from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute, clock_event
 from gateway.api.consoles import Consoles
 from gateway.api.protocol import LastDrill, Published, TariffNow
+from gateway.api.published_nodes import for_consoles
 from gateway.device_io import DeviceIo
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
@@ -315,7 +316,7 @@ class ControlLoop:
             self._loop_stats = self.punctuality.stats(self._consoles.count)
         controller = self._controller
         return Published(
-            snapshot=snapshot,
+            snapshot=for_consoles(snapshot),
             decision=decision,
             alarms=self._alarms.active(),
             interval=controller.interval,

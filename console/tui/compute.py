@@ -69,9 +69,8 @@ class Compute(ListView):
         assert isinstance(item, Node)
         x = canvas.put(1, top, f"GPUs of {item.id}", Ink.DIM)
         if not item.gpus:
-            text = (
-                f"{item.gpus_total} GPUs, counted but not read one by one" if item.gpus_total else item.note or "no GPU"
-            )
+            counted = f"{item.gpus_total} GPUs: {item.note or 'counted, not read one by one'}"
+            text = counted if item.gpus_total else item.note or "no GPU"
             canvas.put(1, top + 1, cut(text, canvas.width - 2))
             return
         canvas.put(x + 2, top, cut(item.note, canvas.width - x - 3), Ink.MEDIUM)

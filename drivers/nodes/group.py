@@ -11,7 +11,7 @@ from msgspec import Meta
 from drivers.config import Deadline, NodeDevice, Period
 from drivers.http.config import AuthorizationFile, CaFile
 
-MOST_NODES = 2000
+MOST_NODES = 1000
 _LIST = re.compile(r"([A-Za-z0-9_.-]*)\[([0-9,-]+)\]([A-Za-z0-9_.-]*)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 NameUrl = Annotated[
@@ -36,7 +36,7 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     names: Annotated[
         tuple[str, ...],
         Meta(
-            max_length=2000,
+            max_length=1000,
             description='Names of nodes, or lists as Slurm writes them: `["gpu[001-064]", "login1"]`. A name is the '
             "node's id.",
         ),

@@ -12,7 +12,7 @@ from drivers.config import NodeDevice
 from drivers.nodes.gpu_readings import BUSY_PCT
 from drivers.nodes.gpu_slots import GpuSlots
 from drivers.nodes.metrics import Figures, GpuField, GpuFigures, HostFigures
-from drivers.nodes.power import MOST_GAP_S, PERIODS, CounterRate, Part, best, gpus_part, summed
+from drivers.nodes.power import LEAST_S, MOST_GAP_S, PERIODS, CounterRate, Part, best, gpus_part, summed
 
 METER = "ACPI power meter"
 NOTE_MOST = 240
@@ -29,9 +29,9 @@ class CpuUse:
         self.pct: float | None = None
 
     def take(self, idle_s: Mapping[str, float], at_s: float) -> None:
-        """Counters as read at `at_s`. The same ones again change nothing."""
+        """Counters as read at `at_s`. Those of CPUs that never rest stand still."""
         passed_s, before = at_s - self._at_s, self._idle_s
-        if idle_s == before:
+        if (not idle_s and not before) or (before.keys() == idle_s.keys() and 0 <= passed_s < LEAST_S):
             return
         self._idle_s, self._at_s = dict(idle_s), at_s
         if not idle_s or before.keys() != idle_s.keys() or not 0 < passed_s <= MOST_GAP_S:

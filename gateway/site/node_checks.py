@@ -10,6 +10,8 @@ from dispatch.config.cross_checks import Finding
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
+MOST_NODES = 1000
+
 
 def may_have_outlets(key: str, source: str, outlets: tuple[str, ...]) -> Iterator[Finding]:
     """Outlets go with the sources that can use them."""
@@ -22,19 +24,31 @@ def may_have_outlets(key: str, source: str, outlets: tuple[str, ...]) -> Iterato
 def pages(site: Site) -> Iterator[Finding]:
     """Nodes that are read over HTTP: from pages of their own, or from a Prometheus that is there."""
     read_by: dict[str, str] = {}
+    with suppress(Unreadable):
+        count = len(site.every_node)
+        if count > MOST_NODES:
+            yield "nodes", count, f"at most {MOST_NODES} nodes on a site: more do not fit into a message to a console"
     listed: list[tuple[str, Any]] = [(f"node[{n}]", node) for n, node in enumerate(site.node)]
     for key, item in (*listed, *((f"nodes[{n}]", group) for n, group in enumerate(site.nodes))):
         with suppress(Unreadable):
             yield from _source_keys(key, item, {server.id for server in site.prometheus})
-            for url in item.exporters:
-                if key.startswith("nodes") and "{name}" not in url:
-                    yield f"{key}.exporters", url, "{name} in it, which stands for the node's name"
-                if url in read_by:
+            if key.startswith("nodes"):
+                missing = (url for url in item.exporters if "{name}" not in url)
+                yield from ((f"{key}.exporters", url, "{name} in it, for the node's name") for url in missing)
+            for url in _own_pages(item):
+                if read_by.setdefault(url, key) != key:
                     yield f"{key}.exporters", url, f"a page of its own; {read_by[url]} reads it"
-                read_by.setdefault(url, key)
     for n, server in enumerate(site.prometheus):
         with suppress(Unreadable):
             yield from _trust(f"prometheus[{n}]", server)
+
+
+def _own_pages(item: Any) -> list[str]:
+    """Every page that a node or a group reads."""
+    names = getattr(item, "names", ("",))
+    return [
+        url.replace("{name}", name) for url in item.exporters if "{name}" in url or len(names) == 1 for name in names
+    ]
 
 
 def _source_keys(key: str, item: Any, servers: set[str]) -> Iterator[Finding]:

@@ -255,6 +255,13 @@ def test_a_node_without_gpus_is_its_host() -> None:
     assert node.cpu_pct.value == 75.0
 
 
+def test_cpus_that_never_rest_are_in_full_use() -> None:
+    read = Reads()
+    read(0.0, node_exporter("n", joules=(), idle_s=7.0))
+    node = read(10.0, node_exporter("n", joules=(), idle_s=7.0))
+    assert (node.cpu_pct.value, node.w.good, node.source) == (100.0, 300.0, "estimate by CPU use")
+
+
 def test_a_gpu_without_readings_is_no_zero() -> None:
     node = Reads()(0.0, 'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a"} 40\n')
     assert node.gpus == (Gpu(0, "", temp_c=Reading(40.0, 0.0, Quality.GOOD), uuid="GPU-a"),)

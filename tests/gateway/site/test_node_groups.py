@@ -55,7 +55,7 @@ def test_names_of_a_file_come_after_those_of_the_group(tmp_path: Path) -> None:
         ({"names": []}, "nodes[0].names", "at least one name"),
         ({"names": ["gpu[9-8]"]}, "nodes[0].names", "ranges such as 001-064"),
         ({"names": ["gpu[1"]}, "nodes[0].names", "a list such as gpu[001-064,070]"),
-        ({"names": ["gpu[1-9999999]"]}, "nodes[0].names", "at most 2000 names"),
+        ({"names": ["gpu[1-9999999]"]}, "nodes[0].names", "at most 1000 names"),
         ({"names": ["a", "a"]}, "nodes[0].names", "a is there twice"),
         ({"names": ["own"]}, "nodes[0].names", "an id of its own; node[0] has it already"),
         ({"names": ["pfad/../x"]}, "nodes[0].names", "letters, digits"),
@@ -99,6 +99,21 @@ def test_a_page_is_of_one_node() -> None:
     raw = with_nodes()
     raw["node"][1] = {"id": "twice", "source": "exporters", "exporters": ["http://own:9100/metrics"]}
     assert "a page of its own; node[0] reads it" in errors_of(raw)["node[1].exporters"]
+
+
+def test_two_groups_may_have_the_same_pages_but_no_node_twice() -> None:
+    raw = with_nodes()
+    raw["nodes"].append({"names": ["gpu[11-12]"], "source": "exporters", "exporters": URLS, "period_s": 1})
+    assert len(loader.compose(Path("x.toml"), raw).every_node) == 8
+    raw["node"][1] = {"id": "again", "source": "exporters", "exporters": ["http://gpu11:9100/metrics"]}
+    assert "a page of its own; node[1] reads it" in errors_of(raw)["nodes[1].exporters"]
+
+
+def test_a_site_has_at_most_a_thousand_nodes() -> None:
+    raw = with_nodes(names=["a[001-998]"])
+    assert len(loader.compose(Path("x.toml"), raw).every_node) == 1000
+    raw["nodes"][0]["names"].append("b")
+    assert "at most 1000 nodes on a site" in errors_of(raw)["nodes"]
 
 
 def test_lists_as_slurm_writes_them() -> None:

@@ -1,0 +1,44 @@
+"""A thousand nodes fit into a message: not each GPU is sent where there are many, and that is said."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from dispatch.model.equipment import DeviceHealth, Gpu, Meter, Node, NodePower
+from dispatch.model.readings import Quality, Reading
+from dispatch.model.snapshot import Snapshot
+from gateway.api.frames import MAX_FRAME
+from gateway.api.published_nodes import NOT_SENT, for_consoles
+
+READING = Reading(123.456789, 4.56789, Quality.GOOD)
+
+
+def snapshot(nodes: int, gpus: int) -> Snapshot:
+    """Of nodes that are read in full."""
+    uuid = "GPU-22dbdd79-f55a-92a8-aa39-322198e72ed6"
+    each = tuple(Gpu(n, "NVIDIA H100 80GB HBM3", *(READING,) * 5, uuid=uuid, enforced_w=READING) for n in range(gpus))
+    powers = tuple(NodePower(f"estimate by CPU use + {gpus} GPUs (dcgm-exporter)", READING, 30.0) for _ in range(3))
+    source = "RAPL + 8 GPUs (dcgm-exporter)"
+    made = (
+        Node(f"gpu{n:04d}", READING, READING, READING, each, READING, gpus, source=source, note="n" * 60, powers=powers)
+        for n in range(nodes)
+    )
+    health = (DeviceHealth(f"gpu{n:04d}", "node", True, 4.56789, 999, 99, 0, "e" * 60) for n in range(nodes))
+    return Snapshot(1, 0.0, 0.0, Meter("m"), nodes=tuple(made), devices=tuple(health))
+
+
+@pytest.mark.parametrize(("nodes", "gpus"), [(1000, 8), (1000, 0), (256, 4)])
+def test_it_fits_into_a_message(nodes: int, gpus: int) -> None:
+    sent = msgspec.msgpack.encode(for_consoles(snapshot(nodes, gpus)))
+    assert len(sent) < 0.9 * MAX_FRAME
+
+
+def test_what_is_left_out_is_said_and_a_site_of_64_nodes_is_sent_whole() -> None:
+    small = snapshot(64, 8)
+    assert for_consoles(small) is small
+    node = for_consoles(snapshot(300, 8)).nodes[0]
+    assert (node.gpus, node.gpus_total, node.w) == ((), 8, READING)
+    assert node.note.endswith(NOT_SENT)
+    hosts = for_consoles(snapshot(300, 0)).nodes[0]
+    assert (hosts.powers, hosts.note) == ((), "n" * 60)
