@@ -98,7 +98,8 @@ def _health(site: Site) -> dict[str, DeviceHealth]:
 def scan_host(host: str, units: str, deadline_s: float, limit_s: float, as_json: bool) -> int:
     """Find out what answers at a Modbus TCP address: SunSpec devices, and those of the maps that come with Skerry.
 
-    It only reads. It refuses an address that a gateway of this machine uses, as many devices take one connection.
+    Where none answers it listens for the telegrams of a meter on P1, for 3 s. It only reads. It refuses an address that
+    a gateway of this machine uses, as many devices take one connection.
     Exit code 0: something was found, 1: nothing.
     """
     name, port = _host_port(host)
@@ -122,6 +123,8 @@ def scan_host(host: str, units: str, deadline_s: float, limit_s: float, as_json:
 def _unit_line(one: ScannedUnit, host: str, port: int) -> str:
     if one.unit < 0:
         return one.found
+    if one.source:
+        return f'{one.found}\n          [[{one.kind}]] source = "{one.source}" url = "tcp://{host}:{port}"'
     keys = f' map = "{one.map}"' if one.map else ""
     section = f'\n          [[{one.kind}]] url = "tcp://{host}:{port}" unit = {one.unit}{keys}' if one.kind else ""
     return f"unit {one.unit:>3}  {one.found}{section}"

@@ -9,7 +9,7 @@ from drivers.config import MeterDevice
 from drivers.meter import MeterNames, meter_of
 from drivers.modbus.address import Address
 from drivers.p1.receiver import Receiver
-from drivers.p1.telegram import PHASES, Telegram, measured
+from drivers.p1.telegram import PHASES, Telegram, as_written
 from drivers.register_view import RegisterValue
 from drivers.sample import Sample
 
@@ -68,6 +68,6 @@ def _objects(telegram: Telegram, age_s: float) -> list[RegisterValue]:
     """Numbered in the telegram's order, which stands in for the register."""
     rows = []
     for number, (code, content) in enumerate(telegram.objects.items(), start=1):
-        value, unit = measured(content) or (content, "")
+        value, unit = as_written(content)
         rows.append(RegisterValue(0, 0, number, (), age_s, code, value, unit))
     return rows

@@ -105,13 +105,19 @@ def parse(raw: bytes) -> Telegram:
     )
 
 
-def measured(content: str) -> tuple[float, str] | None:
-    """Number and unit of an object such as "01.193*kW", as W, V, A or Wh; None for anything else."""
+def as_written(content: str) -> tuple[float | str, str]:
+    """Number and unit of an object such as "01.193*kW"; what is no number as it stands, without a unit."""
     found = _NUMBER.fullmatch(content)
-    if found is None or found[2] not in _UNITS:
+    return (content, "") if found is None else (float(found[1]), found[2])
+
+
+def measured(content: str) -> tuple[float, str] | None:
+    """The same as W, V, A or Wh; None for anything else."""
+    number, written = as_written(content)
+    if not isinstance(number, float) or written not in _UNITS:
         return None
-    unit, factor = _UNITS[found[2]]
-    return round(float(found[1]) * factor, 4), unit
+    unit, factor = _UNITS[written]
+    return round(number * factor, 4), unit
 
 
 def _check(body: str, said: str) -> None:

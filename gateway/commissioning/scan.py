@@ -1,4 +1,4 @@
-"""Finds out what answers at a host and port, unit by unit: SunSpec, or a device of a bundled map. Reads only."""
+"""Finds out what answers at a host and port: SunSpec or a device of a bundled map, unit by unit; or a meter on P1."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from dispatch.model.equipment import DeviceIdentity
 from drivers.maps.loader import bundled, load
 from drivers.maps.reader import MapReader
 from drivers.maps.schema import DEVICE, DeviceMap
+from drivers.modbus.address import Address
 from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
 from drivers.modbus.transport import ModbusLink
+from drivers.p1.receiver import Receiver
 from drivers.sunspec.device import SunSpecDevice
 
 METERS = frozenset((201, 202, 203, 204, 211, 212, 213, 214))
@@ -29,6 +31,7 @@ class ScannedUnit(msgspec.Struct, frozen=True):
     found: str  # in words
     kind: str = ""  # meter pcs pv switch node
     map: str = ""  # the bundled map that fits; empty: SunSpec, or none
+    source: str = ""  # "p1": it is no Modbus device, but a meter that sends telegrams
     models: tuple[int, ...] = ()  # of SunSpec, in the chain's order
     identity: DeviceIdentity | None = None
 
@@ -49,7 +52,21 @@ async def scan(host: str, port: int, units: Iterable[int], deadline_s: float, li
         found.append(ScannedUnit(-1, f"stopped after {limit_s:g} s: give fewer units, or a longer --limit"))
     finally:
         await link.close()
-    return found
+    return found or await _telegrams(host, port)
+
+
+async def _telegrams(host: str, port: int) -> list[ScannedUnit]:
+    """What sends telegrams as a meter on P1 does; one that sends a telegram in 10 s is mostly not found."""
+    receiver = Receiver(Address("tcp", host, port), "scan", backoff_max_s=1.0)
+    try:
+        newest = await receiver.current()
+    except DeviceError:
+        return []
+    finally:
+        receiver.close()
+    telegram = newest.telegram
+    identity = DeviceIdentity(telegram.maker, telegram.model, telegram.serial)
+    return [ScannedUnit(0, f"{identity.text}, telegrams of a meter on P1", "meter", source="p1", identity=identity)]
 
 
 async def _asked(link: ModbusLink, unit: int) -> ScannedUnit | None:

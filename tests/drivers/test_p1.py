@@ -33,6 +33,7 @@ from drivers.p1 import arrivals, receiver
 from drivers.p1.arrivals import MOST_BYTES_A_SECOND, Arrivals
 from drivers.p1.meter import P1Meter
 from drivers.p1.telegram import MOST_BYTES, PIECE_BYTES, BadTelegram, Splitter, crc16, parse
+from gateway.commissioning.scan import scan
 from gateway.errors import CommandRefused
 from gateway.register_access import RegisterAccess
 
@@ -228,12 +229,13 @@ class Bridge:
 
     def __init__(self) -> None:
         self.writers: list[asyncio.StreamWriter] = []
-        self.received = b""
+        self.received = self.repeats = b""  # repeats: what it sends on each connection
         self.connections = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.writers.append(writer)
+        writer.write(self.repeats)
         with suppress(ConnectionError):
             self.received += await reader.read()
         writer.transport.abort()
@@ -297,7 +299,7 @@ async def test_over_tcp_nothing_is_sent_and_the_age_is_that_of_the_telegram(pati
         assert driver.identity.text == "ISK 2MT382-1000 K8EG004046395507"
         assert driver.link_health().answers == 2
         rows = {row.name: (row.value, row.quantity) for row in RegisterAccess([driver]).last("pcc")}
-        assert rows["1-0:2.7.0"] == (2000.0, "W")
+        assert rows["1-0:2.7.0"] == (2.0, "kW")
         assert rows["0-0:96.14.0"] == ("0002", "")
         with pytest.raises(CommandRefused, match="has no registers"):
             await RegisterAccess([driver]).read("pcc", 100, 1)
@@ -306,6 +308,15 @@ async def test_over_tcp_nothing_is_sent_and_the_age_is_that_of_the_telegram(pati
         assert bridge.received == b""
         with pytest.raises(ConnectionLost, match="closed"):
             await driver.read()
+
+
+async def test_a_scan_finds_it_by_its_telegrams(patient: None) -> None:
+    async with bridged() as (bridge, driver):
+        bridge.repeats = telegram(1, 1) + telegram(2, 2)
+        port = driver.link_health().at.rpartition(":")[2]
+        (found,) = await scan("127.0.0.1", int(port), [1, 2], LIMIT_S, LIMIT_S)
+        assert (found.kind, found.source) == ("meter", "p1")
+        assert found.found == "ISK 2MT382-1000 K8EG004046395507, telegrams of a meter on P1"
 
 
 async def test_a_bridge_that_hangs_up_is_connected_again_and_a_rest_is_not_joined(patient: None) -> None:
