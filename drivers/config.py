@@ -297,8 +297,8 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
     curtail: Annotated[
         bool,
         Meta(
-            description="true: Skerry may limit its power (SunSpec model 704 or 123) to keep the export limit once the "
-            "battery cannot charge more."
+            description="true: Skerry may limit its power (SunSpec model 704 or 123, or a map with the write "
+            "`pv_limit`) to keep the export limit once the battery cannot charge more."
         ),
     ] = False
     revert_s: Annotated[

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from drivers.maps.decoding import registers_for
 from drivers.maps.schema import DeviceMap, NamedWrite
+from drivers.maps.vocabulary import UNITS
 from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
 
@@ -16,6 +18,14 @@ def registers_of_word(device_map: DeviceMap, write: NamedWrite, word: str) -> li
         if name == word:
             return registers_for(write.type, number, device_map.order_of(write))
     raise LookupError(word)
+
+
+def raw_of_number(write: NamedWrite, number: float) -> float:
+    """What stands in the registers for a number in the vocabulary's unit: whole steps, within the map's bounds."""
+    low = -math.inf if write.min is None else write.min
+    high = math.inf if write.max is None else write.max
+    steps = min(max(number, low), high) / (UNITS[write.unit][1] * write.scale)
+    return steps if write.type.startswith("f") else float(math.trunc(steps + math.copysign(1e-9, steps)))
 
 
 class NamedWriter:
@@ -34,6 +44,18 @@ class NamedWriter:
         write = self._map.writes[name]
         function = write.function or (None if self._map.access.write_function == 16 else 6)
         words = registers_of_word(self._map, write, word)
+        await self._link.write(self._units[write.at], write.address, words, on, function)
+
+    def rounded(self, name: str, number: float) -> float:
+        """The number that the device would take for this one."""
+        write = self._map.writes[name]
+        return raw_of_number(write, number) * UNITS[write.unit][1] * write.scale
+
+    async def write_number(self, name: str, number: float, on: int) -> None:
+        """Write a number over the connection `on`. Raises DeviceError."""
+        write = self._map.writes[name]
+        function = write.function or (None if self._map.access.write_function == 16 else 6)
+        words = registers_for(write.type, raw_of_number(write, number), self._map.order_of(write))
         await self._link.write(self._units[write.at], write.address, words, on, function)
 
     async def read_back(self, name: str, word: str) -> None:

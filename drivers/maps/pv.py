@@ -11,10 +11,13 @@ from drivers.config import PvDevice
 from drivers.device_driver import DeviceDriver
 from drivers.maps.device import MappedDevice
 from drivers.maps.hybrid import ac_powers
+from drivers.maps.named_writes import NamedWriter
+from drivers.maps.pv_limit import LIMIT, NEEDS, PvLimit
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER, TEXTS
 from drivers.modbus.errors import WrongDevice
 from drivers.modbus.transport import ModbusLink
+from drivers.sample import Sample
 from drivers.setpoint import CommandResult
 
 AC_SHARE = ["ac_w", "battery_w"]  # with the PV's DC power they tell its AC power
@@ -26,7 +29,7 @@ def pv_part(device_map: DeviceMap) -> DeviceMap:
     A hybrid's state is that of the whole inverter, and may be "standby" while the sun shines: it is left out.
     """
     kind = device_map.info.kind
-    others = ["state"] if kind == "pv" else AC_SHARE if "ac_w" in device_map.values else []
+    others = ["state", *NEEDS] if kind == "pv" else AC_SHARE if "ac_w" in device_map.values else []
     read = {part for name in others if name in device_map.values for part in _parts(device_map, name)}
     wanted = {*_parts(device_map, PV_POWER[kind]), *TEXTS, *read}
     values = {name: value for name, value in device_map.values.items() if name in wanted}
@@ -41,7 +44,7 @@ def _parts(device_map: DeviceMap, name: str) -> Iterator[str]:
 
 
 class MapPv(DeviceDriver[MappedDevice]):
-    """One inverter, which is only read."""
+    """One inverter, limited where its map has the write `pv_limit` and the site file says `curtail`."""
 
     kind = "pv"
 
@@ -50,13 +53,17 @@ class MapPv(DeviceDriver[MappedDevice]):
         self._power = PV_POWER[device_map.info.kind]
         device = MappedDevice(link, unit, pv_part(device_map), config.units, self._power)
         super().__init__(config.id, link, unit, device)
+        self._limit: PvLimit | None = None
+        if config.curtail and LIMIT in device_map.writes:
+            self._limit = PvLimit(config, device, NamedWriter(link, device_map, device.units))
+        self._sample = Sample({})
 
     async def read(self) -> Pv:
         """Read it now. The few watts it draws at night count as load: power is never below 0. Raises DeviceError.
 
         Of a hybrid it is the AC power of the PV, where the map has that of the inverter; else the DC power.
         """
-        sample = await self._device.read()
+        sample = self._sample = await self._device.read()
         reading = sample.reading(self._power)
         powers = ac_powers(sample.number("battery_w"), sample.number("pv_w"), sample.number("ac_w"))
         if powers is not None:
@@ -66,7 +73,10 @@ class MapPv(DeviceDriver[MappedDevice]):
         return Pv(self.id, w=reading, state=sample.status("state"))
 
     async def command(self, w: float | None, now_s: float) -> CommandResult:
-        """It takes no limit: None has nothing to lift. Raises WrongDevice for one."""
+        """Have it give at most `w` watts at site time `now_s`; None: a limit of ours is lifted. Raises DeviceError."""
+        if self._limit is not None:
+            return await self._limit.hold(w, self._sample, now_s)
         if w is not None:
-            raise WrongDevice(self.id, "takes no limit: it is read by a device map", "curtail = false in the site file")
+            what = "takes no limit: its device map has no write pv_limit"
+            raise WrongDevice(self.id, what, "curtail = false in the site file")
         return CommandResult()

@@ -109,7 +109,9 @@ PCS: dict[str, Meaning] = {
     **BATTERY,
 }
 PV: dict[str, Meaning] = {
-    **_numbers(w="W", limit_pct="%"),
+    **_numbers(w="W", limit_pct="%", rated_w="W", limit_timeout_s="s"),
+    "control": _word("remote", "local"),  # remote: it takes limits by communication
+    "limit_end": _word("fallback", "kept"),  # what it does when no limit comes for limit_timeout_s
     "state": _word("off", "sleeping", "starting", "running", "throttled", "shutting_down", "fault", "standby"),
 }
 SWITCH: dict[str, Meaning] = {

@@ -317,12 +317,12 @@ def _twins_map(where: str, section: str, item: Any, device_map: DeviceMap) -> It
 
 
 def _pv_map(where: str, pv: PvDevice, device_map: DeviceMap) -> Iterator[Finding]:
-    """A hybrid's PV is read by the map of its PCS. No map limits PV."""
+    """A hybrid's PV is read by the map of its PCS. Only a map with the write pv_limit limits PV."""
     kind = device_map.info.kind
     if PV_POWER.get(kind) not in device_map.values:
         yield f"{where}.map", pv.map, f"a map of kind pv, or of a hybrid with a value pv_w; this is one of kind {kind}"
-    if pv.curtail:
-        yield f"{where}.curtail", True, "false: an inverter that is read by a map takes no limit"
+    if pv.curtail and "pv_limit" not in device_map.writes:
+        yield f"{where}.curtail", True, f"false: map {device_map.name} has no write pv_limit, so it takes no limit"
 
 
 def _hybrids(site: Site) -> Iterator[Finding]:

@@ -222,3 +222,66 @@ async def test_a_map_of_kind_pv_tells_the_state_too_and_takes_no_limit(start: St
     with pytest.raises(WrongDevice, match="takes no limit"):
         await pv.command(1000.0, 0.0)
     assert device.writes == []
+
+
+SMA = {30051: [0, 8001], 30053: [0, 9285], 30201: [0, 307], 30231: [0, 25000], 30775: [0, 20000]}
+SET = {40016: [0xFFFF], 40210: [0, 1079], 41193: [0, 2507], 41195: [0, 300]}
+
+
+async def limited(start: Start, registers: dict[int, list[int]]) -> tuple[FakeDevice, Any]:
+    """A Sunny Tripower 25000TL-30 on loopback, by the maker's sheet, and its driver after a reading."""
+    near = {address: [0xFFFF] for address in range(30000, 30900)}
+    whole = {address + n: [word] for address, words in (SMA | registers).items() for n, word in enumerate(words)}
+    device = FakeDevice(near | whole, 3)
+    pv = PvDevice(**PV, url="tcp://x:1", unit=3, map="sma-sunny-tripower", curtail=True)
+    _, (driver,) = await start(device, pv=[pv])
+    await driver.read()
+    return device, driver
+
+
+async def test_a_limit_is_a_share_of_the_rated_power_renewed_before_its_time_out(start: Start) -> None:
+    device, pv = await limited(start, SET)
+    for now_s, w, taken_w, writes in (
+        (0.0, 15_000.0, 15_000.0, [(40016, [60])]),
+        (1.0, 15_000.0, 15_000.0, []),
+        (2.0, 15_240.0, 15_000.0, []),  # 60.96 %: whole percents, never more than allowed
+        (3.0, 0.0, 0.0, [(40016, [0])]),
+        (152.0, 0.0, 0.0, []),
+        (153.0, 0.0, 0.0, [(40016, [0])]),  # half of 300 s
+        (154.0, 90_000.0, 25_000.0, [(40016, [100])]),
+        (155.0, None, None, []),  # full power already
+        (304.0, None, None, [(40016, [100])]),  # without it the fallback would count
+        (305.0, 12_500.0, 12_500.0, [(40016, [50])]),
+        (306.0, None, None, [(40016, [100])]),
+    ):
+        result = await pv.command(w, now_s)
+        assert (result.w, result.note, device.writes) == (taken_w, "", writes), now_s
+        device.writes.clear()
+    assert set(device.write_functions) == {16}
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({40210: [0, 1077]}, "not set to take limits"),
+        ({41193: [0, 2506]}, "one of ours would stand for ever"),
+        ({41195: [0, 0]}, "one of ours would stand for ever"),
+        ({30231: [0xFFFF, 0xFFFF]}, "its rated power is not read"),
+    ],
+)
+async def test_an_inverter_that_is_not_set_for_it_is_not_written(
+    start: Start, change: dict[int, list[int]], part: str
+) -> None:
+    device, pv = await limited(start, SET | change)
+    result = await pv.command(9_000.0, 0.0)
+    assert (result.w, result.written) == (None, False)
+    assert part in result.note
+    assert (await pv.command(None, 1.0)).note == ""
+    assert device.writes == []
+
+
+async def test_an_inverter_without_a_fallback_is_read_and_not_limited(start: Start) -> None:
+    device, pv = await limited(start, {})  # a TL-10 has no such registers
+    assert (await pv.read()).w.good == 20_000.0
+    assert "not set to take limits" in (await pv.command(9_000.0, 0.0)).note
+    assert device.writes == []

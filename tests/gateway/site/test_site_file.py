@@ -545,7 +545,7 @@ def test_an_example_site_can_be_tried_on_the_twin(path: Path) -> None:
             {"map": "goodwe-et", "curtail": True},
             {},
             "pv[0].curtail",
-            "an inverter that is read by a map takes no limit",
+            "has no write pv_limit, so it takes no limit",
         ),
         ({"map": "goodwe-et"}, {"unit": 247}, "pv[0].map", "no map, as pcs[0] has, which is the same device"),
         ({"map": ""}, {"unit": 247, "map": "foxess-h3"}, "pv[0].map", "map = 'foxess-h3', as pcs[0] has"),
