@@ -1,16 +1,21 @@
-"""Maps a simulated meter to the registers of any device map of kind meter."""
+"""Maps a simulated meter, or the BMS of a simulated battery, to the registers of any device map of that kind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from dispatch.config.battery_ratings import dc_of_ac_w
 from drivers.maps.schema import DeviceMap, Identity, Value
 from drivers.maps.vocabulary import PHASES, UNITS
+from drivers.twin.battery import TwinBattery
 from drivers.twin.map_registers import Register, Text, map_image
 from drivers.twin.physics import PHASE_SHARE, TwinMeter
 from drivers.twin.registers import Getter, Image, exponent_for
 
 Quantities = Mapping[str, Getter]
+WORDED = ("enum", "bits")
+WELL = {"battery_state": "connected", "contactor": "closed", "isolation": "ok", "cooling": "ok"}  # what its words say
+CELLS = 226  # lithium iron phosphate cells of the twin's pack
 EXPONENTS = {"V": -1, "A": -1, "Hz": -2, "1": -3}  # of scale registers
 
 
@@ -22,6 +27,39 @@ def mapped_meter_images(
     `full_w`: the most that a power's scale register must allow.
     """
     return images_of(device_map, _quantities(meter), meter.id, units, full_w)
+
+
+def mapped_battery_images(device_map: DeviceMap, battery: TwinBattery, units: Mapping[str, int]) -> dict[int, Image]:
+    """The registers of the BMS of that battery by Modbus unit. All is well with it, as far as its map has words."""
+    full_w = max(battery.charge_w, battery.discharge_w)
+    return images_of(device_map, _of_battery(battery), battery.config.id, units, full_w)
+
+
+def _of_battery(battery: TwinBattery) -> dict[str, Getter]:
+    """What the physics know of it, by the names of the vocabulary. Power and limits at its terminals, DC."""
+
+    def limit_w(way: int) -> float:
+        w = battery.limits_w(0.0)[way]
+        return dc_of_ac_w(battery.config, w) if way else -dc_of_ac_w(battery.config, -w)
+
+    return {
+        "soc_pct": lambda: battery.shown_soc_pct,
+        "soh_pct": lambda: battery.soh_pct,
+        "energy_wh": lambda: 1000 * battery.config.energy_kwh,
+        "battery_w": lambda: dc_of_ac_w(battery.config, battery.w),
+        "battery_v": lambda: battery.v,
+        "battery_a": lambda: dc_of_ac_w(battery.config, battery.w) / battery.v,
+        "charge_limit_w": lambda: limit_w(0),
+        "discharge_limit_w": lambda: limit_w(1),
+        "charge_limit_a": lambda: limit_w(0) / battery.v,
+        "discharge_limit_a": lambda: limit_w(1) / battery.v,
+        "battery_temp_c": lambda: battery.temp_c,
+        "isolation_ohm": lambda: 1e6,
+        "cell_temp_max_c": lambda: battery.temp_c + 1,
+        "cell_temp_min_c": lambda: battery.temp_c - 1,
+        "cell_v_max": lambda: battery.v / CELLS + 0.005,
+        "cell_v_min": lambda: battery.v / CELLS - 0.005,
+    }
 
 
 def images_of(
@@ -45,8 +83,9 @@ def _image(device_map: DeviceMap, at: str, id: str, known: Quantities, full_w: f
     numbers = [
         _register(name, value, known.get(name), exponents.get(value.scale_register or -1, 0), device_map)
         for name, value in values.items()
-        if value.type != "string"
+        if value.type not in ("string", *WORDED)
     ]
+    numbers += _worded(device_map, values)
     numbers += [Register(f"scale {address}", address, "s16", fixed=power) for address, power in exponents.items()]
     numbers += [_identifying(one, device_map) for one in identity if one.type != "string"]
     strings = _texts(device_map, values, id)
@@ -55,6 +94,26 @@ def _image(device_map: DeviceMap, at: str, id: str, known: Quantities, full_w: f
     image = map_image(numbers, strings)
     image.functions = tuple({*map(device_map.function_of, values.values()), *map(device_map.function_of, identity)})
     return image
+
+
+def _worded(device_map: DeviceMap, values: Mapping[str, Value]) -> list[Register]:
+    """Numbers and bits that stand for words, as of a device with which all is well: several values may share one."""
+    found: dict[int, Register] = {}
+    for name, value in values.items():
+        if value.type in WORDED and value.address is not None:
+            before = found.get(value.address)
+            raw = _well(name, value) | (int(before.fixed or 0) if before is not None else 0)
+            kind, low_first = "u32" if value.registers == 2 else "u16", device_map.order_of(value) == "little"
+            found[value.address] = Register(name, value.address, kind, fixed=raw, low_word_first=low_first)
+    return list(found.values())
+
+
+def _well(name: str, value: Value) -> int:
+    """What its register holds where its word is that of WELL; 0 where there is no such word."""
+    number = next((int(n) for n, word in (value.words or value.bits).items() if word == WELL.get(name)), None)
+    if number is None:
+        return 0
+    return 1 << number if value.type == "bits" else number
 
 
 def _texts(device_map: DeviceMap, values: Mapping[str, Value], id: str) -> list[Text]:

@@ -18,20 +18,22 @@ from typing import TypeVar
 
 import psutil
 
-from dispatch.config.schema import BatteryConfig, GensetConfig, GridConfig
+from dispatch.config.schema import GensetConfig, GridConfig
 from drivers.clock import ScaledClock
-from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import BatteryDevice, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.maps.loader import load
-from drivers.maps.schema import DEVICE, DeviceMap
+from drivers.maps.schema import DEVICE
 from drivers.twin.announcement import Announcement
 from drivers.twin.commands import answer
 from drivers.twin.config import TwinConfig
 from drivers.twin.devices import meter_image, node_image, pcs_image, pv_image, switch_image
 from drivers.twin.families.family import Installed
 from drivers.twin.load import TwinNode
-from drivers.twin.mapped_meter import mapped_meter_images
+from drivers.twin.mapped_meter import mapped_battery_images, mapped_meter_images
 from drivers.twin.mapped_pcs import FAMILIES
-from drivers.twin.physics import STEP_S, TwinSite
+from drivers.twin.pcs import TwinPcs
+from drivers.twin.physics import STEP_S, TwinMeter, TwinSite
+from drivers.twin.pv import TwinPv
 from drivers.twin.registers import Image
 from drivers.twin.server import TwinServer
 from drivers.twin.transfer_switch import ATYS_P_M, atys_p_m_image
@@ -41,13 +43,14 @@ MOST_STEPS = 100  # in one wake-up; after a longer pause of the machine the step
 HOST_PERIOD_S = 1.0
 MAX_LINE = 4096
 
+S = TypeVar("S", TwinMeter, TwinPcs)
 D = TypeVar("D", MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice)
 
 
 async def run_twin(
     twin: TwinConfig,
     grid: GridConfig,
-    batteries: Sequence[BatteryConfig] = (),
+    batteries: Sequence[BatteryDevice] = (),
     pcs: Sequence[PcsDevice] = (),
     meters: Sequence[MeterDevice] = (),
     pv: Sequence[PvDevice] = (),
@@ -81,9 +84,9 @@ async def run_twin(
     )
     host = _Host(site, next((n for n in nodes if n.source == "psutil"), None)) if twin.host_node else None
     units = {p.id: p.unit for p in pcs} | {m.id: m.unit for m in meters}
-    units |= {p.id: p.unit for p in pv} | {s.id: s.unit for s in switches}
+    units |= {p.id: p.unit for p in pv} | {s.id: s.unit for s in switches} | {b.id: b.unit for b in batteries}
     hybrids = hybrids_of(_simulated(pcs), _simulated(pv))
-    mapped = _mapped(site, twin, grid, pcs, meters, base, hybrids)
+    mapped = _mapped(site, twin, grid, (*pcs, *meters, *batteries), base, hybrids)
     mapped |= _transfer_switches(site, switches)
     async with AsyncExitStack() as stack:
         endpoints: dict[str, tuple[str, int, int]] = {}
@@ -127,20 +130,26 @@ def _mapped(
     site: TwinSite,
     twin: TwinConfig,
     grid: GridConfig,
-    pcs: Sequence[PcsDevice],
-    meters: Sequence[MeterDevice],
+    devices: Sequence[MeterDevice | PcsDevice | BatteryDevice],
     base: Path | None,
     hybrids: Mapping[str, str],
 ) -> dict[str, dict[int, Image]]:
     """The registers by Modbus unit of the simulated devices that have a device map. Raises MapError."""
     beside = None if base is None else base / "site.toml"
     found: dict[str, dict[int, Image]] = {}
-    for device in (each for each in _simulated(meters) if each.map):
+    for device in (each for each in devices if each.url == "twin" and each.map):
         device_map = load(device.map, beside)
-        (meter,) = (m for m in site.meters if m.id == device.id)
-        found[device.id] = mapped_meter_images(device_map, meter, _unit_ids(device_map, device), _full_w(grid))
-    for config in (each for each in _simulated(pcs) if each.map):
-        found[config.id] = _family_images(site, twin, config, load(config.map, beside), hybrids)
+        ids = {**device_map.units, **device.units, DEVICE: device.unit}
+        if isinstance(device, MeterDevice):
+            found[device.id] = mapped_meter_images(device_map, _by_id(site.meters, device.id), ids, _full_w(grid))
+        elif isinstance(device, BatteryDevice):
+            packs = {p.battery.config.id: p.battery for p in site.pcs}
+            found[device.id] = mapped_battery_images(device_map, packs[device.id], ids)
+        else:
+            installed = Installed(
+                _by_id(site.pcs, device.id), site, ids, twin.silence_s, _panels(site, device, hybrids)
+            )
+            found[device.id] = FAMILIES[device_map.name](installed).images()
     return found
 
 
@@ -150,19 +159,13 @@ def _transfer_switches(site: TwinSite, switches: Sequence[SwitchDevice]) -> dict
     return {s.id: {units[s.id]: atys_p_m_image(s, site)} for s in site.switches if s.id in units}
 
 
-def _family_images(
-    site: TwinSite, twin: TwinConfig, pcs: PcsDevice, device_map: DeviceMap, hybrids: Mapping[str, str]
-) -> dict[int, Image]:
-    """The registers by Modbus unit of a PCS of a family."""
-    (unit,) = (p for p in site.pcs if p.id == pcs.id)
-    panels = next((p for p in site.pv if hybrids.get(p.id) == pcs.id), None)
-    installed = Installed(unit, site, _unit_ids(device_map, pcs), twin.silence_s, panels)
-    return FAMILIES[device_map.name](installed).images()
+def _panels(site: TwinSite, pcs: PcsDevice, hybrids: Mapping[str, str]) -> TwinPv | None:
+    """The PV of a hybrid."""
+    return next((each for each in site.pv if hybrids.get(each.id) == pcs.id), None)
 
 
-def _unit_ids(device_map: DeviceMap, device: MeterDevice | PcsDevice) -> dict[str, int]:
-    """The unit ids by the names of the map."""
-    return {**device_map.units, **device.units, DEVICE: device.unit}
+def _by_id(there: Sequence[S], id: str) -> S:
+    return next(each for each in there if each.id == id)
 
 
 def _full_w(grid: GridConfig) -> float:

@@ -64,7 +64,7 @@ def _own(site: Site) -> Iterator[Check]:
         yield partial(check, site)
     for n, battery in enumerate(site.battery):
         yield partial(_owners, site, battery.id)
-        yield partial(battery_device, n, battery)
+        yield partial(battery_device, site, n, battery)
     for n, pcs in enumerate(site.pcs):
         yield partial(soc_source, site, n, pcs)
 

@@ -174,6 +174,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def uses_twin(self) -> bool:
         """Whether any device is the twin's."""
-        devices: tuple[PcsDevice | MeterDevice | PvDevice | SwitchDevice | NodeDevice, ...]
-        devices = (*self.pcs, *self.meter, *self.pv, *self.switch, *(n for n in self.node if n.source == "modbus"))
+        devices: tuple[PcsDevice | MeterDevice | BatteryDevice | PvDevice | SwitchDevice | NodeDevice, ...]
+        nodes = (n for n in self.node if n.source == "modbus")
+        devices = (*self.pcs, *self.meter, *self.battery, *self.pv, *self.switch, *nodes)
         return any(d.url == "twin" for d in devices)

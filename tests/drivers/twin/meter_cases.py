@@ -107,3 +107,35 @@ CASES: dict[str, Mapping[str, At | Sum]] = {
     # partial energies
     "socomec-diris-a10": socomec(0.01) | {"import_wh": At(0xC65C, "u32", 1000), "export_wh": At(0xC662, "u32", 1000)},
 }  # fmt: skip
+
+
+def words(**of: At) -> dict[str, At]:
+    """Bits that are clear on a device with which all is well."""
+    return {name: at._replace(means=lambda raw: () if raw == 0 else raw) for name, at in of.items()}
+
+
+BATTERIES: dict[str, Mapping[str, At | Sum]] = {
+    # OpenEMS PylontechPowercubeM2BatteryImpl.java: V, A with one and two decimals, discharging limit negative
+    "pylontech-powercube-m2": {
+        "battery_v": At(0x1103, "u16", 0.1), "battery_temp_c": At(0x1106, "s16", 0.1), "soc_pct": At(0x1107),
+        "charge_limit_a": At(0x110A, "s32", 0.01), "discharge_limit_a": At(0x110D, "s32", -0.01),
+        "cell_v_max": At(0x1110, "u16", 0.001), "cell_v_min": At(0x1111, "u16", 0.001),
+        "cell_temp_max_c": At(0x1114, "s16", 0.1), "cell_temp_min_c": At(0x1115, "s16", 0.1), "soh_pct": At(0x1120),
+        "charge_limit_w": At(0x1138, means=lambda raw: 0.0 if raw == 1 else None),
+        "discharge_limit_w": At(0x1139, means=lambda raw: 0.0 if raw == 1 else None),
+        "isolation_ohm": At(0x1148, "u16", 1000.0), **words(battery_alarms=At(0x1101)),
+        "contactor": At(0x110F, means=lambda raw: "closed" if int(raw) & 3 else None),
+        "isolation": At(0x1132, means=lambda raw: "fault" if int(raw) >> 12 & 1 else "ok"),
+        "cooling": At(0x1100, means=lambda raw: "fault" if int(raw) >> 14 & 1 else "ok"),
+        "battery_state": At(0x1100, means=lambda raw: "connected" if int(raw) >> 10 & 7 else "?"),
+    },
+    # OpenEMS BatterySoltaroSingleRackVersionBImpl.java, single rack: offsets from 0x2000
+    "soltaro-rack-b": {
+        "battery_v": At(0x2100, "u16", 0.1), "battery_a": At(0x2101, "s16", 0.1), "soc_pct": At(0x2103),
+        "cell_v_max": At(0x2106, "u16", 0.001), "cell_v_min": At(0x2108, "u16", 0.001),
+        "soh_pct": At(0x2104, "u16", 0.1),
+        "cell_temp_max_c": At(0x210A, "s16", 0.1), "cell_temp_min_c": At(0x210C, "s16", 0.1),
+        "isolation_ohm": At(0x2116, "u16", 1000.0), **words(battery_alarms=At(0x2140)),
+        "charge_limit_a": At(0x2160, "u16", 0.1), "discharge_limit_a": At(0x2161, "u16", 0.1),
+    },
+}  # fmt: skip

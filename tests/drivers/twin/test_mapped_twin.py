@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from meter_cases import BATTERIES, MeterCase
 from meter_cases import CASES as METER_CASES
-from meter_cases import MeterCase
 from pcs_cases import seen
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.client.mixin import ModbusClientMixin
@@ -27,7 +27,7 @@ from drivers.modbus.address import Address
 from drivers.modbus.errors import DeviceError
 from drivers.twin.families.family import Installed
 from drivers.twin.faults import Fault
-from drivers.twin.mapped_meter import mapped_meter_images
+from drivers.twin.mapped_meter import mapped_battery_images, mapped_meter_images
 from drivers.twin.mapped_pcs import FAMILIES
 from drivers.twin.physics import TwinSite
 from drivers.twin.registers import Image
@@ -124,6 +124,33 @@ async def test_every_meter_is_read_by_a_stranger_and_by_its_driver(serve: Callab
     if "export_wh" in ours:
         assert read.export_wh.good == pytest.approx(3_500, abs=500)  # some count in whole kWh
         assert read.import_wh.good == 0
+
+
+@pytest.mark.parametrize("name", BATTERIES)
+async def test_the_bms_of_a_simulated_battery_is_read_alike_by_a_stranger(serve: Callable[..., Any], name: str) -> None:
+    site = site_of(0.0)
+    site.pcs[0].control.setpoint_w = 9_000.0
+    site.pcs[0].control.enable(True)
+    site.advance(30.0)
+    pack = site.pcs[0].battery
+    served = await serve(site, mapped_battery_images(load(name), pack, {DEVICE: 3}), "bat1")
+    at = Address("tcp", served.host, served.port)
+    config = BatteryDevice(id="bat1", energy_kwh=100.0, url="twin", unit=3, map=name)
+    *_, driver = make_drivers([], [], [], [], [], IoConfig(deadline_s=5.0), lambda *_: (at, 3), batteries=[config])
+    read: Any = await driver.read()
+    ours = await MapReader(driver.link, {DEVICE: 3}, load(name)).read("fast", "slow", "once")
+    await driver.close()
+    case, ours = MeterCase(BATTERIES[name], 3), {k: v for k, v in ours.items() if not k.startswith(OWN)}
+    assert ours.keys() == case.values.keys()
+    client = AsyncModbusTcpClient(served.host, port=served.port, retries=0, timeout=5.0)
+    assert await client.connect()
+    for value, place in case.values.items():
+        theirs = await seen(client, case, place)
+        assert ours[value] == (pytest.approx(theirs) if isinstance(theirs, float) else theirs), value
+    client.close()
+    assert read.soc_pct.good == pytest.approx(pack.soc_pct, abs=0.5)
+    assert read.charge_limit_w.good == pytest.approx(60_000 * 0.94, rel=0.01)
+    assert read.discharge_limit_w.good == pytest.approx(60_000 / 0.94, rel=0.01)
 
 
 async def test_the_gx_obeys_the_power_at_its_input_in_external_control_only(gx: tuple[Served, Any]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from dispatch.config.schema import BatteryConfig, GridConfig
-from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from dispatch.config.schema import GridConfig
+from drivers.config import BatteryDevice, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.twin.announcement import Announcement
 from drivers.twin.config import TwinConfig
 from drivers.twin.physics import TwinSite
@@ -19,7 +19,7 @@ from drivers.twin.process import run_twin
 
 TWIN = TwinConfig(seed=7, start_utc="2025-09-18T10:00:00Z", meter_delay_s=0.0, load_noise=0.0, host_node=False)
 GRID = GridConfig(fuse_a=160, contracted_peak_w=36_000)
-BATTERY = BatteryConfig(id="bat1", energy_kwh=100)
+BATTERY = BatteryDevice(id="bat1", energy_kwh=100)
 PCS = PcsDevice(id="pcs1", battery="bat1", charge_w=60_000, discharge_w=60_000, url="twin")
 METERS = (MeterDevice(id="grid", url="twin"), MeterDevice(id="load", role="load", url="twin"))
 PV = PvDevice(id="pv1", peak_w=20_000, url="twin")

@@ -521,15 +521,25 @@ def test_a_switch_has_a_map_of_a_switch(changes: dict[str, Any], key: str, expec
     assert expected in errors_of(raw)[key]
 
 
+def test_the_twin_is_the_bms_of_a_battery_whose_pcs_it_is() -> None:
+    raw = document()
+    raw["battery"][0] |= {"map": "soltaro-rack-b", "url": "twin"}
+    raw["twin"] = {}
+    assert "or a [[pcs]] of this battery that is the twin's, too" in errors_of(raw)["battery[0].url"]
+    raw["pcs"][0] |= {"map": "sinexcel-pws2", "url": "twin"}
+    assert site_file.compose(Path("x.toml"), raw).uses_twin
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sites").glob("*.toml")), ids=lambda path: path.stem)
 def test_an_example_site_can_be_tried_on_the_twin(path: Path) -> None:
     """As docs/devices.md says: url = "twin" for its devices, and a section [twin]."""
     raw = tomllib.loads(path.read_text())
     if not raw.get("pcs", [{}])[0].get("map"):
         return
-    for section in ("meter", "pcs", "pv"):
+    for section in ("meter", "pcs", "pv", "battery"):
         for device in raw.get(section, []):
-            device["url"] = "twin"
+            if section != "battery" or device.get("map"):
+                device["url"] = "twin"
             device.pop("source", None)  # the twin has registers only
     raw.setdefault("twin", {})["host_node"] = False
     assert site_file.compose(path, raw).uses_twin
