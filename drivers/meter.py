@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 from dispatch.model.equipment import Meter
@@ -56,8 +57,15 @@ class MeterDriver(DeviceDriver[SunSpecDevice]):
         """Read it now. Raises DeviceError."""
         await self._device.open()
         model_id = self._device.first(*MODELS)
-        phases = PHASES.get(model_id, "ABC")
-        volts, amps, watts = (tuple(f"{name}{p}" for p in phases) for name in ("PhVph", "Aph", "Wph"))
-        names = MeterNames("W", "Hz", volts, amps, watts, "TotWhImp", "TotWhExp")
-        sample = Sample(await self._device.read(model_id, ("W", "Hz", "TotWhImp", "TotWhExp", *volts, *amps, *watts)))
+        names, points = _names(model_id)
+        sample = Sample(await self._device.read(model_id, points))
         return meter_of(self.id, sample, names, invert=self._config.invert)
+
+
+@functools.cache
+def _names(model_id: int) -> tuple[MeterNames, tuple[str, ...]]:
+    """The points of a meter's model: by what they mean, and all of them."""
+    phases = PHASES.get(model_id, "ABC")
+    volts, amps, watts = (tuple(f"{name}{p}" for p in phases) for name in ("PhVph", "Aph", "Wph"))
+    names = MeterNames("W", "Hz", volts, amps, watts, "TotWhImp", "TotWhExp")
+    return names, ("W", "Hz", "TotWhImp", "TotWhExp", *volts, *amps, *watts)

@@ -43,8 +43,11 @@ class Sample:
 
     def reading(self, *names: str) -> Reading:
         """The first of these that is a number, as a reading."""
-        name = next((n for n in names if self.number(n) is not None), "")
-        return self._aged(self.number(name), name)
+        for name in names:
+            value = self._values.get(name)
+            if isinstance(value, (int, float)):
+                return self._aged(float(value), name)
+        return MISSING
 
     def magnitude(self, name: str) -> Reading:
         """A number without its sign, as a reading."""

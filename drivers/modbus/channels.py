@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import ssl
 import termios
 from collections.abc import Callable
@@ -21,6 +22,10 @@ class Channel(Protocol):
     """Bytes out. What comes in goes to the function `received`; the end of it to `closed`, once."""
 
     def write(self, data: bytes) -> None: ...
+
+    def unread(self) -> bool:
+        """Whether bytes have come in that the event loop has not read yet."""
+        ...
 
     def close(self) -> None: ...
 
@@ -40,20 +45,32 @@ async def open_channel(
     return channel
 
 
-class _Tcp(asyncio.Protocol):
-    """The channel over TCP. It does not outlive the other side's end."""
+class _Tcp(asyncio.BufferedProtocol):
+    """The channel over TCP. It does not outlive the other side's end.
+
+    It reads into a buffer of its own: asyncio's other protocols map and unmap 256 KiB for each answer.
+    """
 
     _transport: asyncio.Transport
 
     def __init__(self, received: Received, closed: Closed) -> None:
         self._received, self._closed = received, closed
+        self._buffer = bytearray(READ_BYTES)
+        self._poll = select.poll()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
-    def data_received(self, data: bytes) -> None:
-        self._received(data)
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self._buffer[:nbytes]))
+
+    def unread(self) -> bool:
+        return bool(self._poll.poll(0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed(str(exc) if exc else "")
@@ -80,6 +97,8 @@ class _Serial:
         except termios.error as error:
             raise OSError(f"the port does not take {settings}: {error.args[-1]}") from None
         self._loop.add_reader(self._port.fileno(), self._readable)
+        self._poll = select.poll()
+        self._poll.register(self._port.fileno(), select.POLLIN)
 
     def _readable(self) -> None:
         try:
@@ -101,6 +120,9 @@ class _Serial:
             return self._ended(str(error))
         if written < len(data):
             self._ended(f"the serial port took {written} of {len(data)} bytes")
+
+    def unread(self) -> bool:
+        return bool(self._poll.poll(0))
 
     def close(self) -> None:
         if self._port.is_open:

@@ -31,6 +31,7 @@ from drivers.modbus.frames import (
 from drivers.modbus.other_protocols import no_tls, other_protocol
 
 CONNECT_S = 1.0  # a TCP handshake may be slower than an answer; it runs beside the requests, never inside one
+LATE = "dropped after a timeout"
 SILENT_CHARACTERS = 3.5  # between two frames on a serial line, MODBUS over Serial Line V1.02, 2.5.1.1
 LEAST_SILENCE_S = 0.00175  # the same section, above 19200 baud
 
@@ -43,12 +44,27 @@ class Caller(NamedTuple):
     any_transaction: bool = False  # its gateway spoils transaction ids
 
 
+class _Place(NamedTuple):
+    """What a request is about."""
+
+    caller: Caller
+    at: Address
+    unit: int
+    first: int  # register
+    last: int
+
+    def __str__(self) -> str:
+        registers = f"registers {self.first}-{self.last}" if self.last > self.first else f"register {self.first}"
+        return f"{self.caller.device} at {self.at} unit {self.unit}, {registers}"
+
+
 class _Waiting(NamedTuple):
     """A request that is out."""
 
     framing: Framing
     request: bytes
     answer: asyncio.Future[bytes]  # the PDU; empty: the connection has ended
+    until_s: float  # the deadline, on the event loop's clock
 
 
 class Connection:
@@ -66,6 +82,7 @@ class Connection:
         self.other_protocol = ""  # that answers, in words
         self.owed = False  # the answer to the last request may still come
         self._address, self._tls = address, tls
+        self._loop = asyncio.get_running_loop()  # kept: asking for it is a system call before Python 3.12
         self._connect_s = max(CONNECT_S, 2 * longest_s)
         self._silence_s = max(address.wire_s(SILENT_CHARACTERS), LEAST_SILENCE_S) if address.rtu else 0.0
         self._channel: Channel | None = None
@@ -94,8 +111,8 @@ class Connection:
         """
         if function not in (*READ_FUNCTIONS, *BIT_FUNCTIONS):
             raise ValueError(f"function = {function}: expected 1 (coils), 2 (inputs), 3 (holding), 4 (input registers)")
-        where = self.where(caller, unit, address, count)
-        answer = await self._exchange(caller, where, unit, read_request(function, address, count))
+        place = _Place(caller, self._address, unit, address, address + count - 1)
+        answer = await self._exchange(place, read_request(function, address, count))
         return registers(answer) if function in READ_FUNCTIONS else bits(answer, count)
 
     async def write(self, caller: Caller, unit: int, address: int, values: Sequence[int]) -> None:
@@ -106,54 +123,46 @@ class Connection:
         """
         if not 1 <= len(values) <= MAX_WRITE:
             raise ValueError(f"{len(values)} values: expected 1..{MAX_WRITE} registers in one request")
-        where = self.where(caller, unit, address, len(values))
-        await self._exchange(caller, where, unit, write_request(address, values))
+        place = _Place(caller, self._address, unit, address, address + len(values) - 1)
+        await self._exchange(place, write_request(address, values))
 
     async def write_one(self, caller: Caller, unit: int, address: int, value: int) -> None:
         """Write one holding register (function 6). Raises as `write`."""
-        await self._exchange(caller, self.where(caller, unit, address, 1), unit, write_one_request(address, value))
-
-    def where(self, caller: Caller, unit: int, address: int, count: int) -> str:
-        """The place of a request for an error message."""
-        registers = f"register {address}" if count == 1 else f"registers {address}-{address + count - 1}"
-        return f"{caller.device} at {self._address} unit {unit}, {registers}"
+        await self._exchange(_Place(caller, self._address, unit, address, address), write_one_request(address, value))
 
     def close(self) -> None:
         """Close the connection; safe to call again."""
         self._end("closed")
 
-    async def _exchange(self, caller: Caller, where: str, unit: int, pdu: bytes) -> bytes:
+    async def _exchange(self, place: _Place, pdu: bytes) -> bytes:
         """Send one request, await its answer under the caller's deadline, which begins now.
 
         The connection ends with whatever is not a clean answer.
         """
-        if self._address.rtu or caller.any_transaction:
-            await self._silence(caller, where)
+        if self._address.rtu or place.caller.any_transaction:
+            await self._silence(place)
         channel = self._open_channel()
         if channel is None:
-            raise self._error(where)
-        waiting = self._ask(caller, unit, pdu)
-        wire_s = self._address.wire_s(len(waiting.request) + waiting.framing.longest(waiting.request))
+            raise self._error(str(place))
+        waiting = self._ask(place, pdu)
+        timer = self._loop.call_at(waiting.until_s, self._late, waiting)
         try:
-            async with asyncio.timeout(caller.deadline_s + wire_s):
-                channel.write(waiting.request)
-                answer = await waiting.answer
-        except TimeoutError:
-            if not self.lost:
-                self._end("dropped after a timeout")
-                raise self._timeout(where, caller) from None
-            answer = b""
+            channel.write(waiting.request)
+            answer = await waiting.answer
         except asyncio.CancelledError:
             self._end("dropped: a request was cancelled")
             raise
         finally:
+            timer.cancel()
             self._waiting = None
         if answer:
             self.answered = True
             if answer[0] & 0x80:
-                raise DeviceException(where, answer[1])
+                raise DeviceException(str(place), answer[1])
             return answer
-        raise self._error(where)
+        if self.lost == LATE:
+            raise self._timeout(str(place), place.caller)
+        raise self._error(str(place))
 
     def _error(self, where: str) -> DeviceError:
         """Of a request on a connection that has ended."""
@@ -175,44 +184,57 @@ class Connection:
     def _open_channel(self) -> Channel | None:
         return None if self.lost else self._channel
 
-    def _ask(self, caller: Caller, unit: int, pdu: bytes) -> _Waiting:
+    def _ask(self, place: _Place, pdu: bytes) -> _Waiting:
         """A request, ready to go out."""
+        caller = place.caller
         framing = RTU if self._address.rtu else TCP_ANY_TRANSACTION if caller.any_transaction else TCP
         self._transaction = self._transaction % 0xFFFF + 1
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        request = framing.frame(self._transaction, place.unit, pdu)
+        serial = self._address.scheme == "serial"
+        wire_s = self._address.wire_s(len(request) + framing.longest(request)) if serial else 0.0
         self._reply, self.owed = b"", True
-        self._waiting = _Waiting(framing, framing.frame(self._transaction, unit, pdu), answer)
+        until_s = self._loop.time() + caller.deadline_s + wire_s
+        self._waiting = _Waiting(framing, request, self._loop.create_future(), until_s)
         return self._waiting
 
-    async def _silence(self, caller: Caller, where: str) -> None:
+    def _late(self, waiting: _Waiting) -> None:
+        """The deadline of a request has come."""
+        if waiting is self._waiting:
+            self._end(LATE)
+
+    async def _silence(self, place: _Place) -> None:
         """Take what has come so far, then wait for the pause between two frames.
 
         Bytes may have come while the process was held up: without transaction ids they must not be read as the answer
         to what is sent now. The event loop reads them before the second of two steps. Raises BadReply where others
         never stop to talk.
         """
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        give_up_s = loop.time() + caller.deadline_s
-        while (wait_s := self._last_byte_s + self._silence_s - loop.time()) > 0:
-            if loop.time() > give_up_s:
+        if self._channel is not None and not self.lost and self._channel.unread():
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        now_s = self._loop.time()
+        give_up_s = now_s + place.caller.deadline_s
+        while (wait_s := self._last_byte_s + self._silence_s - now_s) > 0:
+            if now_s > give_up_s:
                 self._end("bad reply: bytes that nobody asked for, without a pause: is there a second master?")
-                raise BadReply(where, self.lost)
+                raise BadReply(str(place), self.lost)
             await asyncio.sleep(wait_s)
+            now_s = self._loop.time()
 
     def _received(self, data: bytes) -> None:
         """Compare what has come with what was asked for.
 
         Between requests a byte ends a connection whose frames have transactions. On a serial line it may be noise, or
-        a late answer: it is thrown away.
+        a late answer: it is thrown away. What is read after the deadline is late, also where this process was held up.
         """
-        self._last_byte_s = asyncio.get_running_loop().time()
+        self._last_byte_s = self._loop.time()
         waiting = self._waiting
         if waiting is None:
             if not self._address.rtu:
                 self._not_asked_for(data)
             return
+        if self._last_byte_s > waiting.until_s:
+            return self._end(LATE)
         self._reply += data
         if fault := waiting.framing.fault(waiting.request, self._reply):
             self.owed = not fault.startswith(CRC_FAULT)
@@ -235,7 +257,7 @@ class Connection:
         """No more requests on this connection; one that waits is woken at once instead of at its deadline."""
         if self.lost:
             return
-        self.lost, self.lost_at_s = why, asyncio.get_running_loop().time()
+        self.lost, self.lost_at_s = why, self._loop.time()
         if self._waiting is not None and not self._waiting.answer.done():
             self._waiting.answer.set_result(b"")
         if self._channel is not None:

@@ -6,6 +6,8 @@ from a frame with another transaction, unit, function, length or checksum than e
 
 from __future__ import annotations
 
+import array
+import functools
 import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -68,9 +70,11 @@ def bits(answer: bytes, count: int) -> list[int]:
 
 def crc(data: bytes) -> bytes:
     """Checksum of a frame on a serial line, MODBUS over Serial Line V1.02, 6.2.2: as it is sent, low byte first."""
-    value = 0xFFFF
-    for byte in data:
-        value = value >> 8 ^ _CRC[(value ^ byte) & 0xFF]
+    value, table = 0xFFFF, _crc_of_words()
+    for word in struct.unpack(f"<{len(data) // 2}H", data[: len(data) & ~1]):
+        value = table[value ^ word]
+    if len(data) % 2:
+        value = value >> 8 ^ _CRC[(value ^ data[-1]) & 0xFF]
     return value.to_bytes(2, "little")
 
 
@@ -175,6 +179,13 @@ def _crc_of(value: int) -> int:
 
 
 _CRC = tuple(_crc_of(value) for value in range(256))
+
+
+@functools.cache
+def _crc_of_words() -> Sequence[int]:
+    """The checksum after two bytes, low one first, by these two as a number and the checksum before them, XORed."""
+    return array.array("H", [_CRC[low & 0xFF ^ high] ^ low >> 8 for high in range(256) for low in _CRC])
+
 
 TCP = Framing(7, 0, _tcp_frame, frame_fault)
 TCP_ANY_TRANSACTION = Framing(7, 0, _tcp_frame, any_transaction_fault)

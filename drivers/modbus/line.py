@@ -76,10 +76,10 @@ class Line:
 
     async def connection(self, caller: Caller) -> Connection:
         """The connection in use, or a new one. Raises ConnectionLost when it cannot be had by the caller's deadline."""
-        where = f"{caller.device} at {self.address}"
         self._drop_lost()
         if self._connection is not None:
             return self._connection
+        where = f"{caller.device} at {self.address}"
         if self._opening is None:
             wait_s = self._not_before_s - asyncio.get_running_loop().time()
             if wait_s > 0:
@@ -95,7 +95,8 @@ class Line:
 
     def settled(self, unit: int) -> bool:
         """Whether no late answer of this unit can be taken for the next one's."""
-        return asyncio.get_running_loop().time() >= self._settled_at_s.get(unit, 0.0)
+        settled_at_s = self._settled_at_s.get(unit)
+        return settled_at_s is None or asyncio.get_running_loop().time() >= settled_at_s
 
     async def settle(self, unit: int) -> None:
         """Wait until it is settled."""
@@ -104,7 +105,7 @@ class Line:
 
     async def pause(self) -> None:
         """Wait until the pause after the last request is over."""
-        if (wait_s := self._free_at_s - asyncio.get_running_loop().time()) > 0:
+        if self._spacing_s and (wait_s := self._free_at_s - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(wait_s)
 
     def asked(self, caller: Caller, unit: int, connection: Connection) -> None:

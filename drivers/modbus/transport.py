@@ -118,7 +118,7 @@ class ModbusLink:
 
         if unit == BROADCAST and self._line.address.rtu:
             what = "not written: unit 0 on a serial line is every device at once"
-            raise DeviceError(f"{self.device} at {self.at}", what, "give the unit of the device in the site file")
+            raise DeviceError(self._where, what, "give the unit of the device in the site file")
         if function is not None or len(values) != 1:
             return await self._request(unit, by_6 if function == 6 else by_16, on)
         first, second = (by_6, by_16) if self._write_one else (by_16, by_6)
@@ -165,28 +165,30 @@ class ModbusLink:
 
     async def _ask(self, unit: int, ask: Callable[[Connection], Awaitable[T]], on: int) -> T:
         while True:
-            await self._line.settle(unit)
+            if not self._line.settled(unit):
+                await self._line.settle(unit)
             async with self._line.turn:
                 if self._line.settled(unit):
                     return await self._ask_in_turn(unit, ask, on)
 
     async def _ask_in_turn(self, unit: int, ask: Callable[[Connection], Awaitable[T]], on: int) -> T:
-        where = f"{self.device} at {self.at}"
         if self._closed:
-            raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
-        wait_s = self._not_before_s - asyncio.get_running_loop().time()
+            raise ConnectionLost(self._where, "closed", "nothing to do: the driver was closed")
+        loop = asyncio.get_running_loop()
+        wait_s = self._not_before_s - loop.time()
         if wait_s > 0:
-            raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s")
+            raise ConnectionLost(self._where, f"{self._why}; next try in {wait_s:.1f} s")
         connection = await self._line.connection(self._caller)
         number = self._line.number
         if on not in (0, number):
-            raise ConnectionLost(where, "connected anew before a write", "nothing to do: its map is checked first")
+            what = "connected anew before a write"
+            raise ConnectionLost(self._where, what, "nothing to do: its map is checked first")
         await self._line.pause()
-        self.traffic.connect_s, asked_s = self._line.connect_s, asyncio.get_running_loop().time()
+        self.traffic.connect_s, asked_s = self._line.connect_s, loop.time()
         try:
             answer = await ask(connection)
         except DeviceException:
-            self.traffic.answered(asyncio.get_running_loop().time() - asked_s, refused=True)
+            self.traffic.answered(loop.time() - asked_s, refused=True)
             self.answered_on = number
             raise
         except DeviceError as error:
@@ -198,9 +200,13 @@ class ModbusLink:
             raise
         finally:
             self._line.asked(self._caller, unit, connection)
-        self.traffic.answered(asyncio.get_running_loop().time() - asked_s)
+        self.traffic.answered(loop.time() - asked_s)
         self.answered_on = number
         return answer
+
+    @property
+    def _where(self) -> str:
+        return f"{self.device} at {self.at}"
 
     def _back_off(self, why: str, since_s: float, *, answered: bool) -> None:
         """Note a failure: at once again if the device had answered on that connection, else later and later."""

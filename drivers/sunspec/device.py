@@ -248,6 +248,7 @@ class SunSpecDevice:
     async def _fetch(self, found: FoundModel, layout: Layout) -> list[int]:
         """The registers that a layout needs, 0 where none was read. Nothing of them is used unless all fit together."""
         known, fixed = [0] * layout.end, dict[int, int]()
+        read_twice = layout.fixed if len(layout.requests) > 1 else ()
         for offset, count in layout.requests:
             try:
                 registers = await self.link.read(self.unit, found.address + offset, count)
@@ -256,7 +257,7 @@ class SunSpecDevice:
                 raise
             if offset == 0:
                 self._check(found, registers[:HEADER])
-            for at in layout.fixed:
+            for at in read_twice:
                 if 0 <= at - offset < count and fixed.setdefault(at, word := registers[at - offset]) != word:
                     where = f"{self._where}, model {found.id}, register {found.address + at}"
                     raise BadReply(where, f"a scale factor changed from {fixed[at]} to {word} while it was read")

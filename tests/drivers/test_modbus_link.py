@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from toxic import TOXICS, FakeDevice, ToxicServer
 from waiting import LIMIT_S, until, until_done
 
+from drivers.modbus import connection
 from drivers.modbus.address import Address
+from drivers.modbus.channels import Received
 from drivers.modbus.connection import Caller, Connection
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
 from drivers.modbus.frames import frame_fault
@@ -310,3 +313,33 @@ def test_any_changed_byte_ahead_of_the_values_is_a_fault(function: str) -> None:
         changed = bytearray(reply)
         changed[n] ^= 0x01
         assert frame_fault(request, bytes(changed)), f"byte {n}"
+
+
+async def test_an_answer_that_is_read_after_its_deadline_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came in time, but the process was held up: how old its values are is not known."""
+
+    class HeldUp:
+        def __init__(self, received: Received) -> None:
+            self.received = received
+
+        def write(self, request: bytes) -> None:
+            asyncio.get_running_loop().call_soon(self.answer, request[:2] + bytes.fromhex("0000 0005 01 03 02 000b"))
+
+        def answer(self, reply: bytes) -> None:
+            time.sleep(0.02)
+            self.received(reply)
+
+        def unread(self) -> bool:
+            return False
+
+        def close(self) -> None: ...
+
+    async def open_channel(address: Address, tls: None, received: Received, *_: object) -> HeldUp:
+        return HeldUp(received)
+
+    monkeypatch.setattr(connection, "open_channel", open_channel)
+    one = Connection(Address("tcp", "127.0.0.1", 502), DEADLINE_S)
+    await one.connect()
+    assert await one.read(Caller("pcs1", DEADLINE_S), 1, 100, 1) == [11]
+    with pytest.raises(Timeout, match="no answer within 10 ms"):
+        await one.read(Caller("pcs1", 0.01), 1, 100, 1)
