@@ -46,7 +46,11 @@ class Layout:
     unpacker: struct.Struct
     fields: tuple[tuple[Point, int | None], ...]  # in unpacking order; the index of its scale factor among the fields
     wanted: frozenset[str]
-    end: int  # registers from the model's ID register to the last that is needed
+
+    @functools.cached_property
+    def end(self) -> int:
+        """Registers from the model's ID register to the last that is needed."""
+        return max(span.end for span in self.requests)
 
     @property
     def longest(self) -> int:
@@ -88,14 +92,13 @@ def plan(model_id: int, names: tuple[str, ...], length: int, max_read: int = MAX
     requests = [*apart, *_requests(whole, max_read)]
     if len(requests) > 1:
         requests += [*apart, Span(0, HEADER)]
-    ordered, last = sorted(points.values(), key=lambda p: p.offset), max(span.end for span in requests)
+    ordered = sorted(points.values(), key=lambda p: p.offset)
     return Layout(
         requests=tuple(requests),
         fixed=frozenset([0, 1, *(scale.offset for scale in scales.values())]),
-        unpacker=_unpacker(ordered, last),
+        unpacker=_unpacker(ordered, max(span.end for span in requests)),
         fields=_fields(ordered, pairs),
         wanted=frozenset(point.name for point, _ in pairs),
-        end=last,
     )
 
 
