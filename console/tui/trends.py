@@ -16,6 +16,7 @@ from console.tui.canvas import Canvas
 from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
 from console.tui.charts import Raster, nice_ceiling, strip
 from console.tui.diff_widget import DiffWidget
+from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan, PlanStep
 
 NOTE_COLUMNS = 20  # of the words beside a chart
@@ -116,14 +117,21 @@ class ImportChart(DiffWidget):
         self._draw_notes(canvas, AXIS_COLUMNS + scale.plot + 2, model, now)
 
     def _draw_notes(self, canvas: Canvas, x: int, model: Model, now: float) -> None:
-        """The limit, the mean so far, and what may still be imported in the rest of the interval."""
+        """The limit, the mean so far, and what may still be imported in the rest of the interval.
+
+        On a generator the meter shows its power, and nothing is imported.
+        """
         assert model.published is not None
         interval = model.published.interval
         elapsed, left_s = now - interval.start_utc_s, interval.start_utc_s + interval.length_s - now
-        canvas.put(x, 0, "Import kW")
+        on_genset = model.published.decision.island is IslandState.GENSET
+        canvas.put(x, 0, "Generator kW" if on_genset else "Import kW")
         canvas.put(x, 1, f"limit    {kw(interval.limit_w)}", Ink.DIM)
         canvas.put(x, 2, interval_mean_text(interval, elapsed))
         over = interval.energy_left_wh < 0
+        if on_genset:
+            canvas.put(x, 3, f"{countdown(left_s):>5} paused", Ink.DIM)
+            return
         canvas.put(
             x, 3, f"{countdown(left_s):>5} left ≤{kw(max(0.0, interval.left_w))}", Ink.MEDIUM if over else Ink.PLAIN
         )

@@ -48,7 +48,7 @@ class Site(msgspec.Struct, frozen=True):
     battery_low_w: float  # the lowest power that the limits leave the PCS that take part
     battery_asked_w: float | None
     battery_does_w: float | None  # measured, of these PCS; None: not known
-    allowed_w: float  # export; < 0: so much must be imported
+    allowed_w: float | None  # export; < 0: so much must be imported; None: not known
 
 
 class PvCurtailment:
@@ -80,8 +80,10 @@ class PvCurtailment:
             return ()
         if not (site.joined or site.state in CLOSED):
             return self._not_joined(site, found)
+        if site.allowed_w is None:
+            return self._as_before(found, Reason("curtail.genset_undeclared"))
         most_w = sum(self._terms[pv.id].most_w for pv in found)
-        room_w, reason = self._room(site, found)
+        room_w, reason = self._room(site, found, site.allowed_w)
         if room_w is None:
             return self._as_before(found, reason)
         self._begun = True
@@ -89,6 +91,8 @@ class PvCurtailment:
         self._share(site.snapshot.mono_s, found)
         if self._held_w is None:
             reason = Reason("curtail.none", {"room_w": room_w})
+            if site.state is IslandState.GENSET:
+                reason = Reason("curtail.none_on_genset", {"room_w": room_w})
         else:  # what is in force, which is a little less than there is room for, or not raised yet
             reason = msgspec.structs.replace(reason, figures=reason.figures | {"limit_w": self._held_w})
         return self._tell(tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found))
@@ -120,7 +124,7 @@ class PvCurtailment:
     def _forget(self) -> None:
         self._held_w, self._limits, self._shared, self._behind_s, self._net_known_s = None, {}, None, None, None
 
-    def _room(self, site: Site, found: Sequence[Pv]) -> tuple[float | None, Reason]:
+    def _room(self, site: Site, found: Sequence[Pv], allowed_w: float) -> tuple[float | None, Reason]:
         """What these inverters may give together, W, and why; None: as before."""
         mono_s = site.snapshot.mono_s
         if site.net_w is None:
@@ -129,23 +133,23 @@ class PvCurtailment:
                 return None, Reason("curtail.held", {"hold_s": self._rules.meter_lost_hold_s})
             discharge_w = max(site.battery_does_w or 0.0, site.battery_asked_w or 0.0, 0.0)
             others_w = self._others_w(site.snapshot) + self._unread_w(site.snapshot, found)
-            room_w = max(site.allowed_w - discharge_w - others_w, 0.0)
+            room_w = max(allowed_w - discharge_w - others_w, 0.0)
             if site.state is IslandState.GENSET:
                 return room_w, Reason("curtail.genset_load_unknown", {"limit_w": room_w})
-            return room_w, Reason("curtail.load_unknown", {"limit_w": room_w, "export_w": site.allowed_w})
+            return room_w, Reason("curtail.load_unknown", {"limit_w": room_w, "export_w": allowed_w})
         self._net_known_s = mono_s
         taken_w = sum(pv.w.good or 0.0 for pv in found) + site.net_w
         low_w = self._battery_w(site)
-        room_w = max(taken_w - low_w + site.allowed_w, 0.0)
+        room_w = max(taken_w - low_w + allowed_w, 0.0)
         charge_w = max(-low_w, 0.0)
         if site.state is IslandState.GENSET:
-            least_w = -site.allowed_w
+            least_w = -allowed_w
             return room_w, Reason(
                 "curtail.genset", {"limit_w": room_w, "load_w": taken_w, "charge_w": charge_w, "least_w": least_w}
             )
         return room_w, Reason(
             "curtail.export",
-            {"limit_w": room_w, "load_w": taken_w, "charge_w": charge_w, "export_w": site.allowed_w},
+            {"limit_w": room_w, "load_w": taken_w, "charge_w": charge_w, "export_w": allowed_w},
         )
 
     def _battery_w(self, site: Site) -> float:
@@ -223,9 +227,9 @@ def site_of(s: Situation, hard: Bounds, total_w: float | None, island: IslandSte
     )
 
 
-def _allowed_w(s: Situation) -> float:
+def _allowed_w(s: Situation) -> float | None:
     if s.islanding.state is IslandState.GENSET:
-        return 0.0 if s.config.genset is None else -s.config.genset.min_load_w
+        return None if s.config.genset is None else -s.config.genset.min_load_w
     return s.config.grid.export_limit_w if s.pv_export_w is None else s.pv_export_w
 
 

@@ -22,7 +22,7 @@ _COUNTED = {"Wh", "kWh"}  # registers and sums that count up: their last value s
 
 # signal -> (name of its column, meaning, sign)
 _KNOWN = {
-    "grid.w": ("grid_import_w", "Active power at the PCC, by the grid meter", _IMPORTS),
+    "grid.w": ("grid_import_w", "Active power at the PCC, by the grid meter; a generator's while that feeds the site", _IMPORTS),
     "grid.hz": ("grid_hz", "Frequency at the PCC", ""),
     "grid.import_wh": ("grid_import_wh", "Register of the grid meter: energy imported so far", "counts up"),
     "grid.export_wh": ("grid_export_wh", "Register of the grid meter: energy exported so far", "counts up"),
@@ -36,6 +36,7 @@ _KNOWN = {
     "decision.import_target_w": ("decision_import_target_w", "Import at the PCC that was aimed at", _IMPORTS),
     "decision.able": ("decision_able_share", "Share of the time in which the battery could be controlled", "0 to 1"),
     "decision.ordered": ("decision_ordered_share", "Share of the time under a manual order for the battery", "0 to 1"),
+    "decision.on_genset": ("decision_on_genset_share", "Share of the time on a generator", "0 to 1"),
     "price.eur_per_kwh": ("price_eur_per_kwh", "Price of energy in force, fees and taxes included", ""),
     "interval.left_w": ("interval_left_w", "Import that keeps the limit of the metering interval", _IMPORTS),
     "interval.limit_w": ("interval_limit_w", "Mean import that is kept in the metering interval", _IMPORTS),
@@ -53,6 +54,7 @@ _OF_DEVICE = {
     "temp_c": ("Temperature of {}", ""),
     "lowest_cell_v": ("Lowest cell voltage that {} reports", ""),
     "highest_cell_v": ("Highest cell voltage that {} reports", ""),
+    "on_genset": ("Whether {} says that a generator feeds the site", "1 or 0"),
     "util_pct": ("Utilisation of the GPU {}, as it reports it", ""),
 }
 _PHASES = {"v": "Voltage of phase L{} to neutral", "a": "Current of phase L{}"}

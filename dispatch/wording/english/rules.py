@@ -105,6 +105,8 @@ TEMPLATES = {
     "curtail.off_grid": "not limited: the site is {state}",
     "curtail.genset": "PV at most {limit_w:kw} in all: the rest of the site takes {load_w:kw}, "
     "the battery can take {charge_w:kw}, the generator gives at least {least_w:kw}",
+    "curtail.none_on_genset": "not limited: {room_w:kw} of PV can be used or stored",
+    "curtail.genset_undeclared": "as before: a generator feeds the site, and the site file has no [genset]",
     "curtail.genset_load_unknown": "PV at most {limit_w:kw} in all: what the site takes of its generator is not known",
     "genset.undeclared": "the switch says that a generator feeds the site, and the site file has no [genset]: 0 kW",
     "genset.window": (

@@ -14,6 +14,7 @@ from console.tui.energy_flows import GridFlow
 from console.tui.island import Island
 from console.tui.plan_view import PlanView, shown_key
 from console.tui.status_bars import StateLine
+from console.tui.trends import ImportChart
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import IslandState, IslandView, Reconnect
 from dispatch.model.readings import reading, status
@@ -103,3 +104,9 @@ def test_a_console_of_before_is_told_that_it_is_not_known(model: Model, version:
     decision = msgspec.structs.replace(model.published.decision, chain=(), reason=plain("test"))
     told = for_version(msgspec.structs.replace(model.published, decision=decision), version)
     assert told["decision"]["island"] == "unknown"
+
+
+def test_the_chart_of_import_says_whose_power_it_shows(model: Model) -> None:
+    lines = drawn(ImportChart(), model, 80, 6)
+    assert "Generator kW" in lines[0]
+    assert lines[3].rstrip().endswith("10:20 paused")

@@ -40,7 +40,8 @@ class GensetSite:
         curtail: bool = True,
         reserve_h: float = 0.0,
     ) -> None:
-        function = load_w if callable(load_w) else lambda _: load_w
+        self.load = {"w": 0.0 if callable(load_w) else load_w}  # may be changed
+        function = load_w if callable(load_w) else lambda _: self.load["w"]
         parts = sections(soc_pct=soc_pct, meter_delay_s=0.2, genset_start_s=5.0, reconnect_wait_s=5.0, start_utc=start)
         pv, meters = msgspec.structs.replace(PV, curtail=curtail), (BUS_METER, METERS[1])
         self.site = TwinSite.from_sections(**parts | {"pv": (pv,), "meters": meters}, genset=GENSET, load_w=function)

@@ -58,12 +58,11 @@ def test_the_rules_of_money_are_at_rest_and_say_why() -> None:
 
 
 def test_the_battery_lifts_a_small_load_to_the_lowest_load_and_helps_above_the_rating() -> None:
-    load = {"w": 2_000.0}
-    site = GensetSite(lambda _: load["w"])
+    site = GensetSite(2_000.0)
     site.on_genset()
     site.run(4)
     assert site.feeds[-1] == pytest.approx(GENSET.min_load_w, abs=BAND_W)
-    load["w"] = 40_000.0
+    site.load["w"] = 40_000.0
     decision = site.run(6)
     assert site.feeds[-1] == pytest.approx(GENSET.rated_w, abs=BAND_W)
     assert "kW is above the generator's rating of 30.0 kW" in words(decision.reason)
@@ -95,6 +94,9 @@ def test_pv_is_limited_once_the_battery_is_full() -> None:
     assert site.feeds[-1] == pytest.approx(GENSET.min_load_w, abs=800)
     assert min(site.feeds[20:]) >= GENSET.min_load_w - BAND_W
     assert any("the generator gives at least 6.0 kW" in text for text in site.texts("pv1"))
+    site.load["w"] = 40_000.0
+    site.run(12)
+    assert site.texts("pv1")[-1].endswith("kW of PV can be used or stored")
 
 
 def test_pv_that_may_not_be_limited_charges_the_battery() -> None:
@@ -193,10 +195,9 @@ def test_no_drill_begins_on_the_generator() -> None:
 
 
 def test_a_load_above_the_rating_takes_steps_of_load_shedding_and_an_empty_battery_does_not_hide_it() -> None:
-    load = {"w": 20_000.0}
-    site = GensetSite(lambda _: load["w"], soc_pct=5.0)
+    site = GensetSite(20_000.0, soc_pct=5.0)
     assert site.on_genset().ride is not None
-    load["w"] = 34_000.0
+    site.load["w"] = 34_000.0
     decision = site.run(4)
     assert decision.ride is not None
     assert decision.ride.rung == 1
@@ -206,7 +207,7 @@ def test_a_load_above_the_rating_takes_steps_of_load_shedding_and_an_empty_batte
     assert decision.ride.why is not None
     assert words(decision.ride.why).endswith("kW drawn from the generator, rated 30.0 kW")
     assert site.genset.tripped == ""
-    load["w"] = 10_000.0
+    site.load["w"] = 10_000.0
     decision = site.run(70)
     assert decision.ride is not None
     assert decision.ride.rung == 3, "it would be overloaded again"
