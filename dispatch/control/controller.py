@@ -243,8 +243,6 @@ class Controller:
         seen = island.seen
         if not seen.commands_battery:
             self._let_go()
-        if seen.state is IslandState.GENSET:
-            self._ramp.forget()
         self._adopt(snapshot)
         self._proving = None if any(contact.stops for contact in contacts) else proving
         if seen.state is IslandState.GRID_TIED and (proofs := proofs_of(snapshot.devices)) != self._proofs:

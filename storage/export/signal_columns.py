@@ -22,7 +22,7 @@ _COUNTED = {"Wh", "kWh"}  # registers and sums that count up: their last value s
 
 # signal -> (name of its column, meaning, sign)
 _KNOWN = {
-    "grid.w": ("grid_import_w", "Active power at the PCC, by the grid meter; a generator's while that feeds the site", _IMPORTS),
+    "grid.w": ("grid_import_w", "Active power at the PCC, by the grid meter, or a generator's", _IMPORTS),
     "grid.hz": ("grid_hz", "Frequency at the PCC", ""),
     "grid.import_wh": ("grid_import_wh", "Register of the grid meter: energy imported so far", "counts up"),
     "grid.export_wh": ("grid_export_wh", "Register of the grid meter: energy exported so far", "counts up"),

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from small_site import a_battery, a_pcs, a_snapshot, site_config
 from soak_sizes import examples
 
+from dispatch.config.contact_terms import ContactTerms
 from dispatch.config.cross_checks import inconsistencies
 from dispatch.config.schema import DispatchConfig, GensetConfig, MeterTerms, RulesConfig
 from dispatch.control.controller import Controller
 from dispatch.control.rules.genset import window_w
+from dispatch.model.contacts import Contact
 from dispatch.model.equipment import Meter, Switch
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import Quality, Reading, reading, status
@@ -48,6 +50,9 @@ class Plant:
 
     def __init__(self) -> None:
         self.controller, self.t_s, self.battery_w = Controller(config()), 0.0, 0.0
+        self.found: list[float] = []  # what the battery was asked
+        for n in range(8):  # until two samples of meter and PCS agree
+            self.step(20_000.0 + n, Quality.GOOD, 60.0, 60_000.0)
 
     def step(self, net_w: float, quality: Quality | None, soc_pct: float, charge_w: float) -> None:
         """One tick with a grid meter that reads `net_w` less the battery; `quality` None: no reading."""
@@ -70,6 +75,7 @@ class Plant:
             assert net_w - w <= GENSET.charge_up_to_w + 1e-6
         assert -charge_w <= w
         self.battery_w = w
+        self.found.append(w)
 
 
 TICKS = st.tuples(
@@ -87,6 +93,19 @@ def test_the_battery_never_takes_the_generator_out_of_its_range(
     for tick in ticks:
         for _ in range(4):  # a step of the load is believed with its second sample
             plant.step(*tick)
+    assert len(plant.found) >= 4 * len(ticks), "it was commanded throughout"
+
+
+def test_a_step_of_the_grid_operator_limits_nothing_on_the_generator() -> None:
+    """An import limit of 4.2 kW would have the battery carry the rest of 20 kW."""
+    step = ContactTerms(id="p14a", purpose="grid_operator", import_limit_w=4_200.0)
+    controller = Controller(msgspec.structs.replace(config(), contacts=(step,)))
+    active = (Contact("p14a", status("active")),)
+    for n in range(12):
+        now = a_snapshot(0.2 * n, 20_000.0 + n, switches=ON_GENSET, contacts=active)
+        decision = controller.step(now, None)
+    assert [view.state for view in decision.contacts] == ["active"]
+    assert decision.battery_w == 0.0
 
 
 def test_a_generator_that_the_site_file_does_not_know_leaves_the_battery_at_rest() -> None:

@@ -52,3 +52,9 @@ def test_inside_what_the_devices_allow() -> None:
     assert set(given.values()) == {0.0}
     full = msgspec.structs.replace(CONFIG, rules=RulesConfig(meter_lost_w=-9_000))
     assert sum(stop_setpoints(full, decision((-3_000.0, 60e3), Setpoint("p1", 0.0))).values()) == -3_000.0
+
+
+def test_on_a_generator_every_pcs_goes_to_0() -> None:
+    """Also where the site file does not know the generator, and has another safe value for the grid."""
+    there = decision((-60e3, 60e3), Setpoint("p1", 0.0), Setpoint("p2", 5.0))
+    assert stop_setpoints(CONFIG, msgspec.structs.replace(there, island=IslandState.GENSET)) == {"p1": 0.0, "p2": 0.0}

@@ -37,10 +37,14 @@ class Site:
 
     def __init__(self) -> None:
         self.machine, self.devices, self.source = IslandMachine(config()), Devices(), "grid"
+        self.connected = False  # also while it forms
 
     def snapshot(self) -> Snapshot:
         found = self.devices.snapshot()
         switches = tuple(msgspec.structs.replace(s, source=status(self.source)) for s in found.switches)
+        if self.connected:
+            pcs = tuple(msgspec.structs.replace(p, connection=status("connected")) for p in found.pcs)
+            found = msgspec.structs.replace(found, pcs=pcs)
         return msgspec.structs.replace(found, switches=switches)
 
     def say(self, source: str | None, contact: str | None, mode: str | None = None, bus_v: float = 230.0) -> Site:
@@ -91,6 +95,27 @@ def test_a_generator_that_stops_after_hours_is_no_fault() -> None:
     assert site.say("none", "open", "grid_forming").run(10).seen.state is S.ISLANDED
     assert site.say("none", "open", "grid_following", bus_v=0.0).run(2).seen.state is S.BLACKOUT
     assert site.say("genset", "open").run(0.2).seen.state is S.GENSET
+
+
+def test_a_silent_switch_and_a_pcs_that_forms_end_the_generators_limits() -> None:
+    site = Site().say("genset", "open")
+    site.run(1)
+    assert site.say(None, None).run(30).seen.state is S.GENSET
+    found = site.say(None, None, "grid_forming").run(0.2).seen
+    assert (found.state, found.commands_battery) == (S.ISLANDED, False)
+    site = Site().say("genset", "open")
+    site.run(1)
+    site.connected = True  # it forms beside another source
+    assert not site.say(None, None, "grid_forming").run(0.2).seen.commands_battery
+
+
+def test_import_ramps_back_from_the_generator_as_from_the_battery() -> None:
+    site = Site()
+    site.run(1)
+    assert site.say("genset", "open").run(5).seen.import_high_w is None
+    back = site.say("grid", "closed").run(0.2).seen
+    assert back.state is S.GRID_TIED
+    assert back.import_high_w is not None
 
 
 def test_the_switch_is_asked_for_nothing_on_the_generator() -> None:

@@ -17,10 +17,16 @@ class Told:
         self.site = Site()
 
     def __call__(self, word: str, grid_hz: float = 50.0, mode: str = "grid_forming") -> Status:
+        return self.switch(word, grid_hz, mode).source
+
+    def switch(self, word: str, grid_hz: float, mode: str) -> Switch:
+        """The switch as checked; without grid_hz its grid side has no voltage."""
         position = status("closed" if word == "grid" else "open")
-        switch = Switch("pcc", position=position, grid_hz=reading(grid_hz), source=status(word))
+        there = status("present" if grid_hz else "absent")
+        hz, v = reading(grid_hz), reading(230.0 if grid_hz else 0.0)
+        switch = Switch("pcc", position=position, grid_voltage=there, grid_v=v, grid_hz=hz, source=status(word))
         pcs = a_pcs(0.0, v=reading(230.0), mode=status(mode))
-        return self.site.show(a_meter(17_000, self.site.n), switches=(switch,), pcs=(pcs,)).switches[0].source
+        return self.site.show(a_meter(17_000, self.site.n), switches=(switch,), pcs=(pcs,)).switches[0]
 
 
 @pytest.mark.parametrize(("before", "after"), [("grid", "genset"), ("grid", "none"), ("genset", "none")])
@@ -47,3 +53,12 @@ def test_a_pcs_that_follows_shows_a_generator_and_contradicts_no_source() -> Non
     for _ in range(27):  # who says so for more than 5 s is believed
         held = told("none", mode="grid_following")
     assert held.confirmed == "none"
+
+
+def test_a_live_bus_on_a_generator_contradicts_neither_an_open_contact_nor_a_dead_grid() -> None:
+    told = Told()
+    for _ in range(3):
+        told("grid", mode="grid_following")
+    found = told.switch("genset", 0.0, "grid_following")
+    assert (found.position.confirmed, found.grid_voltage.confirmed) == ("open", "absent")
+    assert found.grid_v.confirmed == 0.0

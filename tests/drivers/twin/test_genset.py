@@ -194,8 +194,9 @@ def test_no_drill_begins_on_the_generator() -> None:
     assert "on-genset" in words(reply.reason)
 
 
-def test_a_load_above_the_rating_takes_steps_of_load_shedding_and_an_empty_battery_does_not_hide_it() -> None:
-    site = GensetSite(20_000.0, soc_pct=5.0)
+def test_a_load_above_the_rating_that_the_battery_cannot_take_leads_to_steps_of_load_shedding() -> None:
+    site = GensetSite(20_000.0)
+    site.site.pcs[0].discharge_setting_w = 0.0
     assert site.on_genset().ride is not None
     site.load["w"] = 34_000.0
     decision = site.run(4)
