@@ -14,6 +14,7 @@ from functools import cache
 GPUS = 8
 CPUS = 32
 LARGE = 50_000_000
+GARBAGE = b"x" * 300_000  # all that is sent of a large one: whoever reads it to its end waits for ever
 DCGM = (
     "SM_CLOCK", "MEM_CLOCK", "MEMORY_TEMP", "GPU_TEMP", "POWER_USAGE", "TOTAL_ENERGY_CONSUMPTION",
     "PCIE_REPLAY_COUNTER", "GPU_UTIL", "MEM_COPY_UTIL", "ENC_UTIL", "DEC_UTIL", "XID_ERRORS", "FB_FREE", "FB_USED",
@@ -80,11 +81,11 @@ class Exporter(asyncio.Protocol):
         if number < 5:
             return  # it hangs
         if number == 5:
-            large = number_of(name) // 100 % 2
-            body = b"x" * (LARGE if large else 30_000)
+            body = GARBAGE
         else:
             body = gpu_page(name) if kind == "gpu" else host_page(name, "collect" in query)
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}\r\n\r\n"
+        length = LARGE if number == 5 and number_of(name) // 100 % 2 else len(body)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n"
         self._transport.write(head.encode() + body)
 
 

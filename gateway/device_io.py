@@ -230,6 +230,9 @@ class DeviceIo:
 
     async def close(self) -> None:
         """Finish the reads under way and disconnect from every device, within `CLOSE_S`."""
+        for poller in self._observed.pollers:
+            if (read := poller.in_flight) is not None:
+                read.cancel()  # it may wait for a node that hangs, or for its turn
         await asyncio.gather(*(poller.close(CLOSE_S) for poller in (*self._pollers, *self._observed.pollers)))
 
     # ── what is reported ────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """Reads compute nodes over the network beside the tick, and keeps each as the next snapshot is to show it.
 
-There may be a thousand of them. A tick only takes what lies ready: a node's readings get older here, every two seconds
-and when it was read, a few nodes at a time.
+There may be a thousand of them. A tick only takes what lies ready: a node's readings get older here, every five seconds
+and when it was read, a few nodes at a time. Where the machine is too busy nodes are read less often: control is first.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dispatch.model.equipment import DeviceHealth, Node
 from gateway.poller import Poller
 
-OLDER_S = 2.0  # ages are right to this; the sources measure every 10 to 60 s
+OLDER_S = 5.0  # ages are right to this; the sources measure every 10 to 60 s
 SLICE_S = 0.05  # the nodes are gone through in so many steps a second that none takes a millisecond
 ROUND_S = 1.0
+LATE_S = 0.1  # where the event loop is later than this no read is begun
 
 
 class NodePolling:
@@ -45,15 +46,18 @@ class NodePolling:
     async def run(self) -> None:
         """Begin reads that are due, spread over their periods, and let readings grow older. Never ends."""
         loop, slices = asyncio.get_running_loop(), round(ROUND_S / SLICE_S)
+        due_s = loop.time()
         while self._pollers:
             for n in range(slices):
-                began_s = loop.time()
+                late = loop.time() - due_s > LATE_S
                 for poller in self._pollers[n::slices]:
-                    poller.start_if_due()
+                    if not late:
+                        poller.start_if_due()
                     self._refresh(poller)
                 if n == slices - 1:
                     self._taken = tuple(self._health.values())
-                await asyncio.sleep(max(SLICE_S - (loop.time() - began_s), 0.001))
+                due_s = loop.time() + SLICE_S
+                await asyncio.sleep(SLICE_S)
 
     def refresh(self) -> None:
         """All of them now."""

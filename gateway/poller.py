@@ -91,7 +91,7 @@ class Poller:
         try:
             async with asyncio.timeout(limit_s):
                 if (task := self.in_flight) is not None:
-                    await task
+                    await asyncio.wait([task])  # it may have been cancelled
                 await self.driver.close()
         except TimeoutError:
             log.warning("%s does not end its read, or does not disconnect: left", self.driver.id)

@@ -21,7 +21,7 @@ from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, Needs, key_nam
 from console.tui.diff_widget import DiffWidget
 from console.tui.driver import BURST_S, ConsoleDriver
 from console.tui.gateway_feed import Client, GatewayFeed
-from console.tui.list_view import ListView, Opening
+from console.tui.list_view import ListView, Opening, Sorting
 from console.tui.model_store import NOTICE_S, ModelStore
 from console.tui.order_controller import OrderController, with_durability
 from console.tui.order_form import OrderForm
@@ -191,7 +191,7 @@ class SkerryApp(App[None], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands whose needs are not met do nothing."""
         needs = next((c.needs for c in COMMANDS if c.action.partition("(")[0] == action), Needs.NOTHING)
-        if needs in (Needs.PLAN, Needs.DEVICES):
+        if needs in (Needs.PLAN, Needs.DEVICES, Needs.NODES):
             return bool(self._shown_view == needs.value)
         return needs is not Needs.LIST or self._shown_view in FILTERABLE
 
@@ -224,6 +224,11 @@ class SkerryApp(App[None], inherit_bindings=False):
         """Move the selection of the open view's list, or the plan's cursor."""
         if isinstance(self._view, Movable):
             self._view.move(by)
+
+    def action_sort_nodes(self) -> None:
+        """List the nodes in the next order."""
+        if isinstance(self._view, Sorting):
+            self._view.sort_next()
 
     def action_cursor(self, by: int) -> None:
         """Move the plan's cursor by steps."""

@@ -19,6 +19,7 @@ class Needs(enum.Enum):
     LIST = "list"  # a view that can be filtered
     PLAN = "plan"  # the plan is open
     DEVICES = "devices"  # the list of devices is open
+    NODES = "compute"  # the list of nodes is open
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -82,6 +83,14 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "filter", ("slash",), "Filter", "show only lines that hold a text; empty shows all", "filter", Needs.LIST, True
+    ),
+    Command(
+        "nodes.sort",
+        ("n",),
+        "Sort nodes",
+        "by power, lost first, by name, as in the site file",
+        "sort_nodes",
+        Needs.NODES,
     ),
     Command(
         "devices.registers",

@@ -1,10 +1,10 @@
-"""View 2: the nodes, the GPUs of the selected one, and the UPSs."""
+"""View 2: the nodes in an order that can be chosen, GPUs and powers of the selected one, and the UPSs."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
-from console.display.formats import kw, number
+from console.display.formats import age, kw, number
 from console.display.ink import Ink
 from console.display.status_text import gpus_text, stale_word
 from console.display.ups_text import UNUSUAL, ups_state, ups_texts
@@ -16,19 +16,36 @@ from console.tui.list_view import ListView
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu, Node, Ups
 
+HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
+# in which order nodes are listed, and the head of their names' column
+ORDERS = {"site file": "Node", "power": "Node, kW ↓", "lost": "Node, lost ↓", "name": "Node, A–Z"}
+MOST_POWERS = 4  # lines of a node's detail
+
 
 class Compute(ListView):
     """A line per node, then one per UPS; never a zero where there is no reading."""
 
-    header = "Node            kW             CPU %  mem %   GPUs  Role      Source"
+    header = HEADER
     empty_text = "no [[node]] and no [[ups]] in the site file"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._order = next(iter(ORDERS))
+
+    def sort_next(self) -> None:
+        """List the nodes in the next order."""
+        orders = list(ORDERS)
+        self._order = orders[(orders.index(self._order) + 1) % len(orders)]
+        self.header = ORDERS[self._order].ljust(15) + HEADER[15:]
+        self.redraw()
+
     def items(self, model: Model) -> list[Hashable]:
-        """Nodes in the site file's order, then UPSs."""
+        """Nodes in the order chosen, then UPSs."""
         if model.published is None:
             return []
         text, snapshot = self.filter_text.lower(), model.published.snapshot
-        nodes: list[Hashable] = [n for n in snapshot.nodes if text in f"{n.id} {n.source} {n.note}".lower()]
+        found = [n for n in snapshot.nodes if text in f"{n.id} {n.source} {n.note}".lower()]
+        nodes: list[Hashable] = [*in_order(found, self._order)]
         return [*nodes, *(u for u in snapshot.ups if text in f"{u.id} ups {ups_state(u)}".lower())]
 
     def key(self, item: Hashable) -> Hashable:
@@ -58,8 +75,10 @@ class Compute(ListView):
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
         """Room for the GPUs, two to a row, while most of the nodes stay in sight."""
-        most = max((len(n.gpus) for n in model.published.snapshot.nodes), default=0) if model.published else 0
-        return min(2 + (most + 1) // 2, max(3, height // 2))
+        nodes = model.published.snapshot.nodes if model.published else ()
+        gpus = max((len(n.gpus) for n in nodes), default=0)
+        powers = max((len(n.powers) for n in nodes), default=0)
+        return min(2 + (gpus + 1) // 2 + min(powers, MOST_POWERS), max(3, height // 2))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """The GPUs of the selected node, or why there is nothing to show."""
@@ -72,10 +91,34 @@ class Compute(ListView):
             counted = f"{item.gpus_total} GPUs: {item.note or 'counted, not read one by one'}"
             text = counted if item.gpus_total else item.note or "no GPU"
             canvas.put(1, top + 1, cut(text, canvas.width - 2))
+            draw_powers(canvas, top + 2, item)
             return
         canvas.put(x + 2, top, cut(item.note, canvas.width - x - 3), Ink.MEDIUM)
         for n, gpu in enumerate(item.gpus):
             gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
+        draw_powers(canvas, top + 1 + (len(item.gpus) + 1) // 2, item)
+
+
+def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
+    """The nodes by one of `ORDERS`; those alike stay in the site file's order."""
+    if order == "power":
+        return sorted(nodes, key=lambda node: -1.0 if node.w.good is None else node.w.good, reverse=True)
+    if order == "lost":
+        return sorted(
+            nodes, key=lambda node: (node.w.good is not None, all(gpu.w.good is not None for gpu in node.gpus))
+        )
+    return sorted(nodes, key=lambda node: node.id) if order == "name" else list(nodes)
+
+
+def draw_powers(canvas: Canvas, top: int, node: Node) -> None:
+    """Each power that is known of a node: which counts, how it was got, how often it is measured, how old it is."""
+    for y, power in enumerate(node.powers[:MOST_POWERS], start=top):
+        counts = power.source == node.source and node.w.good is not None
+        every = f", measured every {power.period_s:g} s" if power.period_s else ""
+        old = f", {age(power.w.age_s)} old" if power.w.value is not None else ", not known"
+        x = canvas.put(1, y, "→ " if counts else "  ")
+        x = canvas.put(x, y, f"{kw(power.w.value)} kW  ", reading_ink(power.w))
+        canvas.put(x, y, cut(f"{power.source}{every}{old}", canvas.width - x - 1), Ink.PLAIN if counts else Ink.DIM)
 
 
 def draw_ups(canvas: Canvas, y: int, ups: Ups) -> None:

@@ -108,3 +108,11 @@ class Opening(Protocol):
 
     def close_opened(self) -> bool:
         """Back to the list; False: it is shown already."""
+
+
+@runtime_checkable
+class Sorting(Protocol):
+    """A view that lists in several orders."""
+
+    def sort_next(self) -> None:
+        """List in the next order."""

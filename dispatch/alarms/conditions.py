@@ -25,7 +25,7 @@ from dispatch.alarms.device_conditions import (
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.genset_conditions import genset_conditions
 from dispatch.alarms.part_conditions import part_conditions
-from dispatch.alarms.states import Condition
+from dispatch.alarms.states import QUIET, Condition
 from dispatch.alarms.ups_conditions import ups_conditions
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
@@ -51,7 +51,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
     island = decision.island if decision else IslandState.UNKNOWN
     asleep = {pv.id for pv in snapshot.pv if pv.asleep}
     found: dict[str, Condition] = {
-        f"device-lost:{d.id}": Condition(False) if d.id in asleep else silent(d) for d in snapshot.devices
+        f"device-lost:{d.id}": QUIET if d.online or d.id in asleep else silent(d) for d in snapshot.devices
     }
     found.update(_grid(snapshot, decision, facts, island))
     found.update(missing_conditions(snapshot, facts.config))

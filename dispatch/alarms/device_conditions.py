@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dispatch.alarms.facts import Facts
-from dispatch.alarms.states import Condition
+from dispatch.alarms.states import QUIET, Condition
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.pcs_limits import isolation_fault
 from dispatch.control.setpoint_monitor import tolerance_w
@@ -51,7 +51,7 @@ def implausible_conditions(snapshot: Snapshot, decision: Decision | None) -> dic
     for doubt in decision.implausible if decision else ():
         found.setdefault(doubt.device_id, []).append(doubt.why)
     return {
-        f"reading-implausible:{name}": Condition(bool(why), joined(why) if why else None) for name, why in found.items()
+        f"reading-implausible:{name}": Condition(True, joined(why)) if why else QUIET for name, why in found.items()
     }
 
 
@@ -166,17 +166,20 @@ def node_conditions(node: Node, facts: Facts) -> Iterator[tuple[str, Condition]]
     """A cap that is not followed; GPUs that do not answer; limits that a restart would not know."""
     cap_w, drawn_w = facts.node_caps_w.get(node.id), node.w.good
     if cap_w is None:
-        yield f"cap-not-followed:{node.id}", Condition(False)
+        yield f"cap-not-followed:{node.id}", QUIET
     elif drawn_w is None:
         yield f"cap-not-followed:{node.id}", Condition(None)
     else:
         over = Reason("alarm.over_cap", {"drawn_w": drawn_w, "cap_w": cap_w})
         yield f"cap-not-followed:{node.id}", Condition(exceeds(drawn_w, cap_w), over)
-    missing = sum(gpu.w.value is None for gpu in node.gpus)
-    silent = Reason("alarm.gpus_missing", {"missing": missing, "gpus": len(node.gpus), "note": node.note})
-    yield f"gpus-missing:{node.id}", Condition(missing > 0, silent)
+    missing = [gpu.w.value for gpu in node.gpus].count(None)
+    if missing:
+        silent = Reason("alarm.gpus_missing", {"missing": missing, "gpus": len(node.gpus), "note": node.note})
+        yield f"gpus-missing:{node.id}", Condition(True, silent)
+    else:
+        yield f"gpus-missing:{node.id}", QUIET
     why = facts.gpu_limits_not_kept.get(node.id, "")
-    yield f"gpu-limits-not-kept:{node.id}", Condition(bool(why), plain(why) if why else None)
+    yield f"gpu-limits-not-kept:{node.id}", Condition(True, plain(why)) if why else QUIET
 
 
 def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: DispatchConfig) -> Condition:

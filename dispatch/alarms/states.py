@@ -61,6 +61,9 @@ class Condition(msgspec.Struct, frozen=True):
     returned: Reason | None = None  # not active: what is known instead, where that is less than normal
 
 
+QUIET = Condition(False)  # one for the thousands that do not hold, as on a site of a thousand nodes
+
+
 class UnknownAlarm(KeyError):
     """No alarm has this id; says which are listed."""
 

@@ -10,14 +10,17 @@ import asyncio
 import os
 import ssl
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, utc_s_of
 from drivers.modbus.errors import ConnectionLost, Timeout
 
-AT_ONCE = 64  # requests under way
+Found = TypeVar("Found")
+
+AT_ONCE = 32  # requests under way
 CHUNK_BYTES = 64 * 1024
 KEEP_S = 75.0  # an idle connection: longer than the longest usual period of 60 s
 # what exporters and Prometheus send; a server that names no type is read by what it sends
@@ -27,11 +30,17 @@ HEADERS = {"Accept-Encoding": "identity", "User-Agent": "skerry"}
 
 
 class HttpClient:
-    """Fetches pages. Connections are kept and used again; one client serves a whole site."""
+    """Fetches pages. Connections are kept and used again; one client serves a whole site.
+
+    Make it before there are ticks: to load aiohttp takes some tenths of a second.
+    """
 
     def __init__(self) -> None:
+        import aiohttp  # noqa: F401  here: most sites have no page to fetch
+
         self._session: Any = None  # of aiohttp
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._reading = asyncio.Lock()
         self._trust: dict[Access, ssl.SSLContext | Any] = {}
         self._users, self._closed = 0, False
 
@@ -46,6 +55,14 @@ class HttpClient:
             self._closed = True
             if self._session is not None:
                 await self._session.close()
+
+    async def one_at_a_time(self, read: Callable[[], Found]) -> Found:
+        """Take a page apart; of all that have come only one between two looks of the event loop at what is due."""
+        async with self._reading:
+            try:
+                return read()
+            finally:
+                await asyncio.sleep(0)
 
     async def get(
         self,
@@ -62,7 +79,7 @@ class HttpClient:
         Raises ConnectionLost, Timeout, NotTrusted; HttpError for another status than 200, a redirect, a page that is
         too long, packed, or of another type.
         """
-        import aiohttp  # here: most sites have no page to fetch, and it takes a while to load
+        import aiohttp
 
         if self._closed:
             raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")

@@ -85,12 +85,9 @@ class _Page:
     async def read(self) -> tuple[Answer, list[Figures]]:
         """Fetch it and say what it means. Raises DeviceError."""
         answer = await self._fetched()
-        text = answer.body.decode("utf-8", errors="replace")
-        found = understood(pattern_of(self.exporter).samples(text))
-        if not found and self.exporter:  # another exporter answers there now
-            found = understood(pattern_of("").samples(text))
+        found = await self.fetcher.client.one_at_a_time(lambda: self._found(answer.body))
         if not found:
-            begins = " ".join(text[:60].split())
+            begins = " ".join(answer.body[:60].decode("utf-8", errors="replace").split())
             error = HttpError(
                 self.fetcher.where,
                 f"holds none of the metrics of {EXPORTERS}; it begins with {begins!r}",
@@ -101,6 +98,13 @@ class _Page:
         self.understood = True
         self.exporter = found[0].exporter if len(found) == 1 else ""
         return answer, found
+
+    def _found(self, body: bytes) -> list[Figures]:
+        text = body.decode("utf-8", errors="replace")
+        found = understood(pattern_of(self.exporter).samples(text))
+        if not found and self.exporter:  # another exporter answers there now
+            found = understood(pattern_of("").samples(text))
+        return found
 
     async def _fetched(self) -> Answer:
         """With the wanted collectors alone where it is a node_exporter that has them all: a tenth of the page."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from drivers.config import NodeDevice
@@ -23,17 +24,29 @@ class ObservedNodes:
     def __init__(self, directory: Path, metered: Mapping[str, Pdu], prometheus: Iterable[PrometheusServer]) -> None:
         """`directory`: of the site file."""
         self._directory, self._metered = directory, metered
-        self._client, self._identities = HttpClient(), Identities()
-        self._servers = {s.id: Prometheus(s, self._fetcher(s.id, _query_url(s), s, s.deadline_s)) for s in prometheus}
+        self._configs, self._identities = {server.id: server for server in prometheus}, Identities()
+        self._servers: dict[str, Prometheus] = {}
 
     def driver(self, config: NodeDevice) -> ExporterNode | PrometheusNode:
         """The driver of one node."""
         outlets = PduNode(config, self._metered) if config.outlets else None
         if config.source == "prometheus":
-            return PrometheusNode(config, self._servers[config.prometheus], self._identities, outlets)
+            return PrometheusNode(config, self._server(config.prometheus), self._identities, outlets)
         deadline_s = config.deadline_s or DEADLINE_S
         fetchers = [self._fetcher(config.id, url, config, deadline_s) for url in config.exporters]
         return ExporterNode(config, fetchers, self._identities, outlets)
+
+    @cached_property
+    def _client(self) -> HttpClient:
+        """Made with the first of such nodes: a site without them does not load it."""
+        return HttpClient()
+
+    def _server(self, id: str) -> Prometheus:
+        if id not in self._servers:
+            config = self._configs[id]
+            fetcher = self._fetcher(id, _query_url(config), config, config.deadline_s)
+            self._servers[id] = Prometheus(config, fetcher)
+        return self._servers[id]
 
     def _fetcher(self, id: str, url: str, reached: Reached, deadline_s: float) -> Fetcher:
         return Fetcher(self._client, id, url, access_of(reached, self._directory), deadline_s)

@@ -114,7 +114,7 @@ class Prometheus:
         answer = await self.fetcher.get((("query", expression),))
         where = self.fetcher.where
         try:
-            reply = decoded(_REPLY.decode, answer.body)
+            reply = await self.fetcher.client.one_at_a_time(lambda: decoded(_REPLY.decode, answer.body))
         except msgspec.DecodeError as error:
             raise self._bad(HttpError(where, f"its answer is not one of Prometheus: {error}")) from None
         if reply.status != "success" or reply.data is None:

@@ -10,7 +10,7 @@ from dispatch.config.cross_checks import Finding
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
-MOST_NODES = 1000
+MOST_NODES = 1024
 
 
 def may_have_outlets(key: str, source: str, outlets: tuple[str, ...]) -> Iterator[Finding]:

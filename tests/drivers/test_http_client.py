@@ -174,3 +174,20 @@ async def test_a_closed_client_asks_nothing() -> None:
     await client.leave()
     with pytest.raises(ConnectionLost, match="closed"):
         await client.get("n", "http://127.0.0.1:1/", deadline_s=1.0)
+
+
+async def test_of_pages_that_came_together_one_is_taken_apart_in_each_turn_of_the_loop(client: HttpClient) -> None:
+    """So what is due meanwhile, such as a tick, never waits for more than one."""
+    turn = 0
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    read_in = await asyncio.gather(*(client.one_at_a_time(lambda: turn) for _ in range(5)))
+    assert len(set(read_in)) == 5
+    counting.cancel()
+    await asyncio.gather(counting, return_exceptions=True)

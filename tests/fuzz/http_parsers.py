@@ -104,7 +104,7 @@ def pages() -> list[bytes]:
 PARSERS = (
     Parser(
         "metrics page",
-        ("drivers.nodes.exporter_node:_Page.read",),
+        ("drivers.nodes.exporter_node:_Page.read", "drivers.nodes.exporter_node:_Page._found"),
         pages,
         simple(page),
         errors=(DeviceError,),

@@ -13,7 +13,7 @@ from http_server import HttpServer
 from metrics_pages import dcgm, node_exporter
 from small_gateway import SITE, Devices
 from test_slow_devices import Events
-from waiting import until
+from waiting import LIMIT_S, until
 
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.facts import Facts
@@ -86,3 +86,22 @@ async def test_a_snapshot_has_the_same_objects_until_something_has_changed() -> 
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
         await io.close()
+
+
+async def test_a_node_that_hangs_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    hangs = asyncio.Event()
+
+    async def hang(target: str, writer: asyncio.StreamWriter) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    async with HttpServer({"/own": hang}) as server:
+        keys = {"source": "exporters", "exporters": [server.url("/own")], "period_s": 0.2, "deadline_s": 10}
+        io, _ = io_of({"node": [{"id": "own", **keys}]}, Events())
+        (reading,) = (work for name, work in io.background() if name == "reading of nodes over the network")
+        polling = asyncio.create_task(reading())
+        await asyncio.wait_for(hangs.wait(), LIMIT_S)
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        await io.close()
+        assert "left" not in caplog.text

@@ -6,8 +6,8 @@ import pytest
 
 from console.display.ups_text import ups_texts
 from console.tui.canvas import Canvas
-from console.tui.compute import Compute, draw_ups, gpu_cell
-from dispatch.model.equipment import Gpu, Node, Ups
+from console.tui.compute import ORDERS, Compute, draw_ups, gpu_cell, in_order
+from dispatch.model.equipment import Gpu, Node, NodePower, Ups
 from dispatch.model.readings import Quality, Reading, Status, reading, status
 
 
@@ -72,3 +72,30 @@ def test_a_ups(ups: Ups, line: str) -> None:
     assert row.startswith(" ups1 ")
     assert " UPS " in row
     assert detail.strip() == line[:78] or detail.strip().startswith(line[:70])
+
+
+def node(id: str, w: float | None, *gpus: Gpu) -> Node:
+    return Node(id, w=reading(w), gpus=gpus)
+
+
+def test_nodes_by_power_lost_first_and_by_name() -> None:
+    nodes = [node("b", 500.0), node("c", None), node("a", 900.0), node("d", 800.0, Gpu(0, "lost"))]
+    assert ["".join(n.id for n in in_order(nodes, order)) for order in ORDERS] == ["bcad", "adbc", "cdba", "abcd"]
+    assert list(ORDERS) == ["site file", "power", "lost", "name"]
+
+
+def test_each_power_says_how_it_was_got_and_how_old_it_is() -> None:
+    powers = (
+        NodePower("2 outlets", Reading(), 10.0),
+        NodePower("RAPL + 8 GPUs (dcgm-exporter)", Reading(2410.0, 12.0, Quality.GOOD), 30.0),
+        NodePower("estimate by CPU use + 8 GPUs (dcgm-exporter)", Reading(2500.0, 95.0, Quality.STALE), 30.0),
+    )
+    shown = Node("gpu01", w=powers[1].w, source=powers[1].source, gpus=(gpu(),), gpus_total=1, powers=powers)
+    canvas = Canvas(80, 6)
+    Compute.detail(object.__new__(Compute), canvas, 0, shown, None)  # type: ignore[arg-type]
+    lines = ["".join(row).rstrip() for row in canvas.text]
+    assert lines[2:5] == [
+        "       — kW  2 outlets, measured every 10 s, not known",
+        " →   2.4 kW  RAPL + 8 GPUs (dcgm-exporter), measured every 30 s, 12s old",
+        "     2.5 kW  estimate by CPU use + 8 GPUs (dcgm-exporter), measured every 30 s…",
+    ]

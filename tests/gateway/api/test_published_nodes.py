@@ -28,7 +28,7 @@ def snapshot(nodes: int, gpus: int) -> Snapshot:
     return Snapshot(1, 0.0, 0.0, Meter("m"), nodes=tuple(made), devices=tuple(health))
 
 
-@pytest.mark.parametrize(("nodes", "gpus"), [(1000, 8), (1000, 0), (256, 4)])
+@pytest.mark.parametrize(("nodes", "gpus"), [(1024, 8), (1024, 0), (256, 4)])
 def test_it_fits_into_a_message(nodes: int, gpus: int) -> None:
     sent = msgspec.msgpack.encode(for_consoles(snapshot(nodes, gpus)))
     assert len(sent) < 0.9 * MAX_FRAME
