@@ -22,7 +22,7 @@ from drivers.maps.switch import MapSwitch
 from drivers.modbus.errors import ConnectionLost, DeviceError, ReadbackMismatch, WrongDevice
 from drivers.modbus.transport import ModbusLink
 
-REMOTE_MAP = load_file(Path(__file__).parent / "transfer-switch.toml")
+REMOTE_MAP = load_file(Path(__file__).parents[1] / "transfer-switch.toml")
 CONFIG = SwitchDevice(id="ats", url="tcp://127.0.0.1:502", map="x")
 
 

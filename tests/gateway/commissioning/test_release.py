@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from devices_on_loopback import BASE, Loopback
 from sunspec_image import address_of, pcs_image
+from transfer_switches import RemoteSwitch
 
 from console.cli.main import run
 from dispatch.model.equipment import Pcs, Switch
 from dispatch.model.readings import UNKNOWN, Status, status
+from drivers.maps.found_modes import FoundMode
 from drivers.modbus.errors import ConnectionLost
 from gateway.commissioning import release as releasing
 from gateway.commissioning.release import release
@@ -89,6 +92,29 @@ async def test_a_pcs_that_is_away_is_told(
     devices.pcs.unit = 99
     assert await released(devices) == 1
     assert "not released: pcs1 at " in capsys.readouterr().out
+
+
+SWITCH_MAP = Path(__file__).parents[2] / "drivers" / "transfer-switch.toml"
+
+
+async def test_a_switch_that_a_killed_gateway_left_in_remote_control_is_set_back(
+    devices: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switch = RemoteSwitch()
+    switch.unit, switch[RemoteSwitch.MODE] = 5, 1
+    devices.units.devices[5] = switch
+    with devices.path.open("a") as file:
+        file.write(f'[[switch]]\nid = "ats"\nurl = "{devices.site.pcs[0].url}"\nunit = 5\nmap = "{SWITCH_MAP}"\n')
+    state = devices.path.parent / "state"
+    state.mkdir()
+    record = state / "found-modes.json"
+    record.write_bytes(msgspec.json.encode({"ats": FoundMode("transfer-switch")}))
+    assert await released(devices) == 0
+    assert switch.writes == [(RemoteSwitch.MODE, [0])]
+    assert "ats  in automatic control" in capsys.readouterr().out
+    assert record.read_bytes() == b"{}"
+    assert await released(devices) == 0
+    assert "ats" not in capsys.readouterr().out
 
 
 class Stub:
