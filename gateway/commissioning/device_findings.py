@@ -6,7 +6,18 @@ import math
 from collections.abc import Iterator, Sequence
 
 from dispatch.control.pcs_limits import isolation_fault, unmonitored
-from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Node, Pcs, Pv, Switch, alarm_words
+from dispatch.model.equipment import (
+    NOT_RUNNING,
+    Battery,
+    DeviceHealth,
+    LinkHealth,
+    Meter,
+    Node,
+    Pcs,
+    Pv,
+    Switch,
+    alarm_words,
+)
 from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds
@@ -205,8 +216,10 @@ def pcs_values(site: Site, bounds: SiteBounds, pcs: Pcs) -> Iterator[Finding]:
     yield from voltages(pcs.id, [pcs.v.good], bounds.nominal_v)
     yield from frequency(pcs.id, pcs.hz.good, bounds)
     state = pcs.state.good
-    if state not in ("running", "throttled"):
-        yield note(pcs.id, "state", f"its state is {state or 'not known'}: it follows no setpoint now")
+    if state is None:
+        yield note(pcs.id, "state", "does not tell its state: it is taken to run")
+    elif state in NOT_RUNNING:
+        yield note(pcs.id, "state", f"its state is {state}: it follows no setpoint now")
     if pcs.control.good == "local":
         yield warning(pcs.id, "local", "is in local control: it takes no setpoint", "set it to remote at the device")
     if pcs.w_estimated:

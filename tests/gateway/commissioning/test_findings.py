@@ -11,10 +11,17 @@ import pytest
 
 from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Meter, Pcs, Switch
 from dispatch.model.proofs import Proofs
-from dispatch.model.readings import Quality, Status, reading
+from dispatch.model.readings import Quality, Status, reading, status
 from dispatch.model.snapshot import Snapshot
+from dispatch.plausibility.bounds import SiteBounds
 from drivers.kernel_clock import KernelClock
-from gateway.commissioning.device_findings import battery_values, conversation, map_findings, switch_values
+from gateway.commissioning.device_findings import (
+    battery_values,
+    conversation,
+    map_findings,
+    pcs_values,
+    switch_values,
+)
 from gateway.commissioning.findings import Finding, Level
 from gateway.commissioning.machine_findings import clock_findings, serial_port
 from gateway.commissioning.site_findings import balance, grid_code, other_masters, proofs_of, signs
@@ -84,6 +91,20 @@ def held(setpoint_w: float, left_s: float | None = None, enabled: float = 1.0) -
         setpoint_enabled=reading(enabled),
         revert_remaining_s=reading(left_s),
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("standby", "its state is standby: it follows no setpoint now"),
+        (None, "does not tell its state: it is taken to run"),  # as most hybrids by a map
+        ("running", ""),
+    ],
+)
+def test_what_the_state_of_a_pcs_means_for_its_setpoint(state: str | None, text: str) -> None:
+    pcs = Pcs("pcs1", w=reading(0.0), state=status(state))
+    found = [f.text for f in pcs_values(SITE, SiteBounds(SITE.dispatch), pcs) if f.code == "state"]
+    assert found == ([text] if text else [])
 
 
 def test_who_else_commands_a_pcs() -> None:
