@@ -28,7 +28,7 @@ from pcs_rig import OWN_LOAD_W, Rig, on
 from twin_sites import BATTERY
 
 from dispatch.config.battery_ratings import ac_of_dc_w
-from drivers.maps.loader import load
+from drivers.maps.loader import bundled, load
 from drivers.maps.reader import MapReader
 from drivers.maps.schema import DEVICE
 from drivers.modbus.errors import DeviceException, Timeout, WrongDevice
@@ -54,6 +54,10 @@ async def any_rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 def test_every_family_has_a_case_and_may_be_named_in_a_site_file() -> None:
     assert [case.map for case in CASES] == list(FAMILIES) == list(PCS_FAMILIES)
     assert all(all(family.behaviour) for family in FAMILIES.values())
+
+
+def test_every_map_that_commands_a_pcs_can_be_tried_on_the_twin() -> None:
+    assert set(FAMILIES) == {name for name in bundled() if load(name).recipe is not None}
 
 
 async def test_both_signs_and_zero_are_followed_and_measured(any_rig: Rig) -> None:
