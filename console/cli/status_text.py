@@ -191,6 +191,8 @@ def _sum(snapshot: Snapshot, what: str) -> str:
     if what == "pv" and snapshot.pv and all(pv.asleep for pv in snapshot.pv):
         return f"{kw(0.0):>{KW_WIDTH}} asleep"
     stale = [r for r in readings if r.quality in (Quality.STALE, Quality.SUSPECT)]
+    if what == "pcs" and any(pcs.w_estimated for pcs in snapshot.pcs):
+        text += ", estimated by the battery's DC power"
     return text + (mark(max(stale, key=lambda r: r.age_s or 0.0)) if stale else "")
 
 

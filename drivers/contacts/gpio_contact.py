@@ -20,7 +20,6 @@ from drivers.contacts.modbus_contact import contact_of
 from drivers.modbus.errors import DeviceError
 from drivers.notices import Notices
 
-LIBRARY = "gpiod"
 INSTALL = "pip install 'skerry[gpio]'"
 BIAS = {"pull_up": "PULL_UP", "pull_down": "PULL_DOWN", "none": "DISABLED"}  # names in gpiod.line.Bias
 
@@ -64,10 +63,10 @@ class GpioContact:
 
     def _ask(self) -> Any:
         try:
-            gpiod = importlib.import_module(LIBRARY)
-            line = importlib.import_module(f"{LIBRARY}.line")
+            gpiod = importlib.import_module("gpiod")
+            line = importlib.import_module("gpiod.line")
         except ImportError as error:
-            raise GpioError(self._where, f"the Python package {LIBRARY} cannot be imported: {error}", INSTALL) from None
+            raise GpioError(self._where, f"the Python package gpiod cannot be imported: {error}", INSTALL) from None
         settings = gpiod.LineSettings(direction=line.Direction.INPUT, bias=getattr(line.Bias, BIAS[self._config.bias]))
         return gpiod.request_lines(self._config.gpio_chip, {tuple(self._lines): settings}, consumer=f"skerry {self.id}")
 
@@ -85,8 +84,8 @@ class GpioContact:
 def missing(config: ContactDevice) -> str:
     """What this machine and user lack to read it: library, chip, or the right to open it; empty: nothing is seen."""
     chip = config.gpio_chip
-    if importlib.util.find_spec(LIBRARY) is None:
-        return f"the Python package {LIBRARY} is not installed: {INSTALL}"
+    if importlib.util.find_spec("gpiod") is None:
+        return f"the Python package gpiod is not installed: {INSTALL}"
     if not os.path.exists(chip):
         return f"there is no {chip} on this machine: `gpiodetect` lists its chips"
     if not os.access(chip, os.R_OK | os.W_OK):

@@ -6,6 +6,7 @@ import msgspec
 
 from console.cli.status_text import lines
 from dispatch.model.decision import PvLimit
+from dispatch.model.readings import status
 from dispatch.model.reasons import Reason
 from gateway.api.protocol import Welcome
 from tests.console.cli.conftest import NOON_UTC_S, PUBLISHED
@@ -24,3 +25,18 @@ def test_limits_of_pv_are_shown() -> None:
         "Limited   roof to 7.8 kW: PV at most 8.0 kW in all: the rest of the site takes 3.0 kW, "
         "the battery can take 0.0 kW, export at most 5.0 kW"
     ]
+
+
+def test_what_is_estimated_and_what_a_bms_reports_is_shown() -> None:
+    snapshot = PUBLISHED.snapshot
+    pcs = tuple(msgspec.structs.replace(p, w_estimated=True) for p in snapshot.pcs)
+    told = {"contactor": status("open"), "alarms": ("over_temp_alarm",)}
+    batteries = tuple(msgspec.structs.replace(b, **told) for b in snapshot.batteries)  # type: ignore[arg-type]
+    changed = msgspec.structs.replace(snapshot, pcs=pcs, batteries=batteries)
+    welcome = Welcome(1, "Fjord One", "Europe/Berlin", "ada", 1, NOON_UTC_S, 1.0, True, 5.0)
+    text = "\n".join(lines(msgspec.structs.replace(PUBLISHED, snapshot=changed), welcome))
+    assert "estimated by the battery's DC power" in text
+    assert ", contactor open, BMS: over temp alarm" in text
+    before = "\n".join(lines(PUBLISHED, welcome))
+    assert "estimated by" not in before
+    assert "contactor" not in before
