@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from drivers.p1.telegram import BadTelegram, Splitter, Telegram, parse
 
-MOST_AGE_S = 1.5  # DSMR 5.0.2, 6.1: a telegram every second; half of one for the line and for a busy meter
+MOST_AGE_S = 1.5  # DSMR 5.0.2: a telegram every second; half of one for the line and for a busy meter
 MOST_GAP_S = 2.5  # one telegram may be lost between two; a meter that sends more rarely is no meter for control
 RARELY_S = 60.0  # what is farther apart is no period, but an interruption
 MOST_BYTES_A_SECOND = 65_536  # 115200 baud carry 11 520; a bridge may hand on at once what it has kept

@@ -1,9 +1,9 @@
 """Cuts a stream of bytes into P1 telegrams, checks them, and takes their values.
 
-By Netbeheer Nederland, Dutch Smart Meter Requirements, P1 Companion Standard 5.0.2: 6.2 (a telegram is `/XXX5`,
-identification, blank line, objects, `!`, checksum), 6.3 (units), 6.12 (objects); Fluvius, e-MUCS-P1 1.7 (Belgium: the
-same, currents with two decimals); Energiföretagen, Branschrekommendation för lokalt kundgränssnitt 1.2 (Sweden: the
-same, energies as totals).
+By Netbeheer Nederland, Dutch Smart Meter Requirements, P1 Companion Standard 5.0.2, "Protocol description" (a telegram
+is `/XXX5`, identification, blank line, objects, `!`, checksum) and "Representation of COSEM objects"; Fluvius,
+e-MUCS-P1 1.7 (Belgium: the same, currents with two decimals); Energiföretagen, Branschrekommendation för lokalt
+kundgränssnitt 1.2 (Sweden: the same, energies as totals).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-MOST_BYTES = 16_384  # of a telegram: ten times a usual one; a text message has up to 2048 characters (6.12)
+MOST_BYTES = 16_384  # of a telegram: ten times a usual one; a text message has up to 2048 characters
 PIECE_BYTES = 4_096  # of what is looked through at a time
-PHASES = {"l1": 20, "l2": 40, "l3": 60}  # added to the group C of an object: 21.7.0, 41.7.0, 61.7.0 (IEC 62056-61, 5.2)
+PHASES = {"l1": 20, "l2": 40, "l3": 60}  # added to the group C of an object: 21.7.0, 41.7.0, 61.7.0 (IEC 62056-61)
 TARIFFS = (1, 2, 3, 4)
 
 _START = re.compile(rb"(?:\A|(?<=\n))/")
@@ -48,13 +48,20 @@ class Telegram(msgspec.Struct, frozen=True):
 
 
 def crc16(data: bytes) -> int:
-    """The checksum of 6.2: x^16 + x^15 + x^2 + 1, least significant bit first, from 0."""
+    """The checksum of the standard: x^16 + x^15 + x^2 + 1, least significant bit first, from 0."""
     value = 0
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value >> 1) ^ 0xA001 if value & 1 else value >> 1
+        value = (value >> 8) ^ _TABLE[(value ^ byte) & 0xFF]
     return value
+
+
+def _of_byte(value: int) -> int:
+    for _ in range(8):
+        value = (value >> 1) ^ 0xA001 if value & 1 else value >> 1
+    return value
+
+
+_TABLE = tuple(_of_byte(byte) for byte in range(256))
 
 
 class Splitter:
@@ -179,7 +186,7 @@ def _first(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _text(octets: str) -> str:
-    """An octet string, two hexadecimal digits a character (6.4), if it is printable ASCII; else as it stands."""
+    """An octet string, two hexadecimal digits a character, if it is printable ASCII; else as it stands."""
     try:
         text = bytes.fromhex(octets).decode("ascii")
     except ValueError:

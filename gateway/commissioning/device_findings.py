@@ -37,8 +37,8 @@ APPARENT_W = 300.0
 
 
 P1_IS_SLOW = (
-    "its telegrams come once a second: a load that jumps is met by the battery up to 1 s later than with a faster "
-    "meter, so the fuse must bear that overload for 2 s; leave [grid] meter_delay_max_s at 2.0"
+    "its telegrams come once a second: a load that jumps is met by the battery up to 2 s later than with a faster "
+    "meter, so the fuse must bear that overload for 3 s; leave [grid] meter_delay_max_s at 2.0"
 )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from dispatch.config.cross_checks import Check, Finding, checks
-from drivers.config import MeterDevice, PcsDevice, PvDevice
+from drivers.config import PcsDevice, PvDevice
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PV_POWER
 from drivers.modbus.address import Address, parse, place_of
@@ -23,6 +23,7 @@ from drivers.twin.config import PCS_FAMILIES, SWITCHES
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device, soc_source
 from gateway.site.node_checks import may_have_outlets, pages
+from gateway.site.p1_checks import meters_on_p1
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
@@ -164,28 +165,7 @@ def _tls(site: Site) -> Iterator[Finding]:
 
 
 def _p1(site: Site) -> Iterator[Finding]:
-    """Meters that send telegrams: at a port of their own, and at the connection point, where these meters are."""
-    for n, meter in enumerate(site.meter):
-        with suppress(Unreadable):
-            if meter.source == "p1":
-                yield from ((f"meter[{n}].{key}", value, expected) for key, value, expected in _p1_keys(meter))
-                for key, device in _on_modbus(site):
-                    if place_of(device.url) == place_of(meter.url):
-                        yield f"{key}.url", device.url, f"a port of its own: meter[{n}] with source = p1 listens there"
-
-
-def _p1_keys(meter: MeterDevice) -> Iterator[Finding]:
-    address = None if meter.url == "twin" else parse(meter.url)
-    if address is None or address.scheme not in ("tcp", "serial"):
-        yield "url", meter.url, "tcp://host:port or serial:///dev/ttyUSB0?baud=115200, because source is p1"
-    elif address.scheme == "serial" and (address.baud, address.parity, address.stop) != (115_200, "N", 1):
-        yield "url", meter.url, "?baud=115200 and nothing else after the port, as DSMR 4 and 5 send"
-    if meter.role != "grid":
-        yield "role", meter.role, '"grid": the customer port is that of the meter at the connection point'
-    given = {"map": meter.map, "units": dict(meter.units), "instance": meter.instance, "deadline_s": meter.deadline_s}
-    for key, value in given.items():
-        if value:
-            yield key, value, "no such key beside source = p1: nothing is asked of such a meter"
+    yield from meters_on_p1(site, _on_modbus(site))
 
 
 def _on_modbus(site: Site) -> Iterator[tuple[str, Any]]:

@@ -337,6 +337,7 @@ PARSERS = (
         lambda: [telegram(1), telegram(-2_000) + telegram(3), sent(BELGIUM), sent(SWEDEN)],
         simple(lambda data, _: sent_by_a_meter(data)),
         (BadTelegram,),
+        share=0.3,
     ),
     Parser(
         "what a node's command says",

@@ -345,6 +345,10 @@ def test_a_meter_on_p1_is_at_the_connection_point_and_has_its_port_alone() -> No
         assert "meter[0].url" in errors_of(raw)
     raw["meter"][0] = meter | {"map": "janitza-umg", "deadline_s": 1, "instance": 2, "url": raw["pcs"][0]["url"]}
     assert errors_of(raw).keys() == {"meter[0].map", "meter[0].deadline_s", "meter[0].instance", "pcs[0].url"}
+    raw["meter"][0] = meter | {"invert": True, "spacing_s": 0.1, "side": "grid"}
+    raw["grid"]["meter_delay_max_s"] = 0.5
+    assert errors_of(raw).keys() == {"meter[0].invert", "meter[0].spacing_s", "grid.meter_delay_max_s"}
+    del raw["grid"]["meter_delay_max_s"]
     raw["meter"] = [document()["meter"][0], meter | {"id": "load", "role": "load"}]
     assert errors_of(raw).keys() == {"meter[1].role", "meter[0].url"}
 
