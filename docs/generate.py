@@ -44,6 +44,7 @@ VERIFIED = {
     "unverified": "registers worked out by hand from sources that are not solid: writes are refused until "
     "`skerry devices prove` has passed",
 }
+ALIKE = "; another Modbus client reads every value of its simulated registers alike, by its own reading of the sources"
 TWIN = "; a simulated device written by hand from the sources, which another Modbus client reads and commands alike"
 PREFORMATTED = "\b"  # click's mark for a paragraph that is not to be wrapped
 
@@ -354,7 +355,9 @@ def devices_table() -> str:
 
 def _verified(device_map: DeviceMap) -> str:
     """How its lines were checked."""
-    return VERIFIED[device_map.info.verified] + (TWIN if device_map.info.name in FAMILIES else "")
+    info = device_map.info
+    more = TWIN if info.name in FAMILIES else ALIKE if info.kind in ("meter", "battery") else ""
+    return VERIFIED[info.verified] + more
 
 
 def _read(device_map: DeviceMap) -> str:
