@@ -89,6 +89,7 @@ def record(truth: Truth, seed: int) -> Recording:
     power = _powers(truth, asked, end_s)
     load = _load(truth, chance, end_s)
     phase_s, meter_s = chance.uniform(0, truth.refresh_s), chance.uniform(0, truth.meter_refresh_s)
+    renews_s = truth.refresh_s * random.Random(seed + 1).uniform(0.97, 1.03)  # by its own clock
     for t_s, w in asked:
         recording.ask(t_s, w)
 
@@ -100,7 +101,7 @@ def record(truth: Truth, seed: int) -> Recording:
         t_s = tick * truth.poll_s
         seen_s = t_s - 0.012
         if truth.refresh_s:
-            seen_s = math.floor((seen_s - phase_s) / truth.refresh_s) * truth.refresh_s + phase_s
+            seen_s = math.floor((seen_s - phase_s) / renews_s) * renews_s + phase_s
         if t_s - truth.refresh_s > looked_s - 1e-6:  # a PCS is asked no more often than it renews its values
             looked_s = t_s
             recording.pcs.add(t_s - 0.012, round(pcs(seen_s)))

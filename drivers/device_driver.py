@@ -34,6 +34,11 @@ class DeviceDriver(Generic[D]):
         """What it says it is; None before it was asked."""
         return self._device.identity
 
+    @property
+    def map_name(self) -> str:
+        """The device map by which it is read; empty: none."""
+        return str(getattr(self._device, "map_name", ""))
+
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
         """What registers that were read mean."""
         return self._device.explain(words, now_s)

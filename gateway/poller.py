@@ -160,6 +160,7 @@ class Poller:
             link=self._link_health(),
             identity=getattr(self.driver, "identity", None),
             battery=next((part.id for part in self._parts if isinstance(part, Battery)), ""),
+            map=getattr(self.driver, "map_name", ""),
         )
 
     def _link_health(self) -> LinkHealth | None:

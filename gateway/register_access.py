@@ -59,7 +59,9 @@ class RegisterAccess:
         if isinstance(driver, Writable) and name in driver.writable(setpoints=True):
             raise CommandRefused(f"{name} of {device_id} is commanded by the gateway; give it an order instead")
         names = f"only {', '.join(allowed)}" if allowed else "none of its values"
-        raise CommandRefused(f"{name} of {device_id} is not written by hand: {names} may be")
+        by_map = getattr(driver, "map_name", "")
+        by = f" (device map {by_map}: [write.NAME] with by_hand = true)" if by_map else ""
+        raise CommandRefused(f"{name} of {device_id} is not written by hand: {names} may be{by}")
 
     async def write(self, device_id: str, name: str, value: float | str, *, setpoints: bool) -> WrittenValue:
         """Write a value of the list and read it back. Raises CommandRefused."""

@@ -28,11 +28,12 @@ from gateway.site.loader import load
 @click.option("--yes", is_flag=True, help="Do not ask for the device's name.")
 @json_option
 def write_device(site: Path, device: str, assignment: str, reason: str, yes: bool, as_json: bool) -> None:
-    """Write one value of a SunSpec device, such as 702.WMax=50000 (in its unit), and read it back. Engineers only.
+    """Write one value of a device, such as 702.WMax=50000 (in its unit), and read it back. Engineers only.
 
-    Only values of power that are in a list may be written: limits (702), and while no gateway runs setpoints (704, 123,
-    124). Whatever starts, stops, connects or protects is refused, and every address without a name. It is put on record
-    before it is done.
+    Only values in a list may be written. Of a SunSpec device: limits of power (702), and while no gateway runs
+    setpoints (704, 123, 124). Of a device by a map: what the map gives to people ([write.NAME] with by_hand). Whatever
+    starts, stops, connects or protects is refused, and every address without a name. It is put on record before it is
+    done.
     """
     name, equals, text = assignment.partition("=")
     if not equals or not name or not text:

@@ -44,10 +44,13 @@ def register_value_text(row: RegisterValue) -> str:
 
 
 def proven_text(device: DeviceHealth, proofs: Proofs, zone: str) -> str:
-    """ "reverts after 61 s, gain 0.99, proven 2026-03-12, firmware 3.51"; empty for a device without a proof."""
+    """ "reverts after 61 s, gain 0.99, proven 2026-03-12, firmware 3.51"; empty for what is no PCS.
+
+    Of one with another firmware, or in place of another: that it has half of its power, and until when to prove it.
+    """
     proof = proofs.proofs.get(device.id)
     if proof is None:
-        return ""
+        return f"not yet: skerry devices prove {device.id}" if device.kind == "pcs" else ""
     after = proof.reversion.after_s
     kept = f"keeps a setpoint for more than {proof.reversion.waited_s:.0f} s"
     reverts = kept if after is None else f"reverts after {after.value:.0f} s"
@@ -56,5 +59,6 @@ def proven_text(device: DeviceHealth, proofs: Proofs, zone: str) -> str:
     firmware = f", firmware {proof.identity.firmware}" if proof.identity.firmware else ""
     now = ""
     if device.identity is not None and device.identity != proof.identity:
-        now = f"; is now {device.identity.text}: prove it again"
+        by = device.proof.again_by[:10] if device.proof is not None else ""
+        now = f"; is now {device.identity.text}: half of its power, prove it again{f' by {by}' if by else ''}"
     return f"{reverts}, gain {gain:.2f}, proven {day}{firmware}{now}"

@@ -17,12 +17,14 @@ from dispatch.wording.catalogue import alarm_text
 LEAST_LIST_ROWS = 4  # kept for header and list
 MOST_TEXT_ROWS = 6  # more than any text takes at 80 columns
 TEXT_COLUMN = 14
+FIRST = " (first)"
 
 
 class AlarmList(ListView):
     """A line per alarm that is not normal."""
 
     header = "    Since          Age   Alarm                          State"
+    name_end, name_room = 55, 30
     empty_text = "none: every condition that is watched is normal"
 
     def items(self, model: Model) -> list[Hashable]:
@@ -34,6 +36,11 @@ class AlarmList(ListView):
         assert isinstance(item, Alarm)
         return item.id
 
+    def listed_name(self, item: Hashable) -> str:
+        """Its title, and whether it came first."""
+        assert isinstance(item, Alarm)
+        return alarm_text(item.id).title + (FIRST if item.first_out else "")
+
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
         """One alarm: mark of its priority, since when, title, state, whether it came first."""
         assert isinstance(item, Alarm)
@@ -41,9 +48,10 @@ class AlarmList(ListView):
         canvas.put(1, y, mark, Ink.DIM if item.state is AlarmState.ACKNOWLEDGED else ink)
         canvas.put(5, y, month_day_clock(item.since_utc_s, model.timezone))
         canvas.right(24, y, age((model.now_utc_s or item.since_utc_s) - item.since_utc_s), Ink.DIM)
-        first = " (first)" if item.first_out else ""
-        canvas.put(26, y, cut(alarm_text(item.id).title, 30 - len(first)) + first)
-        canvas.put(57, y, cut(ALARM_STATE_WORDS[item.state], canvas.width - 58))
+        first = FIRST if item.first_out else ""
+        spare = self.spare
+        canvas.put(26, y, cut(alarm_text(item.id).title, 30 + spare - len(first)) + first)
+        canvas.put(57 + spare, y, cut(ALARM_STATE_WORDS[item.state], canvas.width - 58 - spare))
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
         """As many as the longest of the listed alarms needs: the list keeps its place when the selection moves."""

@@ -26,6 +26,7 @@ class Compute(ListView):
     """A line per node, then one per UPS; never a zero where there is no reading."""
 
     header = HEADER
+    name_end = name_room = 13
     empty_text = "no [[node]] and no [[ups]] in the site file"
 
     def __init__(self) -> None:
@@ -53,22 +54,28 @@ class Compute(ListView):
         assert isinstance(item, (Node, Ups))
         return item.id
 
+    def listed_name(self, item: Hashable) -> str:
+        """Its id."""
+        assert isinstance(item, (Node, Ups))
+        return item.id
+
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
         """One node or UPS."""
         if isinstance(item, Ups):
-            draw_ups(canvas, y, item)
+            draw_ups(canvas, y, item, self.spare)
             return
         assert isinstance(item, Node)
         assert model.published is not None
-        canvas.put(1, y, cut(item.id, 13))
-        canvas.put(15, y, kw(item.w.value), reading_ink(item.w))
+        spare = self.spare
+        canvas.put(1, y, cut(item.id, 13 + spare))
+        canvas.put(15 + spare, y, kw(item.w.value), reading_ink(item.w))
         full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
-        canvas.put(21, y, bar(item.w.good, full, 8))
-        canvas.put(33, y, number(item.cpu_pct.value, 5, 0), reading_ink(item.cpu_pct))
-        canvas.put(40, y, number(item.memory_pct.value, 5, 0), reading_ink(item.memory_pct))
-        canvas.right(52, y, gpus_text(item))
-        canvas.put(54, y, "critical" if item.critical else "")
-        x = 64
+        canvas.put(21 + spare, y, bar(item.w.good, full, 8))
+        canvas.put(33 + spare, y, number(item.cpu_pct.value, 5, 0), reading_ink(item.cpu_pct))
+        canvas.put(40 + spare, y, number(item.memory_pct.value, 5, 0), reading_ink(item.memory_pct))
+        canvas.right(52 + spare, y, gpus_text(item))
+        canvas.put(54 + spare, y, "critical" if item.critical else "")
+        x = 64 + spare
         if stale := stale_word(item.w, model.extra_age_s):
             x = canvas.put(x, y, f"{stale} ", Ink.MEDIUM)
         canvas.put(x, y, cut(f"{item.source}  {item.note}".rstrip(), canvas.width - 1 - x), Ink.DIM)
@@ -121,12 +128,14 @@ def draw_powers(canvas: Canvas, top: int, node: Node) -> None:
         canvas.put(x, y, cut(f"{power.source}{every}{old}", canvas.width - x - 1), Ink.PLAIN if counts else Ink.DIM)
 
 
-def draw_ups(canvas: Canvas, y: int, ups: Ups) -> None:
-    """Its power and its state."""
-    canvas.put(1, y, cut(ups.id, 13))
-    canvas.put(15, y, kw(ups.w.value), reading_ink(ups.w))
-    canvas.put(54, y, "UPS")
-    canvas.put(64, y, cut(ups_state(ups), canvas.width - 65), Ink.MEDIUM if ups.says(*UNUSUAL) else Ink.DIM)
+def draw_ups(canvas: Canvas, y: int, ups: Ups, spare: int = 0) -> None:
+    """Its power and its state. `spare`: columns that names have besides."""
+    canvas.put(1, y, cut(ups.id, 13 + spare))
+    canvas.put(15 + spare, y, kw(ups.w.value), reading_ink(ups.w))
+    canvas.put(54 + spare, y, "UPS")
+    canvas.put(
+        64 + spare, y, cut(ups_state(ups), canvas.width - 65 - spare), Ink.MEDIUM if ups.says(*UNUSUAL) else Ink.DIM
+    )
 
 
 def gpu_cell(canvas: Canvas, x: int, y: int, gpu: Gpu) -> None:

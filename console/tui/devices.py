@@ -16,6 +16,7 @@ from dispatch.model.equipment import Battery, DeviceHealth
 from drivers.register_view import RegisterValue
 
 WIDE = 72  # columns, from which there is room for more than figures
+WIDER = 100  # and for the proof
 HEADER = "Device        Link          ms  worst  Fails  Age"
 REGISTERS = "Unit   Register  Raw        Name"
 REGISTERS_WIDE = "Unit   Register  Raw                  Name              Age  Value"
@@ -75,13 +76,20 @@ class Devices(ListView):
         assert isinstance(item, DeviceHealth)
         return item.id
 
+    def listed_name(self, item: Hashable) -> str:
+        """A device's id, a register's name."""
+        return item.name if isinstance(item, RegisterValue) else item.id if isinstance(item, DeviceHealth) else ""
+
     def paint(self, canvas: Canvas, model: Model) -> None:
         """The list, or the registers under the name of their device."""
         if not self._opened:
-            self.header = f"{HEADER}  Made by" if canvas.width >= WIDE else HEADER
+            proof = "Proof       " if canvas.width >= WIDER else ""
+            self.header = f"{HEADER}  {proof}Made by" if canvas.width >= WIDE else HEADER
+            self.name_end = self.name_room = 13
             super().paint(canvas, model)
             return
         self.header = REGISTERS_WIDE if canvas.width >= WIDE else REGISTERS
+        self.name_end, self.name_room = len(REGISTERS_WIDE) - len("    Age  Value"), 16
         known = model.registers_of == self._opened
         self.empty_text = (model.registers_note if known else "") or f"reading the registers of {self._opened}"
         super().paint(canvas, model)
@@ -89,20 +97,26 @@ class Devices(ListView):
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
         """One device, or one value."""
         if isinstance(item, RegisterValue):
-            _draw_register(canvas, y, item)
+            _draw_register(canvas, y, item, self.spare)
             return
         assert isinstance(item, DeviceHealth)
         asleep = model.published is not None and any(p.id == item.id and p.asleep for p in model.published.snapshot.pv)
         word, ink = _link_word(item, asleep)
-        canvas.put(1, y, cut(item.id, 13))
-        canvas.put(15, y, word, ink)
+        spare = self.spare
+        canvas.put(1, y, cut(item.id, 13 + spare))
+        canvas.put(15 + spare, y, word, ink)
         if item.link is not None:
-            canvas.right(31, y, number(item.link.round_trip_ms, 6))
-            canvas.right(38, y, number(item.link.round_trip_worst_ms, 6))
-        canvas.right(45, y, number(float(item.failures), 6, 0))
-        canvas.right(50, y, age(None if item.age_s is None else item.age_s + model.extra_age_s), Ink.DIM)
+            canvas.right(31 + spare, y, number(item.link.round_trip_ms, 6))
+            canvas.right(38 + spare, y, number(item.link.round_trip_worst_ms, 6))
+        canvas.right(45 + spare, y, number(float(item.failures), 6, 0))
+        canvas.right(50 + spare, y, age(None if item.age_s is None else item.age_s + model.extra_age_s), Ink.DIM)
+        x = 52 + spare
+        if canvas.width >= WIDER:
+            proof, proof_ink = _proof_word(item)
+            canvas.put(x, y, proof, proof_ink)
+            x += 12
         if canvas.width >= WIDE:
-            canvas.put(52, y, cut(identity_text(item), canvas.width - 53), Ink.DIM)
+            canvas.put(x, y, cut(identity_text(item), canvas.width - x - 1), Ink.DIM)
 
     # ── below the list ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,8 +134,8 @@ class Devices(ListView):
             return
         assert isinstance(item, DeviceHealth)
         for y, (label, text) in enumerate(_about(item, model, canvas.width), start=top + 1):
-            canvas.put(1, y, label, Ink.DIM)
-            canvas.put(TEXT_COLUMN, y, cut(text, canvas.width - TEXT_COLUMN - 1))
+            x = max(TEXT_COLUMN, canvas.put(1, y, label, Ink.DIM) + 1)
+            canvas.put(x, y, cut(text, canvas.width - x - 1))
 
 
 def _link_word(device: DeviceHealth, asleep: bool) -> tuple[str, Ink]:
@@ -133,9 +147,19 @@ def _link_word(device: DeviceHealth, asleep: bool) -> tuple[str, Ink]:
     return ("LOST", Ink.MEDIUM) if device.reads else ("no answer", Ink.MEDIUM)
 
 
+def _proof_word(device: DeviceHealth) -> tuple[str, Ink]:
+    """Whether what a PCS does was proven; nothing of other devices."""
+    if device.kind != "pcs":
+        return "", Ink.DIM
+    if device.proof is None:
+        return "not proven", Ink.DIM
+    return ("proven", Ink.PLAIN) if device.proof.changed_utc_s is None else ("changed", Ink.MEDIUM)
+
+
 def _about(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple[str, str]]:
     """Label and text of each line about a device."""
-    yield device.id, f"{device.kind}{f' at {device.link.at}' if device.link else ''}"
+    by_map = f" by map {device.map}" if device.map else ""
+    yield device.id, f"{device.kind}{by_map}{f' at {device.link.at}' if device.link else ''}"
     yield from _wrapped("Is", identity_text(device) or "it does not say", width, 2)
     yield "Link", link_text(device)
     if battery := _battery_of(device, model):
@@ -159,15 +183,15 @@ def _wrapped(label: str, text: str, width: int, most: int) -> Iterator[tuple[str
         yield "" if n else label, line
 
 
-def _draw_register(canvas: Canvas, y: int, row: RegisterValue) -> None:
-    """Unit, kind and number of the register, its words, and what they mean."""
+def _draw_register(canvas: Canvas, y: int, row: RegisterValue, spare: int) -> None:
+    """Unit, kind and number of the register, its words, and what they mean. `spare`: more columns of its name."""
     canvas.right(4, y, str(row.unit), Ink.DIM)
     canvas.put(5, y, "I" if row.function == 4 else "", Ink.DIM)
     canvas.right(16, y, str(row.address))
     wide = canvas.width >= WIDE
     canvas.put(18, y, raw_text(row.raw, 19 if wide else 9), Ink.DIM)
-    canvas.put(39 if wide else 29, y, cut(row.name, 16 if wide else 15))
+    canvas.put(39 if wide else 29, y, cut(row.name, 16 + spare if wide else 15))
     if wide:
-        canvas.right(60, y, age(row.age_s), Ink.DIM if row.age_s < OLD_S else Ink.PLAIN)
-    x = 62 if wide else 45
+        canvas.right(60 + spare, y, age(row.age_s), Ink.DIM if row.age_s < OLD_S else Ink.PLAIN)
+    x = 62 + spare if wide else 45
     canvas.put(x, y, cut(register_value_text(row), max(0, canvas.width - x - 1)))

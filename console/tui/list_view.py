@@ -8,8 +8,16 @@ from typing import Protocol, runtime_checkable
 from console.display.formats import WAITING
 from console.display.ink import Ink
 from console.display.viewmodel import Model
+from console.display.wrapping import columns
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
+
+NARROW = 80  # columns, for which lists are laid out
+
+
+def spare_columns(width: int, wanted: int) -> int:
+    """How many columns, up to `wanted`, a list on a wider screen has for its names, besides those at 80 columns."""
+    return max(0, min(width - NARROW, wanted))
 
 
 class ListView(DiffWidget):
@@ -19,6 +27,7 @@ class ListView(DiffWidget):
     """
 
     header = ""
+    name_end = name_room = 0  # where in the header the column of the names ends, and how wide it is at 80 columns
     empty_text = "none"
 
     def __init__(self) -> None:
@@ -26,6 +35,7 @@ class ListView(DiffWidget):
         self.filter_text = ""  # only items that hold it are listed
         self._selected: Hashable = None  # None: the first, whatever it is
         self._top = 0
+        self.spare = 0  # columns that names have besides those at 80 columns; what follows them moves by as much
 
     def items(self, model: Model) -> list[Hashable]:
         """What is listed, in order, filtered by `filter_text`."""
@@ -58,6 +68,10 @@ class ListView(DiffWidget):
         """What stays the same of an item while its values change."""
         return item
 
+    def listed_name(self, item: Hashable) -> str:
+        """What stands in the column of the names."""
+        return ""
+
     def move(self, by: int) -> None:
         """Move the selection; reaching the last line asks for more."""
         if self.model is None or not (listed := self.items(self.model)):
@@ -73,8 +87,10 @@ class ListView(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """Header, lines, and the selected one's detail."""
-        canvas.put(1, 0, self.header, Ink.DIM)
-        listed = self.items(model)
+        listed, end = self.items(model), self.name_end
+        longest = max((columns(self.listed_name(item)) for item in listed), default=0)
+        self.spare = spare_columns(canvas.width, longest - self.name_room) if self.name_room else 0
+        canvas.put(1, 0, self.header[:end] + " " * self.spare + self.header[end:], Ink.DIM)
         below = self.detail_rows(model, canvas.width, canvas.height)
         room = max(1, canvas.height - 1 - below)
         if not listed and model.published is None:

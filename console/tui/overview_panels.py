@@ -10,6 +10,7 @@ from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.diff_widget import DiffWidget
+from console.tui.list_view import spare_columns
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Node
@@ -20,6 +21,7 @@ from gateway.api.protocol import Published
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
 TOP_NODES = 5
+SUBJECT_MORE = 16  # columns of a subject on a wide screen besides 16: an id has 32 characters at most
 
 
 class MonthPanel(DiffWidget):
@@ -153,6 +155,6 @@ def line_row(canvas: Canvas, y: int, when: str, mark: tuple[str, Ink], kind: str
     x = canvas.put(1, y, when, Ink.DIM) + 1
     canvas.put(x, y, *mark)
     canvas.put(x + 2, y, cut(kind, 7), Ink.DIM)
-    canvas.put(x + 10, y, cut(subject, 16))
-    x += 28
+    end = canvas.put(x + 10, y, cut(subject, 16 + spare_columns(canvas.width, SUBJECT_MORE)))
+    x = max(x + 28, end + 2)
     canvas.put(x, y, cut(text, canvas.width - x - 1))

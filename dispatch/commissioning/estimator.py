@@ -30,6 +30,7 @@ Vector = NDArray[np.float64]
 THRESHOLD = 10.83  # chi squared of one degree of freedom, 99.9 %; with hundreds of readings F is no different
 TIME_FLOOR_S = 0.02  # a step of the twin's physics: no range of a time is narrower on either side
 RAMP_FLOOR_S = 0.03  # nor of the time that a ramp takes for the largest step
+RAMP_RENEWALS = 3.0
 RENEWAL_ROOM = 1.5  # nor of a dead time than so many times the mean age of a value that was just renewed
 SHARE_FLOOR = 0.02  # nor of a time constant or ramp,
 GAIN_FLOOR, METER_GAIN_FLOOR = 0.005, 0.0125  # nor of a gain; a load's noise is not as simple as what is fitted
@@ -75,15 +76,19 @@ def estimate(recording: Recording, refresh_s: float = 0.0, meter_refresh_s: floa
     if len(steps) < 2 or len(times) < 20:
         raise TooLittle(f"{len(steps)} steps and {len(times)} readings of the PCS; at least 2 and 20 are needed")
     data = _PcsData(times, powers, steps)
-    fit = _fit_pcs(data)
-    dead, lag, slow = (_profile(data, fit, which) for which in range(3))
     unsure_s = min(refresh_s, _poll_s(recording.pcs)) / 2  # when a value was renewed before it was read, on average
+    fit = _with_visible_ramp(data, _fit_pcs(data), 2 * unsure_s)
+    dead, lag, slow = (_profile(data, fit, which) for which in range(3))
     dead = Estimate(*(max(at_s - unsure_s, 0.0) for at_s in (dead.value, dead.low, dead.high)))
 
-    def answer(at_s: Vector) -> Vector:
-        return fit.gain * _response(at_s, steps, fit.shape)
-
     levels = [(t_s, ends_s) for (t_s, _), (ends_s, _) in pairwise([*steps, (min(end_s, times[-1]), 0.0)])]
+    by_fit = Estimate(fit.gain, fit.gain - fit.gain_room, fit.gain + fit.gain_room)
+    asked = _asked(steps)
+    pcs_gain = _gain_by_pairs(times - dead.value, powers, asked, levels, by_fit) if refresh_s else by_fit
+
+    def answer(at_s: Vector) -> Vector:
+        return pcs_gain.value * _response(at_s, steps, fit.shape)
+
     meter = _fit_meter(*_renewals(recording.meter.until(end_s), meter_refresh_s), answer, levels)
     phases = tuple(
         _fit_meter(*_renewals(series.until(end_s), meter_refresh_s), answer, levels, meter.delay_s.value, share=1 / 3)
@@ -94,12 +99,12 @@ def estimate(recording: Recording, refresh_s: float = 0.0, meter_refresh_s: floa
     late_s = meter_refresh_s / 2 - meter_unsure_s - (refresh_s / 2 - unsure_s)  # of all readings, not the first ones
     delay = Estimate(*(at_s + late_s for at_s in (meter.delay_s.value, meter.delay_s.low, meter.delay_s.high)))
     return MeasuredResponse(
-        pcs_gain=_at_least(Estimate(fit.gain, fit.gain - fit.gain_room, fit.gain + fit.gain_room), GAIN_FLOOR),
+        pcs_gain=_at_least(pcs_gain, GAIN_FLOOR),
         meter_gain=meter.gain,
         phase_gains=tuple(phase.gain for phase in phases),
         dead_time_s=_at_least(dead, TIME_FLOOR_S + RENEWAL_ROOM * unsure_s, 0.0),
-        lag_s=_at_least(lag, max(SHARE_FLOOR * lag.value, TIME_FLOOR_S + unsure_s / 2), 0.0),
-        ramp_w_per_s=_ramp(slow, fit.shape, data.largest_w),
+        lag_s=_at_least(lag, max(SHARE_FLOOR * lag.value, TIME_FLOOR_S + unsure_s), 0.0),
+        ramp_w_per_s=_ramp(slow, fit.shape, data.largest_w) if fit.shape.slow_s_per_w else None,
         meter_delay_s=_wider(delay, (refresh_s + meter_refresh_s) / 2, TIME_FLOOR_S + unsure_s + meter_unsure_s),
     )
 
@@ -128,6 +133,13 @@ def _steps(recording: Recording) -> list[tuple[float, float]]:
     """When the setpoint changed, and by how much, W."""
     asked = recording.setpoints
     return [(t_s, w - before) for (_, before), (t_s, w) in pairwise(asked)]
+
+
+def _asked(steps: Sequence[tuple[float, float]]) -> Callable[[Vector], Vector]:
+    """What was asked at some times, W, apart from what it was at first."""
+    step_s, height_w = (np.asarray(part, dtype=float) for part in zip(*steps, strict=True))
+    asked_w = np.concatenate([[0.0], np.cumsum(height_w)])
+    return lambda at_s: asked_w[np.searchsorted(step_s, at_s, side="right")]
 
 
 def _arrays(series: Series) -> tuple[Vector, Vector]:
@@ -218,13 +230,25 @@ def _fit_pcs(data: _PcsData) -> _Fit:
         rest_s = max((1 - share) * middle_s, 2 * LAG_LEAST_S)
         begins.append(_Shape(share * middle_s, rest_s / math.log(2), 0.0))
         begins.append(_Shape(share * middle_s, rest_s / 2, rest_s / data.largest_w))
-    best = min((_search(data, begin) for begin in begins), key=data.squares)
+    return _fitted(data, min((_search(data, begin) for begin in begins), key=data.squares))
+
+
+def _fitted(data: _PcsData, best: _Shape) -> _Fit:
     x = _response(data.times, data.steps, best)
     gain, _, left = _linear(x, data.powers)
     squares = float(left @ left)
     noise_w = max(math.sqrt(squares / max(len(x) - 5, 1)), NOISE_SHARE * data.largest_w)
     room = math.sqrt(THRESHOLD) * noise_w / max(math.sqrt(float(((x - x.mean()) ** 2).sum())), 1e-9)
     return _Fit(best, squares, gain, room, noise_w)
+
+
+def _with_visible_ramp(data: _PcsData, fit: _Fit, renewal_s: float) -> _Fit:
+    """The fit; without its ramp, where that is no longer than a few renewals, which cannot tell a ramp from a lag."""
+    ramp_s = fit.shape.slow_s_per_w * data.largest_w
+    if not 0 < ramp_s < RAMP_RENEWALS * renewal_s:
+        return fit
+    lag_s = max(fit.shape.lag_s, ramp_s / 2)
+    return _fitted(data, _search(data, _Shape(fit.shape.dead_s, lag_s, 0.0), fixed=2))
 
 
 def _half_way(data: _PcsData) -> float:

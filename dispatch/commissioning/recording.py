@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dispatch.model.snapshot import Snapshot
 
 PHASES = 3
+SAME_S = 0.02  # the same reading, as its age is known: a gateway's clock goes on while it looks at its devices
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Series:
 
     def add(self, t_s: float, w: float | None) -> None:
         """Add a reading taken at `t_s`, unless there is none, or it was added before."""
-        if w is not None and (not self.t_s or t_s > self.t_s[-1] + 1e-6):
+        if w is not None and (not self.t_s or t_s > self.t_s[-1] + SAME_S):
             self.t_s.append(t_s)
             self.w.append(w)
 

@@ -292,6 +292,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     identity: DeviceIdentity | None = None  # None: it has not told one
     proof: DeviceProof | None = None  # None: it was never proven
     battery: str = ""  # id of the battery whose values it reads; empty: none
+    map: str = ""  # the device map by which it is read; empty: SunSpec, or what it has no map for
 
 
 # SunSpec 701 St / InvSt and 802 State, lower case: in these a setpoint does nothing, or starts what must not start.

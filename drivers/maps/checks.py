@@ -262,6 +262,20 @@ def _named_write(key: Key, write: NamedWrite, device_map: DeviceMap) -> Iterator
     yield from _write(key, write, device_map)
     if not write.words:
         yield from _number(key, write, None)
+    if write.by_hand:
+        yield from _by_hand(key, write, device_map)
+
+
+def _by_hand(key: Key, write: NamedWrite, device_map: DeviceMap) -> Iterator[Fault]:
+    """What a person writes is a setting within limits: nothing that switches, and nothing that the recipe writes."""
+    if device_map.info.kind not in ("meter", "pcs"):
+        yield (*key, "by_hand"), "true", f"no such key: of a {device_map.info.kind} nothing is written by hand"
+    if not write.words and (write.min is None or write.max is None):
+        yield key, "by_hand = true without limits", "min and max, or words"
+    steps = device_map.recipe.steps if device_map.recipe is not None else ()
+    first, last = write.address, write.address + write.registers - 1
+    if any(s.at == write.at and s.address <= last and first < s.address + s.registers for s in steps):
+        yield (*key, "address"), f"{write.address}", "a register that the recipe does not write"
 
 
 def _recipe(recipe: Recipe, device_map: DeviceMap) -> Iterator[Fault]:

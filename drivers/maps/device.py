@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dispatch.model.equipment import DeviceIdentity
 from drivers.maps.decoding import Decoded
+from drivers.maps.hand_writes import write_by_hand
 from drivers.maps.reader import MapReader
 from drivers.maps.register_view import explain
 from drivers.maps.schema import DEVICE, DeviceMap
 from drivers.modbus.errors import ConnectionLost, DeviceException
 from drivers.modbus.transport import ModbusLink
-from drivers.register_view import RegisterValue, Words
+from drivers.register_view import RegisterValue, Words, WrittenValue
 from drivers.sample import Sample
 
 SLOW_S = 1.0  # real seconds between two readings of the poll class "slow"
@@ -25,7 +26,7 @@ class MappedDevice:
         self, link: ModbusLink, unit: int, device_map: DeviceMap, units: Mapping[str, int], needed: str = ""
     ) -> None:
         """`units`: Modbus unit ids that the site file gives by name, besides `unit`. `needed`: as in MapReader."""
-        self.link, self.map = link, device_map
+        self.link, self.map, self.map_name = link, device_map, device_map.name
         self.identity: DeviceIdentity | None = None
         self.units = {**device_map.units, **units, DEVICE: unit}
         self._reader = MapReader(link, self.units, device_map, needed)
@@ -55,6 +56,11 @@ class MappedDevice:
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
         """What registers that were read mean."""
         return explain(self.map, self.units, words, now_s)
+
+    async def write_by_hand(self, name: str, value: float | str) -> WrittenValue:
+        """Write a value that the map gives to people. Raises as `hand_writes.write_by_hand`."""
+        await self._open()
+        return await write_by_hand(self.link, self.map, self.units, name, value, self._connection)
 
     async def _open(self) -> None:
         """Connect; on a new connection see whether it is the device of the map. Raises DeviceError."""

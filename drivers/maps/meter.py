@@ -6,10 +6,12 @@ from dispatch.model.equipment import Meter
 from drivers.config import MeterDevice
 from drivers.device_driver import DeviceDriver
 from drivers.maps.device import MappedDevice
+from drivers.maps.hand_writes import by_hand
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PHASES
 from drivers.meter import MeterNames, meter_of
 from drivers.modbus.transport import ModbusLink
+from drivers.register_view import WrittenValue
 
 
 class MapMeter(DeviceDriver[MappedDevice]):
@@ -29,6 +31,14 @@ class MapMeter(DeviceDriver[MappedDevice]):
             "import_wh",
             "export_wh",
         )
+
+    def writable(self, *, setpoints: bool) -> list[str]:
+        """What a person may write; a meter has no setpoints."""
+        return by_hand(self._device.map)
+
+    async def write_value(self, name: str, value: float | str) -> WrittenValue:
+        """Write one of them and read it back. Raises DeviceError, ValueError, LookupError."""
+        return await self._device.write_by_hand(name, value)
 
     async def read(self) -> Meter:
         """Read it now. Raises DeviceError."""

@@ -18,6 +18,7 @@ from drivers.config import PcsDevice
 from drivers.maps.battery import battery_of, dc_limit
 from drivers.maps.decoding import Decoded
 from drivers.maps.found_modes import FoundMode, FoundModes
+from drivers.maps.hand_writes import by_hand, write_by_hand
 from drivers.maps.hybrid import AcPowers, ac_powers
 from drivers.maps.reader import MapReader
 from drivers.maps.recipe_writer import RecipeWriter
@@ -25,7 +26,7 @@ from drivers.maps.register_view import explain
 from drivers.maps.schema import DEVICE, DeviceMap, Poll
 from drivers.modbus.errors import DeviceException, WrongDevice
 from drivers.modbus.transport import ModbusLink
-from drivers.register_view import RegisterValue, Words
+from drivers.register_view import RegisterValue, Words, WrittenValue
 from drivers.sample import Sample, smallest
 from drivers.setpoint import TEMPORARY, CommandResult
 
@@ -69,6 +70,7 @@ class MapPcs:
         """
         self.id, self._config, self._map, self._clock = config.id, config, device_map, clock or SystemClock()
         self.link, self.unit, self.notices = link, unit, link.notices
+        self.map_name = device_map.name
         self.refresh_s = device_map.access.refresh_s  # how often the device renews its own values
         self.period_s = config.period_s or self.refresh_s  # machine seconds between two readings
         self._units = units = {**device_map.units, **config.units, DEVICE: unit}
@@ -186,6 +188,18 @@ class MapPcs:
     def explain(self, words: Words, now_s: float) -> Iterable[RegisterValue]:
         """What registers that were read mean."""
         return explain(self._map, self._units, words, now_s)
+
+    def writable(self, *, setpoints: bool) -> list[str]:
+        """What a person may write. Setpoints are the recipe's, whether a gateway runs or not."""
+        return by_hand(self._map)
+
+    async def write_value(self, name: str, value: float | str) -> WrittenValue:
+        """Write one of them and read it back. Raises DeviceError, ValueError, LookupError."""
+        async with self._lock:
+            await self._open()
+            if await self._forms() or self._not_ours:
+                raise WrongDevice(self._where, self._not_ours or "it forms the grid: not written", "write it later")
+            return await write_by_hand(self.link, self._map, self._units, name, value, self._connection)
 
     async def close(self) -> None:
         """Leave it as it was found, unless it forms the grid; then drop the connection for good."""

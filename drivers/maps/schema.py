@@ -244,6 +244,7 @@ class NamedWrite(_Table, frozen=True, kw_only=True):
     words: Mapping[int, str] = {}
     none: int | None = None  # what is written for "no value", such as "no cap"
     memory: Literal["ram", "flash"] = "ram"
+    by_hand: bool = False  # an engineer may write it with `skerry devices write`
     synchro_check: str = ""  # of a switch's command: where it says that the device compares bus and grid before closing
 
     @property

@@ -50,12 +50,17 @@ class VictronGx(Family):
         self.mode = 1  # Hub4Mode
         self.drawn_w = [0.0, 0.0, 0.0]  # asked for at the AC input
         self.no_charge = self.no_feed_in = False
+        self.minimum_soc_pct = 10.0  # kept, and without effect here
 
     def set_mode(self, mode: float) -> None:
         """Write Hub4Mode."""
         self.mode = int(mode)
         if self.mode != EXTERNAL:
             self.let_go()
+
+    def set_minimum_soc(self, pct: float) -> None:
+        """Write MinimumSocLimit."""
+        self.minimum_soc_pct = pct
 
     def set_drawn(self, phase: int, w: float) -> None:
         """Write the AcPowerSetpoint of a phase; it begins the silence anew."""
@@ -136,6 +141,9 @@ def _system(gx: VictronGx) -> Image:
             Register("842", 842, "s16", get=lambda: -battery.dc_w),
             Register("843", 843, get=lambda: battery.shown_soc_pct),
             Register("844", 844, get=lambda: 0 if abs(battery.dc_w) < 1 else (2 if battery.dc_w > 0 else 1)),
+            Register(
+                "2901", 2901, per_unit=10, get=lambda: gx.minimum_soc_pct, write=Write(gx.set_minimum_soc, 0, 100)
+            ),
             Register("2902", 2902, get=lambda: gx.mode, write=Write(gx.set_mode, 1, 3)),
         ],
         [Text(800, 6, f"tw{gx.unit.id}")],

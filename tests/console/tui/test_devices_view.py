@@ -10,15 +10,22 @@ import msgspec
 import proof_sample
 import pytest
 import scenes
+from proven_pcs import CHANGED, NOTE
 from recorded_client import RecordedClient
 from test_fields_apart import WatchedCanvas
 
 from console.display.device_text import proven_text, raw_text, register_value_text
+from console.display.status_text import ALARM_STATE_WORDS
 from console.display.viewmodel import Model, received
+from console.tui.alarm_list import AlarmList
 from console.tui.app import SkerryApp
 from console.tui.devices import Devices
+from console.tui.overview_panels import event_row
+from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.model.equipment import DeviceHealth
+from dispatch.model.events import Event
 from dispatch.model.readings import reading, status
+from dispatch.wording.catalogue import alarm_text
 from drivers.register_view import RegisterValue
 
 WIDTHS = (60, 80, 120)
@@ -126,8 +133,59 @@ def test_a_proof_of_another_firmware_is_told() -> None:
     identity = msgspec.structs.replace(proof_sample.HERE, firmware="4.0")
     device = DeviceHealth("pcs1", "pcs", True, 0.0, 9, 0, 0, identity=identity)
     said = proven_text(device, proof_sample.proofs(), "Europe/Oslo")
-    assert said.endswith("; is now Stranger PCS 60 4711, firmware 4.0: prove it again")
-    assert proven_text(msgspec.structs.replace(device, id="pcs2"), proof_sample.proofs(), "UTC") == ""
+    assert said.endswith("; is now Stranger PCS 60 4711, firmware 4.0: half of its power, prove it again")
+    changed = msgspec.structs.replace(device, proof=CHANGED)
+    assert proven_text(changed, proof_sample.proofs(), "Europe/Oslo").endswith("prove it again by 2026-03-26")
+    other = msgspec.structs.replace(device, id="pcs2")
+    assert proven_text(other, proof_sample.proofs(), "UTC") == "not yet: skerry devices prove pcs2"
+    assert proven_text(msgspec.structs.replace(other, kind="meter"), proof_sample.proofs(), "UTC") == ""
+
+
+def test_on_a_wide_screen_names_are_whole_and_the_proof_is_in_the_list(model: Model) -> None:
+    """A name is cut only where nothing beside it is free; the map is told below the list."""
+    long = "battery-inverter-of-the-old-barn"  # an id has 32 characters at most
+    assert model.published is not None
+    snapshot = model.published.snapshot
+    renamed = tuple(
+        msgspec.structs.replace(d, id=long, map="victron-gx") if d.id == "pcs1" else d for d in snapshot.devices
+    )
+    said = {None: "not proven", NOTE: "proven", CHANGED: "changed"}
+    for proof, word in said.items():
+        devices = tuple(msgspec.structs.replace(d, proof=proof) if d.id == long else d for d in renamed)
+        published = msgspec.structs.replace(
+            model.published, snapshot=msgspec.structs.replace(snapshot, devices=devices)
+        )
+        view = Devices()
+        view.model = now = msgspec.structs.replace(model, published=published)
+        view.move([d.id for d in devices].index(long))
+        lines = drawn(view, now, 120, 22)
+        row = next(line for line in lines if line.startswith(f" {long} "))
+        assert f" {word} " in row
+        assert lines[0].index("Proof") == row.index(f" {word} ") + 1
+        assert "pcs by map victron-gx at" in "".join(lines)
+        assert not any("Proof" in line for line in drawn(view, now, 80, 22))
+
+
+def test_lists_give_their_names_what_a_wide_screen_has_more(model: Model) -> None:
+    """At 80 columns they are as they were; the headers stand above what they name."""
+    title = alarm_text("setpoint-not-followed:pcs1").title
+    alarm = Alarm("setpoint-not-followed:pcs1", Priority.HIGH, AlarmState.UNACKNOWLEDGED, 0.0, first_out=True)
+    assert model.published is not None
+    published = msgspec.structs.replace(model.published, alarms=(alarm,))
+    now = msgspec.structs.replace(model, published=published)
+    for width in WIDTHS[1:]:
+        view = AlarmList()
+        view.model = now
+        canvas = WatchedCanvas(width, 20)
+        view.paint(canvas, now)
+        header, row = (line.rstrip() for line in canvas.lines()[:2])
+        assert header.index("State") == row.index(ALARM_STATE_WORDS[alarm.state])
+        assert (f"{title} (first)" in row) == (width == 120 or len(title) <= 22)
+    event = Event(0.0, "device", "warning", "battery-inverter-of-the-old-barn", "lost: no answer")
+    for width, shown in ((80, "battery-inverte…  lost"), (120, "battery-inverter-of-the-old-barn  lost")):
+        canvas = WatchedCanvas(width, 2)
+        event_row(canvas, 0, event, "18:38:32")
+        assert shown in canvas.lines()[0]
 
 
 def test_values_as_text() -> None:
