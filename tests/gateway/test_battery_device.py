@@ -33,13 +33,14 @@ from gateway.site.loader import SiteFileError
 from gateway.site.schema import Site
 from tests.drivers.maps.pcs_twins import SinexcelTwin
 
+SLOW = {"deadline_s": 10.0}  # the machine of the tests may be busy
 BMS = {"url": "tcp://127.0.0.1:1504", "map": "pylontech-powercube-m2", "isolation_min_ohm": 100_000.0}
 CLOSED, RESISTANCE = 0x110F, 0x1148
 
 
 def site_with(pcs: dict[str, Any] | None = None, **battery: Any) -> Site:
     """A Sinexcel with a Pylontech; a change to None leaves the key out."""
-    given = {"id": "bat1", "energy_kwh": 50, **BMS, **battery}
+    given = {"id": "bat1", "energy_kwh": 50, **BMS, **SLOW, **battery}
     document = {
         "version": 1,
         "site": {"name": "s", "timezone": "Europe/Berlin"},
@@ -48,7 +49,7 @@ def site_with(pcs: dict[str, Any] | None = None, **battery: Any) -> Site:
         "pcs": [
             {
                 "id": "pcs1", "battery": "bat1", "charge_w": 30e3, "discharge_w": 30e3, "url": "tcp://127.0.0.1:1502",
-                "map": "sinexcel-pws2", **(pcs or {}),
+                "map": "sinexcel-pws2", **SLOW, **(pcs or {}),
             }
         ],
         "meter": [{"id": "grid", "url": "tcp://127.0.0.1:1503"}],
@@ -172,7 +173,7 @@ async def test_an_open_contactor_and_earth_contact_are_kept(rig: Rig) -> None:
 
 async def test_a_gateway_reads_it_and_misses_it(rig: Rig) -> None:
     raw: dict[str, Any] = deepcopy(SITE)
-    raw["battery"] = [raw["battery"][0] | BMS]
+    raw["battery"] = [raw["battery"][0] | BMS | SLOW]
     site = loader.compose(Path("site.toml"), raw)
     ours = make_drivers(
         [], [], [], [], [], site.io, lambda *_: (Address("tcp", rig.server.host, rig.server.port), 1),

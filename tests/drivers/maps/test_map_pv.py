@@ -149,8 +149,18 @@ async def test_with_the_inverters_ac_power_pcs_and_pv_are_exactly_it(start: Star
     values |= dict.fromkeys(("battery_v", "soc_pct", "battery_temp_c"), 25.0)
     _, (pcs, pv) = await start(
         hybrid(load("goodwe-et"), values),
-        pcs=[PcsDevice(id="pcs1", url="tcp://x:1", map="goodwe-et", battery="bat1", charge_w=10e3, discharge_w=10e3)],
-        pv=[PvDevice(**PV, url="tcp://x:1", map="goodwe-et")],
+        pcs=[
+            PcsDevice(
+                id="pcs1",
+                url="tcp://x:1",
+                map="goodwe-et",
+                battery="bat1",
+                charge_w=10e3,
+                discharge_w=10e3,
+                deadline_s=10.0,
+            )
+        ],
+        pv=[PvDevice(**PV, url="tcp://x:1", map="goodwe-et", deadline_s=10.0)],
     )
     read, _ = await pcs.read()
     assert (read.w.good, read.w_estimated) == (pytest.approx(-1050.0), False)
@@ -233,7 +243,7 @@ async def limited(start: Start, registers: dict[int, list[int]]) -> tuple[FakeDe
     near = {address: [0xFFFF] for address in range(30000, 30900)}
     whole = {address + n: [word] for address, words in (SMA | registers).items() for n, word in enumerate(words)}
     device = FakeDevice(near | whole, 3)
-    pv = PvDevice(**PV, url="tcp://x:1", unit=3, map="sma-sunny-tripower", curtail=True)
+    pv = PvDevice(**PV, url="tcp://x:1", unit=3, map="sma-sunny-tripower", curtail=True, deadline_s=10.0)
     _, (driver,) = await start(device, pv=[pv])
     await driver.read()
     return device, driver
