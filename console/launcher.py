@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -156,15 +157,20 @@ def demo(
     headless: bool = False,
     for_s: float | None = None,
     json_summary: bool = False,
+    nodes: int | None = None,
 ) -> int:
-    """`skerry demo`: the bundled site on its twin, in a fresh state directory, with the console or headless."""
+    """`skerry demo`: the bundled site on its twin, in a fresh state directory, with the console or headless.
+
+    `nodes`: so many nodes with exporters, in place of the eight on Modbus.
+    """
     if not headless and not _in_terminal():
         print("skerry: no terminal for the console; use: skerry demo --headless", file=sys.stderr)
         return exit_codes.USAGE
     with as_file(files("console") / "demo.toml") as packaged:
         state_dir = _fresh_demo_dir()
         site_path = state_dir / "demo.toml"
-        shutil.copyfile(packaged, site_path)
+        text = packaged.read_text(encoding="utf-8")
+        site_path.write_text(text if nodes is None else with_exporters(text, nodes, _free_port()), encoding="utf-8")
     if headless:
         from gateway.service import ServeOptions, serve  # the console does without the gateway's modules
 
@@ -176,6 +182,23 @@ def demo(
     code = _console(Supervisor(site_path, state_dir, options))
     print(f"The records of this demo: {state_dir / 'telemetry.db'} (SQLite; or: skerry why --site {site_path})")
     return code
+
+
+def with_exporters(text: str, nodes: int, port: int) -> str:
+    """The demo's site file with a group of nodes that are read from their exporters, which the twin serves."""
+    head, *sections = text.split("\n[")
+    kept = [s for s in sections if not (s.startswith("[node]]") and 'source = "modbus"' in s)]
+    pages = ", ".join(f'"http://127.0.0.1:{port}/{kind}/{{name}}"' for kind in ("host", "gpu"))
+    group = f'[nodes]]\nnames = ["gpu-[01-{nodes:02d}]"]\nsource = "exporters"\nexporters = [{pages}]\nperiod_s = 2\n'
+    twins = f"twin]\nnodes = {nodes}\nexporters_port = {port}"
+    changed = [s.replace("twin]", twins, 1) if s.startswith("twin]") else s for s in kept]
+    return "\n[".join([head, group, *changed])
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _fresh_demo_dir() -> Path:

@@ -24,9 +24,9 @@ class NodePolling:
     def __init__(self, pollers: Sequence[Poller]) -> None:
         self._pollers = list(pollers)
         self._nodes: dict[str, Node] = {}
-        self._health: dict[str, DeviceHealth] = {p.driver.id: p.health() for p in pollers}
+        self._health: dict[str, DeviceHealth] = {}
         self._shown: dict[str, tuple[float, int]] = {}  # when each was last refreshed, after how many reads
-        self._taken: tuple[DeviceHealth, ...] = tuple(self._health.values())
+        self._taken: tuple[DeviceHealth, ...] = ()
 
     @property
     def pollers(self) -> Sequence[Poller]:
@@ -40,7 +40,7 @@ class NodePolling:
 
     @property
     def health(self) -> tuple[DeviceHealth, ...]:
-        """How the conversation with each goes."""
+        """How the conversation with each goes, once it was asked: until then nobody is lost."""
         return self._taken
 
     async def run(self) -> None:
@@ -59,16 +59,10 @@ class NodePolling:
                 due_s = loop.time() + SLICE_S
                 await asyncio.sleep(SLICE_S)
 
-    def refresh(self) -> None:
-        """All of them now."""
-        for poller in self._pollers:
-            self._refresh(poller, at_once=True)
-        self._taken = tuple(self._health.values())
-
-    def _refresh(self, poller: Poller, at_once: bool = False) -> None:
+    def _refresh(self, poller: Poller) -> None:
         id, now_s, asked = poller.driver.id, asyncio.get_running_loop().time(), poller.reads + poller.failures
         shown_s, then = self._shown.get(id, (float("-inf"), -1))
-        if asked == then and now_s - shown_s < OLDER_S and not at_once:
+        if not asked or (asked == then and now_s - shown_s < OLDER_S):
             return
         self._shown[id] = now_s, asked
         self._health[id] = poller.health()

@@ -28,7 +28,20 @@ stdin_option = click.option("--stop-on-stdin-eof", is_flag=True, help="Shut down
 )
 @speed_option
 @rate_option
-def demo(headless: bool, for_s: float | None, json_summary: bool, speed: float | None, rate_hz: float | None) -> int:
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="So many nodes of 8 GPUs, read from their exporters over HTTP, in place of the eight on Modbus.",
+)
+def demo(
+    headless: bool,
+    for_s: float | None,
+    json_summary: bool,
+    speed: float | None,
+    rate_hz: float | None,
+    nodes: int | None,
+) -> int:
     """Run a demonstration: a simulated site on this machine, its gateway and the console.
 
     Battery, PV, meters, switch and eight nodes are simulated and answer on Modbus TCP; this machine is one more node.
@@ -37,7 +50,7 @@ def demo(headless: bool, for_s: float | None, json_summary: bool, speed: float |
         raise click.UsageError("--for and --json belong to --headless; the console runs until you quit it")
     from console import launcher
 
-    return launcher.demo(speed=speed, rate_hz=rate_hz, headless=headless, for_s=for_s, json_summary=json_summary)
+    return launcher.demo(speed, rate_hz, headless, for_s, json_summary, nodes)
 
 
 @click.command("open")

@@ -45,6 +45,15 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
     cooling_fraction: Annotated[float, Meta(ge=0, le=1, description="Cooling power, as a share of node power.")] = 0.20
     nodes: Annotated[int, Meta(ge=1, le=64, description="Nodes that share the trace's power.")] = 8
     gpus_per_node: Annotated[int, Meta(ge=0, le=16, description="GPUs of each node.")] = 8
+    exporters_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port on loopback where its nodes have pages as node_exporter and dcgm-exporter write them: "
+            "/host/NAME and /gpu/NAME, with the node's number in the name. 0: none.",
+        ),
+    ] = 0
     host_node: Annotated[
         bool, Meta(description="true: this machine is one more node, by its real CPU use (not in lock-step).")
     ] = True

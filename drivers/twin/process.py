@@ -27,6 +27,7 @@ from drivers.twin.announcement import Announcement
 from drivers.twin.commands import answer
 from drivers.twin.config import TwinConfig
 from drivers.twin.devices import meter_image, node_image, pcs_image, pv_image, switch_image
+from drivers.twin.exporters import TwinExporters
 from drivers.twin.families.family import Installed
 from drivers.twin.load import TwinNode
 from drivers.twin.mapped_meter import mapped_battery_images, mapped_meter_images
@@ -96,6 +97,10 @@ async def run_twin(
             stack.push_async_callback(server.stop)
             endpoints |= {name: (address, port, units.get(name, unit)) for unit, (name, _) in devices.items()}
         endpoints |= {pv_id: endpoints[pcs_id] for pv_id, pcs_id in hybrids.items()}
+        if twin.exporters_port:
+            exporters = TwinExporters(site.load.nodes)
+            await exporters.start(twin.exporters_port)
+            stack.push_async_callback(exporters.stop)
         control = await _control(site, control_path, stack)
         clock = ScaledClock(site.start_utc_s, time.monotonic(), twin.speed)
         announce(Announcement(endpoints, control, clock.t0_utc_s, clock.m0_s, clock.speed, os.getpid(), child))

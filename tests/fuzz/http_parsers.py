@@ -22,6 +22,8 @@ from drivers.nodes.exporter_node import ExporterNode
 from drivers.nodes.group import NodeGroup
 from drivers.nodes.host_names import Identities
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
+from drivers.twin.exporters import TwinExporters
+from drivers.twin.load import TwinNode
 from gateway.site.node_names import with_names
 
 CONFIG = NodeDevice(id="gpu01", source="exporters")
@@ -101,7 +103,19 @@ def pages() -> list[bytes]:
     ]
 
 
+def asked_of_the_twin(data: bytes, _: Path) -> None:
+    answer = TwinExporters([TwinNode(8)])._answer(data)
+    assert answer.startswith((b"HTTP/1.1 200 OK", b"HTTP/1.1 404 Not Found"))
+
+
 PARSERS = (
+    Parser(
+        "request to the twin's exporters",
+        ("drivers.twin.exporters:TwinExporters._answer",),
+        lambda: [b"GET /gpu/gpu-01 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /host/n1?collect[]=cpu HTTP/1.1\r\n\r\n"],
+        simple(asked_of_the_twin),
+        share=0.3,
+    ),
     Parser(
         "metrics page",
         ("drivers.nodes.exporter_node:_Page.read", "drivers.nodes.exporter_node:_Page._found"),

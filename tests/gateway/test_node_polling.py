@@ -50,7 +50,8 @@ async def test_nodes_come_into_the_snapshot_and_are_lost_with_the_reason(monkeyp
         events = Events()
         io, site = io_of(raw, events)
         await io.first_contact()
-        assert server.asked == []  # the first tick does not wait for them
+        assert server.asked == []  # the first tick does not wait for them,
+        assert not [d for d in io.snapshot(0).devices if d.kind == "node"]  # and calls none of them lost
         (reading,) = (work for name, work in io.background() if name == "reading of nodes over the network")
         polling = asyncio.create_task(reading())
         await until(lambda: sum(d.reads > 0 for d in io.snapshot(1).devices if d.kind == "node") == 3)
