@@ -15,6 +15,7 @@ from console.cli.line_formats import caps_words, flow, mode_words
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
+from dispatch.model.islanding import IslandState
 from dispatch.wording.catalogue import RULE_NUMBERS, rule_name, words
 from dispatch.wording.formatting import kw_column
 from gateway import exit_codes
@@ -48,12 +49,14 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
 def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
     """The decision as text."""
     yield f"{date_clock_zone(decision.utc_s, zone)} · {mode_words(decision)}"
-    asked = decision.battery_w
+    asked, on_genset = decision.battery_w, decision.island is IslandState.GENSET
     yield f"Asked     {'nothing, left as it is' if asked is None else flow(asked, 'discharge', 'charge').strip()}"
     yield f"Because   {words(decision.reason)}"
     if decision.net_load_w is not None:
         yield f"Net load  {kw_column(decision.net_load_w)} kW (load less PV)" + (
-            "" if decision.import_target_w is None else f", import wanted {kw_column(decision.import_target_w)} kW"
+            ""
+            if decision.import_target_w is None
+            else f", {'generator' if on_genset else 'import'} wanted {kw_column(decision.import_target_w)} kW"
         )
     if decision.caps is not None:
         yield f"Caps      {caps_words(decision.caps)}"

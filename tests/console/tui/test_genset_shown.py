@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import msgspec
 import pytest
 import scenes
 
-from console.cli import status_text
+from console.cli import status_text, why
 from console.display.islanding_text import next_step_text
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
@@ -110,3 +112,12 @@ def test_the_chart_of_import_says_whose_power_it_shows(model: Model) -> None:
     lines = drawn(ImportChart(), model, 80, 6)
     assert "Generator kW" in lines[0]
     assert lines[3].rstrip().endswith("10:20 paused")
+
+
+def test_why_names_the_generator_where_the_grid_would_be(model: Model) -> None:
+    assert model.published is not None
+    decision = msgspec.structs.replace(
+        model.published.decision, net_load_w=18_000.0, import_target_w=18_000.0, chain=(), reason=plain("test")
+    )
+    (line,) = [line for line in why.lines(decision, UTC) if line.startswith("Net load")]
+    assert line.split() == ["Net", "load", "18.0", "kW", "(load", "less", "PV),", "generator", "wanted", "18.0", "kW"]

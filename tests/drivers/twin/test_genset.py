@@ -7,6 +7,7 @@ import random
 import msgspec
 import pytest
 from genset_site import GENSET, NOON, GensetSite, without_source
+from soak_sizes import examples
 
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Meter
@@ -16,6 +17,7 @@ from dispatch.model.readings import MISSING
 from dispatch.model.reasons import RuleId
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
+from drivers.twin.faults import Fault
 
 BAND_W = 300.0  # the deadband, and what a reading is late by
 
@@ -212,3 +214,24 @@ def test_a_load_above_the_rating_that_the_battery_cannot_take_leads_to_steps_of_
     decision = site.run(70)
     assert decision.ride is not None
     assert decision.ride.rung == 3, "it would be overloaded again"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(examples(1)))
+def test_any_order_of_outages_silences_and_stops_leaves_no_fault_and_writes_to_no_forming_pcs(seed: int) -> None:
+    chance = random.Random(seed)
+    loads = [chance.uniform(500, 40_000) for _ in range(40)]
+    site = GensetSite(lambda t_s: loads[int(t_s // 8) % 40], soc_pct=chance.choice([30.0, 60.0, 94.0]))
+    site.run(2)
+    events = (site.outage, site.outage, site.grid_back, lambda: setattr(site.genset, "stopped", chance.random() < 0.3))
+    for _ in range(24):
+        chance.choice(events)()
+        if chance.random() < 0.2:
+            until_s = site.site.t_s + chance.uniform(1, 8)
+            hung, frozen = Fault("hung", "grid", until_s), Fault("frozen", "grid", until_s)
+            site.site.faults.put(chance.choice([hung, frozen]))
+        site.change = without_source if chance.random() < 0.2 else lambda snapshot: snapshot
+        site.run(chance.uniform(0.4, 6))
+    assert "fault" not in site.states()
+    assert site.written <= {"following"}
+    assert site.site.unserved_wh == 0
