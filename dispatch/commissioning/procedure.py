@@ -349,7 +349,7 @@ class Procedure:
     def _renewed(self, site: Site, past_s: float) -> bool:
         """Whether a renewal has been seen in this stage, from which the silence is counted; or none is going to be."""
         if site.renewed_s is not None and site.renewed_s >= self._since_s:
-            self._silent_from_s = site.renewed_s
+            self._silent_from_s, self._renewal_seen = site.renewed_s, True
             return True
         self._renewal_seen = False
         self._silent_from_s = site.snapshot.mono_s

@@ -112,3 +112,21 @@ class LateReadingsBench(ProofBench):
         read_s, pcs = self._last
         pcs = aged(pcs, snapshot.mono_s - read_s, Quality.GOOD)
         return site._replace(snapshot=msgspec.structs.replace(snapshot, pcs=(pcs,)))
+
+
+class LateRenewalBench(ProofBench):
+    """The same with a PCS whose timer a new setpoint does not start anew, only its renewal later does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = (0.0, 0.0)  # what, since when
+
+    def write(self, proving: Proving | None) -> None:
+        if proving is not None and proving.w != self._asked[0]:
+            self._asked = proving.w, self.lockstep.clock.mono_s()
+        super().write(proving)
+
+    def look(self) -> Site:
+        site = super().look()
+        by_change = site.renewed_s is not None and site.renewed_s - self._asked[1] < 1.0
+        return site._replace(renewed_s=None) if by_change else site

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from proof_bench import REVERT_S, LateReadingsBench, ProofBench
+from proof_bench import REVERT_S, LateReadingsBench, LateRenewalBench, ProofBench
 
 from dispatch.commissioning.estimator import estimate
 from dispatch.commissioning.verdict import fault, timer_ended
@@ -49,6 +49,15 @@ def test_a_proof_finds_what_the_twin_is_and_leaves_it_as_it_was() -> None:
     steps = [abs(w) for w in asked[1:-1] if w]
     assert steps[0] == 0.05 * 60_000
     assert max(steps) == 0.3 * 60_000
+
+
+def test_a_silence_that_begins_with_a_renewal_is_counted_from_it() -> None:
+    """Whether the first ticks of the wait showed one or not: else the time told would be a quarter of it too long."""
+    procedure = LateRenewalBench().prove()
+    assert procedure.completed, words(procedure.ended)
+    assert procedure.reversion is not None
+    assert procedure.reversion.after_s is not None
+    assert within(timer_ended(procedure.reversion, estimate(procedure.recording)).after_s, REVERT_S, 0.3)
 
 
 def test_a_pcs_that_does_not_revert_is_found_out() -> None:
