@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled, mean_published
-from dispatch.config.schema import DispatchConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.evaluation.energy_iq import VERSION, Iq, Quarter, day_and_month
 from dispatch.model.decoding import with_reasons
@@ -59,7 +59,8 @@ def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
 
 # Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.
 PCS_FIELDS = ("id", "battery", "charge_w", "discharge_w", "url", "unit", "revert_s")
-WITHOUT_EFFECT = frozenset({"prices_as_declared"})  # keys of [tariff] that change no figure
+# Keys of [tariff], [grid] and [[battery]] that change no figure.
+WITHOUT_EFFECT = frozenset({"prices_as_declared", "connection", "isolation_min_ohm"})
 # Keys of [grid] and [[battery]] that came after 0.1.0: at their defaults a day's figures are those of before.
 LATER = frozenset(
     {
@@ -78,15 +79,15 @@ def digest(config: DispatchConfig) -> str:
     """What the figures depend on besides the record, as 12 hex digits."""
     pcs = [{name: getattr(one, name) for name in PCS_FIELDS if hasattr(one, name)} for one in config.pcs]
     grid, tariff = _counted(config.grid), _counted(config.tariff)
-    parts = (grid, config.timezone, config.reserve, [_counted(b) for b in config.batteries], pcs, tariff)
+    parts = (grid, config.timezone, config.reserve, [_counted(b, BatteryConfig) for b in config.batteries], pcs, tariff)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
 
 
-def _counted(section: msgspec.Struct) -> dict[str, Any]:
-    """The keys of a section that its days' figures depend on."""
+def _counted(section: msgspec.Struct, kind: type[msgspec.Struct] | None = None) -> dict[str, Any]:
+    """The keys of a section that its days' figures depend on; `kind`: of all its keys those that dispatch uses."""
     return {
         field.name: getattr(section, field.name)
-        for field in msgspec.structs.fields(section)
+        for field in msgspec.structs.fields(kind or section)
         if field.name not in WITHOUT_EFFECT
         and not (field.name in LATER and getattr(section, field.name) == field.default)
     }
