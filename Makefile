@@ -29,7 +29,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
-.PHONY: soak-lockstep soak-wire mutations fuzz damage disk-full record-size kill-test power-cuts protocol-faults tick-lateness value-faults
+.PHONY: soak-lockstep soak-wire mutations fuzz fuzz-frames damage disk-full record-size kill-test power-cuts protocol-faults tick-lateness value-faults
 .PHONY: install-service wheel deb test-deb audit-deps
 
 help:  ## this list
@@ -94,6 +94,10 @@ mutations: $(READY)  ## faults made in copies of the tree: the tests must notice
 
 fuzz: $(READY)  ## every parser of bytes from outside: N inputs each (5000); SEED repeats a run
 	SKERRY_FUZZ=$(or $(N),5000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(RECORD) fuzz env $(PYTEST) $(PARALLEL) tests/fuzz/test_parsers.py
+
+fuzz-frames: $(READY)  ## answers in frames of Modbus TCP and RTU: N inputs for each check (1000000), five minutes
+	SKERRY_FUZZ=$(or $(N),1000000) SKERRY_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(RECORD) fuzz-frames env $(PYTEST) $(PARALLEL) \
+	  --timeout 0 -k "frames and (Modbus or RTU)" tests/fuzz/test_parsers.py
 
 kill-test: $(READY)  ## N kills (1000) of a gateway under commands, in every state of the site
 	SKERRY_SOAK_KILLS=$(or $(N),1000) $(RECORD) kill-test env $(PYTEST) --timeout 0 tests/gateway/test_kills_under_load.py

@@ -47,6 +47,10 @@ TESTS = {
         "each parser of bytes from outside, N inputs",
         "only declared errors; processor time and memory of each input bounded",
     ),
+    "fuzz-frames": (
+        "checks of frames of Modbus TCP, TCP of any transaction, RTU that answer reads and writes, N inputs each",
+        "no crash; no value of a frame with a wrong transaction, unit, function, length or checksum",
+    ),
     "tick-lateness": (
         "500 hostile clients; 10 consoles, of which one never reads, on a full disk; each beside quiet phases",
         "lateness p99.9 at most 1.5 times that of the quiet phases, and that at most 1.5 times a bare timer's",

@@ -27,8 +27,8 @@ FIGURES = (
     ("pcs", "w"), ("pcs", "charge_limit_w"), ("pcs", "discharge_limit_w"), ("pv", "w"),
     ("batteries", "charge_limit_w"), ("batteries", "discharge_limit_w"), ("batteries", "temp_c"),
 )  # fmt: skip
-NOISE_S = float(os.environ.get("SKERRY_SOAK_NOISE_S", "410"))
-EXAMPLES = int(os.environ.get("SKERRY_SOAK_READINGS", "12"))
+NOISE_S = float(os.environ.get("SKERRY_SOAK_NOISE_S", "250"))
+EXAMPLES = int(os.environ.get("SKERRY_SOAK_READINGS", "8"))
 PROTECTIVE = ("charge_limit_w", "discharge_limit_w", "temp_c")
 WORDS = (
     ("switches", "position", "open"), ("switches", "position", "moving"), ("switches", "grid_voltage", "absent"),

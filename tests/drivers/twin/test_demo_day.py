@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from datetime import UTC, datetime
 
+import pytest
 from demo_day import DemoDay
 
 from dispatch.model.reasons import RuleId
@@ -39,12 +41,16 @@ def test_a_plan_made_25_s_before_the_interval_s_end_swings_nothing() -> None:
     assert day.plan.peak_target_w >= day.controller.interval.energy_wh * 4 - 250
 
 
+END = at(16, 31, 0) if os.environ.get("SKERRY_SOAK") else at(16, 1, 0)
+
+
+@pytest.mark.soak
 def test_the_ramp_gives_way_to_true_peaks_only_and_so_does_the_alarm() -> None:
-    """An hour and more with all its pulses; import as the meter's own register counts it."""
+    """Two metering intervals with all their pulses, four at length; import as the meter's own register counts it."""
     day = DemoDay(step_s=1.0)
     calm: deque[tuple[float, float]] = deque(maxlen=CALM_S)
     start, begun_wh, steepest = 0.0, 0.0, 0.0
-    while day.clock.utc_s() < at(16, 31, 0):
+    while day.clock.utc_s() < END:
         decision, interval = day.step(), day.controller.interval
         register_wh = day.snapshot.grid.import_wh.good or 0.0
         if interval.start_utc_s != start:
