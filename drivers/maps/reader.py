@@ -14,7 +14,11 @@ REFUSED = (2, 3)  # exceptions: some of the registers do not exist, or they are 
 
 
 class MapReader:
-    """Reads over one link. What a device refuses is asked for in smaller reads, then left out."""
+    """Reads over one link. What a device refuses is asked for in smaller reads, then left out.
+
+    A value that it has given on this connection and refuses now has no value, and is asked for again: some devices
+    refuse what they have while they are busy.
+    """
 
     def __init__(self, link: ModbusLink, units: Mapping[str, int], device_map: DeviceMap, needed: str = "") -> None:
         """`units`: Modbus unit ids by name, "device" among them. `needed`: the value without which reading fails.
@@ -25,6 +29,7 @@ class MapReader:
         self._needed = needed or device_map.needed
         self._plans: dict[tuple[Poll, ...], list[Request]] = {}
         self.without: set[str] = set()  # values that this device refuses
+        self._told: set[str] = set()  # values that it gave and refused later, of which a notice was given
 
     async def identify(self) -> None:
         """Compare what the device says of itself with the map. Raises WrongDevice, or another DeviceError.
@@ -40,6 +45,7 @@ class MapReader:
         """It may be another device: ask again for what the one before refused, or did not have."""
         self._plans.clear()
         self.without.clear()
+        self._told.clear()
 
     def _compare(self, one: Identity, raw: Sequence[int]) -> None:
         """Raises WrongDevice where it is not what the map says."""
@@ -63,31 +69,37 @@ class MapReader:
 
     async def read(self, *polls: Poll) -> dict[str, Decoded | None]:
         """The values of these poll classes; None: there is none now. Raises DeviceError."""
-        requests = self._plans.get(polls)
-        if requests is None:
-            requests = self._plans[polls] = plan(self._map, polls, self.without, self._link.max_registers)
+        known = self._plans.get(polls)  # all of it was given before
         words: dict[tuple[str, int, int], int] = {}
-        waiting, granted = list(requests), []
+        gone: set[str] = set()
+        waiting = list(plan(self._map, polls, self.without, self._link.max_registers) if known is None else known)
+        granted = []
         while waiting:
             request = waiting.pop(0)
             try:
                 raw = await self._link.read(self._units[request.at], request.address, request.count, request.function)
             except DeviceException as error:
-                if error.code not in REFUSED:
-                    raise
-                waiting = self._smaller(request, error) + waiting
+                smaller, without = self._instead(request, error, given_before=known is not None)
+                waiting, gone = smaller + waiting, gone | without
                 continue
             granted.append(request)
             words.update({(request.at, request.function, request.address + n): word for n, word in enumerate(raw)})
-        self._plans[polls] = granted
+        self._plans[polls] = granted if known is None else known
         if "fast" in polls and self._map.access.identity == "reading":
             self._compare_all(words)
-        return decode(self._map, words)
+        return {**dict.fromkeys(gone), **decode(self._map, words)}
 
-    def _smaller(self, request: Request, error: DeviceException) -> list[Request]:
-        """What to read instead of a refused request; nothing where it is a single value, which is left out."""
+    def _instead(
+        self, request: Request, error: DeviceException, *, given_before: bool
+    ) -> tuple[list[Request], set[str]]:
+        """What to read instead of a refused request, or the values that there are none of. Raises what is no refusal.
+
+        And where the one value that it reads is needed.
+        """
+        if error.code not in REFUSED:
+            raise error
         if smaller := parts(request, self._map):
-            return smaller
+            return smaller, set()
         names = {
             name
             for name, value in self._map.values.items()
@@ -96,11 +108,17 @@ class MapReader:
             and self._map.function_of(value) == request.function
             and request.address <= value.address < request.end
         }
-        if self._needed in self._needs(names) or self._identifies(request):
+        computed = self._needs(names)
+        if self._needed in computed or self._identifies(request):
             raise error
-        self.without |= names
-        self._link.notices.add("warning", f"{', '.join(sorted(names))} cannot be read: {error.what}; left out")
-        return []
+        what = f"{', '.join(sorted(names))} cannot be read: {error.what}"
+        if not given_before:
+            self.without |= names
+            self._link.notices.add("warning", f"{what}; left out")
+        elif not names <= self._told:
+            self._told |= names
+            self._link.notices.add("warning", f"{what}; it was read before, so it is asked for again")
+        return [], computed
 
     def _identifies(self, request: Request) -> bool:
         """Whether it reads what the device is known by in each reading."""

@@ -15,6 +15,7 @@ from dispatch.model.equipment import Meter
 from dispatch.model.readings import Quality
 from drivers.config import IoConfig, MeterDevice
 from drivers.devices import make_drivers
+from drivers.maps import device as map_device
 from drivers.maps.loader import bundled, load
 from drivers.maps.requests import plan
 from drivers.maps.schema import DEVICE, DeviceMap
@@ -157,6 +158,29 @@ async def test_what_the_device_refuses_is_left_out_and_told(serve: Callable[...,
     asked = device.asked
     await driver.read()
     assert device.asked - asked == len(device.reads)  # it is not asked for again
+
+
+async def test_what_the_device_gave_and_refuses_later_has_no_value_until_it_gives_it_again(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy inverter refuses what it has: its last value must not stay, and one refusal must not end it for good."""
+    monkeypatch.setattr(map_device, "SLOW_S", 0.0)
+    device_map = load("siemens-pac3200")
+    assert device_map.values["import_wh"].poll == "slow"
+    device = device_of(device_map, VALUES)
+    _, driver = await serve(device, "siemens-pac3200")
+    assert (await driver.read()).import_wh.good == VALUES["import_wh"]
+    places = [device_map.values[name].address for name in ("hz", "import_wh")]
+    device.refuse.update(dict.fromkeys(places, 2))
+    for _ in range(2):
+        meter = await driver.read()
+        assert (meter.w.good, meter.v[2].good) == (VALUES["w"], VALUES["v_l3"])
+        assert (meter.hz.good, meter.import_wh.good, meter.export_wh.good) == (None, None, VALUES["export_wh"])
+    told = sorted(notice.text.split(" cannot")[0] for notice in driver.notices.take())
+    assert told == ["hz", "import_wh"]  # once
+    device.refuse.clear()
+    meter = await driver.read()
+    assert (meter.hz.good, meter.import_wh.good) == (VALUES["hz"], VALUES["import_wh"])
 
 
 async def test_a_meter_without_its_power_is_an_error(serve: Callable[..., Any]) -> None:
