@@ -30,6 +30,7 @@ from drivers.register_view import RegisterValue, Words, WrittenValue
 from drivers.sample import Sample, smallest
 from drivers.setpoint import TEMPORARY, CommandResult
 
+FORMING = "grid_forming"
 SLOW_S = 1.0  # site seconds between two readings of the slow values
 SLOW_STALE_S = 5.0  # machine seconds after which they no longer count
 UNANSWERED = TEMPORARY | {10, 11}  # exceptions that refuse nothing: it is busy, or its gateway does not reach it
@@ -85,6 +86,7 @@ class MapPcs:
         self._once: dict[str, Decoded | None] = {}
         self._fast: dict[str, Decoded | None] = {}
         self._slow: dict[str, Decoded | None] = {}
+        self._mode = ""  # as it last told it: what forms the grid may refuse to say so now and then
         self._fast_s = self._slow_s = self._asked_slow_s = float("-inf")
         self._commanded = False  # by this driver and not left since, on whichever connection
         self._idle = _Idle()
@@ -238,19 +240,23 @@ class MapPcs:
         """Whether it forms the grid, as it says now. Raises DeviceError."""
         if "mode" in self._map.values:
             self._fast, self._fast_s = await self._values("fast"), self._clock.mono_s()
-        return self._fast.get("mode") == "grid_forming"
+        return self._mode == FORMING
 
     @property
     def _not_ours(self) -> str:
         """Why it may not be written to, as far as it was read; "": it may."""
         if self._sample("control").text("control") == "local":
             return f"{self.id} is in local control: not written"
-        if self._fast.get("mode") == "grid_forming":
-            return f"{self.id} forms the grid: not written"
+        if self._mode == FORMING:
+            now = "forms the grid" if self._fast.get("mode") else "formed the grid when it last told its mode"
+            return f"{self.id} {now}: not written"
         return ""
 
     async def _values(self, poll: Poll) -> dict[str, Decoded | None]:
-        return await self._reader.read(poll)
+        values = await self._reader.read(poll)
+        if isinstance(mode := values.get("mode"), str):
+            self._mode = mode
+        return values
 
     async def _refresh(self, now_s: float) -> None:
         """Read the slow values, and what the device holds of ours. What is refused grows old, the rest goes on."""

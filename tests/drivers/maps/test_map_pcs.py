@@ -308,6 +308,24 @@ async def test_a_forming_pcs_is_not_written_to_at_all() -> None:
     await rig.stop()
 
 
+async def test_what_forms_the_grid_and_then_does_not_tell_its_mode_is_not_written_to() -> None:
+    twin = VictronTwin()
+    rig = await Rig(twin).start()
+    vebus = twin.devices[227]
+    vebus[29], vebus[31] = 240, 9
+    await rig.settle()
+    vebus.refuse[31] = 2
+    assert "formed the grid when it last told its mode" in await rig.command(-3000)
+    assert (await rig.driver.read())[0].mode.good is None
+    with pytest.raises(WrongDevice, match="forms the grid"):
+        await rig.driver.release()
+    assert twin.writes() == []
+    vebus.refuse.clear()
+    vebus[29], vebus[31] = 0, 3
+    assert await rig.command(-3000) == ""
+    await rig.stop()
+
+
 async def test_what_is_no_number_is_no_order(rig: Rig) -> None:
     await rig.command(3000)
     rig.twin.writes()
