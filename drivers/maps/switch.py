@@ -33,13 +33,17 @@ PUT_RIGHT_S = 10.0  # real seconds between two attempts to put right what an ear
 def source_of(sample: Sample) -> str | None:
     """What feeds the site: grid genset none unknown; None: the map does not tell it, or nothing was read.
 
-    Both contacts closed, and a source that its contacts contradict, are unknown.
+    Both contacts closed, a source that its contacts contradict, and neither side where a switch with a position between
+    them is not in that, are unknown.
     """
     told = sample.text("source")
     contacts = sample.text("grid_contact"), sample.text("genset_contact")
     if None in contacts:
         return told
     by_contacts = SOURCES.get((str(contacts[0]), str(contacts[1])), "unknown")
+    off = sample.text("off_contact")
+    if off is not None and (off == "closed") != (by_contacts == "none"):
+        return "unknown"
     return by_contacts if told in (None, by_contacts) else "unknown"
 
 

@@ -24,5 +24,11 @@ def switch_faults(device_map: DeviceMap) -> Iterator[tuple[Key, str, str]]:
             yield ("write", name, "words"), "not all words", " and ".join(sorted(needed))
     if "control" in device_map.writes and "control" not in device_map.values:
         yield ("write", "control"), "its mode is not read", "[value.control], by which it is read back"
+    yield from _contact_faults(device_map)
+
+
+def _contact_faults(device_map: DeviceMap) -> Iterator[tuple[Key, str, str]]:
+    if "off_contact" in device_map.values and "grid_contact" not in device_map.values:
+        yield ("value", "off_contact"), "without the other contacts", "grid_contact and genset_contact as well"
     if ("grid_contact" in device_map.values) != ("genset_contact" in device_map.values):
         yield ("value",), "one of grid_contact and genset_contact", "both: together they tell the source"

@@ -122,6 +122,7 @@ SWITCH: dict[str, Meaning] = {
     "source": _word("grid", "genset", "none", "unknown"),
     "grid_contact": _word("open", "closed"),  # of a transfer switch that tells each side by itself
     "genset_contact": _word("open", "closed"),
+    "off_contact": _word("open", "closed"),  # of its position between the two
     "grid_voltage": _word("absent", "present"),
     "genset_voltage": _word("absent", "present"),
     "command": _word("none", "open", "close"),

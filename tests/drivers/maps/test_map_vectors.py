@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from drivers.maps.decoding import decode
+from drivers.maps.battery import battery_of
+from drivers.maps.decoding import decode, matches, registers_at
 from drivers.maps.loader import bundled, load
 from drivers.maps.named_writes import registers_of_word
 from drivers.maps.schema import DEVICE, DeviceMap
+from drivers.maps.switch import position_of
+from drivers.sample import Sample
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 READ = [
@@ -79,3 +82,27 @@ def test_a_map_that_says_vectors_has_them(name: str) -> None:
 def test_a_meter_is_shown_importing_and_exporting(name: str) -> None:
     powers = [read["values"].get("w", 0.0) for read in tomllib.loads((VECTORS / f"{name}.toml").read_text())["read"]]
     assert min(powers) < 0 < max(powers)
+
+
+@pytest.mark.parametrize("fill", [0x0000, 0xFFFF])
+@pytest.mark.parametrize("name", bundled())
+def test_registers_without_content_tell_no_position_and_no_usable_battery(name: str, fill: int) -> None:
+    """What gateways answer for a device behind them that is gone: zeros, or all ones."""
+    device_map = load(name)
+    identity = device_map.identity
+    if identity and not all(matches(one, [fill] * one.registers, device_map.order_of(one)) for one in identity):
+        return  # then it is not that device
+    words = {place: fill for value in device_map.values.values() for place in registers_at(device_map, value)}
+    sample = Sample(decode(device_map, words))
+    match device_map.info.kind:
+        case "switch":
+            assert position_of(device_map, sample) not in ("open", "closed")
+        case "battery":
+            found = battery_of("bat1", lambda _name: sample)
+            stands = found.contactor.good == "open" or found.state.good == "fault"
+            limits = (found.charge_limit_w.good, found.discharge_limit_w.good)
+            assert found.soc_pct.good is None or stands or limits == (0.0, 0.0)
+        case "meter":
+            assert fill == 0 or sample.number("w") is None or abs(sample.number("w") or 0.0) < 1.0
+        case kind:
+            pytest.fail(f"a map of kind {kind} that takes empty registers for its device")

@@ -275,6 +275,23 @@ def test_contacts_that_contradict_each_other_are_no_source() -> None:
 
 
 @pytest.mark.parametrize(
+    ("grid", "genset", "off", "source"),
+    [
+        ("open", "open", "closed", "none"),
+        ("open", "open", "open", "unknown"),  # on its way, or nothing but zeros is answered
+        ("closed", "open", "closed", "unknown"),
+        ("open", "closed", "open", "genset"),
+        ("open", "open", None, "none"),  # a switch that does not tell it
+    ],
+)
+def test_a_position_between_the_sources_is_one_that_its_own_contact_tells(
+    grid: str, genset: str, off: str | None, source: str
+) -> None:
+    sample = switch_module.Sample({"grid_contact": grid, "genset_contact": genset, "off_contact": off})
+    assert switch_module.source_of(sample) == source
+
+
+@pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ('32\nwords = { 1 = "close", 2 = "open" }', '32\nwords = { 1 = "close" }', "not all words"),
@@ -283,6 +300,7 @@ def test_contacts_that_contradict_each_other_are_no_source() -> None:
         ("[write.command]\naddress = 32", "[write.command]\naddress = 31", "protected 31..31 (starts the generator)"),
         ("[value.source]", "[value.x_source]", "no value source or grid_contact or position"),
         ("[value.source]", "[value.grid_contact]", "one of grid_contact and genset_contact"),
+        ("[value.source]", "[value.off_contact]", "without the other contacts"),
     ],
 )
 def test_what_a_map_of_a_switch_must_not_say(tmp_path: Path, old: str, new: str, says: str) -> None:

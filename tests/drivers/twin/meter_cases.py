@@ -136,6 +136,7 @@ BATTERIES: dict[str, Mapping[str, At | Sum]] = {
         "soh_pct": At(0x2104, "u16", 0.1),
         "cell_temp_max_c": At(0x210A, "s16", 0.1), "cell_temp_min_c": At(0x210C, "s16", 0.1),
         "isolation_ohm": At(0x2116, "u16", 1000.0), **words(battery_alarms=At(0x2140)),
+        "contactor": At(0x2001, means=lambda raw: {1: "closed", 2: "open"}.get(int(raw))),
         "charge_limit_a": At(0x2160, "u16", 0.1), "discharge_limit_a": At(0x2161, "u16", 0.1),
     },
 }  # fmt: skip
