@@ -178,6 +178,7 @@ class ControlLoop:
             await self._devices.read_grid_meter()
             self.punctuality.tick(loop.time() - due)
             self.tick()
+            self._devices.tick_due(due + period_s)
 
     async def _sleep_until(self, due_s: float) -> None:
         """Sleep to a time of the event loop's clock; awake at once when the gateway is to stop."""

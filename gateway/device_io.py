@@ -69,7 +69,7 @@ class DeviceIo:
         self._site, self._clock, self._events = site, clock, events
         observed = list(filter(off_tick, drivers))
         self._pollers = [self._poller(driver) for driver in itertools.filterfalse(off_tick, drivers)]
-        self._observed = NodePolling(self._observing(observed))
+        self._observed = NodePolling(self._observing(observed), observed[0].turns if observed else None)
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
         self._nodes = [p for p in self._pollers if p.driver.kind in ONCE_A_SECOND]
         self._others = [p for p in self._pollers if p.driver.kind not in ("meter", *ONCE_A_SECOND)]
@@ -131,6 +131,10 @@ class DeviceIo:
     async def first_contact(self) -> None:
         """Read every device once: to connect takes longer than to answer, and the first tick is to know them all."""
         await asyncio.wait([poller.start() for poller in self._pollers], timeout=FIRST_CONTACT_S)
+
+    def tick_due(self, due_s: float) -> None:
+        """A tick has ended, the next one is due then, by the event loop's clock: what can wait is done in between."""
+        self._observed.tick_due(due_s)
 
     def start_reads(self) -> None:
         """Begin to read what is due besides the grid meter: most at every tick, slow devices less often."""

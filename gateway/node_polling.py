@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from dispatch.model.equipment import DeviceHealth, Node
+from drivers.http.turns import Turns
 from gateway.poller import Poller
 
 OLDER_S = 5.0  # ages are right to this; the sources measure every 10 to 60 s
-SLICE_S = 0.05  # the nodes are gone through in so many steps a second that none takes a millisecond
+SLICE_S = 0.02  # the nodes are gone through in so many steps a second that none takes a millisecond
 ROUND_S = 1.0
 LATE_S = 0.1  # where the event loop is later than this no read is begun
 
@@ -21,12 +22,17 @@ LATE_S = 0.1  # where the event loop is later than this no read is begun
 class NodePolling:
     """The pollers of such nodes, and what they last gave."""
 
-    def __init__(self, pollers: Sequence[Poller]) -> None:
-        self._pollers = list(pollers)
+    def __init__(self, pollers: Sequence[Poller], turns: Turns | None = None) -> None:
+        """`turns`: those that the nodes' drivers wait for."""
+        self._pollers, self._turns = list(pollers), turns or Turns()
         self._nodes: dict[str, Node] = {}
         self._health: dict[str, DeviceHealth] = {}
         self._shown: dict[str, tuple[float, int]] = {}  # when each was last refreshed, after how many reads
         self._taken: tuple[DeviceHealth, ...] = ()
+
+    def tick_due(self, due_s: float) -> None:
+        """A tick has ended, the next one is due then. Shortly before it nothing is done here."""
+        self._turns.tick_due(due_s)
 
     @property
     def pollers(self) -> Sequence[Poller]:
@@ -50,6 +56,7 @@ class NodePolling:
         while self._pollers:
             for n in range(slices):
                 late = loop.time() - due_s > LATE_S
+                await self._turns.turn()
                 for poller in self._pollers[n::slices]:
                     if not late:
                         poller.start_if_due()

@@ -46,6 +46,7 @@ class Poller:
         self._period_s, self._due_s, self._first_s = period_s, 0.0, first_s
         self._notices = driver.notices if isinstance(driver, Noticing) else None
         self._linked = driver if isinstance(driver, Linked) else None
+        self._listening = driver if isinstance(driver, Listening) else None
         self._parts: tuple[Part, ...] = ()
         self._site_s = self._io_s = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -166,7 +167,7 @@ class Poller:
     def _link_health(self) -> LinkHealth | None:
         if self._linked is not None:
             return link_health(self._linked)
-        return self.driver.link_health() if isinstance(self.driver, Listening) else None
+        return None if self._listening is None else self._listening.link_health()
 
 
 def link_health(driver: Linked) -> LinkHealth:

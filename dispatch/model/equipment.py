@@ -152,7 +152,7 @@ class Switch(msgspec.Struct, frozen=True):
         return self.source.good != "genset" and (self.position.good == "open" or self.source.good == "none")
 
 
-class Gpu(msgspec.Struct, frozen=True):
+class Gpu(msgspec.Struct, frozen=True, gc=False):
     """One GPU as NVML reports it. A GPU that is known from before and does not answer has no readings."""
 
     index: int  # for people; it may change when GPUs come and go
@@ -166,7 +166,7 @@ class Gpu(msgspec.Struct, frozen=True):
     enforced_w: Reading = MISSING  # the limit that the board follows: that set, or a lower one of board or chassis
 
 
-class NodePower(msgspec.Struct, frozen=True):
+class NodePower(msgspec.Struct, frozen=True, gc=False):
     """A node's power as one source has it. `period_s`: how often the source measures; 0: at each reading."""
 
     source: str

@@ -22,7 +22,7 @@ class Quality(enum.Enum):
     MISSING = "missing"
 
 
-class Reading(msgspec.Struct, frozen=True, array_like=True):
+class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One measured value. A missing reading has `value is None`; it is never zero."""
 
     value: float | None = None
@@ -45,7 +45,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
         return self.value if self.quality is Quality.GOOD else None
 
 
-class Status(msgspec.Struct, frozen=True, array_like=True):
+class Status(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One state word read from a device (an enum's name, lower case), with the same age and quality as a reading."""
 
     value: str | None = None

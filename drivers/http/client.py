@@ -10,19 +10,20 @@ import asyncio
 import os
 import ssl
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, utc_s_of
+from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, Timeout
 
-Found = TypeVar("Found")
-
-AT_ONCE = 32  # requests under way
+AT_ONCE = 128  # requests under way: half of 1000 nodes that fall silent at once do not keep the others waiting long
+AT_ONCE_DOUBTFUL = 16  # to pages that failed before: such a request mostly lasts as long as its deadline
 CHUNK_BYTES = 64 * 1024
 KEEP_S = 75.0  # an idle connection: longer than the longest usual period of 60 s
+MOST_KEPT = 400  # pages whose connections are all kept: a process has 1024 descriptors, and serial ports need low ones
+KEEP_OF_MANY_S = 1.5  # with more pages: only connections to those that are read every second are used again
 # what exporters and Prometheus send; a server that names no type is read by what it sends
 TYPES = ("text/plain", "application/openmetrics-text", "application/json", "")
 PLAIN = Access()  # nothing special
@@ -39,30 +40,22 @@ class HttpClient:
         import aiohttp  # noqa: F401  here: most sites have no page to fetch
 
         self._session: Any = None  # of aiohttp
-        self._turn = asyncio.Semaphore(AT_ONCE)
-        self._reading = asyncio.Lock()
+        self.turns = Turns()
+        self._room, self._room_doubtful = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE_DOUBTFUL)
         self._trust: dict[Access, ssl.SSLContext | Any] = {}
         self._users, self._closed = 0, False
 
     def join(self) -> None:
-        """One more driver uses it."""
+        """One more page, or one more node of a Prometheus."""
         self._users += 1
 
     async def leave(self) -> None:
-        """One driver less; with the last one the connections are closed."""
+        """One less; with the last one the connections are closed."""
         self._users -= 1
         if self._users <= 0:
             self._closed = True
             if self._session is not None:
                 await self._session.close()
-
-    async def one_at_a_time(self, read: Callable[[], Found]) -> Found:
-        """Take a page apart; of all that have come only one between two looks of the event loop at what is due."""
-        async with self._reading:
-            try:
-                return read()
-            finally:
-                await asyncio.sleep(0)
 
     async def get(
         self,
@@ -73,8 +66,11 @@ class HttpClient:
         access: Access = PLAIN,
         query: tuple[tuple[str, str], ...] = (),
         most_bytes: int = MOST_BYTES,
+        doubtful: bool = False,
     ) -> Answer:
         """The page at `url`. `where`: device and address, for errors. `deadline_s`: for the whole answer.
+
+        `doubtful`: it failed the last time; it must not keep others waiting.
 
         Raises ConnectionLost, Timeout, NotTrusted; HttpError for another status than 200, a redirect, a page that is
         too long, packed, or of another type.
@@ -83,7 +79,8 @@ class HttpClient:
 
         if self._closed:
             raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
-        async with self._turn:
+        async with self._room_doubtful if doubtful else self._room:
+            await self.turns.turn()
             try:
                 async with asyncio.timeout(deadline_s):
                     return await self._ask(where, url, access, query, most_bytes)
@@ -117,7 +114,8 @@ class HttpClient:
     def _opened(self) -> Any:
         import aiohttp
 
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S, ttl_dns_cache=300)
+        keep_s = KEEP_S if self._users <= MOST_KEPT else KEEP_OF_MANY_S
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_s, ttl_dns_cache=300)
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,

@@ -40,6 +40,7 @@ class Fetcher:
                 access=self._access,
                 query=query,
                 most_bytes=most_bytes,
+                doubtful=self._pause_s > 0,
             )
         except DeviceError as error:
             self.failed(error.what)

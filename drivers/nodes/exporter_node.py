@@ -10,6 +10,7 @@ from drivers.config import NodeDevice
 from drivers.http.errors import HttpError
 from drivers.http.fetcher import Fetcher
 from drivers.http.page import Answer
+from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
 from drivers.nodes.host_names import Identities
 from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
@@ -85,7 +86,8 @@ class _Page:
     async def read(self) -> tuple[Answer, list[Figures]]:
         """Fetch it and say what it means. Raises DeviceError."""
         answer = await self._fetched()
-        found = await self.fetcher.client.one_at_a_time(lambda: self._found(answer.body))
+        await self.fetcher.client.turns.turn()
+        found = self._found(answer.body)
         if not found:
             begins = " ".join(answer.body[:60].decode("utf-8", errors="replace").split())
             error = HttpError(
@@ -129,6 +131,11 @@ class ExporterNode(ObservedNode):
         for fetcher in fetchers:
             fetcher.client.join()
 
+    @property
+    def turns(self) -> Turns:
+        """When it is given time."""
+        return self._pages[0].fetcher.client.turns
+
     async def read(self) -> Node:
         """Fetch its pages now, at once. Raises DeviceError if none can be used, or another node's machine answers."""
         answers = await asyncio.gather(*(self._page(page) for page in self._pages))
@@ -136,6 +143,7 @@ class ExporterNode(ObservedNode):
         read = [found for found in answers if not isinstance(found, DeviceError)]
         if errors and not read:
             raise errors[0].with_traceback(None)
+        await self.turns.turn()
         where = f"{self.id} at {self._pages[0].fetcher.url}"
         self._is_itself(where, [one for _, found in read for one in found])
         now_s = asyncio.get_running_loop().time()

@@ -20,6 +20,7 @@ from drivers.config import NodeDevice
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import HttpError
 from drivers.http.fetcher import Fetcher
+from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
 from drivers.nodes.exporter_node import ObservedNode
 from drivers.nodes.host_names import Identities
@@ -107,14 +108,16 @@ class Prometheus:
         metrics = "|".join(name for name in WANTED if name != CPU)
         reply, chunk.served_utc_s = await self._query(f'{{__name__=~"{metrics}",{of_nodes}}}[{window}]')
         idle, _ = await self._query(f'100 * avg by ({label}) (rate({CPU}{{mode="idle",{of_nodes}}}[{window}]))')
+        await self.fetcher.client.turns.turn()
         chunk.warnings = tuple(reply.warnings[:2])
         chunk.found = _by_node(reply, idle, label, chunk.matches)
 
     async def _query(self, expression: str) -> tuple[_Reply, float | None]:
         answer = await self.fetcher.get((("query", expression),))
         where = self.fetcher.where
+        await self.fetcher.client.turns.turn()
         try:
-            reply = await self.fetcher.client.one_at_a_time(lambda: decoded(_REPLY.decode, answer.body))
+            reply = decoded(_REPLY.decode, answer.body)
         except msgspec.DecodeError as error:
             raise self._bad(HttpError(where, f"its answer is not one of Prometheus: {error}")) from None
         if reply.status != "success" or reply.data is None:
@@ -173,10 +176,16 @@ class PrometheusNode(ObservedNode):
         self._server, self._match = server, config.match or config.id
         self._chunk = server.join(self._match)
 
+    @property
+    def turns(self) -> Turns:
+        """When it is given time."""
+        return self._server.fetcher.client.turns
+
     async def read(self) -> Node:
         """What Prometheus has of it now. Raises DeviceError, also where it has nothing."""
         chunk = await self._server.latest(self._chunk, self.period_s / 2)
         assert not isinstance(chunk.found, DeviceError)
+        await self.turns.turn()
         found, where = chunk.found[self._match], f"{self.id} at {self._server.fetcher.url}"
         figures = understood(found.samples)
         if not figures:

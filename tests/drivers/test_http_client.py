@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from http_server import HttpServer, response
+from waiting import LIMIT_S
 
 from drivers.http.client import HttpClient
 from drivers.http.errors import HttpError, NotTrusted
@@ -176,18 +177,40 @@ async def test_a_closed_client_asks_nothing() -> None:
         await client.get("n", "http://127.0.0.1:1/", deadline_s=1.0)
 
 
-async def test_of_pages_that_came_together_one_is_taken_apart_in_each_turn_of_the_loop(client: HttpClient) -> None:
-    """So what is due meanwhile, such as a tick, never waits for more than one."""
-    turn = 0
+async def test_pages_that_failed_before_do_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a site's nodes are switched off: each request to them lasts as long as its deadline."""
+    monkeypatch.setattr("drivers.http.client.AT_ONCE", 1)
+    monkeypatch.setattr("drivers.http.client.AT_ONCE_DOUBTFUL", 1)
+    client, hangs = HttpClient(), asyncio.Event()
+    client.join()
 
-    async def count() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
+    async def hang(target: str, writer: asyncio.StreamWriter) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
 
-    counting = asyncio.create_task(count())
-    read_in = await asyncio.gather(*(client.one_at_a_time(lambda: turn) for _ in range(5)))
-    assert len(set(read_in)) == 5
-    counting.cancel()
-    await asyncio.gather(counting, return_exceptions=True)
+    async with HttpServer({"/dead": hang, "/live": "a 1\n"}) as server:
+        url = server.url("/dead")
+        dead = [asyncio.create_task(client.get("n", url, deadline_s=60.0, doubtful=True)) for _ in range(3)]
+        await asyncio.wait_for(hangs.wait(), LIMIT_S)
+        assert (await asyncio.wait_for(client.get("n", server.url("/live"), deadline_s=60.0), LIMIT_S)).body
+        for task in dead:
+            task.cancel()
+        await asyncio.gather(*dead, return_exceptions=True)
+        await client.leave()
+
+
+@pytest.mark.parametrize(("pages", "connections"), [(400, 1), (401, 2)])
+async def test_connections_to_very_many_pages_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch, pages: int, connections: int
+) -> None:
+    """Two thousand of them are more than a process may have open."""
+    monkeypatch.setattr("drivers.http.client.KEEP_OF_MANY_S", 0.0)
+    client = HttpClient()
+    for _ in range(pages):
+        client.join()
+    async with HttpServer({"/page": "a 1\n"}) as server:
+        for _ in range(2):
+            await client.get("n", server.url("/page"), deadline_s=LIMIT_S)
+        assert server.connections == connections
+        for _ in range(pages):
+            await client.leave()
