@@ -19,6 +19,7 @@ from dispatch.model.orders import Order
 from dispatch.model.proofs import Proving, as_asked
 from dispatch.model.snapshot import Snapshot
 from drivers.config import Polled, poll_period_s
+from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import make_actuators
 from drivers.nodes.known_gpus import KnownGpus
@@ -52,6 +53,11 @@ def off_tick(driver: Any) -> bool:
     return bool(getattr(driver, "off_tick", False))
 
 
+def _turns(observed: Sequence[Any]) -> Turns | None:
+    """What the nodes of a site that are read beside the tick all wait for; None: there are none."""
+    return next((driver.turns for driver in observed), None)
+
+
 class DeviceIo:
     """A poller per device, a setpoint sender per PCS and per PV inverter that is limited, and the command senders."""
 
@@ -69,7 +75,7 @@ class DeviceIo:
         self._site, self._clock, self._events = site, clock, events
         observed = list(filter(off_tick, drivers))
         self._pollers = [self._poller(driver) for driver in itertools.filterfalse(off_tick, drivers)]
-        self._observed = NodePolling(self._observing(observed), observed[0].turns if observed else None)
+        self._observed = NodePolling(self._observing(observed), _turns(observed))
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
         self._nodes = [p for p in self._pollers if p.driver.kind in ONCE_A_SECOND]
         self._others = [p for p in self._pollers if p.driver.kind not in ("meter", *ONCE_A_SECOND)]

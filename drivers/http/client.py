@@ -114,8 +114,10 @@ class HttpClient:
     def _opened(self) -> Any:
         import aiohttp
 
+        from drivers.http.names import NameLookups
+
         keep_s = KEEP_S if self._users <= MOST_KEPT else KEEP_OF_MANY_S
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_s, ttl_dns_cache=300)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_s, ttl_dns_cache=300, resolver=NameLookups())
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,

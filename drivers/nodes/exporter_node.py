@@ -14,6 +14,7 @@ from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
 from drivers.nodes.host_names import Identities
 from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
+from drivers.nodes.metrics_text import MetricsPattern, Sample, pieces
 from drivers.nodes.node_figures import GRACE_S, NodeFigures, host_name
 from drivers.notices import Notices
 from drivers.nut.pdu import PduNode
@@ -21,6 +22,7 @@ from drivers.nut.pdu import PduNode
 PERIOD_S = 10.0
 STALE_PERIODS = 2.0
 EXPORTERS = "node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD device-metrics-exporter"
+MOST_SAMPLES = 4000  # 64 GPUs of seven MIG instances each have 3000
 BAD_REQUEST = 400  # of node_exporter: a collector that was asked for is switched off
 
 
@@ -86,8 +88,7 @@ class _Page:
     async def read(self) -> tuple[Answer, list[Figures]]:
         """Fetch it and say what it means. Raises DeviceError."""
         answer = await self._fetched()
-        await self.fetcher.client.turns.turn()
-        found = self._found(answer.body)
+        found = await self._found(answer.body)
         if not found:
             begins = " ".join(answer.body[:60].decode("utf-8", errors="replace").split())
             error = HttpError(
@@ -101,12 +102,25 @@ class _Page:
         self.exporter = found[0].exporter if len(found) == 1 else ""
         return answer, found
 
-    def _found(self, body: bytes) -> list[Figures]:
+    async def _found(self, body: bytes) -> list[Figures]:
         text = body.decode("utf-8", errors="replace")
-        found = understood(pattern_of(self.exporter).samples(text))
+        found = understood(await self._samples(text, pattern_of(self.exporter)))
         if not found and self.exporter:  # another exporter answers there now
-            found = understood(pattern_of("").samples(text))
+            found = understood(await self._samples(text, pattern_of("")))
         return found
+
+    async def _samples(self, text: str, pattern: MetricsPattern) -> list[Sample]:
+        """Piece by piece, each in a turn of its own. Raises HttpError for more than a machine can have."""
+        samples: list[Sample] = []
+        for piece in pieces(text):
+            await self.fetcher.client.turns.turn()
+            samples += pattern.samples(piece)
+            if len(samples) > MOST_SAMPLES:
+                what = f"holds more than {MOST_SAMPLES} samples of one machine's GPUs and CPUs"
+                error = HttpError(self.fetcher.where, what, "check that this is the page of one machine")
+                self.fetcher.failed(what)
+                raise error
+        return samples
 
     async def _fetched(self) -> Answer:
         """With the wanted collectors alone where it is a node_exporter that has them all: a tenth of the page."""

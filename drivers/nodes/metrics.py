@@ -10,6 +10,7 @@ its fields may have a prefix, of which `amd_` is understood.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -285,9 +286,9 @@ def _check_power(gpu: _Gpu, notes: dict[str, None]) -> None:
 
 
 def _host(by_name: Mapping[str, list[Sample]]) -> HostFigures:
-    rapl = [s for metric in RAPL for s in by_name.get(metric, ()) if s.value >= 0]
+    rapl = [s for metric in RAPL for s in by_name.get(metric, ()) if 0 <= s.value < math.inf]
     total, free = (_single(by_name, f"node_memory_Mem{w}_bytes") for w in ("Total", "Available"))
-    known = total is not None and free is not None and total > 0 and 0 <= free <= total
+    known = total is not None and free is not None and 0 <= free <= total and 0 < total < math.inf
     names = {s.labels.get("nodename", "") for s in by_name.get("node_uname_info", ())} - {""}
     stamps = [s.utc_s for s in rapl if s.utc_s is not None]
     return HostFigures(
@@ -301,7 +302,7 @@ def _host(by_name: Mapping[str, list[Sample]]) -> HostFigures:
 
 
 def _idle(sample: Sample) -> bool:
-    return sample.labels.get("mode") == "idle" and sample.value >= 0
+    return sample.labels.get("mode") == "idle" and 0 <= sample.value < math.inf
 
 
 def _single(by_name: Mapping[str, list[Sample]], metric: str) -> float | None:

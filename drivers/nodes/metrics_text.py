@@ -10,11 +10,12 @@ A whole parser costs fifty times as much (`python -m benchmarks.nodes --parser`)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\\n]|\\.)*)"\s*(?:,|$)')
 _ESCAPE = re.compile(r"\\(.)")
+PIECE = 32 * 1024  # characters
 _PLAIN = {"n": "\n"}
 _QUOTED = r'"(?:[^"\\\n]|\\.)*"'
 
@@ -35,15 +36,17 @@ class MetricsPattern:
         """`names`: whole names of metrics. `holding`: of some metrics only lines whose labels hold this text."""
         self._holding = dict(holding)
         wanted = sorted(names)
+        # what was taken is never given back (*+, ++): else a page of spaces would cost time by its length squared
         common = _common_head(wanted)  # as literal text before the choice, by which the search is fast
         choice = "|".join(re.escape(name[len(common) :]) for name in wanted)
         self._line = re.compile(
-            rf"\n[ \t]*({re.escape(common)}(?:{choice}))(?=[ \t{{])"
-            rf"[ \t]*(?:\{{((?:[^\"}}\n]|{_QUOTED})*)\}})?[ \t]*([^\s{{}}#]+)(?:[ \t]+(-?[0-9]+))?[ \t]*(?=\n|\r|$)"
+            rf"\n[ \t]*+({re.escape(common)}(?:{choice}))(?=[ \t{{])"
+            rf"[ \t]*+(?:\{{((?:[^\"}}\n]|{_QUOTED})*+)\}})?[ \t]*+([^\s{{}}#]++)"
+            rf"(?:[ \t]++(-?[0-9]{{1,15}}+))?[ \t]*+(?=\n|\r|$)"
         )
 
     def samples(self, text: str) -> list[Sample]:
-        """In the page's order. Lines that do not keep to the format are left out."""
+        """Of a page, or a piece of one, in its order. Lines that do not keep to the format are left out."""
         found = []
         seen: dict[str, dict[str, str] | None] = {"": {}}  # metrics of one device have the same labels
         for name, labels, value, stamp in self._line.findall("\n" + text):
@@ -55,6 +58,16 @@ class MetricsPattern:
             if number is not None and parsed is not None:
                 found.append(Sample(name, parsed, number, int(stamp) / 1000 if stamp else None))
         return found
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A page in pieces of whole lines, each read in a few milliseconds; lines longer than a piece are left out."""
+    at = 0
+    while at < len(text):
+        end = text.find("\n", at + PIECE)
+        end = len(text) if end < 0 else end
+        yield text[at:end] if end - at <= 2 * PIECE else text[at : max(text.rfind("\n", at, at + PIECE), at)]
+        at = end + 1
 
 
 def labels_of(text: str) -> dict[str, str] | None:

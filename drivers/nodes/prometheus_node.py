@@ -110,7 +110,7 @@ class Prometheus:
         idle, _ = await self._query(f'100 * avg by ({label}) (rate({CPU}{{mode="idle",{of_nodes}}}[{window}]))')
         await self.fetcher.client.turns.turn()
         chunk.warnings = tuple(reply.warnings[:2])
-        chunk.found = _by_node(reply, idle, label, chunk.matches)
+        chunk.found = _by_node(reply, idle, label, chunk.matches, self._config.window_s)
 
     async def _query(self, expression: str) -> tuple[_Reply, float | None]:
         answer = await self.fetcher.get((("query", expression),))
@@ -120,6 +120,8 @@ class Prometheus:
             reply = decoded(_REPLY.decode, answer.body)
         except msgspec.DecodeError as error:
             raise self._bad(HttpError(where, f"its answer is not one of Prometheus: {error}")) from None
+        if answer.served_utc_s is None:
+            raise self._bad(HttpError(where, "its answer has no Date: how old its samples are cannot be told"))
         if reply.status != "success" or reply.data is None:
             raise self._bad(HttpError(where, f"refuses the query: {reply.error[:200]}"))
         return reply, answer.served_utc_s
@@ -129,7 +131,9 @@ class Prometheus:
         return error
 
 
-def _by_node(reply: _Reply, idle: _Reply, label: str, matches: Sequence[str]) -> dict[str, NodeSamples]:
+def _by_node(
+    reply: _Reply, idle: _Reply, label: str, matches: Sequence[str], window_s: float
+) -> dict[str, NodeSamples]:
     """The last sample of each series, by node."""
     samples: dict[str, list[Sample]] = {match: [] for match in matches}
     every_s: dict[str, float] = {}
@@ -140,7 +144,7 @@ def _by_node(reply: _Reply, idle: _Reply, label: str, matches: Sequence[str]) ->
         utc_s, text = series.values[-1]
         samples[node].append(Sample(series.metric.get("__name__", ""), series.metric, _number(text), utc_s))
         if len(series.values) > 1:
-            every_s[node] = max(every_s.get(node, 0.0), utc_s - series.values[-2][0])
+            every_s[node] = min(max(every_s.get(node, 0.0), utc_s - series.values[-2][0]), window_s)
     idle_pct = {
         node: _number(series.value[1])
         for series in (idle.data.result if idle.data else ())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import datetime
 import hashlib
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -214,3 +217,32 @@ async def test_connections_to_very_many_pages_are_not_kept(
         assert server.connections == connections
         for _ in range(pages):
             await client.leave()
+
+
+async def test_a_dns_server_that_is_gone_takes_no_shared_thread(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those read contacts and set limits of GPUs."""
+    back, real = threading.Event(), socket.getaddrinfo
+
+    def hanging(host: Any, *rest: Any, **keys: Any) -> Any:
+        back.wait(LIMIT_S)
+        return real("127.0.0.1", *rest, **keys)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    asked = [client.get("n", f"http://node{n}:1/", deadline_s=0.05) for n in range(40)]
+    errors = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), LIMIT_S)
+    assert all(isinstance(error, Timeout) for error in errors)
+    assert sum(thread.name == "look up a host name" for thread in threading.enumerate()) == 4
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), LIMIT_S) == 1
+    back.set()
+    with pytest.raises(ConnectionLost):  # found, and nobody is there
+        await client.get("n", "http://node99:1/", deadline_s=LIMIT_S)
+
+
+async def test_a_name_is_looked_up_and_one_that_does_not_exist_is_an_error(client: HttpClient) -> None:
+    async with HttpServer({"/page": "a 1\n"}) as server:
+        url = server.url("/page").replace("127.0.0.1", "localhost")
+        assert (await client.get("n", url, deadline_s=LIMIT_S)).body == b"a 1\n"
+    with pytest.raises(ConnectionLost):
+        await client.get("n", "http://no-such-node.invalid:1/", deadline_s=LIMIT_S)

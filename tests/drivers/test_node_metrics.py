@@ -12,6 +12,7 @@ from dispatch.model.equipment import Gpu, Node, NodePower
 from dispatch.model.readings import Quality, Reading, reading
 from drivers.config import NodeDevice
 from drivers.nodes.metrics import Figures, pattern_of, understood
+from drivers.nodes.metrics_text import pieces
 from drivers.nodes.node_figures import NodeFigures
 from drivers.nodes.power import CounterRate
 
@@ -266,3 +267,41 @@ def test_a_gpu_without_readings_is_no_zero() -> None:
     node = Reads()(0.0, 'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a"} 40\n')
     assert node.gpus == (Gpu(0, "", temp_c=Reading(40.0, 0.0, Quality.GOOD), uuid="GPU-a"),)
     assert node.w.value is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DCGM_FI_DEV_POWER_USAGE" + 200_000 * " " + "{",
+        "DCGM_FI_DEV_POWER_USAGE 1" + 200_000 * " " + "x",
+        'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 1 ' + 5000 * "9",
+        'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 1 ' + 400 * "9",
+    ],
+)
+def test_a_line_made_to_cost_time_or_to_break_the_reader_is_left_out(line: str) -> None:
+    assert pattern_of("").samples(line) == []  # by its length squared it would take minutes
+
+
+def test_a_page_is_read_in_pieces_of_whole_lines() -> None:
+    lines = [f"line {n} " + n % 90 * "x" for n in range(3000)]
+    assert "\n".join(pieces("\n".join(lines))).splitlines() == lines
+    too_long = "\n".join(["a 1", 200_000 * "b", "c 1"])
+    assert [line for piece in pieces(too_long) for line in piece.splitlines()] == ["a 1", "c 1"]
+
+
+def test_counters_without_a_number_give_neither_power_nor_memory() -> None:
+    known = NodeFigures(NodeDevice(id="n", source="exporters"), 10.0)
+    for at_s, counter in ((0.0, "+Inf"), (10.0, "+Inf"), (20.0, "NaN")):
+        page = "\n".join(
+            (
+                f'node_rapl_package_joules_total{{path="0"}} {counter}',
+                f'node_rapl_package_joules_total{{path="1"}} {at_s}',
+                "node_memory_MemTotal_bytes +Inf",
+                "node_memory_MemAvailable_bytes +Inf",
+            )
+        )
+        for found in understood(pattern_of("").samples(page)):
+            known.take(found, at_s)
+        node = known.node(at_s, (), ())
+        assert node.memory_pct.value is None
+        assert all(power.w.value is None or math.isfinite(power.w.value) for power in node.powers)
