@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import stat
 from pathlib import Path
@@ -21,6 +22,7 @@ from drivers.modbus.errors import ConnectionLost, Timeout
 AT_ONCE = 128  # requests under way: half of 1000 nodes that fall silent at once do not keep the others waiting long
 AT_ONCE_DOUBTFUL = 16  # to pages that failed before: such a request mostly lasts as long as its deadline
 CHUNK_BYTES = 64 * 1024
+RECEIVE_BYTES = 16 * 1024  # of one connection, held by the kernel
 KEEP_S = 75.0  # an idle connection: longer than the longest usual period of 60 s
 MOST_KEPT = 400  # pages whose connections are all kept: a process has 1024 descriptors, and serial ports need low ones
 KEEP_OF_MANY_S = 1.5  # with more pages: only connections to those that are read every second are used again
@@ -117,7 +119,9 @@ class HttpClient:
         from drivers.http.names import NameLookups
 
         keep_s = KEEP_S if self._users <= MOST_KEPT else KEEP_OF_MANY_S
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_s, ttl_dns_cache=300, resolver=NameLookups())
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=keep_s, ttl_dns_cache=300, resolver=NameLookups(), socket_factory=_socket
+        )
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,
@@ -137,6 +141,14 @@ class HttpClient:
             else:
                 self._trust[access] = _context(where, access.ca)
         return self._trust[access]
+
+
+def _socket(address: Any) -> socket.socket:
+    """For aiohttp. Without a bound 256 kB come at once, and in chunks of one byte they take a third of a second."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    return made
 
 
 def _context(where: str, ca: Path | None) -> ssl.SSLContext:

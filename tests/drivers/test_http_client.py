@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import hashlib
 import socket
@@ -20,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from http_server import HttpServer, response
 from waiting import LIMIT_S
 
-from drivers.http.client import HttpClient
+from drivers.http.client import HttpClient, _socket
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.fetcher import Fetcher
 from drivers.http.page import Access
@@ -246,3 +247,18 @@ async def test_a_name_is_looked_up_and_one_that_does_not_exist_is_an_error(clien
         assert (await client.get("n", url, deadline_s=LIMIT_S)).body == b"a 1\n"
     with pytest.raises(ConnectionLost):
         await client.get("n", "http://no-such-node.invalid:1/", deadline_s=LIMIT_S)
+
+
+async def test_the_kernel_holds_little_of_what_a_server_floods() -> None:
+    """All that it holds is taken in at once by the event loop; a quarter of a megabyte of tiny chunks takes long."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", server.getsockname())
+        with _socket(address) as receiver:
+            receiver.connect(server.getsockname())
+            sender, _ = server.accept()
+            with sender:
+                sender.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        sender.send(bytes(65536))
+                assert 0 < len(receiver.recv(10**7)) <= 64 * 1024
