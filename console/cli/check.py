@@ -24,6 +24,8 @@ from gateway.site.loader import SiteError, SiteFileError, load, parse, read
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY
 
+NAMES_MOST = 12  # of one kind of device, in the summary
+
 
 @click.command()
 @click.argument("site", type=click.Path(path_type=Path), required=False)
@@ -84,7 +86,8 @@ def _report(error: SiteFileError, as_json: bool) -> None:
 
 def _derived(site: Site) -> dict[str, Any]:
     config, terms = site.dispatch, site.tariff.demand_terms
-    sections = ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact")
+    sections = ("battery", "pcs", "meter", "pv", "switch", "ups", "pdu", "contact", "prometheus")
+    devices = {section: [d.id for d in getattr(site, section)] for section in sections}
     return {
         "site": site.site.name,
         "fuse_w": config.grid.fuse_w,
@@ -97,7 +100,7 @@ def _derived(site: Site) -> dict[str, Any]:
         "reserve_kwh": config.reserve_kwh,
         "reserve_soc_pct": reserve_soc_pct(config),
         "pv_peak_w": sum(p.peak_w for p in site.pv),
-        "devices": {section: [d.id for d in getattr(site, section)] for section in sections},
+        "devices": {**devices, "node": [n.id for n in site.every_node]},
         "twin": site.uses_twin,
         "state_dir": str(paths.state_dir(site)),
     }
@@ -121,11 +124,16 @@ def _summary(site: Site) -> Iterator[str]:
             f"reserve {d['reserve_kwh']:g} kWh = SoC {d['reserve_soc_pct']:.1f} %"
         )
     yield f"pv        {d['pv_peak_w'] / 1000:g} kW peak"
-    yield "devices   " + "; ".join(f"{section} {', '.join(ids)}" for section, ids in d["devices"].items() if ids)
+    yield "devices   " + "; ".join(f"{section} {_names(ids)}" for section, ids in d["devices"].items() if ids)
     if site.drills.schedule:
         how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
         yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
+
+
+def _names(ids: list[str]) -> str:
+    """The first of many, and how many they are."""
+    return ", ".join(ids) if len(ids) <= NAMES_MOST else f"{', '.join(ids[:NAMES_MOST])}, … ({len(ids)} in all)"
 
 
 def _gpio(site: Site) -> list[str]:

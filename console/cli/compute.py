@@ -83,11 +83,15 @@ def _readings(node: Node) -> Iterator[str]:
     powers = node.powers or (NodePower(node.source, node.w, node.period_s),)
     if node.w.good is None:
         yield "NO POWER"
+    if not powers[0].source:
+        yield "none of its sources gives the power of the whole node"
+        powers = ()
     for power in powers:
         yield _power(power, counts=power.source == node.source and node.w.good is not None)
     if node.gpus_total:
         read = sum(gpu.w.good is not None for gpu in node.gpus) if node.gpus else node.gpus_total
-        yield f"{node.gpus_total} GPUs, {read} of them with power" if node.gpus else f"{node.gpus_total} GPUs, counted"
+        gpus = f"{node.gpus_total} GPU{'s' if node.gpus_total > 1 else ''}"
+        yield f"{gpus}, {read} of them with power" if node.gpus else f"{gpus}, counted"
     if node.note:
         yield f"missing or told: {node.note}"
 

@@ -117,6 +117,14 @@ def runtime_text(model: Model) -> str:
     return f"{duration(ride.low_s)} – {duration(ride.runtime_s)}"
 
 
+def too_much_text(model: Model) -> str:
+    """That PCS and battery cannot give what they would have to carry, so that no runtime holds; empty: they can."""
+    ride = model.published.decision.ride if model.published else None
+    if ride is None or ride.draw_w is None or ride.most_w is None or ride.draw_w <= ride.most_w:
+        return ""
+    return f"none: {kw(ride.draw_w).strip()} kW to carry, the PCS can give {kw(ride.most_w).strip()} kW"
+
+
 def runtime_texts(model: Model) -> list[str]:
     """The same, the longest first: without room for both estimates the low one. Marked where it is an old one."""
     ride = model.published.decision.ride if model.published else None

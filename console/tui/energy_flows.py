@@ -148,6 +148,8 @@ class BatteryFlow(EnergyFlow):
         if island_state(model) in OPEN_STATES:
             x = canvas.put(0, 5, "lasts ", Ink.DIM)
             canvas.fit(x, 5, runtime_texts(model), Ink.MEDIUM if runtime_is_old(model) else Ink.PLAIN)
+        elif above_rating(model):
+            canvas.put(0, 5, "cannot hold load", Ink.MEDIUM)
         else:
             x = canvas.put(0, 5, "holds load ", Ink.DIM)
             canvas.put(x, 5, duration(holds_s(model)))
@@ -199,6 +201,13 @@ def holds_s(model: Model) -> float | None:
     usable_pct = max(0.0, soc - (model.limit("soc_min_pct") or 0.0))
     efficiency = model.limit("discharge_efficiency") or 1.0
     return usable_pct / 100 * energy_kwh * 1000 * efficiency / load_w * 3600
+
+
+def above_rating(model: Model) -> bool:
+    """Whether the load of now is more than PCS and battery can give; False where one of them is not known."""
+    ride = model.published.decision.ride if model.published else None
+    load_w = site_load(model.published.snapshot)[0].good if model.published else None
+    return ride is not None and ride.most_w is not None and load_w is not None and load_w > ride.most_w
 
 
 class PvFlow(EnergyFlow):

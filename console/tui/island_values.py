@@ -14,6 +14,7 @@ from console.display.islanding_text import (
     running_drill,
     runtime_is_old,
     runtime_text,
+    too_much_text,
 )
 from console.display.status_text import battery_direction, stale_word
 from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_gap, soc_reading
@@ -70,6 +71,10 @@ def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:
     assert model.published is not None
     ride = model.published.decision.ride
     draw_label(canvas, y, "Runtime")
+    fed = in_normal_operation(model) or island_state(model) is IslandState.GENSET
+    if fed and (too_much := too_much_text(model)):
+        canvas.put(FIGURE_COLUMN, y, too_much, Ink.MEDIUM)
+        return
     x = canvas.put(FIGURE_COLUMN, y, runtime_text(model), Ink.DIM if runtime_is_old(model) else Ink.PLAIN) + 1
     if runtime_is_old(model):
         canvas.put(x, y, "STALE, as of the last reading of PCS and battery", Ink.MEDIUM)
@@ -77,6 +82,8 @@ def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:
         canvas.put(x, y, f"still promised: {duration(ride.promised_left_s)}", Ink.DIM)
     elif in_normal_operation(model):
         canvas.put(x, y, "if the grid went now", Ink.DIM)
+    elif fed:
+        canvas.put(x, y, "if the generator stopped now", Ink.DIM)
 
 
 def draw_switch(canvas: Canvas, y: int, model: Model) -> None:

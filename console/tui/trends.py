@@ -101,15 +101,16 @@ class ImportChart(DiffWidget):
             return
         interval = model.published.interval
         scale = TimeScale(canvas.width, now)
+        limit_w = shown_limit_w(model, interval.limit_w)
         past = series(model.trend, "grid_w", scale.end_utc_s, scale.past * 2, TREND_STEP_S)
         planned = doubled(ahead_steps(model.plan, now, scale.ahead), lambda s: s.grid_w)
         known = [v for v in (*past, *planned) if v is not None]
-        top = nice_ceiling(max([*known, interval.limit_w * 1.05]))
+        top = nice_ceiling(max([*known, limit_w * 1.05]))
         lowest = min([*known, 0.0])
         bottom = -nice_ceiling(-lowest) if lowest < -0.1 * top else 0.0
         left, right = Raster(scale.past, canvas.height, bottom, top), Raster(scale.ahead, canvas.height, bottom, top)
         for raster in (left, right):
-            raster.dashed([interval.limit_w] * raster.width * 2)
+            raster.dashed([limit_w] * raster.width * 2)
         left.line(past)
         right.line(planned)
         draw_value_axis(canvas, 0, scale_labels(canvas.height, top, bottom))
@@ -126,7 +127,8 @@ class ImportChart(DiffWidget):
         elapsed, left_s = now - interval.start_utc_s, interval.start_utc_s + interval.length_s - now
         on_genset = model.published.decision.island is IslandState.GENSET
         canvas.put(x, 0, "Generator kW" if on_genset else "Import kW")
-        canvas.put(x, 1, f"limit    {kw(interval.limit_w)}", Ink.DIM)
+        limit_w = shown_limit_w(model, interval.limit_w)
+        canvas.put(x, 1, f"{'limit' if limit_w == interval.limit_w else 'rated'}    {kw(limit_w)}", Ink.DIM)
         canvas.put(x, 2, interval_mean_text(interval, elapsed))
         over = interval.energy_left_wh < 0
         if on_genset:
@@ -137,6 +139,13 @@ class ImportChart(DiffWidget):
         )
         if over:
             canvas.put(x + 10, 0, "▲H", Ink.MEDIUM)
+
+
+def shown_limit_w(model: Model, limit_w: float) -> float:
+    """The broken line, W: the limit of the metering interval; on a generator, which has none, what it is rated at."""
+    on_genset = model.published is not None and model.published.decision.island is IslandState.GENSET
+    rated_w = model.limit("genset_w") if on_genset else None
+    return limit_w if rated_w is None else rated_w
 
 
 class TimeAxis(DiffWidget):

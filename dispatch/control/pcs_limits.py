@@ -61,11 +61,13 @@ def units(
     found_pcs = {p.id: p for p in snapshot.pcs}
     found_batteries = {b.id: b for b in snapshot.batteries}
     configs = {b.id: b for b in config.batteries}
+    able = {p.id: p for p in config.able_pcs}
     result = []
     for ratings in config.pcs:
         result.append(
             _unit(
                 ratings,
+                able.get(ratings.id, ratings),
                 bms_share(config, ratings),
                 configs[ratings.battery],
                 found_pcs.get(ratings.id),
@@ -92,6 +94,7 @@ def enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
 
 def _unit(
     ratings: PcsRatings,
+    able: PcsRatings,
     share: float,
     config: BatteryConfig,
     pcs: Pcs | None,
@@ -112,7 +115,7 @@ def _unit(
         ratings = msgspec.structs.replace(
             ratings, charge_w=HALF * ratings.charge_w, discharge_w=HALF * ratings.discharge_w
         )
-    ways = (way(ratings, config, pcs, battery, last_w) for way in (_discharging, _charging))
+    ways = (way(ratings, able, config, pcs, battery, last_w) for way in (_discharging, _charging))
     (high_w, high_why), (charge_w, low_why) = (
         min(_limits(way, share, config, pcs, battery, changed), key=lambda limit: limit[0]) for way in ways
     )
@@ -216,7 +219,8 @@ def _absence(pcs: Pcs) -> Reason:
 class _Way(NamedTuple):
     """One direction of a PCS and its battery. Powers and rooms are >= 0 in this direction."""
 
-    rating_w: float
+    rating_w: float  # not above its cap
+    able_w: float  # the rating itself
     pcs_limit: Reading | None
     bms_limit: Reading | None  # at the battery
     bms_limit_a: float | None  # in amperes, where it comes of them
@@ -229,10 +233,16 @@ class _Way(NamedTuple):
 
 
 def _discharging(
-    ratings: PcsRatings, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, last_w: float | None
+    ratings: PcsRatings,
+    able: PcsRatings,
+    config: BatteryConfig,
+    pcs: Pcs | None,
+    battery: Battery | None,
+    last_w: float | None,
 ) -> _Way:
     return _Way(
         ratings.discharge_w,
+        able.discharge_w,
         None if pcs is None else pcs.discharge_limit_w,
         None if battery is None else battery.discharge_limit_w,
         None if battery is None else battery.discharge_limit_a.value,
@@ -246,10 +256,16 @@ def _discharging(
 
 
 def _charging(
-    ratings: PcsRatings, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, last_w: float | None
+    ratings: PcsRatings,
+    able: PcsRatings,
+    config: BatteryConfig,
+    pcs: Pcs | None,
+    battery: Battery | None,
+    last_w: float | None,
 ) -> _Way:
     return _Way(
         ratings.charge_w,
+        able.charge_w,
         None if pcs is None else pcs.charge_limit_w,
         None if battery is None else battery.charge_limit_w,
         None if battery is None else battery.charge_limit_a.value,
@@ -279,17 +295,20 @@ def _limits(
     if battery is None or soc_pct is None:
         yield way.held_w, Reason("limit.soc_unknown", {"battery": config.id})
     else:
-        fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)
+        fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)  # 1: it limits nothing, so it is no reason
         reason = Reason("limit.soc", {"soc_pct": soc_pct, "end": way.end})
         if soc_pct != battery.soc_reported_pct.value:
             reason = counted(reason, (battery,))
-        yield way.rating_w * fade, reason
+        if fade < 1:
+            yield way.rating_w * fade, reason
     if battery is not None:
         yield from _temperature_limit(way, config, battery)
         yield from _safety_limits(share, config, battery)
     if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
         limit_w = max(way.pcs_limit.value, 0.0)
         yield limit_w, Reason("limit.pcs", {"pcs": pcs.id, "limit_w": limit_w})
+    if way.rating_w < way.able_w:
+        yield way.rating_w, Reason("limit.cap", {"limit_w": way.rating_w, "rated_w": way.able_w})
     yield way.rating_w, Reason("limit.rating", {"limit_w": way.rating_w})
 
 
@@ -314,7 +333,8 @@ def _temperature_limit(way: _Way, config: BatteryConfig, battery: Battery) -> It
     known = [t.good for t in (battery.cell_temp_min_c, battery.temp_c, battery.cell_temp_max_c) if t.good is not None]
     for temp_c, room_c in ((t, min(t - low_c, high_c - t)) for t in known):
         reason = Reason("limit.temperature", {"battery": config.id, "temp_c": temp_c, "min_c": low_c, "max_c": high_c})
-        yield way.rating_w * _fade(room_c / TEMP_TAPER_C), reason
+        if (fade := _fade(room_c / TEMP_TAPER_C)) < 1:
+            yield way.rating_w * fade, reason
 
 
 def isolation_fault(battery: Battery, config: BatteryConfig) -> Reason | None:

@@ -216,6 +216,7 @@ class LoadShedding:
             low_s=low_s,
             promised_left_s=self._promised_left_s(now),
             draw_w=self._draw_w,
+            most_w=BatteryBank(self._config, now).discharge_w,
             wh_per_pct=self.energy.wh_per_pct,
             learnt_pct=self.energy.learnt_pct,
             rung=self.stage,

@@ -131,6 +131,7 @@ class BatteryBank(msgspec.Struct, frozen=True):
     def discharge_w(self) -> float | None:
         """What the PCS in service can give now, AC W: the sum of the least of rating, setting and BMS limit of each.
 
+        Of the rating, not of its cap: a PCS that forms the grid gives what is drawn, and knows no cap.
         None: one of them, or its BMS, has never been read. A limit that went stale still limits.
         """
         found = [self._discharge_w(ratings) for ratings in self._pcs_in_service]
@@ -152,5 +153,6 @@ class BatteryBank(msgspec.Struct, frozen=True):
             return None
         terms = next(b for b in self.config.batteries if b.id == ratings.battery)
         bms_w = ac_of_dc_w(terms, battery.discharge_limit_w.value) * bms_share(self.config, ratings)
-        setting_w = ratings.discharge_w if pcs.discharge_limit_w.value is None else pcs.discharge_limit_w.value
-        return max(min(ratings.discharge_w, setting_w, bms_w), 0.0)
+        rated_w = next((p.discharge_w for p in self.config.able_pcs if p.id == ratings.id), ratings.discharge_w)
+        setting_w = rated_w if pcs.discharge_limit_w.value is None else pcs.discharge_limit_w.value
+        return max(min(rated_w, setting_w, bms_w), 0.0)

@@ -179,6 +179,7 @@ class RideThrough(msgspec.Struct, frozen=True):
     rung: int  # 0 none, 1 cap deferrable, 2 suspend deferrable, 3 cap critical, 4 shutdown
     rung_name: Reason
     why: Reason | None
+    most_w: float | None = None  # what PCS and battery can give; None: not known
     shutdown_in_s: float | None = None  # islanded, until the orderly shutdown at this draw, by the low estimate
 
 

@@ -199,4 +199,8 @@ def _reason(error: Exception) -> str:
     if type(error).__name__ == "ServerFingerprintMismatch":
         return f"its certificate has the SHA-256 fingerprint {error.got.hex()}"  # type: ignore[attr-defined]
     text = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
+    if (
+        isinstance(inner, OSError) and inner.errno and text.startswith("Connect call failed")
+    ):  # asyncio's words, with the address once more
+        text = os.strerror(inner.errno)
     return " ".join(text.split())[:200] or type(error).__name__

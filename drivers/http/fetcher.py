@@ -19,7 +19,7 @@ class Fetcher:
         self.url, self.client, self._where = url, client, f"{device} at {url}"
         self._access, self._deadline_s = access, deadline_s
         self._pause_s = self._not_before_s = 0.0  # on the event loop's clock
-        self._why = ""
+        self._why = self._advice = ""
 
     @property
     def where(self) -> str:
@@ -30,8 +30,7 @@ class Fetcher:
         """The page now. Raises DeviceError."""
         loop = asyncio.get_running_loop()
         if (wait_s := self._not_before_s - loop.time()) > 0:
-            advice = "nothing to do here: it is asked again then"
-            raise ConnectionLost(self._where, f"{self._why}; next try in {wait_s:.0f} s", advice)
+            raise ConnectionLost(self._where, f"{self._why}; next try in {wait_s:.0f} s", self._advice)
         try:
             answer = await self.client.get(
                 self._where,
@@ -43,14 +42,14 @@ class Fetcher:
                 doubtful=self._pause_s > 0,
             )
         except DeviceError as error:
-            self.failed(error.what)
+            self.failed(error)
             raise
         self._pause_s = 0.0
         return answer
 
-    def failed(self, why: str) -> None:
-        """Its answer was not usable: leave it alone for a while."""
-        self._why = why
+    def failed(self, error: DeviceError) -> None:
+        """Its answer was not usable: leave it alone for a while, and say why until then."""
+        self._why, self._advice = error.what, error.advice
         self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), MOST_PAUSE_S)
         self._not_before_s = asyncio.get_running_loop().time() + self._pause_s
 

@@ -21,8 +21,8 @@ class DeviceError(Exception):
     advice = "check the device"
 
     def __init__(self, where: str, what: str, advice: str = "") -> None:
-        self.where, self.what = where, what
-        super().__init__(f"{where}: {what}; {advice or self.advice}")
+        self.where, self.what, self.advice = where, what, advice or self.advice
+        super().__init__(f"{where}: {what}; {self.advice}")
 
 
 class Timeout(DeviceError):

@@ -96,7 +96,7 @@ class _Page:
                 f"holds none of the metrics of {EXPORTERS}; it begins with {begins!r}",
                 "check the address, and which metrics the exporter is told to give",
             )
-            self.fetcher.failed(error.what)
+            self.fetcher.failed(error)
             raise error
         self.understood = True
         self.exporter = found[0].exporter if len(found) == 1 else ""
@@ -118,7 +118,7 @@ class _Page:
             if len(samples) > MOST_SAMPLES:
                 what = f"holds more than {MOST_SAMPLES} samples of one machine's GPUs and CPUs"
                 error = HttpError(self.fetcher.where, what, "check that this is the page of one machine")
-                self.fetcher.failed(what)
+                self.fetcher.failed(error)
                 raise error
         return samples
 

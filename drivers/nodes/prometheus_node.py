@@ -127,7 +127,7 @@ class Prometheus:
         return reply, answer.served_utc_s
 
     def _bad(self, error: HttpError) -> HttpError:
-        self.fetcher.failed(error.what)
+        self.fetcher.failed(error)
         return error
 
 

@@ -112,7 +112,7 @@ async def test_none_of_its_pages_is_an_error_and_then_left_alone(make: Make) -> 
             HttpError, match=r"holds none of the metrics of node_exporter.*it begins with '<html>a login"
         ):
             await driver.read()
-        with pytest.raises(ConnectionLost, match="next try in"):
+        with pytest.raises(ConnectionLost, match="next try in 2 s; check the address, and which metrics"):
             await driver.read()
         assert len(server.asked) == 1
 

@@ -459,6 +459,10 @@ async def test_check_of_a_good_site(machine: Machine) -> None:
     assert (ran.code, ran.err) == (exit_codes.OK, "")
     assert "fuse 63 A × 230 V × 3 = 43.5 kW, contracted peak 32.0 kW = 8.00 kWh in 15 min" in ran.out
     assert "meter grid" in ran.out
+    group = '[[nodes]]\nnames = ["gpu[01-64]"]\nsource = "exporters"\nexporters = ["http://{name}:9100/metrics"]\n'
+    many = (await machine.skerry("check", str(machine.site(extra=group)))).out
+    assert "gpu01, gpu02" in many
+    assert "(64 in all)" in many
     demo = json.loads((await machine.skerry("check", str(ROOT / "sites" / "demo.toml"), "--json")).out)
     assert demo["ok"] is True
     assert demo["fuse_w"] == pytest.approx(110_400)

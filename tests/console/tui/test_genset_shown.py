@@ -12,13 +12,13 @@ from console.cli import status_text, why
 from console.display.islanding_text import next_step_text
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
-from console.tui.energy_flows import GridFlow
+from console.tui.energy_flows import BatteryFlow, GridFlow
 from console.tui.island import Island
 from console.tui.plan_view import PlanView, shown_key
 from console.tui.status_bars import StateLine
 from console.tui.trends import ImportChart
 from dispatch.model.equipment import Switch
-from dispatch.model.islanding import IslandState, IslandView, Reconnect
+from dispatch.model.islanding import IslandState, IslandView, Reconnect, RideThrough
 from dispatch.model.readings import reading, status
 from dispatch.model.reasons import Reason, plain
 from gateway.api.previous_version import for_version
@@ -121,3 +121,25 @@ def test_why_names_the_generator_where_the_grid_would_be(model: Model) -> None:
     )
     (line,) = [line for line in why.lines(decision, UTC) if line.startswith("Net load")]
     assert line.split() == ["Net", "load", "18.0", "kW", "(load", "less", "PV),", "generator", "wanted", "18.0", "kW"]
+
+
+def test_the_broken_line_is_the_generators_rating(model: Model) -> None:
+    lines = drawn(ImportChart(), model, 80, 6)
+    assert "rated     30.0" in lines[1]
+    assert model.published is not None
+    tied = msgspec.structs.replace(model.published.decision, island=IslandState.GRID_TIED)
+    calm = msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, decision=tied))
+    assert "limit     " in drawn(ImportChart(), calm, 80, 6)[1]
+
+
+@pytest.mark.parametrize("state", [IslandState.GENSET, IslandState.GRID_TIED])
+def test_no_runtime_is_told_of_a_load_that_the_pcs_cannot_carry(model: Model, state: IslandState) -> None:
+    assert model.published is not None
+    for most_w, told, flow in ((90_000.0, "if the g", "holds load"), (10_000.0, "none: ", "cannot hold load")):
+        ride = RideThrough(3600.0, 1800.0, None, 20_000.0, 1000.0, 0.0, 0, plain("none"), None, most_w)
+        decision = msgspec.structs.replace(model.published.decision, island=state, ride=ride)
+        seen = msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, decision=decision))
+        (runtime,) = [line for line in drawn(Island(), seen) if line.lstrip().startswith("Runtime")]
+        assert told in runtime
+        assert flow in drawn(BatteryFlow(), seen, 19, 6)[5]
+    assert "20.0 kW to carry, the PCS can give 10.0 kW" in runtime

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from small_site import a_battery, a_snapshot, an_order, site_config
 
 from dispatch.control.pcs_limits import units
@@ -70,3 +71,19 @@ def test_an_order_to_reach_an_soc_is_done_once_it_may_be_there(target_pct: float
     assert asked.preferred_w is not None
     assert (asked.preferred_w > 0) - (asked.preferred_w < 0) == way
     assert words(asked.reason).endswith("(counted from energy; bat1 reports 60.0 %)")
+
+
+def test_a_limit_that_limits_nothing_is_no_reason() -> None:
+    (unit,) = units(CONFIG, a_snapshot(0.0, 20_000.0, None, a_battery(60.0)), {})
+    assert (words(unit.low_why), words(unit.high_why)) == ("rating 60.0 kW", "rating 60.0 kW")
+
+
+def test_a_cap_is_told_as_one_and_does_not_bind_a_pcs_that_forms_the_grid() -> None:
+    (plate,) = CONFIG.pcs
+    capped = replace(plate, charge_w=3_000.0, discharge_w=3_000.0)
+    config = replace(CONFIG, pcs=(capped,), nameplates=(plate,))
+    now = a_snapshot(0.0, 20_000.0, None, a_battery(60.0))
+    (unit,) = units(config, now, {})
+    assert (unit.low_w, unit.high_w) == (-3_000, 3_000)
+    assert words(unit.high_why) == "cap_w of the site file, 3.0 kW of 60.0 kW"
+    assert BatteryBank(config, now).discharge_w == BatteryBank(CONFIG, now).discharge_w

@@ -69,13 +69,21 @@ def test_the_lines_say_how_each_power_was_got(monkeypatch: pytest.MonkeyPatch, t
     assert done.return_value == exit_codes.FAILED
     assert "0.95 kW by RAPL + 1 GPU (dcgm-exporter), measured every 30 s, 4s old" in lines
     assert "no power yet by estimate by CPU use + 1 GPU (dcgm-exporter)" in lines
-    assert "1 GPUs, 0 of them with power" in lines
+    assert "1 GPU, 0 of them with power" in lines
     assert "missing or told: GPU 0 gives no power" in lines
     assert "NOT READ: gives up" in lines
+    assert "none of its sources gives the power of the whole node" in lines
     assert "3 nodes: the power of 1 is known, that of 2 is not" in lines
     assert lines[-1] == "2 may be ordered something: capped, frozen; the others are only observed"
     done = CliRunner().invoke(compute, ["check", str(tmp_path), "--json"], standalone_mode=False)
     assert [n["id"] for n in json.loads(done.output)["nodes"]] == ["capped", "seen", "frozen"]
+
+
+def test_it_needs_no_twin_of_devices_that_it_does_not_read() -> None:
+    group = {"names": ["gpu[1-2]"], "source": "exporters", "exporters": ["http://{name}:9100/metrics"]}
+    site = site_of(nodes=[group], node=[], meter=[{"id": "grid", "url": "twin"}])
+    assert site.uses_twin
+    assert not compute_check.only_nodes(site).uses_twin
 
 
 async def test_it_reads_the_nodes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
