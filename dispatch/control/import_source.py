@@ -1,8 +1,9 @@
 """Tells what the grid meter's power is: import from the grid, a generator's, or not known which.
 
 On a site with a generator the grid meter shows both. What the generator gives is no import: it does not count in the
-metering interval, towards the peak or in the bill. Of the time in which the switch does not tell its source, and of
-readings that may be as old as the generator, nobody knows; that time is not measured.
+metering interval, towards the peak or in the bill. Of the time in which the switch does not tell its source, or tells a
+generator beside a contact to the grid that is not open, and of readings that may be as old as the generator, nobody
+knows; that time is not measured.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ class ImportSource:
     def update(self, snapshot: Snapshot, state: IslandState) -> Literal["grid", "genset", "unknown"]:
         """What feeds the meter as it reads now. `state`: of the islanding state machine, at this tick or the last."""
         words = [switch.source.good for switch in snapshot.switches]
+        unread = self._declared and None in words
         if "genset" in words or state is IslandState.GENSET:
             self._genset_s = snapshot.mono_s
-            return "genset"
-        unread = self._declared and None in words
+            apart = all(s.position.good == "open" for s in snapshot.switches if s.source.good == "genset")
+            return "genset" if apart and not unread else "unknown"
         return "unknown" if unread or snapshot.mono_s - self._genset_s <= self._delay_s else "grid"

@@ -7,9 +7,10 @@ that the battery gives, cooling and network included. A generator is no outage: 
 a step, and one is undone where it has room, unless it was overloaded before.
 
 Off the grid no step is undone. So what calls for one must have held for a while: HOLD_S for the steps that touch
-critical nodes. Those are timed by an SoC that energy, the BMS's limits or its lowest cell confirm (`confirmed_soc`).
-One that only its own report tells of leads, one step after the other, to the steps before them, and the energy counted
-from before times the others. Where nothing is counted either, after a start, it must have stood for UNWITNESSED_S.
+critical nodes. A trip or a limit that a single sample tells calls for none. The steps for critical nodes are timed by
+an SoC that energy, the BMS's limits or its lowest cell confirm (`confirmed_soc`). One that only its own report tells of
+leads, one step after the other, to the steps before them, and the energy counted from before times the others. Where
+nothing is counted either, after a start, it must have stood for UNWITNESSED_S.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ DRAW_S = 60.0  # the draw is smoothed with this time constant, so that a pulse i
 LEAST_W = 50.0  # a draw below this lasts for ever
 OVERLOAD_S = 1.0  # an overload holds for so long before a step, and between two of them;
 OVERLOAD_CRITICAL_S = 5.0  # and for so long before critical nodes are capped
+DOUBT_S = 15.0  # a slow BMS has given a second sample by then: what is still doubted holds nothing up any more
 HOLD_S = 10.0  # too little runtime holds for so long before critical nodes are capped or shut down
 UNWITNESSED_S = 300.0  # the same where only the SoC's own report tells of it and no energy is counted: after a start
 GENSET_SETTLE_S = 5.0  # on a generator, between two steps: its meter must show what the last one has changed
@@ -72,8 +74,10 @@ class _Held:
     def __init__(self) -> None:
         self._since_s: float | None = None
 
-    def update(self, holds: bool, mono_s: float) -> float:
-        """Seconds; below 0 while it does not hold. One sight of it is 0."""
+    def update(self, holds: bool, mono_s: float, unsure: bool = False) -> float:
+        """Seconds; below 0 while it does not hold. One sight of it is 0. `unsure`: it neither begins nor ends."""
+        if unsure:
+            return self.held_s(mono_s)
         if not holds:
             self._since_s = None
         elif self._since_s is None:
@@ -102,6 +106,7 @@ class LoadShedding:
         self._draw_s = 0.0  # for how long it has been seen
         self._last_s: float | None = None
         self._low, self._sure, self._short, self._overload = _Held(), _Held(), _Held(), _Held()
+        self._doubted, self._unsure = _Held(), False  # which PCS and batteries serve, and what they may give
         self._genset = False  # on a generator; then, since it took over:
         self._too_much = False  # its rating was exceeded
         self._waits = False  # it has been said that only the SoC's report calls for a shutdown
@@ -234,6 +239,7 @@ class LoadShedding:
     def _shed_more(self, now: Snapshot, drilling: bool) -> tuple[int, Reason] | None:
         """The step to take while living on the battery, and why."""
         above, since_s = self._next_stage(), now.mono_s - self._moved_s
+        self._unsure = 0 <= self._doubted.update(_once_told(now), now.mono_s) < DOUBT_S
         low = self._shut_down(now, above, since_s)
         overload = self._relieve(now)
         short = self._keep_promise(now, drilling, above)
@@ -262,10 +268,10 @@ class LoadShedding:
 
     def _shut_down(self, now: Snapshot, above: int | None, since_s: float) -> tuple[int, Reason] | None:
         """Shutdown in time; where only the SoC itself says so, the steps before those for critical nodes."""
-        need_s, lasts_s = self._need_s, self._lasts_s(self.energy.low_wh())
+        need_s, lasts_s, unsure = self._need_s, self._lasts_s(self.energy.low_wh()), self._unsure
         sure_s = self._lasts_s(self.energy.low_wh(confirmed=True))
-        low_for_s = self._low.update(lasts_s is not None and lasts_s <= need_s, now.mono_s)
-        if self._sure.update(sure_s is not None and sure_s <= need_s, now.mono_s) >= self._hold_s:
+        low_for_s = self._low.update(lasts_s is not None and lasts_s <= need_s, now.mono_s, unsure)
+        if self._sure.update(sure_s is not None and sure_s <= need_s, now.mono_s, unsure) >= self._hold_s:
             return SHUTDOWN, Reason("ride.shutdown", {"lasts_s": sure_s or 0.0, "shutdown_s": need_s})
         alone = self.energy.confirmed.alone and low_for_s >= 0
         if alone and above is not None and above < CRITICAL and since_s >= self._terms.settle_s:
@@ -289,7 +295,7 @@ class LoadShedding:
         most_w, w = BatteryBank(self._config, now).discharge_w, now.pcs_w
         over = most_w is not None and w is not None and w > self._terms.overload * most_w
         reason = Reason("ride.overload", {"drawn_w": w or 0.0, "most_w": most_w or 0.0})
-        return self._overload.update(over, now.mono_s), reason
+        return self._overload.update(over, now.mono_s, self._unsure), reason
 
     def _keep_promise(self, now: Snapshot, drilling: bool, above: int | None) -> tuple[float, Reason]:
         """For how long the runtime has been too short for the hours promised, and the figures."""
@@ -302,7 +308,7 @@ class LoadShedding:
             "ride.too_short",
             {"left_s": lasts_s or 0.0, "drawn_w": self._draw_w or 0.0, "promised_s": left_s or 0.0},
         )
-        return self._short.update(short, now.mono_s), reason
+        return self._short.update(short, now.mono_s, self._unsure), reason
 
     def _on_genset(self, now: Snapshot, bank: BatteryBank) -> tuple[int, Reason] | None:
         """Above the generator's rating the next step, never the shutdown; well below it back, unless it was overloaded.
@@ -373,6 +379,12 @@ class LoadShedding:
             off=stage >= SHUTDOWN and node.can_shutdown,
             reason=self._why,
         )
+
+
+def _once_told(now: Snapshot) -> bool:
+    """Whether only one sample says which PCS and batteries serve, or what they may give."""
+    batteries = any(r.doubted for b in now.batteries for r in (b.state, b.contactor, b.discharge_limit_w))
+    return batteries or any(r.doubted for p in now.pcs for r in (p.state, p.discharge_limit_w))
 
 
 def _event(now: Snapshot, severity: str, text: str) -> Event:

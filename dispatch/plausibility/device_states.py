@@ -60,7 +60,7 @@ class SwitchStates:
         """The switch as everybody else is to see it."""
         mono_s = raw.mono_s
         follow = all_follow(raw, self._nominal_v)
-        sample = self._counter.update(figures_of(switch), mono_s - (switch.position.age_s or 0.0))
+        sample = self._counter.update(figures_of(switch), mono_s)
         gone, off = switch.grid_voltage.good == "absent", switch.position.good != "closed"
         source = switch.source.good
         follow_grid = follow and source != "genset"  # on a generator they follow a live bus as well
@@ -131,7 +131,7 @@ class PcsStates:
     def check(self, pcs: Pcs, raw: Snapshot) -> Pcs:
         """The PCS as everybody else is to see it; its power is checked elsewhere."""
         mono_s, figures = raw.mono_s, figures_of(pcs)
-        sample = self._counter.update(figures, mono_s - (pcs.state.age_s or 0.0))
+        sample = self._counter.update(figures, mono_s)
         closed = bool(raw.switches) and all(
             s.position.good == "closed" and s.grid_voltage.good == "present" for s in raw.switches
         )
@@ -148,7 +148,7 @@ class PcsStates:
             v=v,
             hz=hz,
             setpoint_w=held if self._setpoint is None else self._setpoint.check(held, mono_s, self._hold_s),
-            state=self._state.shown(pcs.state, mono_s),
+            state=self._state.shown_once_doubted(pcs.state, mono_s),
             connection=self._connection.shown(pcs.connection, mono_s),
             mode=self._mode.shown(pcs.mode, mono_s),
             control=self._control.shown(pcs.control, mono_s),
@@ -189,7 +189,7 @@ class BatteryProtection:
     def check(self, battery: Battery, mono_s: float) -> Battery:
         """The battery as everybody else is to see it."""
         figures = figures_of(battery)
-        sample = self._counter.update(figures, mono_s - (battery.state.age_s or 0.0))
+        sample = self._counter.update(figures, mono_s)
         words = (
             (self._state, battery.state),
             (self._contactor, battery.contactor),
@@ -201,12 +201,12 @@ class BatteryProtection:
         discharge_w = self._discharge.check(battery.discharge_limit_w, figures, mono_s)
         return msgspec.structs.replace(
             battery,
-            state=self._state.shown(battery.state, mono_s),
+            state=self._state.shown_once_doubted(battery.state, mono_s),
             charge_limit_w=charge_w,
             discharge_limit_w=discharge_w,
             charge_limit_a=_of(battery.charge_limit_a, charge_w, battery.charge_limit_w),
             discharge_limit_a=_of(battery.discharge_limit_a, discharge_w, battery.discharge_limit_w),
-            contactor=self._contactor.shown(battery.contactor, mono_s),
+            contactor=self._contactor.shown_once_doubted(battery.contactor, mono_s),
             isolation=self._isolation.shown(battery.isolation, mono_s),
             temp_c=self._temperature.check(battery.temp_c, figures, mono_s),
             cell_temp_min_c=self._coldest.check(battery.cell_temp_min_c, figures, mono_s),

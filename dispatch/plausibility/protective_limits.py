@@ -1,7 +1,8 @@
 """Checks protective readings: power limits and temperature.
 
 What narrows acts at once. A limit rises only as far as two distinct samples allow. A limit that is out of bounds, or no
-longer there, leaves the last one in force.
+longer there, leaves the last one in force. A limit that one sample alone has put far below the other one is in force
+and doubted: no step that cannot be undone may rest on it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dispatch.plausibility.bounds import BATTERY_TEMP_C, Range, out_of, out_of_w
 from dispatch.plausibility.reading_history import Candidate, ReadingHistory, SampleCounter
 
 LIMIT_OVER_RATING = 20.0  # a BMS may allow its battery far more than the PCS can use
+FAR_BELOW = 0.8  # of the other of two samples in sequence: a BMS that tapers its limit goes by smaller steps
 TEMP_STEP_C = 5.0  # a battery does not cool by more from one sample to the next
 
 
@@ -39,9 +41,11 @@ class LimitCheck:
         if self._now is not None and sample != self._now[0]:
             self._before_w = self._now[1]
         self._now = (sample, w)
-        in_force_w = w if self._before_w is None else min(w, self._before_w)
+        before_w = w if self._before_w is None else self._before_w
+        in_force_w = min(w, before_w)
         history.accept(in_force_w, taken_s)
-        return raw if in_force_w == w else Reading(in_force_w, raw.age_s, Quality.GOOD)
+        alone = in_force_w < FAR_BELOW * max(w, before_w)
+        return Reading(in_force_w, raw.age_s, Quality.SUSPECT if alone else Quality.GOOD)
 
 
 class TemperatureCheck:

@@ -11,6 +11,7 @@ from dispatch.model.doubts import Doubt
 from dispatch.model.readings import MISSING, USABLE, Quality, Reading, Status
 from dispatch.model.reasons import Reason
 
+SAME_S = 0.05  # two readings that were taken closer to each other are the same one, read again in another tick
 REFRESH_S = 1.0  # the longest time for which a register map shows the same measurement: then it is another sample
 RELEARN_S = 60.0  # a value that only the history speaks against is taken after it has stood for so long
 AGAIN_S, AGAIN = 600.0, 3  # so many rejections within this time: the device is often wrong
@@ -41,13 +42,16 @@ def figures_of(part: Any) -> tuple[object, ...]:
 
 
 class SampleCounter:
-    """Counts the distinct samples of one device: another figure changed, or the map's refresh time has passed."""
+    """Counts the distinct samples of one device: another figure changed, or the map's refresh time has passed.
+
+    A reading that was not taken anew is no other sample, whatever else of the device was read since then.
+    """
 
     def __init__(self) -> None:
         self.sample = 0
         self.changed_s = float("-inf")  # when a figure last changed
         self._figures: tuple[object, ...] | None = None
-        self._since_s = 0.0
+        self._since_s = float("-inf")
 
     def update(self, figures: tuple[object, ...], taken_s: float, period_s: float = 0.0) -> int:
         """Take in all figures of an answer taken at `taken_s`. Return the number of its sample.
@@ -57,7 +61,8 @@ class SampleCounter:
         changed = figures != self._figures
         if changed:
             self.changed_s = taken_s
-        if changed or taken_s - self._since_s >= max(REFRESH_S, period_s):
+        apart_s = taken_s - self._since_s
+        if (changed and abs(apart_s) > SAME_S) or apart_s >= max(REFRESH_S, period_s):
             self.sample += 1
             self._figures, self._since_s = figures, taken_s
         return self.sample

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from dispatch.model.readings import Quality, Status
 from dispatch.model.reasons import Reason
-from dispatch.plausibility.reading_history import ReadingHistory
+from dispatch.plausibility.reading_history import SAME_S, ReadingHistory
 
 CONTRADICTED_S = 5.0  # a narrowing word that stands for longer is believed, whoever contradicts it
 
@@ -26,7 +26,8 @@ class WordCheck:
         self._wide = wide
         self._word: str | None = None  # the last accepted
         self._taken_s = float("-inf")
-        self._waits: tuple[str, int] | None = None  # a word that needs a second sample
+        self._waits: tuple[str, int, float] | None = None  # a word that needs a second sample, and its first
+        self._once: tuple[int, float] | None = None  # the only sample, so far, of a word that acts at once
         self._doubted_s: float | None = None
 
     @property
@@ -42,23 +43,27 @@ class WordCheck:
             return
         taken_s = mono_s - (raw.age_s or 0.0)
         if self._word is None or word == self._word:
-            self._accept(word, taken_s)
+            once = self._once is not None and not _another(self._once, sample, taken_s)
+            self._accept(word, taken_s, self._once if once else None)
         elif against and (self._doubted_s is None or taken_s - self._doubted_s < CONTRADICTED_S):
             self.held_back = not self._wide(word)
             self._hold(taken_s)
             self.history.reject(taken_s, Reason("doubt.word", {"reading": self.history.reading, "word": word}))
-        elif not self._wide(word) or shown or self._second(word, sample):
-            self._accept(word, taken_s)
+        elif not self._wide(word) or shown or self._second(word, sample, taken_s):
+            self._accept(word, taken_s, None if shown or self._wide(word) else (sample, taken_s))
         else:
-            if self._waits is None or self._waits[0] != word:
-                self._waits = (word, sample)
+            self._await(word, sample, taken_s)
             self._hold(taken_s)
 
-    def _second(self, word: str, sample: int) -> bool:
-        return self._waits is not None and self._waits[0] == word and self._waits[1] != sample
+    def _await(self, word: str, sample: int, taken_s: float) -> None:
+        if self._waits is None or self._waits[0] != word:
+            self._waits = word, sample, taken_s
 
-    def _accept(self, word: str, taken_s: float) -> None:
-        self._word, self._taken_s = word, taken_s
+    def _second(self, word: str, sample: int, taken_s: float) -> bool:
+        return self._waits is not None and self._waits[0] == word and _another(self._waits[1:], sample, taken_s)
+
+    def _accept(self, word: str, taken_s: float, once: tuple[int, float] | None) -> None:
+        self._word, self._taken_s, self._once = word, taken_s, once
         self._waits = self._doubted_s = None
         self.history.accept(0.0, taken_s)
 
@@ -71,3 +76,13 @@ class WordCheck:
         if raw.good is None or self._doubted_s is None:
             return raw
         return Status(self._word, max(mono_s - self._taken_s, 0.0), Quality.SUSPECT)
+
+    def shown_once_doubted(self, raw: Status, mono_s: float) -> Status:
+        """The same, and doubted as long as a single sample says so: no step that cannot be undone may rest on it."""
+        word = self.shown(raw, mono_s)
+        return word if self._once is None or word.good is None else Status(word.value, word.age_s, Quality.SUSPECT)
+
+
+def _another(first: tuple[int, float], sample: int, taken_s: float) -> bool:
+    """Whether this is another sample of the device, with the word itself read anew."""
+    return sample != first[0] and abs(taken_s - first[1]) > SAME_S

@@ -13,7 +13,7 @@ from dispatch.model.decision import Mode
 from dispatch.model.equipment import Meter
 from dispatch.model.islanding import IslandRequest, IslandState
 from dispatch.model.orders import Order, OrderKind
-from dispatch.model.readings import MISSING
+from dispatch.model.readings import MISSING, status
 from dispatch.model.reasons import RuleId
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
@@ -160,6 +160,34 @@ def test_a_switch_that_is_silent_from_the_grid_on_leaves_it_open_who_feeds_the_s
     decision = site.run(1)
     assert (decision.island, decision.battery_w) == (IslandState.UNKNOWN, None)
     assert "does not say whether the grid or the generator feeds the site" in words(decision.reason)
+
+
+def test_what_a_silent_switch_may_have_returned_to_the_grid_is_not_measured() -> None:
+    site = GensetSite(18_000.0)
+    site.on_genset()
+    unknown_s = site.controller.interval.unknown_s
+    site.change = without_source
+    site.run(10)
+    assert site.decisions[-1].island is IslandState.GENSET
+    assert site.controller.interval.unknown_s - unknown_s == pytest.approx(10, abs=0.5)
+
+
+@pytest.mark.parametrize("position", ["closed", "moving"])
+def test_a_generator_beside_a_contact_to_the_grid_that_is_not_open_is_not_taken_for_no_import(position: str) -> None:
+    site = GensetSite(18_000.0)
+    site.run(5)
+    before = site.controller.interval
+
+    def both(snapshot: Snapshot) -> Snapshot:
+        (switch,) = snapshot.switches
+        switch = msgspec.structs.replace(switch, source=status("genset"), position=status(position))
+        return msgspec.structs.replace(snapshot, switches=(switch,))
+
+    site.change = both
+    assert site.run(60).island is IslandState.UNKNOWN
+    now = site.controller.interval
+    assert now.unknown_s - before.unknown_s == pytest.approx(60, abs=1)
+    assert now.energy_wh - before.energy_wh == pytest.approx(18_000 / 60, rel=0.05), "as much as before is assumed"
 
 
 def test_a_generator_that_stops_leaves_the_site_to_the_battery() -> None:
