@@ -162,7 +162,7 @@ class MapPcs:
             return CommandResult()
         idle.since_s = now_s  # where it fails, it is tried again after as long
         await self._open()
-        if await self._forms() or self._not_ours or writer.foreign:
+        if await self._forms() or self._not_ours or await writer.holds_another():
             return CommandResult()
         await writer.leave(self._kept(), flash=False)
         idle.left = True

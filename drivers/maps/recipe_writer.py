@@ -76,6 +76,8 @@ class RecipeWriter:
         self.needs = needed_terms(recipe.steps) & (MEASURED_TERMS - GIVEN_RATINGS)
         self._pause_s = 0.0  # after the last refused step
         self._paused_until_s = float("-inf")
+        self._ours: Held | None = None  # written, and read back where that is possible; None: write everything again
+        self._last: Held = {}  # the last that was written whole, on an earlier connection; {}: not known
         self.reset()
 
     def renew_within(self, revert_s: float) -> None:
@@ -86,7 +88,7 @@ class RecipeWriter:
     def reset(self) -> None:
         """Forget what the device holds: after a new connection it may be another device, or have restarted."""
         self._exponents: dict[Place, int] | None = None
-        self._ours: Held | None = None  # written, and read back where that is possible; None: write everything again
+        self._last, self._ours = self._ours or self._last, None
         self._held: Held = {}  # as last read
         self._target_w = 0.0
         self._written_s = self._renewed_s = 0.0
@@ -117,10 +119,13 @@ class RecipeWriter:
         """Whether the device leaves a setpoint that is not renewed, though it is still read."""
         return bool(self.revert_s) and not self._recipe.fed_by_reads
 
-    @property
-    def foreign(self) -> bool:
-        """Whether the device held something else than ours at the last look."""
-        return bool(self._foreign())
+    async def holds_another(self) -> bool:
+        """Whether the device, as it is read now, holds something else than what was written last. Raises DeviceError.
+
+        Then somebody else has it, or it has ended ours by itself.
+        """
+        written = self._ours or self._last
+        return bool(self._differing(await self._read(written), written))
 
     def release(self) -> None:
         """Nothing is asked of it for now: what it holds then is nobody's doing."""
@@ -210,6 +215,7 @@ class RecipeWriter:
             if not (write.unless_held and await self._holds(write.place, words)):
                 await self._device.write(write.at, write.address, words, write.function)
         self.reset()
+        self._last = {}
 
     def _terms(self, target_w: float, measured: Terms) -> Terms:
         charge_w, discharge_w = self._rated
@@ -277,7 +283,7 @@ class RecipeWriter:
 
     async def _carry_out(self, steps: tuple[Write, ...], target_w: float, now_s: float) -> None:
         """Write in order, then read back. Until that is done nothing is known of the device."""
-        before, self._ours = self._ours or {}, None
+        before, self._ours, self._last = self._ours or {}, None, {}
         sent: Held = {}
         for write in steps:
             if not (write.unless_held and await self._holds(write.place, write.words)):

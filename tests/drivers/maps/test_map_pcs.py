@@ -209,6 +209,28 @@ async def test_what_another_controller_has_set_is_not_ended() -> None:
     await rig.stop()
 
 
+@pytest.mark.parametrize("reconnects", [False, True])
+async def test_what_another_controller_has_set_before_ours_was_looked_at_is_not_ended(reconnects: bool) -> None:
+    """Nothing was read back yet, or the connection was made anew since."""
+    rig = await Rig(GoodWeTwin()).start()
+    await rig.command(3000)
+    await rig.driver.command(None, 0.0)
+    ours, rig.twin.main[47512] = rig.twin.main[47512], 5000
+    if reconnects:
+        rig.twin.server.toxic = "hang"
+        with pytest.raises(Timeout):
+            await rig.settle()
+        rig.twin.server.toxic = ""
+        await rig.settle()
+    rig.twin.writes()
+    await rig.driver.command(None, 61.0)
+    assert rig.twin.writes() == []
+    rig.twin.main[47512] = ours
+    await rig.driver.command(None, 130.0)
+    assert rig.twin.writes() == [(247, 16, 47511, [1, 0])]
+    await rig.stop()
+
+
 async def test_an_end_that_fails_is_tried_again_as_long_afterwards() -> None:
     rig = await Rig(GoodWeTwin()).start()
     await rig.command(3000)
