@@ -54,6 +54,7 @@ class Transitions:
         self._not_ours: str | None = None  # dead or foreign, while the switch is open,
         self._not_ours_s: float | None = None  # and since when
         self._dead_s: float | None = None  # since when the bus has been dead
+        self._held_off_s: float | None = None  # since when the switch is held open beside a grid that has gone
         self._fit_s: float | None = None  # synchronising: since when only wait and step are against closing
         self._out_of_step_s: float | None = None  # synchronising: since when only being out of step is against closing
         self._closed_and_forming_s: float | None = None  # since when the switch is closed and a PCS still forms
@@ -212,6 +213,17 @@ class Transitions:
         why = Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})
         return (S.BLACKOUT if dead else S.FAULT), why
 
+    def _free_for_generator(self) -> None:
+        """The grid has gone while the switch is held open, for a drill: held so, it does not go to the generator."""
+        switch, mono_s = self._switch, self._now.mono_s
+        held = self._genset and switch is not None and switch.command.good == "open"
+        if not held or not self._sure or not self._lost_voltage() or self._reconnection.window.ok is not False:
+            self._held_off_s = None
+        elif self._held_off_s is None:
+            self._held_off_s = mono_s
+        elif mono_s - self._held_off_s >= DEAD_S:
+            self._switch_command.ask("none", Reason("go.free_for_generator"), mono_s)
+
     def _from_islanded(self) -> Transition:
         drill, now = self._drill_phases.drill, self._now
         if drill is not None and drill.holding:
@@ -225,6 +237,7 @@ class Transitions:
                 self._drill_phases.end_hold(now.utc_s, Reason("drill.held"))
             else:
                 return None
+        self._free_for_generator()
         if self._reconnection.window.ok is True and self._bus.life == "ours":
             return S.SYNCHRONISING, Reason("go.inside_window", {"grid": self._reconnection.window.figures})
         return None

@@ -47,6 +47,7 @@ TEMPLATES = {
     "go.import_not_read": "import is not read, not within {within_w:kw} in {within_s:g} s",
     "go.import_not_near_0": "import is {import_w:kw}, not within {within_w:kw} in {within_s:g} s",
     "go.opening_withdrawn": "opening is withdrawn",
+    "go.free_for_generator": "the grid has gone: the switch is free to go to the generator",
     "go.withdrawn_closed": "opening is withdrawn, the contact says closed",
     "go.withdrawn_not_closed": "opening is withdrawn and the contacts do not say closed: {seen}",
     "go.closed_as_permitted": "the switch has closed, as permitted",

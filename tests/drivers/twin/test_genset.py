@@ -9,6 +9,7 @@ import pytest
 from genset_site import GENSET, NOON, GensetSite, without_source
 from soak_sizes import examples
 
+from dispatch.control.controller import Controller
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Meter
 from dispatch.model.islanding import IslandRequest, IslandState
@@ -222,6 +223,31 @@ def test_no_drill_begins_on_the_generator() -> None:
     (reply,) = site.run(0.2, requests=[asked]).replies
     assert not reply.ok
     assert "on-genset" in words(reply.reason)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_switch_held_open_for_a_drill_is_freed_for_the_generator_when_the_grid_goes(killed: bool) -> None:
+    site = GensetSite(8_000.0, soc_pct=80.0)
+    site.genset.stopped = True
+    site.run(5)
+    asked = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=5)
+    (reply,) = site.run(0.2, requests=[asked]).replies
+    assert reply.ok, words(reply.reason)
+    site.run(30)
+    (switch,) = site.site.switches
+    assert (site.controller.island.state, switch.command) == (IslandState.ISLANDED, 1)
+    if killed:
+        site.controller = Controller(site.controller.config)
+        site.run(2)
+        assert switch.command == 1
+    site.outage()
+    decision = site.run(0.6)
+    assert switch.command == 1, "not by one sample"
+    decision = site.run(3)
+    assert switch.command == 0
+    assert decision.switch is None
+    site.genset.stopped = False
+    assert site.run(8).island is IslandState.GENSET
 
 
 def test_a_load_above_the_rating_that_the_battery_cannot_take_leads_to_steps_of_load_shedding() -> None:
