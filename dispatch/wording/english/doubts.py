@@ -24,7 +24,7 @@ TEMPLATES = {
         "current L{phase} {value_a:.4g} A after {last_a:.4g} A: power shows no such step, and no second sample did"
     ),
     "doubt.word": "{reading} reads {word}: other devices show that it cannot be",
-    "pcs.off_grid_doubted": "a device says that the site is off the grid, others that it is not: nothing is written",
+    "pcs.off_grid_doubted": "a device says the site is islanded or dark, others that it is not: nothing is written",
     "doubt.dead": "{volts:.0f} V on a side of the switch that other devices report live (site file: [[meter]] side)",
     "doubt.first": "{reading}: first sample, to be confirmed by a second",
     "pcs.unconfirmed": "{pcs} has just been read for the first time: a second sample must confirm it",
