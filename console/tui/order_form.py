@@ -88,7 +88,7 @@ class OrderForm(DiffWidget, can_focus=True):
         self.set_stage(Stage.EDIT)
         self.styles.height = 1 + self._detail_rows + bool(form.fields) + STATUS_ROWS
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)  # at once: `focus` waits for a turn, and the next key may be here already
         self.redraw()
 
     def close(self) -> None:

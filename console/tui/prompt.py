@@ -50,7 +50,7 @@ class Prompt(DiffWidget, can_focus=True):
         self.kind, self.text, self._selected_index = kind, text, 0
         self.styles.height = PALETTE_ROWS if kind == PALETTE else 2
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)  # at once: `focus` waits for a turn, and the next key may be here already
         self.redraw()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 import scenes
 from recorded_client import RecordedClient
 from screen import Eventually, flat, open_view, screen_text
+from textual.events import Key
 
 from console.display.viewmodel import Link
 from console.tui import gateway_feed as feed_module
@@ -232,6 +233,20 @@ async def test_the_log_filters_as_one_types_and_takes_new_events(eventually: Eve
         await eventually(pilot, lambda: log.filter_text == "")
         await pilot.press("end")
         await eventually(pilot, lambda: "before_utc_s" in gateways.clients[0].asked[-1][1])
+
+
+async def test_keys_that_come_together_leave_no_hidden_prompt_with_the_focus(eventually: Eventually) -> None:
+    """A slow link delivers several at once: the view changes before the prompt has had its turn."""
+    gateways = Gateways("alarms")
+    async with gateways.app().run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+        await open_view(pilot, "6", "log", eventually)
+        for key, character in (("slash", "/"), ("2", "2")):
+            pilot.app.post_message(Key(key, character))
+        await pilot.pause()
+        assert pilot.app.focused is None or pilot.app.focused.display
+        await pilot.press("escape", "7")
+        assert pilot.app._shown_view == "devices"
 
 
 async def test_the_palette_runs_what_it_finds(eventually: Eventually) -> None:
