@@ -140,7 +140,10 @@ class BatteryFlow(EnergyFlow):
     title = "Battery"
 
     def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
-        """Power, arrow, SoC, bar, runtime."""
+        """Power, arrow, SoC, bar, runtime; that there is none on a site without."""
+        if not published.snapshot.pcs and not published.snapshot.batteries:
+            canvas.put(4, 1, "none", Ink.DIM)
+            return
         power = combined([p.w for p in published.snapshot.pcs])
         draw_power(canvas, model, power, battery_direction(power.value))
         canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)

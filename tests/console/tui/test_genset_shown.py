@@ -143,3 +143,10 @@ def test_no_runtime_is_told_of_a_load_that_the_pcs_cannot_carry(model: Model, st
         assert told in runtime
         assert flow in drawn(BatteryFlow(), seen, 19, 6)[5]
     assert "20.0 kW to carry, the PCS can give 10.0 kW" in runtime
+
+
+def test_a_site_without_a_battery_has_none_to_hold_the_load(model: Model) -> None:
+    assert model.published is not None
+    snapshot = msgspec.structs.replace(model.published.snapshot, pcs=(), batteries=())
+    bare = msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, snapshot=snapshot))
+    assert [line.strip() for line in drawn(BatteryFlow(), bare, 19, 6) if line.strip()] == ["Battery", "none"]
