@@ -88,7 +88,7 @@ COMMANDS: tuple[Command, ...] = (
         "nodes.sort",
         ("n",),
         "Sort nodes",
-        "by power, lost first, by name, as in the site file",
+        "by power, lost first, by name, by the site file",
         "sort_nodes",
         Needs.NODES,
     ),
