@@ -55,7 +55,7 @@ class NodePolling:
         due_s = loop.time()
         while self._pollers:
             for n in range(slices):
-                late = loop.time() - due_s > LATE_S
+                late = loop.time() - due_s > LATE_S or self._turns.crowded
                 await self._turns.turn()
                 for poller in self._pollers[n::slices]:
                     if not late:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 QUIET_S = 0.03  # before a tick is due: devices are asked 12 ms before it, and what was begun is to be done by then
+MOST_WAITING = 64
 MOST_QUIET_S = 0.5  # a tick that has not ended by then is no longer waited for
 
 
@@ -15,15 +16,25 @@ class Turns:
     def __init__(self) -> None:
         self._lock, self._told = asyncio.Lock(), asyncio.Event()
         self._quiet_from_s = float("inf")  # on the event loop's clock
+        self._waiting = 0
 
     def tick_due(self, due_s: float) -> None:
         """The last tick has ended, the next one is due then: turns are given from now until shortly before."""
         self._quiet_from_s = due_s - QUIET_S
         self._told.set()
 
+    @property
+    def crowded(self) -> bool:
+        """So many wait, each with a page in memory, that nothing new is to be begun."""
+        return self._waiting > MOST_WAITING
+
     async def turn(self) -> None:
         """Wait for it. What the caller does until it next waits is one piece; keep it under a millisecond or two."""
-        await self._lock.acquire()
+        self._waiting += 1
+        try:
+            await self._lock.acquire()
+        finally:
+            self._waiting -= 1
         try:
             while (quiet_s := self._quiet_s()) > 0:
                 self._told.clear()

@@ -53,3 +53,16 @@ async def test_a_tick_that_never_ends_does_not_end_the_rest(monkeypatch: pytest.
     turns = Turns()
     turns.tick_due(asyncio.get_running_loop().time())
     await asyncio.wait_for(turns.turn(), LIMIT_S)
+
+
+async def test_it_is_crowded_while_many_wait() -> None:
+    """Each has a page in memory: no more are fetched."""
+    turns, loop = Turns(), asyncio.get_running_loop()
+    turns.tick_due(loop.time())
+    waiting = [asyncio.create_task(turns.turn()) for _ in range(70)]
+    await passes()
+    assert turns.crowded
+    waiting.pop().cancel()
+    turns.tick_due(loop.time() + 3600.0)
+    await asyncio.wait_for(asyncio.gather(*waiting), LIMIT_S)
+    assert not turns.crowded
