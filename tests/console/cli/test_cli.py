@@ -437,10 +437,10 @@ async def test_check_prints_every_error(machine: Machine) -> None:
     ran = await machine.skerry("check", str(site))
     assert (ran.code, ran.out) == (exit_codes.USAGE, "")
     for said in (
-        f"{site}: grid.fuse_a = -1: expected",
-        f"{site}: grid.contracted_peak_w = '9 kWh': expected a number, or a number with one of the units W, kW, MW",
-        f"{site}: grid.fuze = 3: expected a known key; did you mean fuse_a?",
-        f"{site}: meter[0].url = 'serial': expected",
+        f"{site}:4: grid.fuse_a = -1: expected",
+        f"{site}:5: grid.contracted_peak_w = '9 kWh': expected a number, or a number with one of the units W, kW, MW",
+        f"{site}:6: grid.fuze = 3: expected a known key; did you mean fuse_a?",
+        f"{site}:9: meter[0].url = 'serial': expected",
         f"skerry: 4 errors in {site}",
     ):
         assert said in ran.err
