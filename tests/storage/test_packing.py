@@ -424,8 +424,8 @@ def old_state(tmp_path: Path) -> Path:
 
 
 def test_a_record_of_version_0_1_0_is_copied_migrated_and_packed(old_state: Path) -> None:
-    names = [signal.name for signal in Archive(old_state).signals()]
     archive = Archive(old_state, timeout_s=60)
+    names = [signal.name for signal in archive.signals()]
     end_s = archive.ends_utc_s()
     assert end_s is not None
     spans = [(end_s - 50_000, end_s, step_s) for step_s in (10.0, 60.0, 900.0)]

@@ -46,7 +46,7 @@ def test_check_names_line_replacement_and_last_version(
 
     current.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
     assert run(["check", str(current)]) == exit_codes.USAGE
-    assert f"{current}: grid.peak_w: expected {told}" in capsys.readouterr().err
+    assert f"{current}:17: grid.peak_w: expected {told}" in capsys.readouterr().err
     assert run(["config", "upgrade", str(current)]) == exit_codes.OK
     current.write_text(capsys.readouterr().out, encoding="utf-8")
     assert run(["check", str(current)]) == exit_codes.OK
