@@ -256,7 +256,7 @@ class Controller:
             export_w=min(found.export_w or 0.0, most_w),
             pv_export_w=min(found.pv_export_w or 0.0, most_w),
         )
-        self._watch_pulses(snapshot)
+        self._watch_pulses(snapshot, seen.state)
         outcome, hard = run(situation)
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
@@ -378,8 +378,10 @@ class Controller:
             orders=orders,
         )
 
-    def _watch_pulses(self, snapshot: Snapshot) -> None:
-        """Look for pulses in load, not net load: a cloud over the PV is not a job."""
+    def _watch_pulses(self, snapshot: Snapshot, state: IslandState) -> None:
+        """Look for pulses in load, not net load: a cloud over the PV is not a job, nor is power that is back."""
+        if state in (IslandState.BLACKOUT, IslandState.BLACK_START):
+            return
         pv_w = snapshot.pv_w
         self._pv_w = self._pv_w if pv_w is None else pv_w
         if self._net.w is not None and self._net.band is not None:

@@ -140,9 +140,11 @@ def _prechecks_of_pcs(config: DispatchConfig, snapshot: Snapshot) -> list[Check]
 def _precheck_of_pcs(pcs_id: str, snapshot: Snapshot) -> Check:
     pcs = next((p for p in snapshot.pcs if p.id == pcs_id), None)
     state, control = (None, None) if pcs is None else (pcs.state.good, pcs.control.good)
-    ok = state is not None and state not in NOT_RUNNING and control == "remote"
+    untold = pcs is not None and pcs.control.quality is Quality.MISSING  # many a device does not tell who controls it
+    ok = state is not None and state not in NOT_RUNNING and (control == "remote" or untold)
     unread = Reason("found.not_read")
-    figure = Reason("found.pcs", {"pcs": pcs_id, "state": state or unread, "control": control or unread})
+    by = Reason("found.not_told") if untold else control or unread
+    figure = Reason("found.pcs", {"pcs": pcs_id, "state": state or unread, "control": by})
     return Check(Reason("check.pcs", {"pcs": pcs_id}), ok, figure, Reason("remedy.pcs"))
 
 

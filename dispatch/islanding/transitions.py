@@ -206,8 +206,10 @@ class Transitions:
             return None
         for_s = self._now.mono_s - self._not_ours_s
         dead = self._bus.life == "dead"
-        # Just after the switch opened the PCS is given its time to form; the switch its time to tell of a generator.
-        changing = (self._state is S.ISLANDED and self._age_s <= for_s) or (self._genset and not dead)
+        # Just after the switch opened a PCS without fault is given its time to form; the switch its time to tell of a
+        # generator.
+        able = any(p.state.good != "fault" for p in self._now.pcs)
+        changing = (self._state is S.ISLANDED and self._age_s <= for_s and able) or (self._genset and not dead)
         if for_s < (self._island.form_timeout_s if changing else DEAD_S):
             return None
         why = Reason("go.bus_is", {"bus": self._bus.life, "why": self._bus.why})

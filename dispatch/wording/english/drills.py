@@ -34,6 +34,7 @@ TEMPLATES = {
     "found.unknown": "unknown",
     "found.no_reason": "no reason given",
     "found.not_read": "not read",
+    "found.not_told": "not told",
     "found.not_read_now": "not read now",
     "found.minutes": "{drill_min:g} min of at most {most_min:g}",
     "found.one_running": "one is running",

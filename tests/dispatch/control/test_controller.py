@@ -657,6 +657,18 @@ def test_pulse_is_timed() -> None:
     assert controller.pulse_since_utc_s == pytest.approx(T0 + 5.4, abs=0.3)  # at the second sample that shows it
 
 
+def test_power_that_is_back_after_a_blackout_is_no_pulse() -> None:
+    controller, states = Controller(msgspec.structs.replace(site_config(), switches=("pcc",))), set()
+    for n in range(500):
+        dark = 50 <= n < 450
+        pcs = a_pcs(0.0, state=status("fault"), v=reading(0.0)) if dark else a_pcs(0.0, v=reading(230.0))
+        switch = Switch("pcc", position=status("closed"), grid_voltage=status("absent" if dark else "present"))
+        grid_w = (0.0 if dark else 20_000.0) + n % 3  # no meter stands still
+        states.add(controller.step(a_snapshot(0.2 * n, grid_w, pcs, switches=(switch,)), None).island)
+    assert {IslandState.GRID_TIED, IslandState.BLACKOUT} <= states
+    assert controller.pulses_seen == 0
+
+
 def test_a_step_is_cheap() -> None:
     if sys.gettrace() is not None:
         pytest.skip("a tracer, such as that of `make coverage`, slows only what is written in Python")

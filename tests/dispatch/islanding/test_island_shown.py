@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from test_state_machine import Devices, config, islanded, play
 
+from dispatch.islanding.drill_prechecks import _prechecks_of_pcs
 from dispatch.islanding.load_shedding import SHUTDOWN_MARGIN, LoadShedding
 from dispatch.islanding.observation import Bus
 from dispatch.islanding.reconnection import Reconnection
@@ -45,6 +46,23 @@ def test_the_road_has_each_state_at_its_last_coming_and_begins_anew_at_the_next_
     devices.v = devices.hz = 0.0
     devices.contact, devices.mode = "open", "grid_forming"
     assert [state for _, state in play(machine, devices, 1).view.road] == ["islanded"]
+
+
+@pytest.mark.parametrize(
+    ("control", "ok", "found"),
+    [
+        (Status(), True, "pcs1 is running, control not told"),  # as by many device maps
+        (Status("local", 0.0, GOOD), False, "pcs1 is running, control local"),
+        (Status("remote", 9.0, Quality.STALE), False, "pcs1 is running, control not read"),
+    ],
+)
+def test_a_pcs_that_does_not_tell_who_controls_it_may_take_part_in_a_drill(
+    control: Status, ok: bool, found: str
+) -> None:
+    snapshot = Devices().snapshot()
+    pcs = msgspec.structs.replace(snapshot.pcs[0], control=control)
+    (check,) = _prechecks_of_pcs(config(), msgspec.structs.replace(snapshot, pcs=(pcs,)))
+    assert (check.ok, words(check.figure)) == (ok, found)
 
 
 def test_a_check_finds_what_a_drill_would_and_begins_nothing() -> None:

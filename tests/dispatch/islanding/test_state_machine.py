@@ -463,6 +463,15 @@ def test_a_foreign_bus_is_a_fault_and_a_dead_one_a_blackout() -> None:
     assert machine.state is S.BLACKOUT
 
 
+@pytest.mark.parametrize(("pcs_state", "after_s", "state"), [("fault", 1.4, S.BLACKOUT), ("off", 4.6, S.ISLANDED)])
+def test_only_a_pcs_without_fault_is_given_time_to_form(pcs_state: str, after_s: float, state: S) -> None:
+    machine, devices = IslandMachine(config(form_timeout_s=5.0)), Devices()
+    play(machine, devices, 1)
+    devices.v = devices.hz = devices.bus_v = 0.0
+    devices.contact, devices.pcs_state = "open", pcs_state
+    assert play(machine, devices, after_s).seen.state is state
+
+
 def test_a_fresh_machine_behind_an_open_switch_waits_for_the_pcs_and_never_calls_a_dead_site_islanded() -> None:
     machine, devices = IslandMachine(config()), Devices()
     devices.v = devices.hz = devices.bus_v = 0.0
