@@ -65,6 +65,7 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
 
 test: $(READY)  ## every test, in four processes
+	@$(BYTECODE) $(BIN)/python -m compileall -q -j 0 benchmarks console dispatch drivers gateway skerry storage  # once, not by each process
 	$(PYTEST) $(PARALLEL) --durations 20
 
 test-system: $(READY)  ## with real parts of Debian (tests/system/packages.txt), as root; without them it says what to install

@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from drivers.connect_errors import system_reason
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, utc_s_of
 from drivers.http.turns import Turns
@@ -198,9 +199,5 @@ def _reason(error: Exception) -> str:
     inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     if type(error).__name__ == "ServerFingerprintMismatch":
         return f"its certificate has the SHA-256 fingerprint {error.got.hex()}"  # type: ignore[attr-defined]
-    text = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
-    if (
-        isinstance(inner, OSError) and inner.errno and text.startswith("Connect call failed")
-    ):  # asyncio's words, with the address once more
-        text = os.strerror(inner.errno)
+    text = getattr(inner, "verify_message", "") or system_reason(inner)
     return " ".join(text.split())[:200] or type(error).__name__

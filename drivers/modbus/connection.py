@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from drivers.connect_errors import system_reason
 from drivers.modbus.address import Address
 from drivers.modbus.channels import Channel, open_channel
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, NotModbus, Timeout
@@ -100,7 +101,7 @@ class Connection:
         except ssl.SSLError as error:
             self._end(f"cannot connect: {no_tls(error)}")
         except (OSError, UnicodeError, OverflowError) as error:  # the latter: a host name or port that cannot be one
-            self._end(f"cannot connect: {error}")
+            self._end(f"cannot connect: {system_reason(error)}")
         return not self.lost
 
     async def read(self, caller: Caller, unit: int, address: int, count: int, function: int = 3) -> list[int]:

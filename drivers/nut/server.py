@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from drivers.connect_errors import system_reason
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
 from drivers.modbus.line import longer
 from drivers.nut.protocol import MOST_LINE_BYTES, Refused, VariableList
@@ -85,7 +86,7 @@ class NutServer:
                 if answer.take(line):
                     return answer.values
         except (OSError, UnicodeError) as error:
-            raise ConnectionLost(where, getattr(error, "strerror", None) or str(error), _ADVICE) from None
+            raise ConnectionLost(where, system_reason(error), _ADVICE) from None
         except ValueError:  # of readline
             raise BadReply(where, f"a line of more than {MOST_LINE_BYTES} bytes") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from drivers.connect_errors import system_reason
 from drivers.modbus.address import Address
 from drivers.modbus.channels import Channel, open_channel
 from drivers.modbus.errors import ConnectionLost, Timeout
@@ -82,7 +83,7 @@ class Receiver:
         except TimeoutError:
             self._ended(connection, f"cannot connect within {CONNECT_S:g} s")
         except (OSError, UnicodeError, OverflowError) as error:
-            self._ended(connection, f"cannot connect: {getattr(error, 'strerror', None) or error}")
+            self._ended(connection, f"cannot connect: {system_reason(error)}")
         else:
             self._opened_s = loop.time()
             self.connect_s = self._opened_s - begun_s

@@ -12,7 +12,7 @@ import pytest
 from fuzzing import Parser, try_out
 from registry import PARSERS
 
-COUNT = int(os.environ.get("SKERRY_FUZZ", "16"))
+COUNT = int(os.environ.get("SKERRY_FUZZ", "10"))
 SEED = os.environ.get("SKERRY_FUZZ_SEED", "0")
 
 
