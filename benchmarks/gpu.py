@@ -16,7 +16,7 @@ import pynvml
 
 from benchmarks.figures import Figure, main, quantile
 from dispatch.model.equipment import Node
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.nvml_node import PERIOD_S, NvmlNode, query
 
 RATE_HZ = 5

@@ -1,144 +1,32 @@
-"""Defines the sections of the site file by which devices are reached: PCS, meters, PV, switch, nodes, tariff file."""
+"""Defines the sections of the site file for PCS, battery, meter, PV, switch, tariff file, certificates, deadlines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from dispatch.config.schema import BatteryConfig, MeterTerms, NodeTerms, PcsRatings, PositiveWatts, PvTerms
+from dispatch.config.schema import BatteryConfig, MeterTerms, PcsRatings, PositiveWatts, PvTerms
 from dispatch.config.tariff_terms import TariffTerms
-from drivers.http.config import AuthorizationFile, CaFile, Fingerprint, HttpUrl
+from drivers.device_keys import (
+    MODBUS_URL,
+    AnyTransaction,
+    ConnectDelay,
+    Deadline,
+    DeviceMapName,
+    Id,
+    Instance,
+    MaxRegisters,
+    Period,
+    Spacing,
+    Unit,
+    Units,
+    Url,
+)
 from drivers.modbus.address import EXPECTED
 from drivers.modbus.frames import MAX_READ
-
-SLOW_READING = 4  # deadlines
-
-# `expected` is what the error message for a wrong value says.
-Id = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
-        extra={"expected": "1..32 letters, digits, dots, dashes, underscores"},
-    ),
-]
-Url = Annotated[
-    str,
-    Meta(
-        pattern=r"^(twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+)$",
-        description="Where it is. `tcp://host:port`: Modbus TCP, an IPv6 address in brackets, `tcp://[::1]:502`; "
-        "`rtu+tcp://host:port`: RTU frames over TCP; `tls://host:port`: Modbus/TCP Security, port 802 where none is "
-        "given, with the certificates of [tls]; `serial:///dev/ttyUSB0?baud=9600&parity=N&stop=1`: RTU on a serial "
-        "port; `twin`: the device of the site's twin.",
-        extra={"expected": EXPECTED},
-    ),
-]
-Unit = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=255,
-        description="Modbus unit id. Devices behind one url share one connection and are asked in turn. On a serial "
-        "line 0 is every device at once, so it is refused there.",
-        extra={"expected": "a Modbus unit id, 0..255"},  # 0 and 255: MODBUS Messaging on TCP/IP V1.0b, 4.4.2.2
-    ),
-]
-Deadline = Annotated[
-    float,
-    Meta(
-        gt=0, le=10, description="Longest wait for one answer of this device, real seconds. Not given: io.deadline_s."
-    ),
-]
-Period = Annotated[
-    float,
-    Meta(
-        gt=0,
-        le=60,
-        description="How often it is read, real seconds, for a device that answers slowly. Its readings become stale "
-        "later by this. Not given: 4 x deadline_s where that is given; else at every tick, a node once a second.",
-    ),
-]
-ConnectDelay = Annotated[
-    float, Meta(ge=0, le=10, description="Pause between connecting and the first request, for devices that need one.")
-]
-Spacing = Annotated[
-    float,
-    Meta(
-        ge=0,
-        le=10,
-        description="Pause between two requests to whatever device on this url, for devices and gateways that lose "
-        "requests that come too fast. Where several devices on one url give it, the longest counts.",
-    ),
-]
-MaxRegisters = Annotated[
-    int,
-    Meta(
-        ge=4,  # a 64-bit value
-        le=MAX_READ,
-        description="Most registers that it gives in one request; more are read in several. Writes are never split.",
-    ),
-]
-AnyTransaction = Annotated[
-    bool,
-    Meta(
-        description="true: do not compare the transaction id of its answers, for a Modbus TCP gateway that spoils it. "
-        "Unit, function, length and content must fit nevertheless. After an answer that did not come it is left alone "
-        "for two deadlines, since a late one could not be told from the next."
-    ),
-]
-Instance = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=99,
-        description="Which one, where a unit holds the SunSpec models of several; 1 is the first in its chain. Not "
-        "given: the first, with a warning in the event log if there are more.",
-    ),
-]
-
-
-DeviceMapName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[^\x00-\x1f\x7f]{0,255}$",
-        description="Device map by which it is read: a name such as `janitza-umg`, or a file such as "
-        "`./my-meter.toml`, relative to the site file. Empty: SunSpec.",
-        extra={"expected": "the name of a device map, or the path of a file"},
-    ),
-]
-Units = Annotated[
-    Mapping[str, Unit],
-    Meta(description="Modbus unit ids of the other units of its map, by their names there, such as { system = 100 }."),
-]
-
-
-class Polled(Protocol):
-    """What the site file says of how a device is asked."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def deadline_s(self) -> float | None: ...
-
-    @property
-    def period_s(self) -> float | None: ...
-
-
-def poll_period_s(device: Polled) -> float:
-    """Real seconds between two readings of a device; 0: it is read at every tick.
-
-    A device whose deadline is given is slow: a reading of a PCS takes three requests, and writes need time, too.
-    """
-    if device.period_s is not None:
-        return device.period_s
-    return 0.0 if device.deadline_s is None else SLOW_READING * device.deadline_s
 
 
 class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,9 +79,8 @@ class BatteryDevice(BatteryConfig, frozen=True, kw_only=True):
     """`[[battery]]`: a battery; with `map` and `url` its BMS is a device of its own, else its PCS tells of it."""
 
     map: Annotated[
-        str,
+        DeviceMapName,
         Meta(
-            pattern=r"^[^\x00-\x1f\x7f]{0,255}$",
             description="Device map of kind battery by which its BMS is read, where that is a device of its own. "
             "Needed with a PCS that tells no SoC. Empty: its PCS tells of it.",
             extra={"expected": "the name of a device map of kind battery, or the path of a file"},
@@ -202,7 +89,7 @@ class BatteryDevice(BatteryConfig, frozen=True, kw_only=True):
     url: Annotated[
         str,
         Meta(
-            pattern=r"^(twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+)?$",
+            pattern=rf"^({MODBUS_URL})?$",
             description="Where its BMS is, with `map`: as the url of a [[pcs]].",
             extra={"expected": EXPECTED},
         ),
@@ -339,138 +226,6 @@ class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "skerry-switch"
     units: Units = {}
-
-
-Command = Annotated[tuple[str, ...], Meta(max_length=64)]
-
-
-class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """`[[node]]`: a compute node.
-
-    The `on_*` commands are lists of arguments that run without a shell. In an argument, {node} stands for the node's
-    id, {watts} for the cap, {watts_per_gpu} for its share of each GPU, {reason} for the reason.
-    """
-
-    id: Annotated[Id, Meta(description="Name of the node.")]
-    source: Annotated[
-        Literal["psutil", "nvml", "modbus", "nut", "exporters", "prometheus"],
-        Meta(
-            description="`psutil`: this machine, power estimated from its CPU use; `nvml`: this machine's NVIDIA GPUs, "
-            "too; `modbus`: the register map `skerry-node`; `nut`: the outlets of metered PDUs; `exporters`: metrics "
-            "pages of its Prometheus exporters; `prometheus`: the site's Prometheus."
-        ),
-    ]
-    exporters: Annotated[
-        tuple[HttpUrl, ...],
-        Meta(
-            max_length=4,
-            description="With `exporters`: pages of its node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD "
-            'device-metrics-exporter, `["http://gpu01:9100/metrics", "http://gpu01:9400/metrics"]`. Which one a page '
-            "is of shows in its metrics.",
-            extra={"expected": "pages such as http://gpu01:9100/metrics"},
-        ),
-    ] = ()
-    prometheus: Annotated[str, Meta(description="With `prometheus`: the `id` of a `[[prometheus]]`.")] = ""
-    match: Annotated[
-        str,
-        Meta(
-            pattern=r"^[A-Za-z0-9_.:-]{0,120}$",
-            description="With `prometheus`: the value of its label, without port and domain. Empty: the node's id.",
-            extra={"expected": "letters, digits, dots, colons, dashes, underscores"},
-        ),
-    ] = ""
-    hostname: Annotated[
-        str,
-        Meta(
-            description="Host name that its exporters must state, without domain. Another one is refused. Empty: any, "
-            "and a change is told."
-        ),
-    ] = ""
-    ca: CaFile = ""
-    fingerprint: Fingerprint = ""
-    authorization_file: AuthorizationFile = ""
-    outlets: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}:[1-9][0-9]{0,3}$")], ...],
-        Meta(
-            max_length=16,
-            description="Every outlet that feeds it, `pdu:number`, with the `id` of a `[[pdu]]`: "
-            '`["pdu-a:3", "pdu-b:3"]`. Its power is their sum, and is not known while one of them is not. Needed with '
-            "`nut`; with `exporters` and `prometheus` it goes before what these tell.",
-            extra={"expected": 'outlets such as "pdu-a:3"'},
-        ),
-    ] = ()
-    critical: Annotated[bool, Meta(description="true: the node is kept running off the grid; false: deferrable.")] = (
-        False
-    )
-    cap_w: (
-        Annotated[
-            PositiveWatts,
-            Meta(
-                description="The power to which the node may be capped. Not given: it is never capped. With `nvml` its "
-                "GPUs share what full_w leaves of it."
-            ),
-        ]
-        | None
-    ) = None
-    url: Url = "twin"
-    unit: Unit = 1
-    deadline_s: Deadline | None = None
-    period_s: Period | None = None
-    connect_delay_s: ConnectDelay = 0.0
-    spacing_s: Spacing = 0.0
-    max_registers: MaxRegisters = MAX_READ
-    any_transaction: AnyTransaction = False
-    idle_w: Annotated[
-        float, Meta(ge=0, description="Idle power. `psutil` estimates idle_w + CPU share x (full_w - idle_w).")
-    ] = 60.0
-    full_w: Annotated[float, Meta(ge=0, description="Power at full CPU use, for that estimate.")] = 200.0
-    on_cap: Annotated[Command, Meta(description="Command that caps the node.")] = ()
-    on_uncap: Annotated[Command, Meta(description="Command that removes the cap.")] = ()
-    on_suspend: Annotated[Command, Meta(description="Command that suspends its jobs.")] = ()
-    on_resume: Annotated[Command, Meta(description="Command that resumes its jobs.")] = ()
-    on_shutdown: Annotated[Command, Meta(description="Command that shuts the node down.")] = ()
-    on_start: Annotated[Command, Meta(description="Command that starts the node again.")] = ()
-    freeze: Annotated[
-        str,
-        Meta(
-            description="cgroup v2 directory whose `cgroup.freeze` suspends the jobs, such as "
-            "`/sys/fs/cgroup/jobs.slice`."
-        ),
-    ] = ""
-    command_timeout_s: Annotated[float, Meta(gt=0, le=600, description="A command that runs longer is ended.")] = 30.0
-    gpus: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=64,
-            description="Number of GPUs, for {watts_per_gpu}. Fewer are told; with `nvml` the node's power is then not "
-            "known. 0: as many as have answered before.",
-        ),
-    ] = 0
-    gpu_limit_w: (
-        Annotated[
-            PositiveWatts,
-            Meta(
-                description="The site's own power limit of each GPU, with `nvml`. When a cap ends, no GPU is set above "
-                "it, and one without a limit on record, such as a new one, is set to it. Not given: what was set "
-                "before the cap; for a new GPU its default."
-            ),
-        ]
-        | None
-    ) = None
-
-    @property
-    def terms(self) -> NodeTerms:
-        """What dispatch may ask of it: by its register map, by NVML, or by the site's own commands."""
-        served = self.source == "modbus"
-        can_cap = served or self.source == "nvml" or bool(self.on_cap)
-        return NodeTerms(
-            id=self.id,
-            critical=self.critical,
-            cap_w=self.cap_w if can_cap else None,
-            can_suspend=served or bool(self.freeze) or bool(self.on_suspend and self.on_resume),
-            can_shutdown=served or bool(self.on_shutdown),
-        )
 
 
 class TariffConfig(TariffTerms, frozen=True, kw_only=True):

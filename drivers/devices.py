@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from dispatch.model.clock import Clock
 from dispatch.model.contacts import Contact
 from dispatch.model.equipment import Battery, LinkHealth, Meter, Node, Pcs, Pv, Switch, Ups
-from drivers.config import BatteryDevice, IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import BatteryDevice, IoConfig, MeterDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.contacts.config import ContactDevice
 from drivers.contacts.gpio_contact import GpioContact
 from drivers.contacts.modbus_contact import ContactDriver
@@ -29,6 +29,7 @@ from drivers.meter import MeterDriver
 from drivers.modbus.address import Address
 from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
+from drivers.node_config import NodeDevice
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.nodes.observed import OBSERVED, ObservedNodes

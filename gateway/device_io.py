@@ -18,7 +18,7 @@ from dispatch.model.equipment import DeviceHealth, DeviceProof, Part
 from dispatch.model.orders import Order
 from dispatch.model.proofs import Proving, as_asked
 from dispatch.model.snapshot import Snapshot
-from drivers.config import Polled, poll_period_s
+from drivers.device_keys import Polled, poll_period_s
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import make_actuators

@@ -16,7 +16,7 @@ from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
 from dispatch.config.battery_ratings import reserve_soc_pct
-from drivers.config import Polled
+from drivers.device_keys import Polled
 from drivers.modbus.address import place_of
 from gateway import exit_codes
 from gateway.site import paths, versions

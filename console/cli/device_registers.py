@@ -17,7 +17,7 @@ from console.display.formats import age
 from console.value_parsers import json_option
 from dispatch.model.equipment import DeviceHealth
 from dispatch.model.snapshot import Snapshot
-from drivers.config import Polled
+from drivers.device_keys import Polled
 from drivers.maps.found_modes import FoundModes
 from drivers.modbus.errors import DeviceError
 from drivers.register_view import RegisterValue

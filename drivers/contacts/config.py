@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dispatch.config.contact_terms import ContactTerms
-from drivers.config import AnyTransaction, ConnectDelay, Deadline, MaxRegisters, Period, Spacing, Unit
+from drivers.device_keys import (
+    MODBUS_URL,
+    AnyTransaction,
+    ConnectDelay,
+    Deadline,
+    MaxRegisters,
+    Period,
+    Spacing,
+    Unit,
+)
 from drivers.modbus.address import EXPECTED
 from drivers.modbus.frames import MAX_READ
 
@@ -25,7 +34,7 @@ class ContactDevice(ContactTerms, frozen=True, kw_only=True):
     url: Annotated[
         str,
         Meta(
-            pattern=r"^(twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+|gpio:///dev/gpiochip[0-9]{1,3})$",
+            pattern=rf"^({MODBUS_URL}|gpio:///dev/gpiochip[0-9]{{1,3}})$",
             description="Where the module is, as the url of a [[pcs]]; or `gpio:///dev/gpiochip0`, a GPIO chip of this "
             'machine, with input = "gpio".',
             extra={"expected": f"gpio:///dev/gpiochip0, {EXPECTED}"},

@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
+from drivers.device_keys import Id
 from drivers.http.page import Access
 
 HttpUrl = Annotated[
@@ -67,14 +68,7 @@ def access_of(reached: Reached, directory: Path) -> Access:
 class PrometheusServer(msgspec.Struct, frozen=True, kw_only=True):
     """`[[prometheus]]`: the site's own Prometheus, or what answers its queries. Nodes are read from it by a label."""
 
-    id: Annotated[
-        str,
-        Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
-            description="Name of the server, as nodes give it in `prometheus`.",
-            extra={"expected": "1..32 letters, digits, dots, dashes, underscores"},
-        ),
-    ]
+    id: Annotated[Id, Meta(description="Name of the server, as nodes give it in `prometheus`.")]
     url: Annotated[HttpUrl, Meta(description="Where it is, `http://host:9090`; /api/v1/query is added.")]
     label: Annotated[
         str,

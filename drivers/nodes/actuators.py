@@ -17,8 +17,8 @@ import msgspec
 
 from dispatch.model.islanding import NodeOrder
 from dispatch.wording.catalogue import words
-from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
+from drivers.node_config import NodeDevice
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
 from drivers.nodes.known_gpus import KnownGpus

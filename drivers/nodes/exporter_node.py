@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 
 from dispatch.model.equipment import Node, NodePower
-from drivers.config import NodeDevice
 from drivers.http.errors import HttpError
 from drivers.http.fetcher import Fetcher
 from drivers.http.page import Answer
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.host_names import Identities
 from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
 from drivers.nodes.metrics_text import MetricsPattern, Sample, pieces

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from drivers.config import Deadline, NodeDevice, Period
+from drivers.device_keys import ID, Deadline, Period
 from drivers.http.config import AuthorizationFile, CaFile
+from drivers.node_config import NodeDevice
 
 MOST_NODES = 1000
 _LIST = re.compile(r"([A-Za-z0-9_.-]*)\[([0-9,-]+)\]([A-Za-z0-9_.-]*)")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_NAME = re.compile(ID)
 NameUrl = Annotated[
     str,
     Meta(

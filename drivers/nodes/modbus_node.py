@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dispatch.model.equipment import Node
 from dispatch.model.islanding import NodeOrder
-from drivers.config import NodeDevice
 from drivers.device_driver import DeviceDriver
 from drivers.maps.device import MappedDevice
 from drivers.maps.loader import load
 from drivers.modbus.errors import ReadbackMismatch
 from drivers.modbus.transport import ModbusLink
+from drivers.node_config import NodeDevice
 from drivers.sample import Sample
 
 MAP = "skerry-node"

@@ -8,7 +8,7 @@ import msgspec
 
 from dispatch.model.equipment import Gpu, Node, NodePower
 from dispatch.model.readings import MISSING, Quality, Reading, reading
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.gpu_readings import BUSY_PCT
 from drivers.nodes.gpu_slots import GpuSlots
 from drivers.nodes.metrics import Figures, GpuField, GpuFigures, HostFigures

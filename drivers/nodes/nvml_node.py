@@ -17,7 +17,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.equipment import Gpu, Node, aged
 from dispatch.model.readings import Quality, Reading, reading
 from drivers.clock import SystemClock
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.gpu_readings import BUSY_PCT, read_gpu
 from drivers.nodes.gpu_slots import answers, with_absent
 from drivers.nodes.known_gpus import KnownGpus, SeenGpu

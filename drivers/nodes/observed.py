@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from drivers.config import NodeDevice
 from drivers.http.client import HttpClient
 from drivers.http.config import PrometheusServer, Reached, access_of
 from drivers.http.fetcher import DEADLINE_S, Fetcher
+from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode
 from drivers.nodes.host_names import Identities
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode

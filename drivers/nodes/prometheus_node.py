@@ -16,12 +16,12 @@ import msgspec
 
 from dispatch.model.decoding import decoded
 from dispatch.model.equipment import Node
-from drivers.config import NodeDevice
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import HttpError
 from drivers.http.fetcher import Fetcher
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ObservedNode
 from drivers.nodes.host_names import Identities
 from drivers.nodes.metrics import WANTED, HostFigures, understood

@@ -8,7 +8,7 @@ import psutil
 
 from dispatch.model.equipment import Node
 from dispatch.model.readings import reading
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 
 Usage = tuple[float, float]  # CPU since the last call, memory in use; both in %
 

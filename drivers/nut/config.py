@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from drivers.config import Deadline, Id, Period
+from drivers.device_keys import Deadline, Id, Period
 
 PORT = 3493  # by IANA, for NUT (NUT, docs/net-protocol.txt)
 _HOST = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from dispatch.model.equipment import Node
 from dispatch.model.readings import Quality, Reading
-from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError, WrongDevice
+from drivers.node_config import NodeDevice
 from drivers.nut.config import PduDevice, address_of
 from drivers.nut.protocol import decimal
 from drivers.nut.server import DEADLINE_S, NutServer

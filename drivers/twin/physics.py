@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dispatch.config.schema import BatteryConfig, GensetConfig, GridConfig, PcsRatings
-from drivers.config import MeterDevice, NodeDevice, PvDevice, SwitchDevice
+from drivers.config import MeterDevice, PvDevice, SwitchDevice
+from drivers.node_config import NodeDevice
 from drivers.twin.battery import TwinBattery
 from drivers.twin.config import TwinConfig
 from drivers.twin.faults import FaultBook

@@ -20,9 +20,10 @@ import psutil
 
 from dispatch.config.schema import GensetConfig, GridConfig
 from drivers.clock import ScaledClock
-from drivers.config import BatteryDevice, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import BatteryDevice, MeterDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.maps.loader import load
 from drivers.maps.schema import DEVICE
+from drivers.node_config import NodeDevice
 from drivers.twin.announcement import Announcement
 from drivers.twin.commands import answer
 from drivers.twin.config import TwinConfig

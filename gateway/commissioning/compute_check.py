@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from dispatch.model.equipment import DeviceHealth, Meter, Node
 from dispatch.model.snapshot import Snapshot
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from gateway.commissioning.device_access import gateway_of, opened, sampled
 from gateway.site.schema import Site
 

@@ -22,7 +22,8 @@ from dispatch.model.readings import Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds
 from dispatch.wording.catalogue import words
-from drivers.config import BatteryDevice, MeterDevice, PcsDevice, Polled, PvDevice
+from drivers.config import BatteryDevice, MeterDevice, PcsDevice, PvDevice
+from drivers.device_keys import Polled
 from drivers.maps.loader import load
 from gateway.commissioning.findings import Finding, fault, note, ok, warning
 from gateway.site.schema import Site

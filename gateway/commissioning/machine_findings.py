@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from drivers.config import Polled
+from drivers.device_keys import Polled
 from drivers.kernel_clock import KernelClock, asked_otherwise, read_kernel_clock
 from gateway.api.roles import Roles
 from gateway.commissioning.findings import Finding, fault, note, ok, warning

@@ -26,7 +26,6 @@ from drivers.config import (
     BatteryDevice,
     IoConfig,
     MeterDevice,
-    NodeDevice,
     PcsDevice,
     PvDevice,
     SwitchDevice,
@@ -35,6 +34,7 @@ from drivers.config import (
 )
 from drivers.contacts.config import ContactDevice
 from drivers.http.config import PrometheusServer
+from drivers.node_config import NodeDevice
 from drivers.nodes.group import NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.twin.config import TwinConfig

@@ -17,10 +17,11 @@ from waiting import until_done
 from dispatch.model.equipment import DeviceIdentity
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Quality
-from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import IoConfig, MeterDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.devices import Driver, Linked, make_drivers
 from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, DeviceError, ReadbackMismatch, WrongDevice
+from drivers.node_config import NodeDevice
 
 METER = {
     "W": -1234, "W_SF": 1, "Hz": 4998, "Hz_SF": -2, "PhVphA": 2301, "PhVphB": 2299, "PhVphC": 2305, "V_SF": -1,

@@ -17,11 +17,12 @@ from http_server import HttpServer, response
 from metrics_pages import dcgm, node_exporter
 
 from dispatch.model.equipment import Node
-from drivers.config import IoConfig, NodeDevice
+from drivers.config import IoConfig
 from drivers.devices import Driver, make_drivers
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import HttpError
 from drivers.modbus.errors import ConnectionLost, DeviceError, WrongDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.metrics import WANTED
 from drivers.nodes.metrics_text import MetricsPattern
 from drivers.nut.config import PduDevice

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from nvml_stub import Disk, StubGpu, StubNvml, attempt, power
 
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.nvml_node import NvmlNode
 
 

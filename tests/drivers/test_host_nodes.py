@@ -15,7 +15,7 @@ import pytest
 from waiting import LIMIT_S
 
 from dispatch.model.readings import Quality
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.nvml_node import NvmlNode
 from drivers.nodes.psutil_node import PsutilNode
 
@@ -46,7 +46,7 @@ const char *nvmlErrorString(int r) { return r == 15 ? "GPU is lost" : "stub erro
 READ = """
 import asyncio, json, sys
 import msgspec
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.nvml_node import NvmlNode
 
 async def main():

@@ -11,8 +11,8 @@ from waiting import until
 
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.reasons import plain
-from drivers.config import NodeDevice
 from drivers.modbus.errors import DeviceError
+from drivers.node_config import NodeDevice
 from drivers.nodes.actuators import NodeActuator, freeze, make_actuators, run_command
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.known_gpus import KnownGpus

@@ -10,7 +10,7 @@ from metrics_pages import dcgm, node_exporter, uuid_of
 
 from dispatch.model.equipment import Gpu, Node, NodePower
 from dispatch.model.readings import Quality, Reading, reading
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes.metrics import Figures, pattern_of, understood
 from drivers.nodes.metrics_text import pieces
 from drivers.nodes.node_figures import NodeFigures

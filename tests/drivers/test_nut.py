@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from waiting import until_done
 
 from dispatch.model.equipment import Node, Ups
-from drivers.config import IoConfig, NodeDevice
+from drivers.config import IoConfig
 from drivers.devices import Driver, make_drivers
 from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
+from drivers.node_config import NodeDevice
 from drivers.nut.config import NutAddress, PduDevice, UpsDevice, address_of
 from drivers.nut.protocol import MOST_LINES, Refused, VariableList, decimal, elements
 from drivers.nut.server import NutServer

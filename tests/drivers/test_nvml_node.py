@@ -11,7 +11,7 @@ from nvml_stub import StubGpu, StubNvml, eight
 from waiting import LIMIT_S
 
 from dispatch.model.equipment import Node
-from drivers.config import NodeDevice
+from drivers.node_config import NodeDevice
 from drivers.nodes import nvml_node
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.nvml_node import NvmlNode

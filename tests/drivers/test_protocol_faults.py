@@ -22,12 +22,13 @@ from benchmarks.reliability import tell
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.readings import Reading
 from drivers.clock import VirtualClock
-from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import MeterDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.maps.loader import load
 from drivers.maps.switch import MapSwitch
 from drivers.meter import MeterDriver
 from drivers.modbus.errors import DeviceError
 from drivers.modbus.transport import ModbusLink
+from drivers.node_config import NodeDevice
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver

@@ -16,10 +16,11 @@ from toxic import FakeDevice, ToxicServer
 from waiting import until_done
 
 from dispatch.model.readings import Quality
-from drivers.config import IoConfig, MeterDevice, NodeDevice, PcsDevice, PvDevice
+from drivers.config import IoConfig, MeterDevice, PcsDevice, PvDevice
 from drivers.devices import make_drivers
 from drivers.modbus.address import Address
 from drivers.modbus.errors import BadReply, DeviceError, DeviceException, MapChanged, Timeout, WrongDevice
+from drivers.node_config import NodeDevice
 from drivers.pv import PvDriver
 from drivers.sunspec.discovery import FoundModel
 from drivers.sunspec.instances import instances

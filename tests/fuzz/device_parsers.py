@@ -16,7 +16,7 @@ from fuzzing import Feed, Parser, simple
 from p1_telegrams import BELGIUM, SWEDEN, crc_by_division, sent, telegram
 from sunspec_image import image, model_words, pcs_image
 
-from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import MeterDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.maps.loader import load
 from drivers.maps.register_view import explain as explain_map
 from drivers.maps.schema import DEVICE
@@ -26,6 +26,7 @@ from drivers.modbus.errors import DeviceError
 from drivers.modbus.frames import RTU, TCP, TCP_ANY_TRANSACTION, Framing, crc, registers
 from drivers.modbus.traffic import Place
 from drivers.modbus.transport import ModbusLink
+from drivers.node_config import NodeDevice
 from drivers.nodes.actuators import CannotObey, freeze, run_command
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.nut.config import PduDevice, UpsDevice

@@ -12,12 +12,12 @@ from fuzzing import Parser, simple
 
 from dispatch.model.equipment import Node
 from dispatch.model.readings import Quality
-from drivers.config import NodeDevice
 from drivers.http.client import HttpClient, _authorization
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import NotTrusted
 from drivers.http.page import Answer
 from drivers.modbus.errors import DeviceError
+from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode
 from drivers.nodes.group import NodeGroup
 from drivers.nodes.host_names import Identities

@@ -15,9 +15,10 @@ import pytest
 from waiting import until_done
 
 from dispatch.model.equipment import Node
-from drivers.config import IoConfig, NodeDevice
+from drivers.config import IoConfig
 from drivers.devices import make_drivers
 from drivers.modbus.errors import DeviceError
+from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode
 from drivers.nodes.metrics import pattern_of
 

@@ -14,10 +14,11 @@ import pytest
 from nut_server import DEVICES, NutSite
 from waiting import LIMIT_S, until_done
 
-from drivers.config import IoConfig, NodeDevice
+from drivers.config import IoConfig
 from drivers.devices import make_drivers
 from drivers.modbus.address import Address
 from drivers.modbus.errors import ConnectionLost, DeviceError
+from drivers.node_config import NodeDevice
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.nut.protocol import Refused
 

@@ -28,7 +28,8 @@ from dispatch.model.islanding import IslandRequest, IslandState
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 from drivers.clock import VirtualClock
-from drivers.config import MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import MeterDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.node_config import NodeDevice
 from drivers.twin.config import TwinConfig
 from drivers.twin.faults import Fault
 from drivers.twin.lockstep import LockstepSite

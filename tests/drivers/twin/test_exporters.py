@@ -8,9 +8,10 @@ import pytest
 
 from console.launcher import with_exporters
 from dispatch.model.equipment import Node
-from drivers.config import IoConfig, NodeDevice
+from drivers.config import IoConfig
 from drivers.devices import make_drivers
 from drivers.http.errors import HttpError
+from drivers.node_config import NodeDevice
 from drivers.nodes.metrics import pattern_of, understood
 from drivers.nodes.node_figures import NodeFigures
 from drivers.twin.exporters import TwinExporters

@@ -20,7 +20,8 @@ from dispatch.model.equipment import Battery
 from dispatch.model.readings import MISSING, reading
 from dispatch.wording.catalogue import words
 from drivers.clock import VirtualClock
-from drivers.config import MeterDevice, NodeDevice, SwitchDevice
+from drivers.config import MeterDevice, SwitchDevice
+from drivers.node_config import NodeDevice
 from drivers.twin.config import TwinConfig
 from drivers.twin.faults import Fault
 from drivers.twin.lockstep import LockstepSite

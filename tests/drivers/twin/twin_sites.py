@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from dispatch.config.schema import GridConfig
-from drivers.config import BatteryDevice, MeterDevice, NodeDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.config import BatteryDevice, MeterDevice, PcsDevice, PvDevice, SwitchDevice
+from drivers.node_config import NodeDevice
 from drivers.twin.announcement import Announcement
 from drivers.twin.config import TwinConfig
 from drivers.twin.physics import TwinSite

@@ -1,0 +1,155 @@
+"""Defines the section `[[node]]` of the site file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.config.schema import NodeTerms, PositiveWatts
+from drivers.device_keys import (
+    ID,
+    AnyTransaction,
+    ConnectDelay,
+    Deadline,
+    Id,
+    MaxRegisters,
+    Period,
+    Spacing,
+    Unit,
+    Url,
+)
+from drivers.http.config import AuthorizationFile, CaFile, Fingerprint, HttpUrl
+from drivers.modbus.frames import MAX_READ
+
+Command = Annotated[tuple[str, ...], Meta(max_length=64)]
+
+
+class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[node]]`: a compute node.
+
+    The `on_*` commands are lists of arguments that run without a shell. In an argument, {node} stands for the node's
+    id, {watts} for the cap, {watts_per_gpu} for its share of each GPU, {reason} for the reason.
+    """
+
+    id: Annotated[Id, Meta(description="Name of the node.")]
+    source: Annotated[
+        Literal["psutil", "nvml", "modbus", "nut", "exporters", "prometheus"],
+        Meta(
+            description="`psutil`: this machine, power estimated from its CPU use; `nvml`: this machine's NVIDIA GPUs, "
+            "too; `modbus`: the register map `skerry-node`; `nut`: the outlets of metered PDUs; `exporters`: metrics "
+            "pages of its Prometheus exporters; `prometheus`: the site's Prometheus."
+        ),
+    ]
+    exporters: Annotated[
+        tuple[HttpUrl, ...],
+        Meta(
+            max_length=4,
+            description="With `exporters`: pages of its node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD "
+            'device-metrics-exporter, `["http://gpu01:9100/metrics", "http://gpu01:9400/metrics"]`. Which one a page '
+            "is of shows in its metrics.",
+            extra={"expected": "pages such as http://gpu01:9100/metrics"},
+        ),
+    ] = ()
+    prometheus: Annotated[str, Meta(description="With `prometheus`: the `id` of a `[[prometheus]]`.")] = ""
+    match: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.:-]{0,120}$",
+            description="With `prometheus`: the value of its label, without port and domain. Empty: the node's id.",
+            extra={"expected": "letters, digits, dots, colons, dashes, underscores"},
+        ),
+    ] = ""
+    hostname: Annotated[
+        str,
+        Meta(
+            description="Host name that its exporters must state, without domain. Another one is refused. Empty: any, "
+            "and a change is told."
+        ),
+    ] = ""
+    ca: CaFile = ""
+    fingerprint: Fingerprint = ""
+    authorization_file: AuthorizationFile = ""
+    outlets: Annotated[
+        tuple[Annotated[str, Meta(pattern=rf"^{ID}:[1-9][0-9]{{0,3}}$")], ...],
+        Meta(
+            max_length=16,
+            description="Every outlet that feeds it, `pdu:number`, with the `id` of a `[[pdu]]`: "
+            '`["pdu-a:3", "pdu-b:3"]`. Its power is their sum, and is not known while one of them is not. Needed with '
+            "`nut`; with `exporters` and `prometheus` it goes before what these tell.",
+            extra={"expected": 'outlets such as "pdu-a:3"'},
+        ),
+    ] = ()
+    critical: Annotated[bool, Meta(description="true: the node is kept running off the grid; false: deferrable.")] = (
+        False
+    )
+    cap_w: (
+        Annotated[
+            PositiveWatts,
+            Meta(
+                description="The power to which the node may be capped. Not given: it is never capped. With `nvml` its "
+                "GPUs share what full_w leaves of it."
+            ),
+        ]
+        | None
+    ) = None
+    url: Url = "twin"
+    unit: Unit = 1
+    deadline_s: Deadline | None = None
+    period_s: Period | None = None
+    connect_delay_s: ConnectDelay = 0.0
+    spacing_s: Spacing = 0.0
+    max_registers: MaxRegisters = MAX_READ
+    any_transaction: AnyTransaction = False
+    idle_w: Annotated[
+        float, Meta(ge=0, description="Idle power. `psutil` estimates idle_w + CPU share x (full_w - idle_w).")
+    ] = 60.0
+    full_w: Annotated[float, Meta(ge=0, description="Power at full CPU use, for that estimate.")] = 200.0
+    on_cap: Annotated[Command, Meta(description="Command that caps the node.")] = ()
+    on_uncap: Annotated[Command, Meta(description="Command that removes the cap.")] = ()
+    on_suspend: Annotated[Command, Meta(description="Command that suspends its jobs.")] = ()
+    on_resume: Annotated[Command, Meta(description="Command that resumes its jobs.")] = ()
+    on_shutdown: Annotated[Command, Meta(description="Command that shuts the node down.")] = ()
+    on_start: Annotated[Command, Meta(description="Command that starts the node again.")] = ()
+    freeze: Annotated[
+        str,
+        Meta(
+            description="cgroup v2 directory whose `cgroup.freeze` suspends the jobs, such as "
+            "`/sys/fs/cgroup/jobs.slice`."
+        ),
+    ] = ""
+    command_timeout_s: Annotated[float, Meta(gt=0, le=600, description="A command that runs longer is ended.")] = 30.0
+    gpus: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="Number of GPUs, for {watts_per_gpu}. Fewer are told; with `nvml` the node's power is then not "
+            "known. 0: as many as have answered before.",
+        ),
+    ] = 0
+    gpu_limit_w: (
+        Annotated[
+            PositiveWatts,
+            Meta(
+                description="The site's own power limit of each GPU, with `nvml`. When a cap ends, no GPU is set above "
+                "it, and one without a limit on record, such as a new one, is set to it. Not given: what was set "
+                "before the cap; for a new GPU its default."
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def terms(self) -> NodeTerms:
+        """What dispatch may ask of it: by its register map, by NVML, or by the site's own commands."""
+        served = self.source == "modbus"
+        can_cap = served or self.source == "nvml" or bool(self.on_cap)
+        return NodeTerms(
+            id=self.id,
+            critical=self.critical,
+            cap_w=self.cap_w if can_cap else None,
+            can_suspend=served or bool(self.freeze) or bool(self.on_suspend and self.on_resume),
+            can_shutdown=served or bool(self.on_shutdown),
+        )
