@@ -19,6 +19,7 @@ from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, utc_s_of
 from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, Timeout
+from drivers.shared import Shared
 
 AT_ONCE = 128  # requests under way: half of 1000 nodes that fall silent at once do not keep the others waiting long
 AT_ONCE_DOUBTFUL = 16  # to pages that failed before: such a request mostly lasts as long as its deadline
@@ -33,8 +34,10 @@ PLAIN = Access()  # nothing special
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "skerry"}
 
 
-class HttpClient:
+class HttpClient(Shared):
     """Fetches pages. Connections are kept and used again; one client serves a whole site.
+
+    Its users are the pages, and the nodes of each Prometheus.
 
     Make it before there are ticks: to load aiohttp takes some tenths of a second.
     """
@@ -42,23 +45,15 @@ class HttpClient:
     def __init__(self) -> None:
         import aiohttp  # noqa: F401  here: most sites have no page to fetch
 
+        super().__init__()
         self._session: Any = None  # of aiohttp
         self.turns = Turns()
         self._room, self._room_doubtful = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE_DOUBTFUL)
         self._trust: dict[Access, ssl.SSLContext | Any] = {}
-        self._users, self._closed = 0, False
 
-    def join(self) -> None:
-        """One more page, or one more node of a Prometheus."""
-        self._users += 1
-
-    async def leave(self) -> None:
-        """One less; with the last one the connections are closed."""
-        self._users -= 1
-        if self._users <= 0:
-            self._closed = True
-            if self._session is not None:
-                await self._session.close()
+    async def _close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
 
     async def get(
         self,

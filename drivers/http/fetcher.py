@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from drivers.back_off import BackOff
 from drivers.http.client import HttpClient
 from drivers.http.page import MOST_BYTES, Access, Answer
 from drivers.modbus.errors import ConnectionLost, DeviceError
@@ -18,8 +19,7 @@ class Fetcher:
     def __init__(self, client: HttpClient, device: str, url: str, access: Access, deadline_s: float) -> None:
         self.url, self.client, self._where = url, client, f"{device} at {url}"
         self._access, self._deadline_s = access, deadline_s
-        self._pause_s = self._not_before_s = 0.0  # on the event loop's clock
-        self._why = self._advice = ""
+        self._back_off, self._advice = BackOff(MOST_PAUSE_S, least_s=FIRST_PAUSE_S), ""
 
     @property
     def where(self) -> str:
@@ -28,9 +28,8 @@ class Fetcher:
 
     async def get(self, query: tuple[tuple[str, str], ...] = (), most_bytes: int = MOST_BYTES) -> Answer:
         """The page now. Raises DeviceError."""
-        loop = asyncio.get_running_loop()
-        if (wait_s := self._not_before_s - loop.time()) > 0:
-            raise ConnectionLost(self._where, f"{self._why}; next try in {wait_s:.0f} s", self._advice)
+        if (wait_s := self._back_off.wait_s(asyncio.get_running_loop().time())) > 0:
+            raise ConnectionLost(self._where, f"{self._back_off.why}; next try in {wait_s:.0f} s", self._advice)
         try:
             answer = await self.client.get(
                 self._where,
@@ -39,20 +38,19 @@ class Fetcher:
                 access=self._access,
                 query=query,
                 most_bytes=most_bytes,
-                doubtful=self._pause_s > 0,
+                doubtful=self._back_off.failing,
             )
         except DeviceError as error:
             self.failed(error)
             raise
-        self._pause_s = 0.0
+        self._back_off.answered()
         return answer
 
     def failed(self, error: DeviceError) -> None:
         """Its answer was not usable: leave it alone for a while, and say why until then."""
-        self._why, self._advice = error.what, error.advice
-        self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), MOST_PAUSE_S)
-        self._not_before_s = asyncio.get_running_loop().time() + self._pause_s
+        self._advice = error.advice
+        self._back_off.failed(error.what, asyncio.get_running_loop().time())
 
     def forgive(self) -> None:
         """The last failure was a question that can be put otherwise: ask again at once."""
-        self._pause_s = self._not_before_s = 0.0
+        self._back_off.end()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from dispatch.config.schema import BatteryConfig
+from drivers.back_off import BackOff
 from drivers.maps.decoding import MOST_EXPONENT, number_of, pattern_of, registers_for
 from drivers.maps.found_modes import FoundMode
 from drivers.maps.recipe import Place, TermMissing, Terms, Write, asked_w, needed_terms, power_terms, told, writes
@@ -74,8 +75,7 @@ class RecipeWriter:
         self._beat_s = recipe.heartbeat.every_s if recipe.heartbeat is not None else 0.0
         self._checks: dict[Place, ReadBack] = {(check.at, check.address): check for check in recipe.check}
         self.needs = needed_terms(recipe.steps) & (MEASURED_TERMS - GIVEN_RATINGS)
-        self._pause_s = 0.0  # after the last refused step
-        self._paused_until_s = float("-inf")
+        self._back_off = BackOff(MOST_PAUSE_S, least_s=RETRY_S)  # after refused steps
         self._ours: Held | None = None  # written, and read back where that is possible; None: write everything again
         self._last: Held = {}  # the last that was written whole, on an earlier connection; {}: not known
         self.reset()
@@ -141,7 +141,7 @@ class RecipeWriter:
         everything again.
         """
         target_w = asked_w(self._recipe, want_w)
-        if now_s < self._paused_until_s:
+        if self._back_off.wait_s(now_s) > 0:
             return CommandResult(note="waiting: the device refused a step of its recipe and was left")
         if self._refused and self._refused[0] == target_w and now_s - self._refused[1] < RETRY_S:
             return CommandResult(note="waiting: the device did not take this value")
@@ -164,7 +164,8 @@ class RecipeWriter:
             self._renewed_s = self._renewed_s if action == "changed" else now_s
         if self._unproven and now_s - self._unproven_s >= self._recipe.settle_s:
             await self._check(target_w, now_s)
-        self._left, self._pause_s = False, 0.0
+        self._left = False
+        self._back_off.answered()
         await self._beat_when_due(now_s)  # only here: it keeps alive what the device holds
         return CommandResult(action, note, target_w, held=not self._unproven and not clamped and self._shown())
 
@@ -177,8 +178,7 @@ class RecipeWriter:
         with suppress(DeviceError):
             await self.leave(found, flash=False)
         self.reset()
-        self._pause_s = min(max(2 * self._pause_s, RETRY_S), MOST_PAUSE_S)
-        self._paused_until_s = now_s + self._pause_s
+        self._back_off.failed("", now_s)
 
     async def _beat_when_due(self, now_s: float) -> None:
         """Write the heartbeat where the recipe has one and it is due. Raises DeviceError."""

@@ -8,20 +8,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 
+from drivers.back_off import BackOff
 from drivers.modbus.address import Address
 from drivers.modbus.connection import Caller, Connection
 from drivers.modbus.errors import ConnectionLost
+from drivers.shared import Shared
 
-BACKOFF_MIN_S = 0.1
 OWED_DEADLINES = 2  # how long an answer that did not come in time may still come, where it cannot be told from the next
 
 
-def longer(backoff_s: float, most_s: float) -> float:
-    """The next back-off: 0.1 s, doubling up to `most_s`."""
-    return min(max(2 * backoff_s, BACKOFF_MIN_S), most_s)
-
-
-class Line:
+class Line(Shared):
     """An address. Whoever holds `turn` may ask for the connection and send one request over it.
 
     `turn` is first come, first served, so that no device waits for more than one request of each other. While the
@@ -32,37 +28,30 @@ class Line:
     """
 
     def __init__(self, address: Address, *, backoff_max_s: float, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__()
         self.address = address
         self.turn = asyncio.Lock()
         self.number = 0  # of the connection: another one has another number
         self.connect_s: float | None = None  # how long the connection in use took to be there
         self.dropped = 0  # connections that ended because some device was silent or gave a wrong answer
-        self._backoff_max_s = backoff_max_s
-        self._links = 0
+        self._back_off = BackOff(backoff_max_s, why="not connected yet")
         self._longest_s = self._connect_delay_s = self._spacing_s = 0.0
         self._tls = tls
         self._connection: Connection | None = None
         self._opening: asyncio.Task[Connection | None] | None = None
-        self._backoff_s = self._not_before_s = 0.0
-        self._why = "not connected yet"
         self._free_at_s = 0.0
         self._settled_at_s: dict[int, float] = {}  # by unit
 
-    def join(self, deadline_s: float, connect_delay_s: float = 0.0, spacing_s: float = 0.0) -> None:
-        """One more device uses it.
+    def allow_for(self, deadline_s: float, connect_delay_s: float = 0.0, spacing_s: float = 0.0) -> None:
+        """One of its devices needs this much time.
 
         `connect_delay_s`: how long that device wants to be left alone after a connect, `spacing_s`: between requests.
         """
-        self._links += 1
         self._spacing_s = max(self._spacing_s, spacing_s)
         self._longest_s = max(self._longest_s, deadline_s)
         self._connect_delay_s = max(self._connect_delay_s, connect_delay_s)
 
-    async def leave(self) -> None:
-        """One device less; the connection is closed with the last."""
-        self._links -= 1
-        if self._links > 0:
-            return
+    async def _close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait({self._opening})
@@ -81,16 +70,15 @@ class Line:
             return self._connection
         where = f"{caller.device} at {self.address}"
         if self._opening is None:
-            wait_s = self._not_before_s - asyncio.get_running_loop().time()
-            if wait_s > 0:
-                raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s")
+            if (wait_s := self._back_off.wait_s(asyncio.get_running_loop().time())) > 0:
+                raise ConnectionLost(where, f"{self._back_off.why}; next try in {wait_s:.1f} s")
             self._opening = asyncio.create_task(self._connect(), name=f"connect {self.address}")
         opening = self._opening
         await asyncio.wait({opening}, timeout=caller.deadline_s)
         if not opening.done():
             raise ConnectionLost(where, f"still connecting after {caller.deadline_s * 1000:g} ms")
         if opening.cancelled() or (connection := opening.result()) is None:
-            raise ConnectionLost(where, self._why)
+            raise ConnectionLost(where, self._back_off.why)
         return connection
 
     def settled(self, unit: int) -> bool:
@@ -119,9 +107,9 @@ class Line:
         """Forget a connection that has ended. One that the other side closed before it answered counts as a failure."""
         if self._connection is not None and (lost := self._connection.lost):
             if self._connection.answered:
-                self._backoff_s = 0.0
+                self._back_off.answered()
             elif self._connection.by_peer:
-                self._back_off(lost, self._connection.lost_at_s)
+                self._back_off.failed(lost, self._connection.lost_at_s)
             self._connection = None
 
     async def _connect(self) -> Connection | None:
@@ -139,10 +127,5 @@ class Line:
             raise
         finally:
             self._opening = None
-        self._back_off(connection.lost, asyncio.get_running_loop().time())
+        self._back_off.failed(connection.lost, asyncio.get_running_loop().time())
         return None
-
-    def _back_off(self, why: str, since_s: float) -> None:
-        self._why = why
-        self._backoff_s = longer(self._backoff_s, self._backoff_max_s)
-        self._not_before_s = since_s + self._backoff_s

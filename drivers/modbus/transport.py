@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from drivers.back_off import BackOff
 from drivers.modbus.address import Address
 from drivers.modbus.connection import Caller, Connection
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, DeviceException, Timeout
 from drivers.modbus.frames import MAX_READ
-from drivers.modbus.line import Line, longer
+from drivers.modbus.line import Line
 from drivers.modbus.traffic import Place, Traffic
 from drivers.notices import Notices
 
@@ -57,11 +58,10 @@ class ModbusLink:
         self.answered_on = 0  # number of the connection on which the last clean answer came; 0: none yet
         self._dropped = 0  # connections, for this device's own silence or answers
         self._line = line or Line(Address("tcp", host, port), backoff_max_s=backoff_max_s)
-        self._line.join(deadline_s, connect_delay_s, spacing_s)
+        self._line.join()
+        self._line.allow_for(deadline_s, connect_delay_s, spacing_s)
         self._caller = Caller(device, deadline_s, any_transaction)
-        self._backoff_max_s = backoff_max_s
-        self._backoff_s = self._not_before_s = 0.0
-        self._why = ""
+        self._back_off = BackOff(backoff_max_s)
         self._write_one = False  # a single register is written by function 6
         self._closed = False
 
@@ -144,7 +144,7 @@ class ModbusLink:
 
     def retry_at_once(self) -> None:
         """Let the next request go out without back-off: this device's silence was an answer."""
-        self._backoff_s = self._not_before_s = 0.0
+        self._back_off.end()
 
     async def close(self) -> None:
         """Close for good."""
@@ -175,9 +175,8 @@ class ModbusLink:
         if self._closed:
             raise ConnectionLost(self._where, "closed", "nothing to do: the driver was closed")
         loop = asyncio.get_running_loop()
-        wait_s = self._not_before_s - loop.time()
-        if wait_s > 0:
-            raise ConnectionLost(self._where, f"{self._why}; next try in {wait_s:.1f} s")
+        if (wait_s := self._back_off.wait_s(loop.time())) > 0:
+            raise ConnectionLost(self._where, f"{self._back_off.why}; next try in {wait_s:.1f} s")
         connection = await self._line.connection(self._caller)
         number = self._line.number
         if on not in (0, number):
@@ -196,7 +195,8 @@ class ModbusLink:
             if isinstance(error, (Timeout, BadReply)):
                 self._dropped += 1
                 self._line.dropped += 1
-            self._back_off(error.what, connection.lost_at_s, answered=self.answered_on == number)
+            # at once again if the device had answered on that connection, else later and later
+            self._back_off.failed(error.what, connection.lost_at_s, at_once=self.answered_on == number)
             raise
         finally:
             self._line.asked(self._caller, unit, connection)
@@ -207,9 +207,3 @@ class ModbusLink:
     @property
     def _where(self) -> str:
         return f"{self.device} at {self.at}"
-
-    def _back_off(self, why: str, since_s: float, *, answered: bool) -> None:
-        """Note a failure: at once again if the device had answered on that connection, else later and later."""
-        self._why = why
-        self._backoff_s = 0.0 if answered else longer(self._backoff_s, self._backoff_max_s)
-        self._not_before_s = since_s + self._backoff_s

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+from drivers.back_off import BackOff
 from drivers.connect_errors import system_reason
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
-from drivers.modbus.line import longer
 from drivers.nut.protocol import MOST_LINE_BYTES, Refused, VariableList
+from drivers.shared import Shared
 
 DEADLINE_S = 2.0  # for a whole answer; upsd answers from its memory, at once
 _ADVICE = "check url, that upsd runs, its LISTEN lines in upsd.conf, and the firewall"
 
 
-class NutServer:
+class NutServer(Shared):
     """An upsd. Requests go in turn; each has the machine's time, never the site's, for its whole answer.
 
     After silence, a bad answer or a loss the connection is dropped, so that a late answer is never taken for the next
@@ -22,25 +23,15 @@ class NutServer:
     """
 
     def __init__(self, host: str, port: int, *, backoff_max_s: float) -> None:
+        super().__init__()
         self.host, self.port = host, port
-        self._backoff_max_s = backoff_max_s
+        self._back_off = BackOff(backoff_max_s)
         self._turn = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._answered = False  # on the connection in use
-        self._backoff_s = self._not_before_s = 0.0
-        self._why = ""
-        self._users, self._closed = 0, False
 
-    def join(self) -> None:
-        """One more device uses it."""
-        self._users += 1
-
-    async def leave(self) -> None:
-        """One device less; the connection is closed with the last."""
-        self._users -= 1
-        if self._users <= 0:
-            self._closed = True
-            self._drop()
+    async def _close(self) -> None:
+        self._drop()
 
     async def variables(self, device: str, name: str, deadline_s: float) -> dict[str, str]:
         """All variables of the device that upsd calls `name`. `device`: its id, for errors.
@@ -51,9 +42,8 @@ class NutServer:
         async with self._turn:
             if self._closed:
                 raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
-            wait_s = self._not_before_s - asyncio.get_running_loop().time()
-            if wait_s > 0:
-                raise ConnectionLost(where, f"{self._why}; next try in {wait_s:.1f} s", _ADVICE)
+            if (wait_s := self._back_off.wait_s(asyncio.get_running_loop().time())) > 0:
+                raise ConnectionLost(where, f"{self._back_off.why}; next try in {wait_s:.1f} s", _ADVICE)
             try:
                 async with asyncio.timeout(deadline_s):
                     found = await self._ask(where, name)
@@ -100,12 +90,11 @@ class NutServer:
         return self._streams
 
     def _clean(self) -> None:
-        self._answered, self._backoff_s = True, 0.0
+        self._answered = True
+        self._back_off.answered()
 
     def _fail(self, why: str) -> None:
-        self._why = why
-        self._backoff_s = 0.0 if self._answered else longer(self._backoff_s, self._backoff_max_s)
-        self._not_before_s = asyncio.get_running_loop().time() + self._backoff_s
+        self._back_off.failed(why, asyncio.get_running_loop().time(), at_once=self._answered)
         self._drop()
 
     def _drop(self) -> None:

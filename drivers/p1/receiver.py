@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from drivers.back_off import BackOff
 from drivers.connect_errors import system_reason
 from drivers.modbus.address import Address
 from drivers.modbus.channels import Channel, open_channel
 from drivers.modbus.errors import ConnectionLost, Timeout
-from drivers.modbus.line import longer
 from drivers.p1.arrivals import MOST_BYTES_A_SECOND, SILENT, Arrival, Arrivals
 
 CONNECT_S = 2.0
@@ -25,15 +25,14 @@ class Receiver:
     """
 
     def __init__(self, address: Address, device: str, backoff_max_s: float) -> None:
-        self.address, self._device, self._backoff_max_s = address, device, backoff_max_s
+        self.address, self._device = address, device
         self.arrivals = Arrivals()
         self.connect_s: float | None = None
         self._channel: Channel | None = None
         self._connection = 0  # counts them, so that nothing of an earlier one is taken
         self._opened_s = self._heard_s = 0.0
         self._came = asyncio.Event()  # set when bytes came, and at the end of a connection
-        self._lost = ""  # why there is no connection
-        self._backoff_s = self._not_before_s = 0.0
+        self._back_off = BackOff(backoff_max_s)  # why: why there is no connection
         self._closed = False
 
     async def current(self) -> Arrival:
@@ -54,7 +53,7 @@ class Receiver:
         except TimeoutError:
             found = self.arrivals.current(loop.time())
         if self._channel is None:
-            raise ConnectionLost(self._where, self._lost, SILENT)
+            raise ConnectionLost(self._where, self._back_off.why, SILENT)
         if found is None:
             raise Timeout(self._where, *self.arrivals.why(loop.time()))
         return found
@@ -72,8 +71,8 @@ class Receiver:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ConnectionLost(self._where, "closed", "nothing to do: the driver was closed")
-        if (wait_s := self._not_before_s - loop.time()) > 0:
-            raise ConnectionLost(self._where, f"{self._lost}; next try in {wait_s:.1f} s", SILENT)
+        if (wait_s := self._back_off.wait_s(loop.time())) > 0:
+            raise ConnectionLost(self._where, f"{self._back_off.why}; next try in {wait_s:.1f} s", SILENT)
         begun_s, connection = loop.time(), self._connection
         self._opened_s = self._heard_s = begun_s
         self.arrivals.begin(begun_s)
@@ -91,7 +90,7 @@ class Receiver:
                 self._channel = channel
                 return
             channel.close()  # it has ended already
-        raise ConnectionLost(self._where, self._lost, SILENT)
+        raise ConnectionLost(self._where, self._back_off.why, SILENT)
 
     def _received(self, connection: int, data: bytes) -> None:
         if connection != self._connection:
@@ -109,7 +108,6 @@ class Receiver:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        self._backoff_s = 0.0 if self.arrivals.answered else longer(self._backoff_s, self._backoff_max_s)
-        self._lost = why or "the other side ended the connection"
-        self._not_before_s = asyncio.get_running_loop().time() + self._backoff_s
+        why = why or "the other side ended the connection"
+        self._back_off.failed(why, asyncio.get_running_loop().time(), at_once=self.arrivals.answered)
         self._came.set()
