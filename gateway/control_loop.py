@@ -148,7 +148,7 @@ class ControlLoop:
         await run_supervised([*self._devices.background(), *background], self._ticks, self)
 
     def failed(self, name: str, error: str, again_s: float) -> None:
-        """A part beside the tick has ended by an error, and is begun again."""
+        """A part outside the tick has ended by an error, and is begun again."""
         text = f"internal error, begun again in {again_s:g} s: {error}"
         self._events.event("gateway", "alarm", name, text)
         self._parts.died(name, text)

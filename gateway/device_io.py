@@ -49,12 +49,12 @@ class Renewing(Protocol):
 
 
 def off_tick(driver: Any) -> bool:
-    """Whether a device is read beside the tick."""
+    """Whether a device is read outside the tick."""
     return bool(getattr(driver, "off_tick", False))
 
 
 def _turns(observed: Sequence[Any]) -> Turns | None:
-    """What the nodes of a site that are read beside the tick all wait for; None: there are none."""
+    """What the nodes of a site that are read outside the tick all wait for; None: there are none."""
     return next((driver.turns for driver in observed), None)
 
 

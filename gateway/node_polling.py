@@ -1,4 +1,4 @@
-"""Reads compute nodes over the network beside the tick, and keeps each as the next snapshot is to show it.
+"""Reads compute nodes over the network outside the tick, and keeps each as the next snapshot is to show it.
 
 There may be a thousand of them. A tick only takes what lies ready: a node's readings get older here, every five seconds
 and when it was read, a few nodes at a time. Where the machine is too busy nodes are read less often: control is first.

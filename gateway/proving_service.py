@@ -214,7 +214,7 @@ class ProvingService:
             self.report = msgspec.structs.replace(self.report, running=running, **changes)
 
     def _end(self, procedure: Procedure) -> None:
-        """The PCS is the rules' again; what was measured, if anything, is worked out beside the tick."""
+        """The PCS is the rules' again; what was measured, if anything, is worked out outside the tick."""
         self._show(running=True, reversion=procedure.reversion, at_zero=procedure.at_zero)
         self._procedure = None
         self._proofs.under_way("")

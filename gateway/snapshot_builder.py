@@ -23,7 +23,7 @@ def snapshot_of(
 ) -> Snapshot:
     """Every declared device of a kind, in the site file's order; one that never answered has only missing values.
 
-    `observed`: nodes that are read beside the tick, by id.
+    `observed`: nodes that are read outside the tick, by id.
     """
     meters = {p.id: p for p in parts if isinstance(p, Meter)}
     load_id = next((meter.id for meter in site.meter if meter.role == "load"), None)

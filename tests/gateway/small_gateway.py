@@ -216,7 +216,7 @@ async def running(
     proofs: ProofsInForce | None = None,
     **sections: Any,
 ) -> AsyncIterator[Running]:
-    """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works beside the tick.
+    """Serve from a state directory; ticks have begun when it is entered. `beside`: more that works outside the tick.
 
     `after_tick`: called with the number of ticks after each.
     `commanded`: wait for the first setpoint, too.

@@ -1,4 +1,4 @@
-"""The schedule beside the tick: what is shown, logged, kept and begun, on a gateway made of its parts."""
+"""The schedule outside the tick: what is shown, logged, kept and begun, on a gateway made of its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails beside the tick must not end it, and nothing is sent at stop to a site that is not grid-tied."""
+"""What fails outside the tick must not end it, and nothing is sent at stop to a site that is not grid-tied."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_mistake_beside_the_tick(wire: Site, what: str) -> None:
     assert code == (exit_codes.FAILED if what == "setpoints" else exit_codes.OK)
 
 
-# Runs `skerry` with everything beside the tick hanging once it has ticked, and short steps of the end.
+# Runs `skerry` with everything outside the tick hanging once it has ticked, and short steps of the end.
 HANGING = """
 import sys, threading, time
 from gateway import service, composition

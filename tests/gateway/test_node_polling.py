@@ -1,4 +1,4 @@
-"""Nodes over the network in a gateway: read beside the tick, in the snapshot, lost with the reason."""
+"""Nodes over the network in a gateway: read outside the tick, in the snapshot, lost with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs beside the tick ends with it, whatever it does, and does not end it."""
+"""What runs outside the tick ends with it, whatever it does, and does not end it."""
 
 from __future__ import annotations
 
