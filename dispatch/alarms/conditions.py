@@ -1,6 +1,6 @@
 """Determines which alarm conditions hold, from snapshot, decision and a few facts.
 
-The texts are in `dispatch/wording/english/alarms.py`.
+The texts are in `dispatch/wording/english/alarms/`.
 """
 
 from __future__ import annotations

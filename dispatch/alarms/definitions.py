@@ -1,6 +1,6 @@
 """Defines the alarms of a site as data. `conditions` determines which of them hold.
 
-Their texts are in `dispatch/wording/english/alarms.py`.
+Their texts are in `dispatch/wording/english/alarms/`.
 
 Priorities: HIGH is for what hurts equipment or supply within minutes, MEDIUM for money or a lost function within the
 hour, LOW for what can wait for the day.

@@ -1,0 +1,90 @@
+"""What alarms say of compute nodes, of what ride-through takes from them, and of UPSs."""
+
+from __future__ import annotations
+
+from dispatch.wording.alarm_text import AlarmText
+
+TEMPLATES = {
+    "alarm.over_cap": "draws {drawn_w:kw}, capped to {cap_w:kw}",
+    "alarm.gpus_missing": "{missing:g} of {gpus:g} without a power reading: {note}",
+    "alarm.ups": "its status is {status}{charge}{runtime}{power}",
+    "alarm.ups_charge": ", battery {charge_pct:.0f} %",
+    "alarm.ups_runtime": ", {runtime_s:minutes} left by its own estimate",
+    "alarm.ups_power": ", load {power_w:kw}",
+    "alarm.ride_step": "{step}: {why}",
+}
+
+TEXTS: dict[str, AlarmText] = {
+    "cap-not-followed": AlarmText(
+        "{subject} draws more than its cap",
+        "The node is capped and has not come down to its cap.",
+        "The load is higher than was decided: the peak may be passed, and the battery lasts less long off the grid.",
+        (
+            "The Log says what was set. On the Compute view compare each GPU's power with its limit; a cap below the "
+            "least that the GPUs allow cannot be followed. Otherwise check the node's on_cap command, or suspend jobs."
+        ),
+    ),
+    "gpus-missing": AlarmText(
+        "GPUs of {subject} without power reading",
+        "GPUs that are declared, or answered before, give no power reading.",
+        "The node's power is not known, so caps for the month's peak do not count on it.",
+        (
+            "Run `nvidia-smi` on the node and look for Xid errors in `dmesg`. After a driver upgrade reboot the node. "
+            "If a GPU was taken out for good, set gpus in the node's section of the site file."
+        ),
+    ),
+    "gpu-limits-not-kept": AlarmText(
+        "GPU limits of {subject} not on disk",
+        "The GPUs were capped in ride-through, and their power limits from before cannot be put on disk.",
+        "Should the gateway end before the cap is lifted, the GPUs stay capped: the next one does not know the limits.",
+        (
+            "Free space on the state directory (`df`) or repair its mount. Until then do not stop the gateway while "
+            "ride-through caps nodes. After a stop set the limits by hand: `nvidia-smi -pl`."
+        ),
+    ),
+    "ride-through-step": AlarmText(
+        "Ride-through gives up load",
+        (
+            "The battery does not last for the promised hours at this load, or the load is near what it can give, or "
+            "above the rating of a generator."
+        ),
+        "Deferrable nodes are capped or suspended, critical ones capped, at last all are shut down.",
+        (
+            "Switch off what is not needed: each kW less gives time. Steps are undone by themselves once the grid is "
+            "back, or a generator that was never overloaded has room, and the battery has recovered."
+        ),
+    ),
+    "ups-on-battery": AlarmText(
+        "UPS {subject} on battery",
+        "The UPS reports that its input is out of range or off (OB), or that a shutdown was ordered (FSD).",
+        "What it feeds runs until its own battery is empty, often for minutes only.",
+        (
+            "If the site has voltage, look at the breaker and the cable of the UPS's input. In an outage save work and "
+            "shut down what hangs on this UPS before the runtime that it reports is over."
+        ),
+    ),
+    "ups-battery-low": AlarmText(
+        "UPS {subject}: battery low",
+        "The UPS reports that its battery is almost empty (LB), or that a shutdown was ordered (FSD).",
+        "What it feeds loses power within minutes when its input fails, or at once when it is on battery.",
+        "Shut down what hangs on this UPS now. If its input is there and the charge does not rise, have it serviced.",
+    ),
+    "ups-overload": AlarmText(
+        "UPS {subject} overloaded",
+        "The UPS reports more load than it is rated for (OVER).",
+        "It may switch to bypass or off; on battery it cannot carry the load.",
+        "Move load to another UPS or feed, or shut some of it down, until the load is below the rating.",
+    ),
+    "ups-bypass": AlarmText(
+        "UPS {subject} does not protect its load",
+        "The UPS reports that its load is on bypass (BYPASS) or that its output is off (OFF).",
+        "An outage reaches what it feeds without delay.",
+        "If nobody works on it, read its display: after an overload or a fault it must be switched back by hand.",
+    ),
+    "ups-replace-battery": AlarmText(
+        "UPS {subject}: replace battery",
+        "The UPS reports that its battery failed its test or is worn out (RB).",
+        "Its runtime is shorter than it says; in an outage it may drop its load at once.",
+        "Order and replace the battery, then run the self-test of the UPS.",
+    ),
+}
