@@ -21,7 +21,7 @@ from dispatch.islanding.observation import IslandStep
 from dispatch.model.decision import PvLimit
 from dispatch.model.equipment import Pv
 from dispatch.model.events import Event
-from dispatch.model.islanding import OPEN_STATES, IslandState
+from dispatch.model.islanding import COMMANDED, OPEN_STATES, IslandState
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Bounds
 from dispatch.model.snapshot import Snapshot
@@ -33,7 +33,6 @@ BAND = 0.02  # of the rated power of all inverters: a limit that is so close bel
 REMEMBER_S = 300.0  # then it is tried again whether it can take more
 NEAR = 0.9  # an inverter that gives this share of its limit may be held back by it
 HEADROOM = 0.05  # of its rated power: what another may rise by until it is looked at again
-CLOSED = frozenset({IslandState.GRID_TIED, IslandState.PREPARING, IslandState.GENSET})
 OFF_GRID = OPEN_STATES | {IslandState.BLACKOUT, IslandState.BLACK_START}
 
 
@@ -78,7 +77,7 @@ class PvCurtailment:
         found = [pv for pv in site.snapshot.pv if pv.id in self._terms and pv.w.good is not None and not pv.asleep]
         if not found:
             return ()
-        if not (site.joined or site.state in CLOSED):
+        if not (site.joined or site.state in COMMANDED):
             return self._not_joined(site, found)
         if site.allowed_w is None:
             return self._as_before(found, Reason("curtail.genset_undeclared"))

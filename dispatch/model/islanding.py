@@ -33,6 +33,8 @@ class IslandState(enum.Enum):
 OPEN_STATES = frozenset({IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING})
 # A source that PCS follow feeds the site.
 JOINED = frozenset({IslandState.GRID_TIED, IslandState.GENSET})
+# A battery setpoint makes sense: no PCS forms the grid, which sets its power by itself and must be left alone.
+COMMANDED = JOINED | {IslandState.PREPARING}
 # Not joined to the grid, as far as is known.
 OFF_GRID_STATES = OPEN_STATES | {
     IslandState.FAULT,
@@ -193,5 +195,5 @@ class Islanding(msgspec.Struct, frozen=True):
 
     @property
     def commands_battery(self) -> bool:
-        """Whether a battery setpoint makes sense: a forming PCS sets its power by itself, and must be left alone."""
-        return self.state in (IslandState.GRID_TIED, IslandState.PREPARING, IslandState.GENSET)
+        """Whether a battery setpoint makes sense."""
+        return self.state in COMMANDED

@@ -18,7 +18,7 @@ from dispatch.control.rules.reserve import reserve
 from dispatch.control.rules.rest_soc import rest
 from dispatch.control.rules.safe_value import safe_value
 from dispatch.control.rules.situation import Situation
-from dispatch.model.islanding import IslandState
+from dispatch.model.islanding import COMMANDED, JOINED, IslandState
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.rule_chain import HARD, LIMITS, Ask, Bounds, Chain, Outcome
 
@@ -33,18 +33,16 @@ class Rule(NamedTuple):
 
 ALL = frozenset(IslandState)
 TIED = frozenset({IslandState.GRID_TIED})
-ORDERED = TIED | {IslandState.GENSET}
-CLOSED = ORDERED | {IslandState.PREPARING}
 
 # In the order in which they run, that of `RuleId`: each may only narrow what those before it have left.
 RULES = (
     Rule(RuleId.PROTECTION, ALL, protection),
     Rule(RuleId.DEVICE_LIMITS, ALL, device_limits),
-    Rule(RuleId.SAFE_VALUE, CLOSED, safe_value),
+    Rule(RuleId.SAFE_VALUE, COMMANDED, safe_value),
     Rule(RuleId.ISLANDING, ALL, islanding),
-    Rule(RuleId.FUSE, CLOSED, fuse),
-    Rule(RuleId.RESERVE, ORDERED, reserve),
-    Rule(RuleId.MANUAL, ORDERED, manual),
+    Rule(RuleId.FUSE, COMMANDED, fuse),
+    Rule(RuleId.RESERVE, JOINED, reserve),
+    Rule(RuleId.MANUAL, JOINED, manual),
     Rule(RuleId.INTERVAL_BUDGET, TIED, interval_budget),
     Rule(RuleId.GRID_RAMP, TIED, grid_ramp),
     Rule(RuleId.PLAN, TIED, plan),
