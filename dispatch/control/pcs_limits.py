@@ -115,9 +115,9 @@ def _unit(
         ratings = msgspec.structs.replace(
             ratings, charge_w=HALF * ratings.charge_w, discharge_w=HALF * ratings.discharge_w
         )
-    ways = (way(ratings, able, config, pcs, battery, last_w) for way in (_discharging, _charging))
     (high_w, high_why), (charge_w, low_why) = (
-        min(_limits(way, share, config, pcs, battery, changed), key=lambda limit: limit[0]) for way in ways
+        min(_limits(way, share, config, pcs, battery, changed), key=lambda limit: limit[0])
+        for way in _ways(ratings, able, config, pcs, battery, last_w)
     )
     return Unit(
         id=ratings.id,
@@ -221,10 +221,10 @@ class _Way(NamedTuple):
 
     rating_w: float  # not above its cap
     able_w: float  # the rating itself
-    pcs_limit: Reading | None
-    bms_limit: Reading | None  # at the battery
+    pcs_limit: Reading
+    bms_limit: Reading  # at the battery
     bms_limit_a: float | None  # in amperes, where it comes of them
-    soc: Reading | None  # of what it may be, the one that is nearer to the end
+    soc: Reading  # of what it may be, the one that is nearer to the end
     ac_per_dc: float
     held_w: float  # of the last setpoint, what went this way
     room_pct: Callable[[float], float]  # from a SoC to where this direction ends
@@ -232,50 +232,43 @@ class _Way(NamedTuple):
     window_c: tuple[float, float]  # temperatures between which it may go this way
 
 
-def _discharging(
+def _ways(
     ratings: PcsRatings,
     able: PcsRatings,
     config: BatteryConfig,
     pcs: Pcs | None,
     battery: Battery | None,
     last_w: float | None,
-) -> _Way:
-    return _Way(
-        ratings.discharge_w,
-        able.discharge_w,
-        None if pcs is None else pcs.discharge_limit_w,
-        None if battery is None else battery.discharge_limit_w,
-        None if battery is None else battery.discharge_limit_a.value,
-        None if battery is None else battery.soc_pct,
-        ac_of_dc_w(config, 1.0),
-        max(last_w or 0.0, 0.0),
-        lambda soc_pct: soc_pct - config.soc_min_pct,
-        Reason("soc.minimum", {"soc_pct": config.soc_min_pct}),
-        config.discharge_window_c,
+) -> tuple[_Way, _Way]:
+    """Discharging, and charging. A PCS or battery that was never heard of is one without readings."""
+    pcs, battery, held_w = pcs or Pcs(ratings.id), battery or Battery(config.id), last_w or 0.0
+    discharging = _Way(
+        rating_w=ratings.discharge_w,
+        able_w=able.discharge_w,
+        pcs_limit=pcs.discharge_limit_w,
+        bms_limit=battery.discharge_limit_w,
+        bms_limit_a=battery.discharge_limit_a.value,
+        soc=battery.soc_pct,
+        ac_per_dc=ac_of_dc_w(config, 1.0),
+        held_w=max(held_w, 0.0),
+        room_pct=lambda soc_pct: soc_pct - config.soc_min_pct,
+        end=Reason("soc.minimum", {"soc_pct": config.soc_min_pct}),
+        window_c=config.discharge_window_c,
     )
-
-
-def _charging(
-    ratings: PcsRatings,
-    able: PcsRatings,
-    config: BatteryConfig,
-    pcs: Pcs | None,
-    battery: Battery | None,
-    last_w: float | None,
-) -> _Way:
-    return _Way(
-        ratings.charge_w,
-        able.charge_w,
-        None if pcs is None else pcs.charge_limit_w,
-        None if battery is None else battery.charge_limit_w,
-        None if battery is None else battery.charge_limit_a.value,
-        None if battery is None else highest_soc(battery),
-        -ac_of_dc_w(config, -1.0),
-        max(-(last_w or 0.0), 0.0),
-        lambda soc_pct: config.soc_max_pct - soc_pct,
-        Reason("soc.maximum", {"soc_pct": config.soc_max_pct}),
-        config.charge_window_c,
+    charging = _Way(
+        rating_w=ratings.charge_w,
+        able_w=able.charge_w,
+        pcs_limit=pcs.charge_limit_w,
+        bms_limit=battery.charge_limit_w,
+        bms_limit_a=battery.charge_limit_a.value,
+        soc=highest_soc(battery),
+        ac_per_dc=-ac_of_dc_w(config, -1.0),
+        held_w=max(-held_w, 0.0),
+        room_pct=lambda soc_pct: config.soc_max_pct - soc_pct,
+        end=Reason("soc.maximum", {"soc_pct": config.soc_max_pct}),
+        window_c=config.charge_window_c,
     )
+    return discharging, charging
 
 
 def _limits(
@@ -288,10 +281,10 @@ def _limits(
     if halved:
         yield way.rating_w, Reason("limit.not_as_proven", {"limit_w": way.rating_w})
     # A limit that went stale still limits: holding it is the safe side.
-    if way.bms_limit is not None and way.bms_limit.value is not None:
+    if way.bms_limit.value is not None:
         limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc
         yield limit_w, _bms_reason(config.id, limit_w, way.bms_limit_a)
-    soc_pct = None if way.soc is None else way.soc.good
+    soc_pct = way.soc.good
     if battery is None or soc_pct is None:
         yield way.held_w, Reason("limit.soc_unknown", {"battery": config.id})
     else:
@@ -304,7 +297,7 @@ def _limits(
     if battery is not None:
         yield from _temperature_limit(way, config, battery)
         yield from _safety_limits(share, config, battery)
-    if pcs is not None and way.pcs_limit is not None and way.pcs_limit.value is not None:
+    if pcs is not None and way.pcs_limit.value is not None:
         limit_w = max(way.pcs_limit.value, 0.0)
         yield limit_w, Reason("limit.pcs", {"pcs": pcs.id, "limit_w": limit_w})
     if way.rating_w < way.able_w:
