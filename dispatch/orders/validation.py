@@ -329,12 +329,12 @@ def _held_back(wanted: Wanted, now: _Range) -> Iterator[Reason]:
 
 def _above_peak(m: _Moment) -> Iterator[Reason]:
     """A note if the order makes the site import more than the contracted peak."""
+    if m.decision.island is IslandState.GENSET:  # its power counts in no metering interval
+        return
     import_w = m.wanted.value if m.wanted.kind is OrderKind.IMPORT_TARGET else None
     if m.wanted.kind in (OrderKind.SETPOINT, OrderKind.HOLD) and m.decision.net_load_w is not None:
         import_w = m.decision.net_load_w - m.wanted.value
     peak_w = m.config.grid.contracted_peak_w
-    if m.decision.island is IslandState.GENSET:  # its power counts in no metering interval
-        return
     if import_w is not None and import_w > peak_w:
         yield Reason("note.above_contract", {"import_w": import_w, "contract_w": peak_w})
 
