@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from dispatch.config.battery_ratings import ac_of_dc_w, dc_of_ac_w
+from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text, map_image
 from drivers.twin.pcs import TwinPcs
 from drivers.twin.physics import TwinSite
@@ -42,9 +43,11 @@ class Family:
     """
 
     behaviour: ClassVar[Behaviour]
+    nominal_v: ClassVar[float]  # of the battery that its registers show
 
     def __init__(self, installed: Installed) -> None:
         self.unit, self.site, self.units, self._silence_s, self._pv = installed
+        self.pack = StandIn(self.unit.battery, self.nominal_v)
         self.obeys = True
         self.control = control = self.unit.control
         control.in_watts, control.revert_enabled, control.revert_w, control.revert_s = True, False, 0.0, 0.0

@@ -10,11 +10,10 @@ PV and battery together.
 from __future__ import annotations
 
 from drivers.twin.families.family import DEVICE, Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text
 from drivers.twin.registers import Area, Image, Write
 
-NOMINAL_V, CELLS = 400.0, 128
+CELLS = 128
 MOST_W = 2.0**31 - 1
 PHASES = (0, 1, 2)
 
@@ -28,6 +27,7 @@ class FoxEssH3(Family):
         wrong_mode="a power without enable, or after the time-out, is kept and does nothing",
         other_firmware="another model text, such as Kuara or AIO-H3, which have no remote control",
     )
+    nominal_v = 400.0
     enable_at, timeout_at, power_at, work_mode_at = 44000, 44001, 44002, 41000
     model = " H3-10.0-E"
     self_use = 0  # the work mode in which it holds the meter at 0 W; feed-in first and back-up rest here
@@ -35,7 +35,6 @@ class FoxEssH3(Family):
 
     def __init__(self, installed: Installed) -> None:
         super().__init__(installed)
-        self.pack = StandIn(self.unit.battery, NOMINAL_V)
         self.work_mode, self.timeout_s, self.power_w = self.self_use, 0.0, 0.0
         self.control.others_w = lambda: self.pv_w
 

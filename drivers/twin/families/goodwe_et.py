@@ -8,14 +8,13 @@ others it stands by here. No source knows a time-out: what was written last stay
 from __future__ import annotations
 
 from drivers.twin.families.family import DEVICE, Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text
 from drivers.twin.pcs import InvSt
 from drivers.twin.registers import Image, Write
 
 AUTO, CHARGE, DISCHARGE = 1, 11, 12  # EMSMode
 MOST_MODE, MOST_W = 12, 65_535
-NOMINAL_V, CELLS = 400.0, 128  # its battery stands for the twin's pack of 725 V
+CELLS = 128
 
 
 class GoodWeEt(Family):
@@ -27,11 +26,11 @@ class GoodWeEt(Family):
         wrong_mode="in other modes than 11 and 12 the power is kept and does nothing",
         other_firmware="another model text (35011), such as the large ones, which have their mode at 42000",
     )
+    nominal_v = 400.0
 
     def __init__(self, installed: Installed) -> None:
         super().__init__(installed)
         self.mode, self.power_w = AUTO, 0.0
-        self.pack = StandIn(self.unit.battery, NOMINAL_V)
 
     def set_mode(self, mode: float) -> None:
         """Write the EMS mode."""

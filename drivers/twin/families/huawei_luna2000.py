@@ -11,12 +11,10 @@ from __future__ import annotations
 from functools import partial
 
 from drivers.twin.families.family import DEVICE, Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text
 from drivers.twin.pcs import InvSt
 from drivers.twin.registers import Area, Image, Write
 
-NOMINAL_V = 450.0
 STOP, CHARGE, DISCHARGE = 0, 1, 2
 BY_TIME = 0
 MINUTE_S = 60.0
@@ -36,10 +34,10 @@ class HuaweiLuna2000(Family):
         "charges what the PV gives",
         other_firmware="another model text than SUN2000 (30000)",
     )
+    nominal_v = 450.0
 
     def __init__(self, installed: Installed) -> None:
         super().__init__(installed)
-        self.pack = StandIn(self.unit.battery, NOMINAL_V)
         self.kept = {47083: 0.0, 47087: 1.0, 47246: 0.0, 47247: 0.0, 47249: 0.0}
         self.forced = STOP
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 import math
 
 from drivers.twin.families.family import DEVICE, Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text
 from drivers.twin.registers import Area, Getter, Image, Write
 
-NOMINAL_V = 400.0
 TIMEOUT_S = 30.0
 NONE, DIGITAL_INPUTS, MODBUS = range(3)  # battery management mode
 FEED_IN = 6  # inverter state
@@ -31,10 +29,10 @@ class KostalPlenticore(Family):
         wrong_mode="without external management by Modbus (1080) a setpoint is kept and does nothing",
         other_firmware="another product name, or byte order 1 (high word first)",
     )
+    nominal_v = 400.0
 
     def __init__(self, installed: Installed) -> None:
         super().__init__(installed)
-        self.pack = StandIn(self.unit.battery, NOMINAL_V)
         self.management, self.power_w = MODBUS, 0.0
 
     def set_power(self, w: float) -> None:

@@ -12,12 +12,10 @@ import math
 from collections.abc import Callable
 
 from drivers.twin.families.family import DEVICE, Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text
 from drivers.twin.pcs import InvSt, OpCtl
 from drivers.twin.registers import Area, Image, Write
 
-NOMINAL_V = 700.0
 SUNS = 0x53756E53
 MOST_KW = 30.0
 SINGLY = (6,)
@@ -33,10 +31,10 @@ class SinexcelPws2(Family):
         wrong_mode="stopped, in standby, in fault or off the grid: the power is kept and does nothing",
         other_firmware="another power level (753) than 30 or 29.9 kW has another range of 135",
     )
+    nominal_v = 700.0
 
     def __init__(self, installed: Installed) -> None:
         super().__init__(installed)
-        self.pack = StandIn(self.unit.battery, NOMINAL_V)
         self.timeout_s, self.target_kw, self.timed_out = 0.0, 0.0, False
         self.command(0.0)
 

@@ -12,7 +12,6 @@ import math
 from functools import partial
 
 from drivers.twin.families.family import DEVICE, Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register
 from drivers.twin.pcs import InvSt
 from drivers.twin.registers import Area, Getter, Image, Write
@@ -30,10 +29,6 @@ class SmaBatteryInverter(Family):
     """What both families share: measurements of 32 bits."""
 
     device_type, nominal_v = 0, 48.0
-
-    def __init__(self, installed: Installed) -> None:
-        super().__init__(installed)
-        self.pack = StandIn(self.unit.battery, self.nominal_v)
 
     def fall_back(self) -> None:
         """No sheet says that it does: only where the installer has set a fallback, `silence_s`."""

@@ -11,11 +11,9 @@ from __future__ import annotations
 import math
 
 from drivers.twin.families.family import DEVICE, Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text
 from drivers.twin.registers import Area, Image, Write
 
-NOMINAL_V = 250.0
 SELF, FORCED, EXTERNAL, VPP = 0, 2, 3, 4
 CHARGE, DISCHARGE, STOP = 0xAA, 0xBB, 0xCC
 TYPE_SH10RT = 0x0E03
@@ -33,10 +31,10 @@ class SungrowSh(Family):
         other_firmware="another type code (4999) has other registers; the battery power of old firmware, at 13021, has "
         "no sign",
     )
+    nominal_v = 250.0
 
     def __init__(self, installed: Installed) -> None:
         super().__init__(installed)
-        self.pack = StandIn(self.unit.battery, NOMINAL_V)
         self.mode, self.order, self.power_w = SELF, STOP, 0.0
         self._beat_until_s = -math.inf
 

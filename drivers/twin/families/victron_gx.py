@@ -17,7 +17,6 @@ from __future__ import annotations
 from functools import partial
 
 from drivers.twin.families.family import Behaviour, Family, Installed
-from drivers.twin.families.stand_in import StandIn
 from drivers.twin.map_registers import Register, Text
 from drivers.twin.pcs import InvSt
 from drivers.twin.registers import Getter, Image, Write
@@ -26,7 +25,7 @@ SILENCE_S = 60.0
 UNITS = {"system": 100, "vebus": 227, "battery": 225}  # where the site file does not say another
 EXTERNAL = 3  # Hub4Mode
 GRID, NOT_CONNECTED, DISCONNECTED = 1, 240, 240  # of ActiveIn/Source and ActiveInput
-CELLS, NOMINAL_V = 16, 51.2  # lithium iron phosphate cells; they stand for the twin's pack of 725 V
+CELLS = 16  # lithium iron phosphate
 PHASES = (0, 1, 2)
 SETPOINTS = (37, 40, 41)
 MOST_W = 32_767.0
@@ -43,10 +42,10 @@ class VictronGx(Family):
         wrong_mode="in modes 1 and 2 the setpoints are kept and do nothing",
         other_firmware="a GX before 3.50 has no volatile setpoints for its own loop (2716); these are not used",
     )
+    nominal_v = 51.2
 
     def __init__(self, installed: Installed) -> None:
         super().__init__(installed)
-        self.pack = StandIn(self.unit.battery, NOMINAL_V)
         self.mode = 1  # Hub4Mode
         self.drawn_w = [0.0, 0.0, 0.0]  # asked for at the AC input
         self.no_charge = self.no_feed_in = False
@@ -153,9 +152,6 @@ def _system(gx: VictronGx) -> Image:
 def _vebus(gx: VictronGx) -> Image:
     unit, site = gx.unit, gx.site
 
-    def amps(w: float) -> float:
-        return w / 3 / site.v if site.v > 0 else 0.0
-
     def input_v() -> float:
         return site.v if gx.on_grid else 0.0
 
@@ -178,11 +174,11 @@ def _vebus(gx: VictronGx) -> Image:
     ]
     phase: list[tuple[int, str, float, Getter]] = [  # first register of three
         (3, "u16", 10, input_v),
-        (6, "s16", 10, lambda: amps(gx.in_w)),
+        (6, "s16", 10, lambda: gx.phase_a(gx.in_w)),
         (9, "s16", 100, input_hz),
         (12, "s16", 0.1, lambda: gx.in_w / 3),
         (15, "u16", 10, lambda: site.v),
-        (18, "s16", 10, lambda: amps(gx.out_w)),
+        (18, "s16", 10, lambda: gx.phase_a(gx.out_w)),
         (23, "s16", 0.1, lambda: gx.out_w / 3),
     ]
     numbers += [
