@@ -52,13 +52,17 @@ class FoundModes:
         """How a device was found; None: it was not written to, as far as is known."""
         return self._found.get(device_id)
 
+    def of_same(self, device_id: str, map_name: str, identity: str) -> FoundMode | None:
+        """How this very device was found, by this map; None: that is not known."""
+        found = self.of(device_id)
+        return found if found is not None and (found.map, found.identity) == (map_name, identity) else None
+
     async def keep(self, device_id: str, found: FoundMode) -> str:
         """Remember how a device was found; what is known of this device by this map already stays.
 
         Returns why it is not on disk; "": it is.
         """
-        known = self._found.get(device_id)
-        if known is not None and (known.map, known.identity) == (found.map, found.identity):
+        if self.of_same(device_id, found.map, found.identity) is not None:
             return ""
         self._found[device_id] = found
         return await self._saved()

@@ -32,8 +32,7 @@ async def write_by_hand(
     words = _registers(device_map, name, write, value)
     unit = units[write.at]
     before = await link.read(unit, write.address, len(words), HOLDING)
-    function = write.function or (None if device_map.access.write_function == 16 else 6)
-    await link.write(unit, write.address, words, on, function)
+    await link.write(unit, write.address, words, on, device_map.write_function_of(write))
     held = await link.read(unit, write.address, len(words), HOLDING)
     was, now = (_shown(device_map, write, raw) for raw in (before, held))
     if held != words:

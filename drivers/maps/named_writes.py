@@ -42,9 +42,7 @@ class NamedWriter:
     async def write(self, name: str, word: str, on: int) -> None:
         """Write a word over the connection `on`, by function 6 alone where the map says so. Raises DeviceError."""
         write = self._map.writes[name]
-        function = write.function or (None if self._map.access.write_function == 16 else 6)
-        words = registers_of_word(self._map, write, word)
-        await self._link.write(self._units[write.at], write.address, words, on, function)
+        await self._send(write, registers_of_word(self._map, write, word), on)
 
     def rounded(self, name: str, number: float) -> float:
         """The number that the device would take for this one."""
@@ -54,9 +52,7 @@ class NamedWriter:
     async def write_number(self, name: str, number: float, on: int) -> None:
         """Write a number over the connection `on`. Raises DeviceError."""
         write = self._map.writes[name]
-        function = write.function or (None if self._map.access.write_function == 16 else 6)
-        words = registers_for(write.type, raw_of_number(write, number), self._map.order_of(write))
-        await self._link.write(self._units[write.at], write.address, words, on, function)
+        await self._send(write, registers_for(write.type, raw_of_number(write, number), self._map.order_of(write)), on)
 
     async def read_back(self, name: str, word: str) -> None:
         """Compare what the device holds with what was written, where the map reads it. Raises DeviceError."""
@@ -69,3 +65,6 @@ class NamedWriter:
             where = f"{self._link.device}, register {write.address}"
             asked, found = (", ".join(map(str, each)) for each in (words, held))
             raise ReadbackMismatch(where, f"{word} ({asked}) was written and {found} is read")
+
+    async def _send(self, write: NamedWrite, words: list[int], on: int) -> None:
+        await self._link.write(self._units[write.at], write.address, words, on, self._map.write_function_of(write))

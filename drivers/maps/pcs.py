@@ -328,8 +328,7 @@ class MapPcs:
 
     def _kept(self) -> FoundMode | None:
         """How this very device was found, by this map; None: that is not known."""
-        kept, serial = self._found.of(self.id), self.identity.serial if self.identity else ""
-        return kept if kept is not None and (kept.map, kept.identity) == (self._map.name, serial) else None
+        return self._found.of_same(self.id, self._map.name, self.identity.serial if self.identity else "")
 
     def _clip(self, w: float) -> tuple[float, str]:
         """`w` within the cap and the limits of device and BMS, and a note if that took more than noise of the volts."""

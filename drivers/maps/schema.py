@@ -280,6 +280,10 @@ class DeviceMap(msgspec.Struct, frozen=True, kw_only=True):
         """The function by which it is read."""
         return item.function or self.access.function
 
+    def write_function_of(self, write: NamedWrite) -> WriteFunction | None:
+        """The function by which it is written; None: 16, or 6 for one register that the device refuses 16 for."""
+        return write.function or (None if self.access.write_function == 16 else 6)
+
     def order_of(self, item: Value | Identity | ReadBack | WrittenValue | Heartbeat | NamedWrite) -> WordOrder:
         """The order of its words."""
         return item.word_order or self.access.word_order

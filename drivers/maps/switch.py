@@ -216,8 +216,7 @@ class MapSwitch(DeviceDriver[MappedDevice]):
     @property
     def _kept(self) -> FoundMode | None:
         """That it was found in automatic control before an order, and not given it back since; None: it was not."""
-        kept = self._found.of(self.id) if self._needs_remote else None
-        return kept if kept is not None and (kept.map, kept.identity) == (self._map.name, self._serial) else None
+        return self._found.of_same(self.id, self._map.name, self._serial) if self._needs_remote else None
 
     @property
     def _serial(self) -> str:
