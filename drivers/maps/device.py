@@ -19,6 +19,12 @@ from drivers.sample import Sample
 SLOW_S = 1.0  # real seconds between two readings of the poll class "slow"
 
 
+def identity_of(values: Mapping[str, Decoded | None]) -> DeviceIdentity:
+    """What a device says it is, by its values."""
+    texts = {name: values.get(name) for name in DeviceIdentity.__struct_fields__}
+    return DeviceIdentity(**{name: text for name, text in texts.items() if isinstance(text, str)})
+
+
 class MappedDevice:
     """A device that is only read. Its identity is checked again on every new connection, before any value is used."""
 
@@ -74,8 +80,7 @@ class MappedDevice:
         on = self.link.connection
         self._kept = await self._reader.read("once")
         self._reader.leave_out(self._not_there())
-        texts = {name: self._kept.get(name) for name in ("maker", "model", "serial", "firmware")}
-        self.identity = DeviceIdentity(**{name: text for name, text in texts.items() if isinstance(text, str)})
+        self.identity = identity_of(self._kept)
         self._connection = on or await self._connected()
 
     def _not_there(self) -> Iterator[str]:

@@ -17,6 +17,7 @@ from drivers.clock import SystemClock
 from drivers.config import PcsDevice
 from drivers.maps.battery import battery_of, dc_limit
 from drivers.maps.decoding import Decoded
+from drivers.maps.device import identity_of
 from drivers.maps.found_modes import FoundMode, FoundModes
 from drivers.maps.hand_writes import by_hand, write_by_hand
 from drivers.maps.hybrid import AcPowers, ac_powers
@@ -226,8 +227,7 @@ class MapPcs:
         await self._reader.identify()
         on = self.link.connection
         self._once = await self._values("once")
-        texts = {name: self._once.get(name) or "" for name in DeviceIdentity.__struct_fields__}
-        self.identity = DeviceIdentity(**{name: text for name, text in texts.items() if isinstance(text, str)})
+        self.identity = identity_of(self._once)
         serial, kept = self.identity.serial, self._found.of(self.id)
         expected = self._serial or (kept.identity if kept is not None else "")
         if expected and serial and serial != expected:
