@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection, Container
 from typing import NamedTuple
 
 from dispatch.model.equipment import Meter
@@ -26,6 +27,12 @@ class MeterNames(NamedTuple):
     watts: tuple[str, ...]
     imported: str
     exported: str
+
+
+def meter_names(values: Container[str], phases: Collection[str]) -> MeterNames:
+    """Those of the vocabulary: of `phases` those that `values` has; a single-phase meter has L1 alone."""
+    volts, amps, watts = (tuple(n for p in phases if (n := f"{kind}_{p}") in values) for kind in ("v", "a", "w"))
+    return MeterNames("w", "hz", volts, amps, watts, "import_wh", "export_wh")
 
 
 def meter_of(meter_id: str, sample: Sample, names: MeterNames, *, invert: bool) -> Meter:

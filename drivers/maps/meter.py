@@ -9,7 +9,7 @@ from drivers.maps.device import MappedDevice
 from drivers.maps.hand_writes import by_hand
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import PHASES
-from drivers.meter import MeterNames, meter_of
+from drivers.meter import meter_names, meter_of
 from drivers.modbus.transport import ModbusLink
 from drivers.register_view import WrittenValue
 
@@ -22,15 +22,7 @@ class MapMeter(DeviceDriver[MappedDevice]):
         self.kind = "meter" if config.role == "grid" else "load_meter"
         self.refresh_s = device_map.access.refresh_s  # how often the device renews its own values
         self._config = config
-        self._names = MeterNames(
-            "w",
-            "hz",
-            tuple(f"v_{p}" for p in PHASES if f"v_{p}" in device_map.values),
-            tuple(f"a_{p}" for p in PHASES if f"a_{p}" in device_map.values),
-            tuple(f"w_{p}" for p in PHASES if f"w_{p}" in device_map.values),
-            "import_wh",
-            "export_wh",
-        )
+        self._names = meter_names(device_map.values, PHASES)
 
     def writable(self, *, setpoints: bool) -> list[str]:
         """What a person may write; a meter has no setpoints."""

@@ -6,7 +6,7 @@ import asyncio
 
 from dispatch.model.equipment import DeviceIdentity, LinkHealth, Meter
 from drivers.config import MeterDevice
-from drivers.meter import MeterNames, meter_of
+from drivers.meter import meter_names, meter_of
 from drivers.modbus.address import Address
 from drivers.p1.receiver import Receiver
 from drivers.p1.telegram import PHASES, Telegram, as_written
@@ -28,7 +28,7 @@ class P1Meter:
         arrival = await self._receiver.current()
         values = arrival.telegram.values
         sample = Sample(values, asyncio.get_running_loop().time() - arrival.at_s)
-        return meter_of(self.id, sample, _names(values), invert=False)
+        return meter_of(self.id, sample, meter_names(values, PHASES), invert=False)
 
     async def close(self) -> None:
         """Let go of the port."""
@@ -56,12 +56,6 @@ class P1Meter:
             return []
         age_s = asyncio.get_running_loop().time() - newest.at_s
         return _objects(newest.telegram, age_s)
-
-
-def _names(values: dict[str, float]) -> MeterNames:
-    """Phases as far as the telegram has them: a single-phase meter has L1 alone."""
-    volts, amps, watts = (tuple(n for p in PHASES if (n := f"{kind}_{p}") in values) for kind in ("v", "a", "w"))
-    return MeterNames("w", "hz", volts, amps, watts, "import_wh", "export_wh")
 
 
 def _objects(telegram: Telegram, age_s: float) -> list[RegisterValue]:
