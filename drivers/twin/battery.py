@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 
+from dispatch.config.battery_ratings import dc_of_ac_w
 from dispatch.config.schema import BatteryConfig
 from drivers.twin.config import TwinConfig
 
@@ -93,6 +94,11 @@ class TwinBattery:
             left_w = self.energy_wh * 3600 / dt_s * config.discharge_efficiency * self._cold_share
             charge_w, discharge_w = min(charge_w, max(0.0, room_w)), min(discharge_w, left_w)
         return charge_w, discharge_w
+
+    def dc_limit_w(self, way: int) -> float:
+        """What the BMS allows now, W at the battery's terminals, >= 0; way 0 charging, 1 discharging."""
+        w = self.limits_w(0.0)[way]
+        return dc_of_ac_w(self.config, w) if way else -dc_of_ac_w(self.config, -w)
 
     def step(self, w: float, dt_s: float) -> None:
         """Let `w` flow for `dt_s`; `w` must be within `limits_w(dt_s)`."""

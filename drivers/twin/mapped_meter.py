@@ -37,11 +37,6 @@ def mapped_battery_images(device_map: DeviceMap, battery: TwinBattery, units: Ma
 
 def _of_battery(battery: TwinBattery) -> dict[str, Getter]:
     """What the physics know of it, by the names of the vocabulary. Power and limits at its terminals, DC."""
-
-    def limit_w(way: int) -> float:
-        w = battery.limits_w(0.0)[way]
-        return dc_of_ac_w(battery.config, w) if way else -dc_of_ac_w(battery.config, -w)
-
     return {
         "soc_pct": lambda: battery.shown_soc_pct,
         "soh_pct": lambda: battery.soh_pct,
@@ -49,10 +44,10 @@ def _of_battery(battery: TwinBattery) -> dict[str, Getter]:
         "battery_w": lambda: dc_of_ac_w(battery.config, battery.w),
         "battery_v": lambda: battery.v,
         "battery_a": lambda: dc_of_ac_w(battery.config, battery.w) / battery.v,
-        "charge_limit_w": lambda: limit_w(0),
-        "discharge_limit_w": lambda: limit_w(1),
-        "charge_limit_a": lambda: limit_w(0) / battery.v,
-        "discharge_limit_a": lambda: limit_w(1) / battery.v,
+        "charge_limit_w": lambda: battery.dc_limit_w(0),
+        "discharge_limit_w": lambda: battery.dc_limit_w(1),
+        "charge_limit_a": lambda: battery.dc_limit_w(0) / battery.v,
+        "discharge_limit_a": lambda: battery.dc_limit_w(1) / battery.v,
         "battery_temp_c": lambda: battery.temp_c,
         "isolation_ohm": lambda: 1e6,
         "cell_temp_max_c": lambda: battery.temp_c + 1,

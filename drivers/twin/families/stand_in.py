@@ -20,5 +20,4 @@ class StandIn:
 
     def limit_a(self, way: int) -> float:
         """DC current that the BMS allows: way 0 charging, 1 discharging."""
-        config, w = self._battery.config, self._battery.limits_w(0.0)[way]
-        return (w / config.discharge_efficiency if way else w * config.charge_efficiency) / self.v
+        return self._battery.dc_limit_w(way) / self.v
