@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from drivers.maps.lines import Key
+from drivers.maps.register_checks import Fault
 from drivers.maps.schema import DeviceMap
 from drivers.maps.vocabulary import SWITCH_WRITES
 
 
-def switch_faults(device_map: DeviceMap) -> Iterator[tuple[Key, str, str]]:
-    """Key, what, expected: of its writes, and of contacts that tell the source only together."""
+def switch_faults(device_map: DeviceMap) -> Iterator[Fault]:
+    """Faults of its writes, and of contacts that tell the source only together."""
     for name, write in device_map.writes.items():
         words = SWITCH_WRITES.get(name)
         if words is None:
@@ -27,7 +27,7 @@ def switch_faults(device_map: DeviceMap) -> Iterator[tuple[Key, str, str]]:
     yield from _contact_faults(device_map)
 
 
-def _contact_faults(device_map: DeviceMap) -> Iterator[tuple[Key, str, str]]:
+def _contact_faults(device_map: DeviceMap) -> Iterator[Fault]:
     if "off_contact" in device_map.values and "grid_contact" not in device_map.values:
         yield ("value", "off_contact"), "without the other contacts", "grid_contact and genset_contact as well"
     if ("grid_contact" in device_map.values) != ("genset_contact" in device_map.values):
