@@ -6,21 +6,18 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import msgspec
-
-from dispatch.config.battery_ratings import ac_of_dc_w
 from dispatch.config.schema import BatteryConfig
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, DeviceIdentity, Pcs
-from dispatch.model.readings import MISSING, Quality, Reading, Status
+from dispatch.model.readings import MISSING, Reading, Status
 from drivers.clock import SystemClock
 from drivers.config import PcsDevice
-from drivers.maps.battery import battery_of, dc_limit
+from drivers.maps.battery import battery_of
 from drivers.maps.decoding import Decoded
 from drivers.maps.device import identity_of
 from drivers.maps.found_modes import FoundMode, FoundModes
 from drivers.maps.hand_writes import by_hand, write_by_hand
-from drivers.maps.hybrid import AcPowers, ac_powers
+from drivers.maps.pcs_values import PcsValues
 from drivers.maps.reader import MapReader
 from drivers.maps.recipe_writer import RecipeWriter
 from drivers.maps.register_view import explain
@@ -33,11 +30,9 @@ from drivers.setpoint import TEMPORARY, CommandResult
 
 FORMING = "grid_forming"
 SLOW_S = 1.0  # site seconds between two readings of the slow values
-SLOW_STALE_S = 5.0  # machine seconds after which they no longer count
 UNANSWERED = TEMPORARY | {10, 11}  # exceptions that refuse nothing: it is busy, or its gateway does not reach it
 HOLDING = 3  # the function that reads registers which can be written
 NOISE = 0.01  # of the rating: limits in amperes move with the volts between the look and the order
-TERM_STALE_S = 3.0  # machine seconds after which a measured value is no term of a recipe any more
 
 Proven = Callable[[str, str, DeviceIdentity], bool]  # device id, map, what it says it is -> proven on site
 
@@ -77,18 +72,15 @@ class MapPcs:
         self.period_s = config.period_s or self.refresh_s  # machine seconds between two readings
         self._units = units = {**device_map.units, **config.units, DEVICE: unit}
         self._reader = MapReader(link, units, device_map)
-        self._battery_terms = battery
         self._tells_battery = "soc_pct" in device_map.values and not own_bms
         self._found, self._proven = found if found is not None else FoundModes(), proven
         self._lock = asyncio.Lock()
         self._connection = 0  # on which the device's identity was checked
         self.identity: DeviceIdentity | None = None  # None: not read yet
         self._serial = config.serial  # that it must have; "": that of the first connection
-        self._once: dict[str, Decoded | None] = {}
-        self._fast: dict[str, Decoded | None] = {}
-        self._slow: dict[str, Decoded | None] = {}
+        self._values = PcsValues(device_map, self._clock, battery)
         self._mode = ""  # as it last told it: what forms the grid may refuse to say so now and then
-        self._fast_s = self._slow_s = self._asked_slow_s = float("-inf")
+        self._asked_slow_s = float("-inf")
         self._commanded = False  # by this driver and not left since, on whichever connection
         self._idle = _Idle()
         self._writer: RecipeWriter | None = None
@@ -113,7 +105,7 @@ class MapPcs:
         async with self._lock:
             await self._open()
             now_s = self._clock.mono_s()
-            self._fast, self._fast_s = await self._values("fast"), now_s
+            self._values.fast, self._values.fast_s = await self._ask("fast"), now_s
             if now_s - self._asked_slow_s >= SLOW_S:
                 self._asked_slow_s = now_s
                 await self._refresh(now_s)
@@ -143,7 +135,7 @@ class MapPcs:
             self._commanded = True
             allowed_w, clipped = self._clip(w)
             try:
-                result = await writer.hold(allowed_w, self._measured(), now_s)
+                result = await writer.hold(allowed_w, self._values.terms(), now_s)
             except DeviceException as error:
                 if error.code not in UNANSWERED:
                     await writer.give_up(self._kept(), now_s)
@@ -221,13 +213,14 @@ class MapPcs:
         if self._connection and self._connection == self.link.connection:
             return
         self._connection = 0
-        self._fast_s = self._slow_s = self._asked_slow_s = float("-inf")
+        self._asked_slow_s = float("-inf")
+        self._values.outdate()
         if self._writer is not None:
             self._writer.reset()
         await self._reader.identify()
         on = self.link.connection
-        self._once = await self._values("once")
-        self.identity = identity_of(self._once)
+        self._values.once = await self._ask("once")
+        self.identity = identity_of(self._values.once)
         serial, kept = self.identity.serial, self._found.of(self.id)
         expected = self._serial or (kept.identity if kept is not None else "")
         if expected and serial and serial != expected:
@@ -239,20 +232,20 @@ class MapPcs:
     async def _forms(self) -> bool:
         """Whether it forms the grid, as it says now. Raises DeviceError."""
         if "mode" in self._map.values:
-            self._fast, self._fast_s = await self._values("fast"), self._clock.mono_s()
+            self._values.fast, self._values.fast_s = await self._ask("fast"), self._clock.mono_s()
         return self._mode == FORMING
 
     @property
     def _not_ours(self) -> str:
         """Why it may not be written to, as far as it was read; "": it may."""
-        if self._sample("control").text("control") == "local":
+        if self._values.sample("control").text("control") == "local":
             return f"{self.id} is in local control: not written"
         if self._mode == FORMING:
-            now = "forms the grid" if self._fast.get("mode") else "formed the grid when it last told its mode"
+            now = "forms the grid" if self._values.fast.get("mode") else "formed the grid when it last told its mode"
             return f"{self.id} {now}: not written"
         return ""
 
-    async def _values(self, poll: Poll) -> dict[str, Decoded | None]:
+    async def _ask(self, poll: Poll) -> dict[str, Decoded | None]:
         values = await self._reader.read(poll)
         if isinstance(mode := values.get("mode"), str):
             self._mode = mode
@@ -261,51 +254,17 @@ class MapPcs:
     async def _refresh(self, now_s: float) -> None:
         """Read the slow values, and what the device holds of ours. What is refused grows old, the rest goes on."""
         try:
-            self._slow, self._slow_s = await self._values("slow"), now_s
+            self._values.slow, self._values.slow_s = await self._ask("slow"), now_s
             if self._writer is not None:
                 await self._writer.look()
         except DeviceException:
             return
 
-    def _sample(self, name: str) -> Sample:
-        """The sample that has this value, with its age."""
-        if name in self._fast:
-            return Sample(self._fast)
-        if name not in self._slow:
-            return Sample(self._once)
-        age_s = max(self._clock.mono_s() - self._slow_s, 0.0)
-        quality = Quality.GOOD if age_s <= SLOW_STALE_S * self._clock.speed else Quality.STALE
-        return Sample(self._slow, age_s, quality)
-
-    def _measured(self) -> dict[str, float | None]:
-        """The measured values that are fresh enough to be terms of a recipe."""
-        fresh = self._clock.mono_s() - self._fast_s <= TERM_STALE_S * self._clock.speed
-        values = {**self._once, **(self._fast if fresh else {})}
-        powers = self._ac_powers() if fresh else None
-        if powers is not None:
-            values["pv_w"] = powers.pv_w  # a setpoint of the whole inverter is AC
-        return {name: value for name, value in values.items() if isinstance(value, float)}
-
-    def _ac_powers(self) -> AcPowers | None:
-        """What battery and PV of a hybrid give at its AC terminals, where the inverter measures that."""
-        fast = Sample(self._fast)
-        return ac_powers(fast.number("battery_w"), fast.number("pv_w"), fast.number("ac_w"))
-
-    def _power(self) -> tuple[Reading, bool]:
-        """Its AC power without PV, and whether that is an estimate by the battery's DC power and its efficiency."""
-        fast = Sample(self._fast)
-        if "w" in self._map.values:
-            return fast.reading("w"), False
-        if (powers := self._ac_powers()) is not None:
-            return fast.of(powers.battery_w), False
-        dc_w, terms = fast.number("battery_w"), self._battery_terms
-        return fast.of(dc_w if dc_w is None or terms is None else ac_of_dc_w(terms, dc_w)), True
-
     async def _why_not(self) -> str:
         """Why it may not be commanded; "": it may. Raises DeviceError."""
         config, recipe = self._config, self._map.recipe
         name = self._map.name
-        if math.isinf(self._fast_s):
+        if math.isinf(self._values.fast_s):
             await self._forms()  # nothing was read on this connection yet
         if self._not_ours:
             return self._not_ours
@@ -333,26 +292,18 @@ class MapPcs:
     def _clip(self, w: float) -> tuple[float, str]:
         """`w` within the cap and the limits of device and BMS, and a note if that took more than noise of the volts."""
         cap_w = self._config.cap_w
-        low = -(smallest(self._ac_limit("charge").value, cap_w, self._config.charge_w) or 0.0)
-        high = smallest(self._ac_limit("discharge").value, cap_w, self._config.discharge_w) or 0.0
+        low = -(smallest(self._values.ac_limit("charge").value, cap_w, self._config.charge_w) or 0.0)
+        high = smallest(self._values.ac_limit("discharge").value, cap_w, self._config.discharge_w) or 0.0
         allowed_w = min(max(w, low), high) + 0.0  # no -0
         noise_w = NOISE * max(self._config.charge_w, self._config.discharge_w)
         told = f"{w:g} W clipped to {allowed_w:g} W, its limit or its cap"
         return allowed_w, told if abs(allowed_w - w) > noise_w else ""
 
-    def _ac_limit(self, way: str) -> Reading:
-        """What the battery may be charged or discharged with, at the AC terminals, W >= 0."""
-        limit, terms = dc_limit(self._sample, way), self._battery_terms
-        if limit.value is None or terms is None:
-            return limit
-        sign = 1.0 if way == "discharge" else -1.0
-        return msgspec.structs.replace(limit, value=sign * ac_of_dc_w(terms, sign * limit.value))
-
     def _reading(self, name: str) -> Reading:
-        return self._sample(name).reading(name)
+        return self._values.sample(name).reading(name)
 
     def _status(self, name: str) -> Status:
-        return self._sample(name).status(name)
+        return self._values.sample(name).status(name)
 
     def _pcs(self) -> Pcs:
         """The PCS of what was read. Its limits are those of its battery, where it does not tell of the battery itself.
@@ -360,9 +311,9 @@ class MapPcs:
         What it holds of ours, read back, is its setpoint as long as nobody changed it.
         Where its registers cannot be read, the setpoint is missing, whatever was written.
         """
-        writer, fast = self._writer, Sample(self._fast)
-        limits = [MISSING if self._tells_battery else self._ac_limit(way) for way in ("charge", "discharge")]
-        power, estimated = self._power()
+        writer, fast = self._writer, Sample(self._values.fast)
+        limits = [MISSING if self._tells_battery else self._values.ac_limit(way) for way in ("charge", "discharge")]
+        power, estimated = self._values.power()
         held_w = writer.held_w if writer is not None else None
         return Pcs(
             self.id,
@@ -382,12 +333,12 @@ class MapPcs:
             charge_limit_w=limits[0],
             discharge_limit_w=limits[1],
             temp_c=self._reading("temp_c"),
-            alarms=self._sample("alarms").bits("alarms") or (),
+            alarms=self._values.sample("alarms").bits("alarms") or (),
         )
 
     def _battery(self) -> Battery | None:
         """The battery, where the map reads one and no other device does."""
-        return battery_of(self._config.battery, self._sample) if self._tells_battery else None
+        return battery_of(self._config.battery, self._values.sample) if self._tells_battery else None
 
 
 class _Idle:

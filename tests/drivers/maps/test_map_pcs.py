@@ -103,8 +103,8 @@ async def test_it_is_clipped_to_cap_and_limits(rig: Rig) -> None:
 async def test_the_limits_it_tells_are_those_it_keeps() -> None:
     rig = await Rig(VictronTwin(), store=STORE).start()
     await rig.driver.read()
-    rig.driver._slow["charge_limit_a"] = rig.driver._slow["discharge_limit_a"] = 50.0
-    volts = rig.driver._sample("battery_v").number("battery_v")
+    rig.driver._values.slow["charge_limit_a"] = rig.driver._values.slow["discharge_limit_a"] = 50.0
+    volts = rig.driver._values.sample("battery_v").number("battery_v")
     pcs, battery = rig.driver._pcs(), rig.driver._battery()
     assert volts is not None
     assert battery is not None
@@ -124,9 +124,10 @@ async def test_a_pcs_without_soc_or_beside_a_bms_of_its_own_tells_the_limits_its
     rig = await Rig(SinexcelTwin(), store=STORE, own_bms=True).start()
     pcs, battery = await rig.driver.read()
     assert battery is None
-    volts = rig.driver._sample("battery_v").number("battery_v") or 0.0
+    volts = rig.driver._values.sample("battery_v").number("battery_v") or 0.0
     amps = {
-        way: rig.driver._sample(f"{way}_limit_a").number(f"{way}_limit_a") or 0.0 for way in ("charge", "discharge")
+        way: rig.driver._values.sample(f"{way}_limit_a").number(f"{way}_limit_a") or 0.0
+        for way in ("charge", "discharge")
     }
     assert min(volts, *amps.values()) > 0
     assert pcs.charge_limit_w.good == pytest.approx(amps["charge"] * volts / 0.8)
@@ -385,8 +386,8 @@ async def test_a_battery_that_takes_no_current_is_not_charged_whatever_its_volta
     twin = GoodWeTwin()
     rig = await Rig(twin).start()
     await rig.driver.read()
-    rig.driver._slow["charge_limit_a"] = 0.0
-    rig.driver._fast["battery_v"] = None
+    rig.driver._values.slow["charge_limit_a"] = 0.0
+    rig.driver._values.fast["battery_v"] = None
     assert "clipped to 0 W" in (await rig.driver.command(-3000, rig.clock.mono_s())).note
     await rig.stop()
 
