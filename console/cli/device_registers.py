@@ -16,13 +16,12 @@ from console.display.device_text import identity_text, link_text, raw_text, regi
 from console.display.formats import age
 from console.value_parsers import json_option
 from dispatch.model.equipment import DeviceHealth
-from dispatch.model.snapshot import Snapshot
 from drivers.device_keys import Polled
 from drivers.maps.found_modes import FoundModes
 from drivers.modbus.errors import DeviceError
 from drivers.register_view import RegisterValue
 from gateway import exit_codes
-from gateway.commissioning.device_access import DevicesInUse, gateway_of, gateway_using, opened
+from gateway.commissioning.device_access import DevicesInUse, gateway_of, gateway_using, opened, published_snapshot
 from gateway.commissioning.scan import ScannedUnit, scan
 from gateway.errors import CommandRefused, StartRefused
 from gateway.register_access import RegisterAccess
@@ -85,7 +84,7 @@ def _health(site: Site) -> dict[str, DeviceHealth]:
     with gateway_of(site) as link:
         if link is None:
             return {}
-        snapshot = msgspec.convert(link.request("status")["snapshot"], Snapshot)
+        snapshot = published_snapshot(link)
         return {device.id: device for device in snapshot.devices}
 
 

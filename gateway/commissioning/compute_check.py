@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from dispatch.model.equipment import DeviceHealth, Meter, Node
 from dispatch.model.snapshot import Snapshot
 from drivers.node_config import NodeDevice
-from gateway.commissioning.device_access import gateway_of, opened, sampled
+from gateway.commissioning.device_access import gateway_of, opened, published_snapshot, sampled
 from gateway.site.schema import Site
 
 ROUNDS, EVERY_S = 3, 3.0  # a power by counters needs two readings, some seconds apart
@@ -45,7 +45,7 @@ def check(site: Site) -> tuple[str, tuple[NodeReport, ...]]:
     """
     with gateway_of(site) as link:
         if link is not None:
-            snapshot = msgspec.convert(link.request("status")["snapshot"], Snapshot)
+            snapshot = published_snapshot(link)
             return "gateway", reports(site, snapshot)
     return "check", reports(site, asyncio.run(_read(site)))
 

@@ -53,11 +53,16 @@ def gateway_of(site: Site) -> Iterator[Conversation | None]:
         yield link
 
 
+def published_snapshot(link: Conversation) -> Snapshot:
+    """What the gateway last published of its devices. Raises LinkLost, RequestFailed."""
+    return msgspec.convert(link.request("status")["snapshot"], Snapshot)
+
+
 def gateway_using(host: str, port: int) -> str:
     """The gateway of this machine that uses an address, in words; empty: none of those that this user may ask."""
     for socket in (s for d in runtime_dirs() for s in d.glob("*" + SOCKET_SUFFIX) if listening(s)):
         with contextlib.suppress(LinkLost, RequestFailed), Conversation(socket, ASK_S) as link:
-            snapshot = msgspec.convert(link.request("status")["snapshot"], Snapshot)
+            snapshot = published_snapshot(link)
             used = [d.id for d in snapshot.devices if d.link is not None and f"{host}:{port} " in f"{d.link.at} "]
             if used:
                 return f"the gateway of {link.welcome.site}, pid {link.welcome.pid}, for {', '.join(used)}"
