@@ -15,12 +15,12 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.host_names import Identities
 from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
 from drivers.nodes.metrics_text import MetricsPattern, Sample, pieces
-from drivers.nodes.node_figures import GRACE_S, NodeFigures, host_name
+from drivers.nodes.node_figures import NodeFigures, host_name
+from drivers.nodes.power import GRACE_S, PERIODS
 from drivers.notices import Notices
 from drivers.nut.pdu import PduNode
 
 PERIOD_S = 10.0
-STALE_PERIODS = 2.0
 EXPORTERS = "node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD device-metrics-exporter"
 MOST_SAMPLES = 4000  # 64 GPUs of seven MIG instances each have 3000
 BAD_REQUEST = 400  # of node_exporter: a collector that was asked for is switched off
@@ -35,7 +35,7 @@ class ObservedNode:
     def __init__(self, config: NodeDevice, identities: Identities, outlets: PduNode | None) -> None:
         self.id, self._config, self.notices = config.id, config, Notices()
         self.period_s = config.period_s or PERIOD_S
-        self.stale_after_s = STALE_PERIODS * self.period_s + GRACE_S
+        self.stale_after_s = PERIODS * self.period_s + GRACE_S
         self._identities, self._outlets, self._host = identities, outlets, ""
         self._figures = NodeFigures(config, self.period_s)
 

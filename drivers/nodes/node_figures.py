@@ -12,12 +12,11 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.gpu_readings import BUSY_PCT
 from drivers.nodes.gpu_slots import GpuSlots
 from drivers.nodes.metrics import Figures, GpuField, GpuFigures, HostFigures
-from drivers.nodes.power import LEAST_S, MOST_GAP_S, PERIODS, CounterRate, Part, best, gpus_part, summed
+from drivers.nodes.power import GRACE_S, LEAST_S, MOST_GAP_S, PERIODS, CounterRate, Part, best, gpus_part, summed
 
 METER = "ACPI power meter"
 NOTE_MOST = 240
 KEPT_S = 120.0  # figures of a page that does not come any more are shown for so long
-GRACE_S = 10.0
 
 
 class CpuUse:
