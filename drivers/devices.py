@@ -23,7 +23,7 @@ from drivers.maps.loader import load
 from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs, Proven, not_proven
 from drivers.maps.pv import MapPv
-from drivers.maps.schema import Access
+from drivers.maps.schema import Access, DeviceMap
 from drivers.maps.switch import MapSwitch
 from drivers.meter import MeterDriver
 from drivers.modbus.address import Address
@@ -146,42 +146,32 @@ def make_drivers(
         )
         return link, unit
 
+    def mapped(
+        device: MeterDevice | PcsDevice | BatteryDevice | PvDevice | SwitchDevice,
+    ) -> tuple[DeviceMap, ModbusLink, int]:
+        device_map = load(device.map, beside)
+        return device_map, *at(device, device_map.access)
+
     def meter(config: MeterDevice) -> Driver:
         if config.source == "p1":
             address, _ = _address(resolve(config.id, config.url, config.unit))
             return P1Meter(config, address, io.backoff_max_s)
         if not config.map:
             return MeterDriver(config, *at(config))
-        device_map = load(config.map, beside)
-        return MapMeter(config, device_map, *at(config, device_map.access))
+        return MapMeter(config, *mapped(config))
 
     def one_pcs(config: PcsDevice) -> Driver:
         store = stores.get(config.battery)
-        own_bms = bool(getattr(store, "map", ""))
+        own_bms = store is not None and bool(store.map)
         if not config.map:
             return PcsDriver(config, *at(config), clock, revert_w.get(config.id, 0.0), own_bms=own_bms)
-        device_map = load(config.map, beside)
-        return MapPcs(
-            config,
-            device_map,
-            *at(config, device_map.access),
-            clock,
-            found=found_modes,
-            proven=proven,
-            battery=store,
-            own_bms=own_bms,
-        )
-
-    def one_battery(config: BatteryDevice) -> Driver:
-        device_map = load(config.map, beside)
-        return MapBattery(config, device_map, *at(config, device_map.access))
+        return MapPcs(config, *mapped(config), clock, found=found_modes, proven=proven, battery=store, own_bms=own_bms)
 
     def one_pv(config: PvDevice) -> Driver:
         if not config.map:
             link, unit = at(config)
             return PvDriver(config, link, unit, revert_w.get(config.id, math.inf), _same_as(config, commanded, resolve))
-        device_map = load(config.map, beside)
-        return MapPv(config, device_map, *at(config, device_map.access))
+        return MapPv(config, *mapped(config))
 
     def upsd(url: str) -> NutServer:
         host, port, _ = address_of(url)
@@ -194,16 +184,12 @@ def make_drivers(
     def node(config: NodeDevice) -> Driver:
         return NodeDriver(config, *at(config)) if config.source == "modbus" else others(config)
 
-    def switch(config: SwitchDevice) -> Driver:
-        device_map = load(config.map, beside)
-        return MapSwitch(config, device_map, *at(config, device_map.access), found_modes)
-
     return [
         *(meter(m) for m in meters),
         *(one_pcs(p) for p in commanded),
-        *map(one_battery, _with_own_bms(stores.values())),
+        *(MapBattery(b, *mapped(b)) for b in stores.values() if b.map),
         *(one_pv(p) for p in pv),
-        *(switch(s) for s in switches),
+        *(MapSwitch(s, *mapped(s), found_modes) for s in switches),
         *(node(n) for n in nodes),
         *(UpsDriver(u, upsd(u.url)) for u in ups),
         *(GpioContact(c) if c.gpio_chip else ContactDriver(c, *at(c)) for c in contacts),
@@ -228,10 +214,6 @@ def _other_node(
     from drivers.nodes.nvml_node import NvmlNode  # only here: NVML's bindings take a while to load
 
     return NvmlNode(config, clock, known_gpus)
-
-
-def _with_own_bms(batteries: Iterable[BatteryDevice]) -> list[BatteryDevice]:
-    return [battery for battery in batteries if battery.map]
 
 
 def _same_as(pv: PvDevice, commanded: Iterable[PcsDevice], resolve: Resolve) -> str:
