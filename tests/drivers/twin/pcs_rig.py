@@ -122,6 +122,16 @@ class Rig:
     def own_w(self) -> object:
         return pytest.approx(self.case.own_w, abs=1)
 
+    async def end(self, *, killed: bool) -> None:
+        """The gateway ends, or was killed and `skerry devices release` cleans up after it. Then a new one starts."""
+        if killed:
+            await self.driver.link.close()
+            self.connect()
+            await self.driver.release()
+        else:
+            await self.driver.close()
+            self.connect()
+
     async def stop(self) -> None:
         self.stranger.close()
         await self.server.stop()

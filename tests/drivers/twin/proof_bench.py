@@ -90,18 +90,23 @@ class ProofBench:
         raise AssertionError("the proof has not ended")
 
 
-class LateReadingsBench(ProofBench):
-    """The same with a PCS that is not read for two seconds around each step."""
+class StepBench(ProofBench):
+    """The same; it keeps when the power of the last step was asked for."""
 
-    def __init__(self) -> None:
-        super().__init__(pcs_lag_s=0.05)
-        self._asked = (0.0, 0.0)  # what, since when
-        self._last: tuple[float, Pcs] | None = None
+    _asked = (0.0, 0.0)  # what, since when
 
     def write(self, proving: Proving | None) -> None:
         if proving is not None and proving.w != self._asked[0]:
             self._asked = proving.w, self.lockstep.clock.mono_s()
         super().write(proving)
+
+
+class LateReadingsBench(StepBench):
+    """The same with a PCS that is not read for two seconds around each step."""
+
+    def __init__(self) -> None:
+        super().__init__(pcs_lag_s=0.05)
+        self._last: tuple[float, Pcs] | None = None
 
     def look(self) -> Site:
         site = super().look()
@@ -114,17 +119,8 @@ class LateReadingsBench(ProofBench):
         return site._replace(snapshot=msgspec.structs.replace(snapshot, pcs=(pcs,)))
 
 
-class LateRenewalBench(ProofBench):
+class LateRenewalBench(StepBench):
     """The same with a PCS whose timer a new setpoint does not start anew, only its renewal later does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._asked = (0.0, 0.0)  # what, since when
-
-    def write(self, proving: Proving | None) -> None:
-        if proving is not None and proving.w != self._asked[0]:
-            self._asked = proving.w, self.lockstep.clock.mono_s()
-        super().write(proving)
 
     def look(self) -> Site:
         site = super().look()

@@ -200,13 +200,7 @@ async def test_at_the_end_it_is_as_it_was_found(rig: Rig) -> None:
     for killed in (False, True):
         await rig.command(-5_000.0)
         assert rig.w == pytest.approx(-5_000, abs=3)
-        if killed:
-            await rig.driver.link.close()
-            rig.connect()
-            await rig.driver.release()
-        else:
-            await rig.driver.close()
-            rig.connect()
+        await rig.end(killed=killed)
         await rig.passes(rig.case.left_after_s)
         assert await seen(rig.stranger, rig.case, rig.case.own) == rig.case.own_raw
         assert rig.w == rig.own_w
@@ -225,13 +219,7 @@ async def test_a_mode_that_is_not_the_delivered_one_is_restored_too(case: Case, 
         await rig.command(-5_000.0)
         mode = case.own._replace(address=other.address)
         assert await seen(rig.stranger, case, mode) != other.words[0]
-        if killed:
-            await rig.driver.link.close()
-            rig.connect()
-            await rig.driver.release()
-        else:
-            await rig.driver.close()
-            rig.connect()
+        await rig.end(killed=killed)
         await rig.passes(3.0)
         assert await seen(rig.stranger, case, mode) == other.words[0]
 
