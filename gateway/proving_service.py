@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 
 from dispatch.alarms.states import Alarm, AlarmState, Priority
-from dispatch.commissioning.estimator import TooLittle, estimate
+from dispatch.commissioning.estimator import estimate
 from dispatch.commissioning.peak_risk import peak_risk
 from dispatch.commissioning.preconditions import Site as SiteNow
 from dispatch.commissioning.preconditions import checks
 from dispatch.commissioning.procedure import Procedure
+from dispatch.commissioning.recording import TooLittle
 from dispatch.commissioning.verdict import fault, timer_ended
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig

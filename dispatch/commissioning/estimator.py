@@ -1,9 +1,8 @@
 """Estimates from the recorded steps how a PCS answers, and how late and with which gain the grid meter shows it.
 
-The PCS: power = gain x lag(ramp(setpoint, dead time)) + offset, with steps that have settled before the next one; least
-squares over dead time, time constant and slowness of the ramp, in which gain and offset are linear. The meter's delay:
-import = a level that drifts - gain x the PCS as fitted, `delay` later. The load's noise hangs together from one reading
-to the next, so both sides are freed of that first (Cochrane and Orcutt 1949, with the residuals' own coefficient).
+The PCS: `pcs_fit`. The meter's delay: import = a level that drifts - gain x the PCS as fitted, `delay` later. The noise
+of the load hangs together from one reading to the next, so both sides are freed of that first (Cochrane and Orcutt
+1949, with the residuals' own coefficient).
 A device that renews its values every so often gives each of them several times: what counts is the first reading of
 each, renewed at some time since the one before (`_renewals`).
 
@@ -20,49 +19,29 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dispatch.commissioning.recording import Recording, Series
+from dispatch.commissioning.pcs_fit import (
+    NOISE_SHARE,
+    THRESHOLD,
+    PcsData,
+    Shape,
+    Vector,
+    fit_pcs,
+    profile,
+    response,
+    with_visible_ramp,
+)
+from dispatch.commissioning.recording import Recording, Series, TooLittle
 from dispatch.model.proofs import Estimate, MeasuredResponse
 
-Vector = NDArray[np.float64]
-
-THRESHOLD = 10.83  # chi squared of one degree of freedom, 99.9 %; with hundreds of readings F is no different
 TIME_FLOOR_S = 0.02  # a step of the twin's physics: no range of a time is narrower on either side
 RAMP_FLOOR_S = 0.03  # nor of the time that a ramp takes for the largest step
-RAMP_RENEWALS = 3.0
 RENEWAL_ROOM = 1.5  # nor of a dead time than so many times the mean age of a value that was just renewed
 SHARE_FLOOR = 0.02  # nor of a time constant or ramp,
 GAIN_FLOOR, METER_GAIN_FLOOR = 0.005, 0.0125  # nor of a gain; a load's noise is not as simple as what is fitted
-NOISE_SHARE = 2e-4  # of the largest step: what the form of the model may be wrong by where readings have no noise
-LAG_LEAST_S = 1e-3
-DEAD_MOST_S, LAG_MOST_S = 20.0, 20.0
 METER_EARLIEST_S, METER_LATEST_S = -2.0, 12.0  # of the meter's delay
 RAMP_SEEN = 0.25  # a ramp counts as seen where it takes the largest step more than this share of the lag
-MOST_ROUNDS, PROFILE_ROUNDS = 40, 8
-RECENT = 3  # steps whose answers may not be over
 STUDENT = {2: 22.33, 3: 10.21, 4: 7.17, 5: 5.89, 6: 5.21}  # Student's t by degrees of freedom, 99.8 %
-FIRST_SIZE, LAST_SIZE = 2e-3, 20.0  # s, of the steps in which the end of a range is looked for
-
-
-class TooLittle(Exception):
-    """The recording does not show enough for an estimate; the text says what is missing."""
-
-
-class _Shape(NamedTuple):
-    """Dead time, time constant, and slowness: seconds per watt, the ramp's inverse."""
-
-    dead_s: float
-    lag_s: float
-    slow_s_per_w: float
-
-
-class _Fit(NamedTuple):
-    shape: _Shape
-    squares: float
-    gain: float
-    gain_room: float
-    noise_w: float
 
 
 def estimate(recording: Recording, refresh_s: float = 0.0, meter_refresh_s: float = 0.0) -> MeasuredResponse:
@@ -75,10 +54,10 @@ def estimate(recording: Recording, refresh_s: float = 0.0, meter_refresh_s: floa
     times, powers = _renewals(recording.pcs.until(end_s), refresh_s)
     if len(steps) < 2 or len(times) < 20:
         raise TooLittle(f"{len(steps)} steps and {len(times)} readings of the PCS; at least 2 and 20 are needed")
-    data = _PcsData(times, powers, steps)
+    data = PcsData(times, powers, steps)
     unsure_s = min(refresh_s, _poll_s(recording.pcs)) / 2  # when a value was renewed before it was read, on average
-    fit = _with_visible_ramp(data, _fit_pcs(data), 2 * unsure_s)
-    dead, lag, slow = (_profile(data, fit, which) for which in range(3))
+    fit = with_visible_ramp(data, fit_pcs(data), 2 * unsure_s)
+    dead, lag, slow = (profile(data, fit, which) for which in range(3))
     dead = Estimate(*(max(at_s - unsure_s, 0.0) for at_s in (dead.value, dead.low, dead.high)))
 
     levels = [(t_s, ends_s) for (t_s, _), (ends_s, _) in pairwise([*steps, (min(end_s, times[-1]), 0.0)])]
@@ -87,7 +66,7 @@ def estimate(recording: Recording, refresh_s: float = 0.0, meter_refresh_s: floa
     pcs_gain = _gain_by_pairs(times - dead.value, powers, asked, levels, by_fit) if refresh_s else by_fit
 
     def answer(at_s: Vector) -> Vector:
-        return pcs_gain.value * _response(at_s, steps, fit.shape)
+        return pcs_gain.value * response(at_s, steps, fit.shape)
 
     meter = _fit_meter(*_renewals(recording.meter.until(end_s), meter_refresh_s), answer, levels)
     phases = tuple(
@@ -120,7 +99,7 @@ def _wider(found: Estimate, varies: float, room: float) -> Estimate:
     return Estimate(found.value, found.low - varies, found.high + varies)
 
 
-def _ramp(slow: Estimate, shape: _Shape, largest_w: float) -> Estimate | None:
+def _ramp(slow: Estimate, shape: Shape, largest_w: float) -> Estimate | None:
     """The ramp of the slowness; None where it might as well be none, or takes too little of the lag to be seen."""
     room = max(RAMP_FLOOR_S / largest_w, SHARE_FLOOR * slow.value)
     slow = _at_least(slow, room)
@@ -168,194 +147,6 @@ def _renewals(series: Series, refresh_s: float) -> tuple[Vector, Vector]:
         last_s = float(times[n])
         kept.append(n)
     return times[kept], powers[kept]
-
-
-def _response(at_s: Vector, steps: Sequence[tuple[float, float]], shape: _Shape) -> Vector:
-    """The sum of the answers to steps: each a ramp of the step's height through a lag; older ones are over."""
-    step_s, height_w = (np.asarray(part, dtype=float) for part in zip(*steps, strict=True))
-    lag_s, begun_s = max(shape.lag_s, LAG_LEAST_S), at_s - shape.dead_s
-    ramp_s = np.maximum(np.abs(height_w) * shape.slow_s_per_w, 1e-6)
-    begun = np.searchsorted(step_s, begun_s, side="right")  # so many steps
-    total = np.concatenate([[0.0], np.cumsum(height_w)])[np.maximum(begun - RECENT, 0)]
-    for back in range(1, RECENT + 1):
-        which = np.maximum(begun - back, 0)
-        late, ramp = np.maximum(begun_s - step_s[which], 0.0), ramp_s[which]
-        fading = np.exp(-late / lag_s)
-        after = np.exp(-np.maximum(late - ramp, 0.0) / lag_s)
-        rising = (late - lag_s * (1 - fading)) / ramp
-        risen = 1 - lag_s / ramp * (after - fading)
-        total = total + np.where(begun >= back, height_w[which] * np.where(late <= ramp, rising, risen), 0.0)
-    return total
-
-
-def _linear(x: Vector, y: Vector) -> tuple[float, float, Vector]:
-    """Gain and offset of y against x by least squares, and what is left of y."""
-    mean_x, mean_y = float(x.mean()), float(y.mean())
-    dx, dy = x - mean_x, y - mean_y
-    power = float(dx @ dx)
-    gain = float(dx @ dy) / power if power > 0 else 0.0
-    return gain, mean_y - gain * mean_x, dy - gain * dx
-
-
-class _PcsData(NamedTuple):
-    """What the PCS read, and the steps asked of it."""
-
-    times: Vector
-    powers: Vector
-    steps: list[tuple[float, float]]
-
-    @property
-    def largest_w(self) -> float:
-        return max(abs(w) for _, w in self.steps)
-
-    @property
-    def units(self) -> Vector:
-        """Of the three figures of a shape: what a search may call a small change of it."""
-        return np.array([1.0, 1.0, 1.0 / self.largest_w])
-
-    def left(self, shape: _Shape) -> Vector:
-        """What the best gain and offset leave of the readings."""
-        return _linear(_response(self.times, self.steps, shape), self.powers)[2]
-
-    def squares(self, shape: _Shape) -> float:
-        left = self.left(shape)
-        return float(left @ left)
-
-
-def _fit_pcs(data: _PcsData) -> _Fit:
-    """The best shape from several beginnings."""
-    middle_s = _half_way(data)
-    begins = []
-    for share in (0.05, 0.5, 0.95):
-        rest_s = max((1 - share) * middle_s, 2 * LAG_LEAST_S)
-        begins.append(_Shape(share * middle_s, rest_s / math.log(2), 0.0))
-        begins.append(_Shape(share * middle_s, rest_s / 2, rest_s / data.largest_w))
-    return _fitted(data, min((_search(data, begin) for begin in begins), key=data.squares))
-
-
-def _fitted(data: _PcsData, best: _Shape) -> _Fit:
-    x = _response(data.times, data.steps, best)
-    gain, _, left = _linear(x, data.powers)
-    squares = float(left @ left)
-    noise_w = max(math.sqrt(squares / max(len(x) - 5, 1)), NOISE_SHARE * data.largest_w)
-    room = math.sqrt(THRESHOLD) * noise_w / max(math.sqrt(float(((x - x.mean()) ** 2).sum())), 1e-9)
-    return _Fit(best, squares, gain, room, noise_w)
-
-
-def _with_visible_ramp(data: _PcsData, fit: _Fit, renewal_s: float) -> _Fit:
-    """The fit; without its ramp, where that is no longer than a few renewals, which cannot tell a ramp from a lag."""
-    ramp_s = fit.shape.slow_s_per_w * data.largest_w
-    if not 0 < ramp_s < RAMP_RENEWALS * renewal_s:
-        return fit
-    lag_s = max(fit.shape.lag_s, ramp_s / 2)
-    return _fitted(data, _search(data, _Shape(fit.shape.dead_s, lag_s, 0.0), fixed=2))
-
-
-def _half_way(data: _PcsData) -> float:
-    """How long after a step its half is reached, s: the median of all steps."""
-    found = []
-    ends_s = [step_s for step_s, _ in data.steps[1:]] + [float(data.times[-1])]
-    for (step_s, _), end_s in zip(data.steps, ends_s, strict=True):
-        inside = (data.times >= step_s) & (data.times <= end_s)
-        if inside.sum() >= 3:
-            at_s, w = data.times[inside] - step_s, data.powers[inside]
-            moved = np.abs(w - w[0]) >= abs(w[-1] - w[0]) / 2
-            found.append(float(at_s[moved.argmax()]))
-    if not found:
-        raise TooLittle("no step with three readings of the PCS after it")
-    return max(float(np.median(found)), 2 * LAG_LEAST_S)
-
-
-def _search(data: _PcsData, begin: _Shape, fixed: int | None = None, rounds: int = MOST_ROUNDS) -> _Shape:
-    """The shape of least squares near `begin` (Levenberg and Marquardt), each figure within its bounds.
-
-    `fixed`: the figure that is to stay as it is.
-    """
-    free = [which for which in range(3) if which != fixed]
-    shape, left = begin, data.left(begin)
-    best, damping = float(left @ left), 1e-2
-    for _ in range(rounds):
-        slopes = _slopes(data, shape, left, free)
-        improved = False
-        for _ in range(8):
-            tried = _stepped(data, shape, slopes, left, free, damping)
-            tried_left = data.left(tried)
-            found = float(tried_left @ tried_left)
-            if found < best:
-                improved, damping = best - found > 1e-9 * best, damping / 5
-                shape, left, best = tried, tried_left, found
-                break
-            damping *= 5
-        if not improved:
-            break
-    return shape
-
-
-def _slopes(data: _PcsData, shape: _Shape, left: Vector, free: list[int]) -> Vector:
-    """How what is left changes with each free figure, per unit of it."""
-    columns = []
-    for which in free:
-        small = 1e-4 * data.units[which]
-        columns.append((data.left(_moved(data, shape, {which: small})) - left) / 1e-4)
-    return np.column_stack(columns)
-
-
-def _stepped(data: _PcsData, shape: _Shape, slopes: Vector, left: Vector, free: list[int], damping: float) -> _Shape:
-    """One damped step; a figure at its bound that would leave it stays, and the others go without it."""
-    active = list(range(len(free)))
-    while active:
-        part = slopes[:, active]
-        normal = part.T @ part
-        normal[np.diag_indices_from(normal)] *= 1 + damping
-        normal[np.diag_indices_from(normal)] += 1e-12 * float(np.trace(normal)) + 1e-12
-        step = -np.linalg.solve(normal, part.T @ left)
-        stuck = [n for n, by in zip(active, step, strict=True) if shape[free[n]] <= 0 and by < 0]
-        if not stuck:
-            changes = {free[n]: float(by) * data.units[free[n]] for n, by in zip(active, step, strict=True)}
-            return _moved(data, shape, changes)
-        active = [n for n in active if n not in stuck]
-    return shape
-
-
-def _moved(data: _PcsData, shape: _Shape, changes: dict[int, float]) -> _Shape:
-    mosts = (DEAD_MOST_S, LAG_MOST_S, DEAD_MOST_S / data.largest_w)
-    return _Shape(*(min(max(v + changes.get(n, 0.0), 0.0), mosts[n]) for n, v in enumerate(shape)))
-
-
-def _profile(data: _PcsData, fit: _Fit, which: int) -> Estimate:
-    """The range of one figure in which the others, at their best, still explain the readings."""
-    low, high = (_end_of_range(data, fit, which, sign) for sign in (-1.0, 1.0))
-    middle = (low + high) / 2
-    flat = data.squares(_best_with(data, fit.shape, which, middle)) <= fit.squares + fit.noise_w**2
-    # where the readings tell none of them apart, the middle is the best guess
-    return Estimate(middle if flat else fit.shape[which], low, high)
-
-
-def _best_with(data: _PcsData, shape: _Shape, which: int, value: float) -> _Shape:
-    """The best shape in which one figure has this value."""
-    return _search(data, _moved(data, shape, {which: value - shape[which]}), which, PROFILE_ROUNDS)
-
-
-def _end_of_range(data: _PcsData, fit: _Fit, which: int, sign: float) -> float:
-    """Where the range of one figure ends in one direction; 0, or very far, where the readings give it no end."""
-    most, unit = fit.squares + THRESHOLD * fit.noise_w**2, float(data.units[which])
-    inside, shape, size = fit.shape[which], fit.shape, FIRST_SIZE * unit
-    while True:
-        outside = max(inside + sign * size, 0.0)
-        found = _best_with(data, shape, which, outside)
-        if data.squares(found) > most:
-            break
-        if outside <= 0 or size > LAST_SIZE * unit:
-            return outside
-        inside, shape, size = outside, found, size * 3
-    for _ in range(6):
-        middle = (inside + outside) / 2
-        found = _best_with(data, shape, which, middle)
-        if data.squares(found) > most:
-            outside = middle
-        else:
-            inside, shape = middle, found
-    return outside
 
 
 class _MeterFit(NamedTuple):

@@ -10,6 +10,10 @@ PHASES = 3
 SAME_S = 0.02  # the same reading, as its age is known: a gateway's clock goes on while it looks at its devices
 
 
+class TooLittle(Exception):
+    """The recording does not show enough for an estimate; the text says what is missing."""
+
+
 @dataclass
 class Series:
     """Readings by the time at which they were taken, ascending, mono_s; a reading seen before is not added again."""

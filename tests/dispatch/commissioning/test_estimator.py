@@ -13,8 +13,8 @@ from proven_pcs import PROOF, about
 
 from benchmarks import prove
 from dispatch.commissioning.diagnosis import meter_fault
-from dispatch.commissioning.estimator import TooLittle, estimate
-from dispatch.commissioning.recording import Recording
+from dispatch.commissioning.estimator import estimate
+from dispatch.commissioning.recording import Recording, TooLittle
 from dispatch.commissioning.verdict import fault
 
 
