@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dispatch.config.schema import BatteryConfig, MeterTerms, PcsRatings, PositiveWatts, PvTerms
+from dispatch.config.schema import BatteryConfig, MeterTerms, PcsRatings, PvTerms
 from dispatch.config.tariff_terms import TariffTerms
+from dispatch.config.value_types import PositiveWatts
 from drivers.device_keys import (
     MODBUS_URL,
     AnyTransaction,

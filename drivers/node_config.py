@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dispatch.config.schema import NodeTerms, PositiveWatts
+from dispatch.config.schema import NodeTerms
+from dispatch.config.value_types import PositiveWatts
 from drivers.device_keys import (
     ID,
     AnyTransaction,

@@ -10,7 +10,7 @@ from collections.abc import Set
 
 import msgspec
 
-from dispatch.config.schema import IslandConfig
+from dispatch.config.off_grid import IslandConfig
 from dispatch.model.equipment import Meter, Switch
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot

@@ -5,7 +5,7 @@ Each transfer is a break: for a moment the site is on no source, and its PCS car
 
 from __future__ import annotations
 
-from dispatch.config.schema import GensetConfig
+from dispatch.config.off_grid import GensetConfig
 
 OVERLOAD, OVERLOAD_S = 1.1, 10.0  # of its rating, ISO 8528-1: 10 % more for a while; the twin's trips sooner
 REVERSE, REVERSE_S = 0.05, 2.0  # of its rating, flowing back

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from dispatch.config.schema import BatteryConfig, GensetConfig, GridConfig, PcsRatings
+from dispatch.config.off_grid import GensetConfig
+from dispatch.config.schema import BatteryConfig, GridConfig, PcsRatings
 from drivers.config import MeterDevice, PvDevice, SwitchDevice
 from drivers.node_config import NodeDevice
 from drivers.twin.battery import TwinBattery

@@ -18,7 +18,8 @@ from typing import TypeVar
 
 import psutil
 
-from dispatch.config.schema import GensetConfig, GridConfig
+from dispatch.config.off_grid import GensetConfig
+from dispatch.config.schema import GridConfig
 from drivers.clock import ScaledClock
 from drivers.config import BatteryDevice, MeterDevice, PcsDevice, PvDevice, SwitchDevice
 from drivers.maps.loader import load

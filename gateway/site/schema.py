@@ -8,17 +8,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from dispatch.config.off_grid import DrillsConfig, GensetConfig, IslandConfig, RideThroughConfig
 from dispatch.config.schema import (
     CapsConfig,
     DispatchConfig,
-    DrillsConfig,
-    GensetConfig,
     GridConfig,
-    IslandConfig,
     OrdersConfig,
     PlanConfig,
     ReserveConfig,
-    RideThroughConfig,
     RulesConfig,
 )
 from dispatch.forecasting.sun import Place

@@ -5,7 +5,7 @@ The grid meter shows the generator's power as import, so that import = net load 
 
 from __future__ import annotations
 
-from dispatch.config.schema import GensetConfig
+from dispatch.config.off_grid import GensetConfig
 from dispatch.control.rules.situation import Situation
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Ask

@@ -10,7 +10,7 @@ from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts, PartTrouble
 from dispatch.alarms.states import AlarmBook, Condition
-from dispatch.config.schema import GensetConfig
+from dispatch.config.off_grid import GensetConfig
 from dispatch.model.clock import ClockState
 from dispatch.model.contacts import ContactView
 from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint

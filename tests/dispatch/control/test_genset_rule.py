@@ -11,7 +11,8 @@ from soak_sizes import examples
 
 from dispatch.config.contact_terms import ContactTerms
 from dispatch.config.cross_checks import inconsistencies
-from dispatch.config.schema import DispatchConfig, GensetConfig, MeterTerms, RulesConfig
+from dispatch.config.off_grid import GensetConfig
+from dispatch.config.schema import DispatchConfig, MeterTerms, RulesConfig
 from dispatch.control.controller import Controller
 from dispatch.control.rules.genset import window_w
 from dispatch.model.contacts import Contact

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_site import T0, site_config
 
-from dispatch.config.schema import DispatchConfig, DrillsConfig, ReserveConfig
+from dispatch.config.off_grid import DrillsConfig
+from dispatch.config.schema import DispatchConfig, ReserveConfig
 from dispatch.islanding.drill_schedule import (
     CONDITION,
     WEEKDAYS,

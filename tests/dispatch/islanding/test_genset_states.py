@@ -10,7 +10,8 @@ from small_site import site_config
 from soak_sizes import examples
 from test_state_machine import Devices
 
-from dispatch.config.schema import DispatchConfig, GensetConfig, IslandConfig, MeterTerms
+from dispatch.config.off_grid import GensetConfig, IslandConfig
+from dispatch.config.schema import DispatchConfig, MeterTerms
 from dispatch.islanding.grid_code import PROFILES, ReconnectionWindow
 from dispatch.islanding.observation import IslandStep, observe
 from dispatch.islanding.state_machine import IslandMachine

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from small_site import a_battery, a_pcs, a_snapshot, site_config
 
-from dispatch.config.schema import BatteryConfig, DispatchConfig, NodeTerms, PcsRatings, RideThroughConfig
+from dispatch.config.off_grid import RideThroughConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig, NodeTerms, PcsRatings
 from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import reading, status

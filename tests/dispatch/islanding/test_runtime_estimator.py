@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from small_site import a_battery, a_pcs, a_snapshot, site_config
 
-from dispatch.config.schema import DispatchConfig, RideThroughConfig
+from dispatch.config.off_grid import RideThroughConfig
+from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.runtime_estimator import RuntimeEstimator
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot

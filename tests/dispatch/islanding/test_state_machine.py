@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from small_site import T0, a_battery, a_pcs, site_config
 
-from dispatch.config.schema import DispatchConfig, IslandConfig
+from dispatch.config.off_grid import IslandConfig
+from dispatch.config.schema import DispatchConfig
 from dispatch.islanding.grid_code import PROFILES, ReconnectionWindow, grid_code
 from dispatch.islanding.observation import IslandMemory, IslandStep
 from dispatch.islanding.state_machine import IslandMachine

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from twin_sites import BATTERY, GRID, METERS, PV, sections
 
-from dispatch.config.schema import DispatchConfig, GensetConfig, IslandConfig, NodeTerms, ReserveConfig, RulesConfig
+from dispatch.config.off_grid import GensetConfig, IslandConfig
+from dispatch.config.schema import DispatchConfig, NodeTerms, ReserveConfig, RulesConfig
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Switch

@@ -12,15 +12,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from dispatch.config.schema import (
-    BatteryConfig,
-    DispatchConfig,
-    GridConfig,
-    IslandConfig,
-    NodeTerms,
-    ReserveConfig,
-    RideThroughConfig,
-)
+from dispatch.config.off_grid import IslandConfig, RideThroughConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, NodeTerms, ReserveConfig
 from dispatch.control.controller import Controller
 from dispatch.islanding.grid_code import grid_code
 from dispatch.model.decision import Decision

@@ -8,14 +8,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from dispatch.config.schema import (
-    BatteryConfig,
-    DispatchConfig,
-    GridConfig,
-    PcsRatings,
-    ReserveConfig,
-    RideThroughConfig,
-)
+from dispatch.config.off_grid import RideThroughConfig
+from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, ReserveConfig
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision, Mode, Setpoint
 from dispatch.model.islanding import IslandState

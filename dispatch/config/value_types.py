@@ -1,0 +1,13 @@
+"""Types of values in the site file, with their allowed range."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Watts = Annotated[float, Meta(ge=0)]
+PositiveWatts = Annotated[float, Meta(gt=0)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Seconds = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(gt=0, le=1)]
