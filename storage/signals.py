@@ -150,10 +150,7 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
     for pv in snapshot.pv:
         yield f"{_own(pv.id)}.w", pv.w
     for switch in snapshot.switches:
-        if switch.source.value is not None:
-            source = switch.source.good
-            genset = None if source is None else source == "genset"
-            yield f"{_own(switch.id)}.on_genset", _as_number(switch.source, genset)
+        yield from _said(f"{_own(switch.id)}.on_genset", switch.source, "genset")
     for ups in snapshot.ups:
         own = _own(ups.id)
         yield f"{own}.w", ups.w
@@ -167,13 +164,15 @@ def _battery_states(own: str, battery: Battery) -> Iterator[tuple[str, Reading]]
     """What its BMS tells of contactor, isolation and cooling; no signal for what it never tells."""
     if battery.isolation_ohm.value is not None:
         yield f"{own}.isolation_ohm", battery.isolation_ohm
-    for name, status, word in (
-        ("contactor_open", battery.contactor, "open"),
-        ("isolation_fault", battery.isolation, "fault"),
-        ("cooling_fault", battery.cooling, "fault"),
-    ):
-        if status.value is not None:
-            yield f"{own}.{name}", _as_number(status, None if status.good is None else status.good == word)
+    yield from _said(f"{own}.contactor_open", battery.contactor, "open")
+    yield from _said(f"{own}.isolation_fault", battery.isolation, "fault")
+    yield from _said(f"{own}.cooling_fault", battery.cooling, "fault")
+
+
+def _said(name: str, status: Status, word: str) -> Iterator[tuple[str, Reading]]:
+    """1 or 0: whether the status is this word; no signal for one that is never told."""
+    if status.value is not None:
+        yield name, _as_number(status, None if status.good is None else status.good == word)
 
 
 def _as_number(status: Status, holds: bool | None) -> Reading:
