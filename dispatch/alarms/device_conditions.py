@@ -13,6 +13,7 @@ from dispatch.model.battery_bank import counted
 from dispatch.model.decision import Contested, Decision
 from dispatch.model.equipment import BATTERY_TRIPPED, Battery, DeviceHealth, Node, Pcs, Switch, alarm_words
 from dispatch.model.power_caps import exceeds
+from dispatch.model.readings import Status
 from dispatch.model.reasons import Reason, joined, plain
 from dispatch.model.snapshot import Snapshot
 
@@ -91,16 +92,19 @@ def battery_conditions(battery: Battery, config: DispatchConfig) -> Iterator[tup
 def _protection(battery: Battery, limits: BatteryConfig) -> Iterator[tuple[str, Condition]]:
     """What its BMS says of contactor, isolation and cooling, and its alarms. What was never told is no alarm."""
     told = plain(alarm_words(battery.alarms)) if battery.alarms else None
-    contactor, cooling, state = battery.contactor, battery.cooling, battery.state
-    opened = None if contactor.good is None and contactor.value is not None else contactor.good == "open"
-    yield f"battery-contactor:{battery.id}", Condition(opened, told)
+    state = battery.state
+    yield f"battery-contactor:{battery.id}", Condition(_says(battery.contactor, "open"), told)
     isolation = isolation_fault(battery, limits)
     yield f"battery-isolation:{battery.id}", Condition(isolation is not None, isolation)
-    fails = None if cooling.good is None and cooling.value is not None else cooling.good == "fault"
-    yield f"battery-cooling:{battery.id}", Condition(fails, told)
+    yield f"battery-cooling:{battery.id}", Condition(_says(battery.cooling, "fault"), told)
     said = [plain(state.value)] if state.good in (*BATTERY_TRIPPED, "warning") and state.value else []
     reported = joined([*said, *([told] if told else [])]) if said or told else None
     yield f"battery-alarm:{battery.id}", Condition(reported is not None, reported)
+
+
+def _says(status: Status, word: str) -> bool | None:
+    """Whether a status is this word; None: not known now. One that was never told is not."""
+    return None if status.good is None and status.value is not None else status.good == word
 
 
 def _stands_still(battery: Battery) -> Condition:
