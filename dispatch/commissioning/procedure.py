@@ -95,6 +95,7 @@ class Procedure:
         self.largest_w = 0.0
         self._config, self._tick_s, self._revert_s, self._revert_w = config, tick_s, revert_s, revert_w
         self._who, self._rated_w, self._refresh_s = who, rated_w(config, pcs_id), refresh_s
+        self._hold_s, self._silence_most_s = hold_s(config), silence_most_s(revert_s)
         self._steps_begun = 0
         decision = started.decision
         held = [s.w for s in decision.setpoints if s.device_id == pcs_id] if decision is not None else []
@@ -201,10 +202,6 @@ class Procedure:
         if why is None:
             self._next(now_s)
         return why
-
-    @property
-    def _hold_s(self) -> float:
-        return hold_s(self._config)
 
     @property
     def _dither_s(self) -> float:
@@ -341,10 +338,6 @@ class Procedure:
         return None
 
     # ── silence ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def _silence_most_s(self) -> float:
-        return silence_most_s(self._revert_s)
 
     def _renewed(self, site: Site, past_s: float) -> bool:
         """Whether a renewal has been seen in this stage, from which the silence is counted; or none is going to be."""
