@@ -40,7 +40,7 @@ PRIORITY_MARKS: dict[Priority, tuple[str, Ink]] = {
     Priority.MEDIUM: ("▲2", Ink.MEDIUM),
     Priority.LOW: ("▲3", Ink.LOW),
 }
-ROLES = {"viewer": " (view)", "operator": " (op)", "engineer": " (eng)"}
+ROLES = {"viewer": " (view)", "scheduler": " (sched)", "operator": " (op)", "engineer": " (eng)"}
 USER_COLUMNS = 11  # for the user and the role
 ALARM_STATE_WORDS: dict[AlarmState, str] = {
     AlarmState.UNACKNOWLEDGED: "active",

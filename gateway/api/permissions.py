@@ -62,8 +62,9 @@ PERMISSIONS: dict[str, Permission] = {
     "stop": Permission(Role.OPERATOR, "stopping the batteries"),
     # power reservations
     "reservation.list": Permission(Role.VIEWER),
-    "reservation.ask": Permission(Role.OPERATOR, "reserving power", raises_risk=True),
-    "reservation.withdraw": Permission(Role.OPERATOR, "withdrawing a reservation"),
+    "reservation.ask": Permission(Role.SCHEDULER, "reserving power", raises_risk=True),
+    "reservation.withdraw": Permission(Role.SCHEDULER, "withdrawing a reservation"),
+    "reservation.withdraw another's": Permission(Role.OPERATOR, "withdrawing a reservation of somebody else"),
     # proofs
     "prove.list": Permission(Role.VIEWER),
     "prove.check": Permission(Role.VIEWER),

@@ -6,6 +6,7 @@ and stands until a row says otherwise or its time is up. A gateway that starts r
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -40,6 +41,7 @@ class _Asked(msgspec.Struct):
     """A request for power that is not answered yet."""
 
     request: PowerRequest
+    who: str
     withdrawn: bool = False  # its job was withdrawn meanwhile
 
     def withdraw(self) -> None:
@@ -99,7 +101,7 @@ class ReservationCommands:
         asked = _asked(params)
         text = f"{asked.name or 'a job'}: {kw(asked.power_w)} for {span(asked.for_s)} within {span(asked.within_s)}"
         command = Command(peer=peer, name="reservation.ask", text=text, seen_utc_s=params.get("seen_utc_s"))
-        pending = _Asked(asked)
+        pending = _Asked(asked, peer.who)
         self._asked.append(pending)
         try:
             return await self._grant(peer, command, pending)
@@ -164,12 +166,14 @@ class ReservationCommands:
         return {"utc_s": now_s, "reservations": listed}
 
     async def _withdraw(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Give the power back, or take it back; always runs. Params: a `_Withdrawal`.
+        """Give the power back, or take it back; always runs. Params: a `_Withdrawal`. Another's takes an operator.
 
         One that the same job holds since it was started again stays: whoever withdraws speaks of an earlier start.
         """
         wanted = msgspec.convert(params, _Withdrawal)
         reason, asked = printable(wanted.reason), printable(wanted.id or f"job {wanted.job_id}")
+        if self._names_anothers(wanted, peer):
+            await self._log.permit(peer, "reservation.withdraw another's")
         pending = self._withdraw_pending(wanted)
         try:
             found = self._find(wanted)
@@ -200,20 +204,30 @@ class ReservationCommands:
         trouble = await self._log.record_result(command, intent, "withdrawn", said, reservation_id=found.id)
         return {"withdrawn": msgspec.to_builtins(found), "not_durable": trouble}
 
+    def _names_anothers(self, wanted: _Withdrawal, peer: Peer) -> bool:
+        """Whether it would take back, or end, what somebody else asked for."""
+        whose = {pending.who for pending in self._pending(wanted)}
+        with contextlib.suppress(LookupError):
+            whose.add(self._find(wanted).who)
+        return bool(whose - {peer.who})
+
     def _withdraw_pending(self, wanted: _Withdrawal) -> bool:
         """Take back requests of this job that are not answered yet; whether there are any."""
-        found = False
-        for pending in self._asked:
-            asked = pending.request
-            if wanted.job_id:
-                job = (asked.cluster, asked.job_id) == (wanted.cluster, wanted.job_id)
-                same = job and asked.restart <= wanted.restart
-            else:
-                same = bool(asked.name) and asked.name == wanted.id
-            if same:
-                pending.withdraw()
-                found = True
-        return found
+        found = self._pending(wanted)
+        for pending in found:
+            pending.withdraw()
+        return bool(found)
+
+    def _pending(self, wanted: _Withdrawal) -> list[_Asked]:
+        """The requests of this job that are not answered yet."""
+        if not wanted.job_id:
+            return [one for one in self._asked if one.request.name and one.request.name == wanted.id]
+        return [
+            one
+            for one in self._asked
+            if (one.request.cluster, one.request.job_id) == (wanted.cluster, wanted.job_id)
+            and one.request.restart <= wanted.restart
+        ]
 
     def _find(self, wanted: _Withdrawal) -> Reservation:
         """Raises LookupError with a line for a person, ValueError for a request that names nothing."""

@@ -1,8 +1,9 @@
-"""Who may do what: viewer, operator and engineer are Unix groups, looked up at every command.
+"""Who may do what: viewer, scheduler, operator and engineer are Unix groups, looked up at every command.
 
 Without `[roles]` in the site file the user who runs the gateway and root are engineers, everybody else is a viewer.
 With it, root is still an engineer (root could stop the gateway anyway); others are what their groups say, and whoever
-may open the socket is a viewer. The kernel says who is on the other end; a client never states it.
+may open the socket is a viewer. A scheduler of compute jobs is no person: it may reserve power, give back what it has
+reserved and report jobs, and look as any viewer. The kernel says who is on the other end; a client never states it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ class Role(enum.IntEnum):
     """A role may do whatever a lower one may."""
 
     VIEWER = 1
-    OPERATOR = 2
-    ENGINEER = 3
+    SCHEDULER = 2
+    OPERATOR = 3
+    ENGINEER = 4
 
     @property
     def word(self) -> str:
@@ -34,7 +36,7 @@ class Role(enum.IntEnum):
     @property
     def one(self) -> str:
         """With its article."""
-        return f"{'a' if self is Role.VIEWER else 'an'} {self.word}"
+        return f"{'an' if self.word[0] in 'aeiou' else 'a'} {self.word}"
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -97,13 +99,16 @@ class Roles:
             return known
         member = self._groups(peer.uid)
         missing = []
-        for role, group in ((Role.ENGINEER, config.engineer), (Role.OPERATOR, config.operator)):
+        groups = {Role.ENGINEER: config.engineer, Role.OPERATOR: config.operator, Role.SCHEDULER: config.scheduler}
+        for role, group in groups.items():
+            if group is None:
+                continue
             try:
                 if self._gid(group) in member:
                     return Standing(role, f"in group {group}")
             except UnknownGroup as error:
                 missing.append(str(error))
-        why = "; ".join([f"in neither {config.operator} nor {config.engineer}", *missing])
+        why = "; ".join([f"not in {', '.join(group for group in groups.values() if group)}", *missing])
         return Standing(Role.VIEWER, why)
 
     def viewers_gid(self) -> tuple[int | None, str]:
@@ -115,7 +120,10 @@ class Roles:
             return None, ""
         found: dict[str, int] = {}
         missing = []
-        for group in dict.fromkeys((self._config.viewer, self._config.operator, self._config.engineer)):
+        config = self._config
+        for group in dict.fromkeys((config.viewer, config.scheduler, config.operator, config.engineer)):
+            if group is None:
+                continue
             try:
                 found[group] = self._gid(group)
             except UnknownGroup as error:

@@ -89,6 +89,16 @@ class RolesConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[roles]`: the Unix group of each role. Whoever may open the socket is a viewer; it belongs to their group."""
 
     viewer: Annotated[GroupName, Meta(description="May look; the socket is handed to this group.")] = "skerry-viewer"
+    scheduler: (
+        Annotated[
+            GroupName,
+            Meta(
+                description="The user of a job scheduler: may reserve power, withdraw what it has reserved, and report "
+                "jobs. Not given: nobody has this role."
+            ),
+        ]
+        | None
+    ) = None
     operator: Annotated[GroupName, Meta(description="May also give orders and acknowledge alarms.")] = "skerry-operator"
     engineer: Annotated[
         GroupName, Meta(description="May also go below the reserve, disable devices, reset faults, start a dead site.")

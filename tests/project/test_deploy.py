@@ -93,7 +93,7 @@ def test_a_reload_reads_the_prices_again() -> None:
 
 def test_every_group_of_the_roles_is_made() -> None:
     made = re.findall(r"^g (\S+)", (ROOT / "deploy" / "skerry.sysusers").read_text(), re.MULTILINE)
-    assert made == ["skerry-viewer", "skerry-operator", "skerry-engineer"]
+    assert made == ["skerry-viewer", "skerry-scheduler", "skerry-operator", "skerry-engineer"]
 
 
 def test_benchmarks_run_the_gateway_at_the_units_priority() -> None:

@@ -223,12 +223,39 @@ class Onlookers(Roles):
         return Standing(Role.VIEWER, "as the test says")
 
 
+class Schedulers(Roles):
+    """Everybody is a job scheduler."""
+
+    def without_lookup(self, peer: Peer) -> Standing:
+        return Standing(Role.SCHEDULER, "as the test says")
+
+
+async def test_a_scheduler_gives_back_its_own_and_nobody_elses(place: Path) -> None:
+    async with running(place, place / "s.sock", Schedulers(None, 0)) as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        mine = (await reserve(client, there, **NOW, cluster="c", job_id="1"))["reservation"]["id"]
+        found = there.gateway.reservations.find(mine)
+        there.gateway.reservations.grant(msgspec.structs.replace(found, id="r99", name="b", job_id="2", who="me"))
+        named: dict[str, Any]
+        for named in ({"id": "r99"}, {"id": "b"}, {"cluster": "c", "job_id": "2"}):
+            with pytest.raises(RequestFailed, match="withdrawing a reservation of somebody else takes an operator"):
+                await client.request("reservation.withdraw", **named)
+        with pytest.raises(RequestFailed, match="r99"):
+            await reserve(client, there, **NOW, cluster="c", job_id="2")  # nor is it renewed, which would end it
+        await client.request("reservation.withdraw", cluster="c", job_id="1")
+        assert [r["id"] for r in await listed(client)] == ["r99"]
+        for method in ("stop", "order.end", "alarm.acknowledge", "prove.abort", "drill.abort"):
+            with pytest.raises(RequestFailed, match=r"takes an operator; .* is a scheduler \(as the test says\)"):
+                await client.request(method, id="*")
+        await client.close()
+
+
 async def test_refused_while_nothing_is_known_and_for_who_only_looks(place: Path) -> None:
     async with running(place, place / "s.sock", Onlookers(None, 0)) as there:
         client = await GatewayClient.connect(there.socket, 0)
-        with pytest.raises(RequestFailed, match=r"reserving power takes an operator; .* is a viewer"):
+        with pytest.raises(RequestFailed, match=r"reserving power takes a scheduler; .* is a viewer"):
             await reserve(client, there, **NOW)
-        with pytest.raises(RequestFailed, match="withdrawing a reservation takes an operator"):
+        with pytest.raises(RequestFailed, match="withdrawing a reservation takes a scheduler"):
             await client.request("reservation.withdraw", id="r1")
         assert await listed(client) == []
         await client.close()
