@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Meta
 
 from drivers.device_keys import ID, Deadline, Period
+from drivers.host_lists import BadNames, names_in
 from drivers.http.config import AuthorizationFile, CaFile
 from drivers.node_config import NodeDevice
 
 MOST_NODES = 1000
-_LIST = re.compile(r"([A-Za-z0-9_.-]*)\[([0-9,-]+)\]([A-Za-z0-9_.-]*)")
 _NAME = re.compile(ID)
 NameUrl = Annotated[
     str,
@@ -22,10 +22,6 @@ NameUrl = Annotated[
         extra={"expected": "http://{name}:port/path; {name} stands for the node's name"},
     ),
 ]
-
-
-class BadNames(ValueError):
-    """A list of names that cannot be used; `str()` says what was expected."""
 
 
 class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +95,7 @@ def expanded(lists: tuple[str, ...]) -> tuple[str, ...]:
     """Every name in lists such as "gpu[001-003,7]". Raises BadNames."""
     names: dict[str, None] = {}
     for text in lists:
-        for name in _names_in(text.strip()):
+        for name in names_in(text.strip()):
             if _NAME.fullmatch(name) is None:
                 raise BadNames(f"names of 1..32 letters, digits, dots, dashes, underscores; {name[:40]!r} is none")
             if name in names:
@@ -108,22 +104,3 @@ def expanded(lists: tuple[str, ...]) -> tuple[str, ...]:
             if len(names) > MOST_NODES:
                 raise BadNames(f"at most {MOST_NODES} names")
     return tuple(names)
-
-
-def _names_in(text: str) -> list[str]:
-    if "[" not in text and "]" not in text:
-        return [text]
-    match = _LIST.fullmatch(text)
-    if match is None:
-        raise BadNames(f"a name, or a list such as gpu[001-064,070]; {text[:60]!r} is none")
-    head, ranges, tail = match.groups()
-    return [f"{head}{number}{tail}" for part in ranges.split(",") for number in _numbers(part, text)]
-
-
-def _numbers(part: str, text: str) -> list[str]:
-    """ "001-003" as 001, 002, 003: with as many digits as the first has."""
-    first, dash, last = part.partition("-")
-    last = last if dash else first
-    if not (first.isdigit() and last.isdigit()) or int(last) < int(first) or int(last) - int(first) > MOST_NODES:
-        raise BadNames(f"ranges such as 001-064, at most {MOST_NODES} names; {part[:20]!r} in {text[:60]!r} is none")
-    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from dispatch.config.cross_checks import Finding
-from drivers.nodes.group import BadNames, NodeGroup, expanded
+from drivers.host_lists import BadNames
+from drivers.nodes.group import NodeGroup, expanded
 from gateway.site.unread import UNREAD
 
 

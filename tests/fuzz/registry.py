@@ -17,6 +17,7 @@ import map_parsers
 import merge_parsers
 import record_parsers
 import salvage_parsers
+import scheduler_parsers
 from fuzzing import Parser
 
 PARSERS: tuple[Parser, ...] = (
@@ -28,6 +29,7 @@ PARSERS: tuple[Parser, ...] = (
     *record_parsers.PARSERS,
     *merge_parsers.PARSERS,
     *salvage_parsers.PARSERS,
+    *scheduler_parsers.PARSERS,
     *block_parsers.PARSERS,
     *local_parsers.PARSERS,
     *cli_parsers.PARSERS,

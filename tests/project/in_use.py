@@ -69,3 +69,16 @@ _.silence
 _.out_of_range
 _.wrong_mode
 _.other_firmware
+
+# dispatch/model/jobs.py, drivers/schedulers: what the parts that use queues read of them
+_.expected_start_utc_s
+_.time_limit_s
+_.gpu_uuids
+_.partition
+_.account
+_.cpus
+_.node_count
+_.more_waiting
+_.clock_utc_s
+_.options
+SlurmText

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from test_site_file import document, errors_of
 
-from drivers.nodes.group import BadNames, expanded
+from drivers.host_lists import BadNames
+from drivers.nodes.group import expanded
 from gateway.site import loader
 
 URLS = ["http://{name}:9100/metrics", "http://{name}.gpu.example:9400/metrics"]
@@ -119,5 +120,7 @@ def test_a_site_has_at_most_some_thousand_nodes() -> None:
 
 def test_lists_as_slurm_writes_them() -> None:
     assert expanded(("gpu[001-003,07]-a", " login ")) == ("gpu001-a", "gpu002-a", "gpu003-a", "gpu07-a", "login")
-    with pytest.raises(BadNames):
-        expanded(("gpu[1-2][3-4]",))
+    assert expanded(("r[1-2]n[3-4]",)) == ("r1n3", "r1n4", "r2n3", "r2n4")
+    for text in ("gpu[1-2", "gpu]", "gpu[a]", "gpu[2-1]", "gpu[]", "gpu[1-500,1-501]", "a[1-40]b[1-40]", "a,b"):
+        with pytest.raises(BadNames):
+            expanded((text,))

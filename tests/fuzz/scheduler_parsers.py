@@ -1,0 +1,53 @@
+"""What schedulers of compute jobs print."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from fuzzing import Parser, simple
+from slurm_answers import ARRAY, JOB, WAITING, answer, taken
+
+from drivers.schedulers.errors import QueueNotRead
+from drivers.schedulers.job_list import MOST_JOBS, QueueRead
+from drivers.schedulers.slurm_text import SlurmText
+
+MARK = "0" * 12
+
+
+def are_possible(found: QueueRead) -> None:
+    """What is shown of jobs are names that can be shown and numbers that can be."""
+    assert len(found.jobs) <= MOST_JOBS
+    assert len({job.id for job in found.jobs}) == len(found.jobs)
+    for job in found.jobs:
+        words = (job.id, job.name, job.user, job.account, job.partition, job.reason, *job.nodes)
+        assert all(word.isprintable() for word in words)
+        times = (job.submitted_utc_s, job.started_utc_s, job.expected_start_utc_s, job.time_limit_s)
+        assert all(time is None or math.isfinite(time) for time in times)
+        assert min(job.gpus, job.cpus, job.node_count) >= 0
+    assert all(note.isprintable() for note in found.notes)
+
+
+def _squeue(data: bytes, _directory: Path) -> None:
+    text = SlurmText("alpha")
+    mark = text.options[-1][-13:-1]
+    are_possible(taken(text, data.replace(MARK.encode(), mark.encode())))
+
+
+def _answers() -> list[bytes]:
+    options = SlurmText("alpha").options
+    odd = JOB | {"name": "two\nlines|@@", "NodeList": "r[1-2]n[03-04],x", "tres-alloc": "gres/gpu:a100=2(S:0-1)"}
+    printed = answer(options, odd, WAITING, ARRAY | {"ArrayTaskID": "1-9:2,12%4"})
+    return [printed.replace(options[-1][-13:-1].encode(), MARK.encode())]
+
+
+PARSERS = (
+    Parser(
+        name="answers of squeue",
+        covers=("drivers.schedulers.slurm_text:SlurmText.take", "drivers.schedulers.slurm_text:_may_begin",
+                "drivers.schedulers.slurm_text:_shown"),
+        examples=_answers,
+        session=simple(_squeue),
+        errors=(QueueNotRead,),
+    ),
+)  # fmt: skip
