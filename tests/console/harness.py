@@ -7,12 +7,12 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import warm_start
 from waiting import LIMIT_S
 
 from gateway.api.client import GatewayClient
@@ -21,7 +21,6 @@ from gateway.errors import LinkLost
 from gateway.site import paths
 
 STALE_AFTER_S = 1.5  # a busy machine answers late; the next answer is in time
-SKERRY = [sys.executable, "-P", "-m", "skerry"]
 
 
 def site_text(peak_w: float = 30_000, extra: str = "", revert_s: float = 60, twin: str = "") -> str:
@@ -96,7 +95,7 @@ class Site:
         """Start `skerry ARGUMENTS` in a session of its own."""
         pipe = asyncio.subprocess.PIPE
         settings: dict[str, Any] = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "start_new_session": True} | options
-        process = await asyncio.create_subprocess_exec(*SKERRY, *arguments, env=self.environment, **settings)
+        process = await warm_start.start(arguments, self.environment, **settings)
         self.processes.append(process)
         return process
 

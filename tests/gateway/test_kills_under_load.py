@@ -10,7 +10,6 @@ import json
 import os
 import random
 import sqlite3
-import sys
 import tempfile
 import time
 from contextlib import closing, suppress
@@ -19,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import warm_start
 from killed_gateway import STATES
 from small_gateway import LOAD_W, SITE
 from waiting import LIMIT_S, until
@@ -63,12 +63,13 @@ class Start:
 
 
 async def start(directory: Path, socket: Path, state: str, pcs_w: float) -> tuple[asyncio.subprocess.Process, Start]:
-    command = [sys.executable, str(HERE / "killed_gateway.py"), str(directory), str(socket), state, str(pcs_w)]
+    command = [str(directory), str(socket), state, str(pcs_w)]
     path = os.pathsep.join([str(HERE.parents[1]), str(HERE), str(HERE.parent)])
     began_s = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=os.environ | {"PYTHONPATH": path},
+    process = await warm_start.start(
+        command,
+        os.environ | {"PYTHONPATH": path},
+        HERE / "killed_gateway.py",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )

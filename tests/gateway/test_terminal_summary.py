@@ -7,12 +7,12 @@ import os
 import pty
 import re
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import warm_start
 from small_gateway import ROOT, small_site
 from waiting import LIMIT_S
 
@@ -86,11 +86,9 @@ def test_names_steer_no_terminal(tmp_path: Path) -> None:
 async def serve(tmp_path: Path, stderr: int) -> asyncio.subprocess.Process:
     site = tmp_path / "demo.toml"
     site.write_text((ROOT / "sites" / "demo.toml").read_text())
-    command = [sys.executable, "-P", "-m", "skerry", "serve", str(site), "--state-dir", str(tmp_path / "state")]
+    command = ["serve", str(site), "--state-dir", str(tmp_path / "state")]
     environment = {**os.environ, "COLUMNS": "80"}
-    return await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stderr=stderr, env=environment
-    )
+    return await warm_start.start(command, environment, stdin=asyncio.subprocess.DEVNULL, stderr=stderr)
 
 
 async def test_on_a_terminal_the_text_is_followed_by_one_line_for_each_change(tmp_path: Path) -> None:

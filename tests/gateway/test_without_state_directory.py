@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import SKERRY, Site, a_site, site_text, until
+import warm_start
+from harness import Site, a_site, site_text, until
 from waiting import LIMIT_S
 
 from dispatch.model.decision import Mode
@@ -130,9 +131,7 @@ async def test_a_directory_deleted_under_a_gateway_lets_no_second_one_in(wire: S
     for path, place in ((wire.path, wire.state_dir), (wire.path, elsewhere), (copy, elsewhere / "state")):
         serving = ["serve", str(path), "--twin", str(wire.announce), "--state-dir", str(place), "--for", "5s"]
         pipe = asyncio.subprocess.PIPE
-        second = await asyncio.create_subprocess_exec(
-            *SKERRY, *serving, env=environment, stdout=pipe, stderr=pipe, start_new_session=True
-        )
+        second = await warm_start.start(serving, environment, stdout=pipe, stderr=pipe, start_new_session=True)
         _, err = await asyncio.wait_for(second.communicate(), LIMIT_S)
         assert second.returncode == exit_codes.ALREADY_RUNNING, err.decode()
         assert f"pid {first.pid}, and holds " in err.decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+import warm_start
 from waiting import LIMIT_S
 
 from dispatch.alarms.states import Alarm, AlarmState, Priority
@@ -136,10 +136,8 @@ class Machine:
     async def skerry(self, *arguments: str, **options: Any) -> Ran:
         """Run `skerry ARGUMENTS` from an unrelated directory."""
         pipe = asyncio.subprocess.PIPE
-        settings: dict[str, Any] = {"stdout": pipe, "stderr": pipe, "cwd": self.directory, "env": self.environment}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "skerry", *arguments, **(settings | options)
-        )
+        settings: dict[str, Any] = {"stdout": pipe, "stderr": pipe, "cwd": self.directory}
+        process = await warm_start.start(arguments, self.environment, **(settings | options))
         out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
         encoding = self.environment.get("PYTHONIOENCODING", "utf-8")
         return Ran(process.returncode, (out or b"").decode(encoding), (err or b"").decode(encoding))

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from harness import SKERRY, until
+import warm_start
+from harness import until
 from small_gateway import Running, running
 from waiting import LIMIT_S
 
@@ -34,8 +35,8 @@ def place() -> Iterator[Path]:
 async def bridge(socket: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """`skerry link --stdio` on a gateway's socket."""
     pipe = asyncio.subprocess.PIPE
-    command = [*SKERRY, "link", "--stdio", "--site", str(socket)]
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    command = ["link", "--stdio", "--site", str(socket)]
+    process = await warm_start.start(command, os.environ, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
         yield process
     finally:

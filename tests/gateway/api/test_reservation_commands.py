@@ -6,13 +6,13 @@ import asyncio
 import os
 import re
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import warm_start
 from commands import begin, ended
 from small_gateway import ROOT, Running, as_words, running
 from test_order_commands import ME, fill_the_disk, rows
@@ -170,11 +170,11 @@ async def test_kept_over_a_restart_unless_withdrawn_or_over(place: Path) -> None
 
 
 async def test_kill_9_loses_nothing_that_was_answered(place: Path) -> None:
-    serve = [sys.executable, str(ROOT / "tests" / "gateway" / "small_gateway.py"), str(place), str(place / "s.sock")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    small, environment = ROOT / "tests" / "gateway" / "small_gateway.py", {**os.environ, "PYTHONPATH": str(ROOT)}
+    serve = [str(place), str(place / "s.sock")]
 
     async def start() -> tuple[asyncio.subprocess.Process, GatewayClient]:
-        process = await asyncio.create_subprocess_exec(*serve, stdout=asyncio.subprocess.PIPE, env=environment)
+        process = await warm_start.start(serve, environment, small, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         await asyncio.wait_for(process.stdout.readline(), LIMIT_S)
         return process, await GatewayClient.connect(place / "s.sock", 0)
