@@ -19,6 +19,7 @@ from dispatch.alarms.device_conditions import (
     node_conditions,
     pcs_conditions,
     proof_conditions,
+    pv_conditions,
     silent,
     switch_condition,
 )
@@ -64,6 +65,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> d
         found.update(proof_conditions(device, snapshot.utc_s))
     for pcs in snapshot.pcs:
         found.update(pcs_conditions(pcs, snapshot, decision, facts))
+    found.update(pv_conditions(snapshot, decision))
     for switch in snapshot.switches:
         found[f"switch-not-automatic:{switch.id}"] = switch_condition(switch)
     for node in snapshot.nodes:

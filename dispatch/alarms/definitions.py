@@ -29,6 +29,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("reading-implausible", MEDIUM, off_delay_s=60.0),
     AlarmDefinition("meters-disagree", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
     AlarmDefinition("setpoint-not-followed", MEDIUM, on_delay_s=10.0),
+    AlarmDefinition("pv-limit-not-followed", MEDIUM),
     AlarmDefinition("not-as-proven", MEDIUM, on_delay_s=5.0),
     AlarmDefinition("proof-overdue", HIGH),
     AlarmDefinition("setpoint-mismatch", MEDIUM, on_delay_s=5.0, off_delay_s=10.0),

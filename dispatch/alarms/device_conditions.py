@@ -10,8 +10,8 @@ from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.pcs_limits import isolation_fault
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.battery_bank import counted
-from dispatch.model.decision import Contested, Decision
-from dispatch.model.equipment import BATTERY_TRIPPED, Battery, DeviceHealth, Node, Pcs, Switch, alarm_words
+from dispatch.model.decision import Contested, Decision, PvOver
+from dispatch.model.equipment import BATTERY_TRIPPED, Battery, DeviceHealth, Node, Pcs, Pv, Switch, alarm_words
 from dispatch.model.power_caps import exceeds
 from dispatch.model.readings import Status
 from dispatch.model.reasons import Reason, joined, plain
@@ -124,6 +124,25 @@ def switch_condition(switch: Switch) -> Condition:
         return Condition(None if switch.rests_in else False)
     ordered = control == "remote" and switch.command.good in ("open", "close")
     return Condition(control != switch.rests_in and not ordered, Reason("alarm.switch_control", {"control": control}))
+
+
+def pv_conditions(snapshot: Snapshot, decision: Decision | None) -> Iterator[tuple[str, Condition]]:
+    """PV that stays above the limit it was given."""
+    over = {found.device_id: found for found in decision.pv_over} if decision else {}
+    for pv in snapshot.pv:
+        yield f"pv-limit-not-followed:{pv.id}", _over(pv, over.get(pv.id))
+
+
+def _over(pv: Pv, over: PvOver | None) -> Condition:
+    if over is None:
+        return QUIET
+    held_w = pv.limit_w.good
+    if held_w is None:
+        return Condition(True, Reason("alarm.pv_over", {"limit_w": over.limit_w, "measured_w": over.w}))
+    return Condition(
+        True,
+        Reason("alarm.pv_over_though_read", {"limit_w": over.limit_w, "held_w": held_w, "measured_w": over.w}),
+    )
 
 
 def pcs_conditions(

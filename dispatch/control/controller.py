@@ -24,6 +24,7 @@ from dispatch.control.pcs_limits import Ready, enabled, units
 from dispatch.control.proof_steps import given_to_proof, with_proof
 from dispatch.control.proven_behaviour import proofs_of, response
 from dispatch.control.pv_curtailment import PvCurtailment, site_of
+from dispatch.control.pv_limit_monitor import PvLimitMonitor
 from dispatch.control.ramp_reference import GridRamp
 from dispatch.control.rules.order import run
 from dispatch.control.rules.situation import Situation
@@ -88,6 +89,7 @@ class Controller:
         self._setpoint_monitor, self._foreign = SetpointMonitor(config), ForeignMasters()
         self._registers = EnergyRegisters()
         self._export, self._curtailment = ExportAllowance(grid), PvCurtailment(config)
+        self._pv_limits = PvLimitMonitor(config)
         self._pulses = LoadPulses(grid.contracted_peak_w)
         self._pulses_before = 0
         self._budget = self._interval.budget(None)
@@ -278,6 +280,7 @@ class Controller:
             energy_apart=self._registers.found,
             caps=caps,
             pv_limits=pv_limits,
+            pv_over=self._pv_limits.update(snapshot, pv_limits),
             events=(*events, *self._meter_events(snapshot, load_was_frozen), *self._curtailment.events(snapshot.utc_s)),
             implausible=self._plausibility.often,
             contacts=contacts,

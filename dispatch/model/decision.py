@@ -50,6 +50,14 @@ class PvLimit(msgspec.Struct, frozen=True):
     reason: Reason
 
 
+class PvOver(msgspec.Struct, frozen=True):
+    """A PV inverter that does not keep to its limit."""
+
+    device_id: str
+    w: float  # measured
+    limit_w: float  # the highest that it was given of late
+
+
 class Contested(msgspec.Struct, frozen=True):
     """A PCS that does not keep the setpoint it is asked to hold: it refuses it, or another master writes too."""
 
@@ -116,3 +124,4 @@ class Decision(msgspec.Struct, frozen=True):
     caps: CapsView | None = None  # None: the site allows no caps for the month's peak
     implausible: tuple[Doubt, ...] = ()  # readings that are rejected again and again, or for long
     contacts: tuple[ContactView, ...] = ()  # as they count
+    pv_over: tuple[PvOver, ...] = ()  # inverters that do not keep to their limit

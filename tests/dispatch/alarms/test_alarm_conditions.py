@@ -13,9 +13,9 @@ from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.config.off_grid import GensetConfig
 from dispatch.model.clock import ClockState
 from dispatch.model.contacts import ContactView
-from dispatch.model.decision import Contested, Decision, Mode, RuleTrace, Setpoint
+from dispatch.model.decision import Contested, Decision, Mode, PvOver, RuleTrace, Setpoint
 from dispatch.model.doubts import Doubt
-from dispatch.model.equipment import Battery, DeviceHealth, DeviceProof, Gpu, Meter, Node, Pcs, Switch, Ups
+from dispatch.model.equipment import Battery, DeviceHealth, DeviceProof, Gpu, Meter, Node, Pcs, Pv, Switch, Ups
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import MISSING, Quality, Reading, Status, reading, status
@@ -119,6 +119,16 @@ def test_the_load_of_a_generator(import_w: float, alarms: set[str], detail: str)
     assert not {name for name in raised(held(facts=facts)) if name.startswith("genset-")}
 
 
+def test_pv_above_its_limit_is_told_with_what_it_reads_back() -> None:
+    decision = msgspec.structs.replace(decided(), pv_over=(PvOver("roof", 15_000.0, 4_000.0),))
+    found = held(decision, pv=(Pv("roof", w=reading(15_000)), Pv("shed", w=reading(900))))
+    assert raised(found) == {"pv-limit-not-followed:roof"}
+    assert words(found["pv-limit-not-followed:roof"].detail) == "given a limit of 4.0 kW, measured 15.0 kW"
+    found = held(decision, pv=(Pv("roof", w=reading(15_000), limit_w=reading(20_000)),))
+    assert "reads back 20.0 kW" in words(found["pv-limit-not-followed:roof"].detail)
+    assert raised(held(pv=(Pv("roof", w=reading(15_000)),))) == set()
+
+
 def test_no_import_of_a_generator_puts_the_peak_at_risk() -> None:
     facts = {"interval": Interval(899_700, 900, 8_500, 0, 50_000, 99_000)}
     assert held(facts=facts)["peak-at-risk"].active
@@ -134,7 +144,7 @@ def test_a_site_stays_dark_until_a_pcs_forms(state: IslandState) -> None:
 
 def test_every_definition_can_be_raised() -> None:
     contacts = tuple(ContactView(p, p, "inactive", 0.0) for p in ("epo", "cooling_fault", "door", "grid_operator"))
-    found = held(decision=msgspec.structs.replace(decided(), contacts=contacts))
+    found = held(decision=msgspec.structs.replace(decided(), contacts=contacts), pv=(Pv("roof"),))
     assert raised(found) == set()
     names = {name.partition(":")[0] for name in found}
     assert names == {d.id for d in DEFINITIONS}

@@ -12,6 +12,8 @@ TEMPLATES = {
     "alarm.old_reading": "last usable reading {age_s:.1f} s old",
     "alarm.power_missing": "its power is missing",
     "alarm.soc_missing": "its SoC is missing",
+    "alarm.pv_over": "given a limit of {limit_w:kw}, measured {measured_w:kw}",
+    "alarm.pv_over_though_read": "given a limit of {limit_w:kw}, reads back {held_w:kw}, measured {measured_w:kw}",
     "alarm.switch_control": "it is in {control} control",
 }
 
@@ -45,6 +47,16 @@ TEXTS: dict[str, AlarmText] = {
         (
             "Compare the device's own display with the figure. If the display is right, look at its scale factors, "
             "wiring and register map. If the figure is right, correct the key of the site file that is named."
+        ),
+    ),
+    "pv-limit-not-followed": AlarmText(
+        "{subject} gives more PV than its limit",
+        "The inverter has been above the limit it was given for half a minute or more, and its power does not fall.",
+        "The export limit, or the lowest load of a generator, may not be kept; the battery takes what it can.",
+        (
+            "Compare with the inverter's own display. See in the Log whether it refuses the limit, and in its settings "
+            "whether remote limits are enabled and which power they are a percentage of (peak_w, rated_w, map in "
+            "[[pv]]). Until it follows, switch it off where the export limit binds you."
         ),
     ),
     "switch-not-automatic": AlarmText(
