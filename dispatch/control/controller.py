@@ -16,6 +16,7 @@ from dispatch.control.contact_states import ContactStates, operator_export_w, st
 from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.export_allowance import ExportAllowance
 from dispatch.control.foreign_master import ForeignMasters
+from dispatch.control.forming_doubt import FormingDoubt
 from dispatch.control.import_source import ImportSource
 from dispatch.control.meter_loss import MeterLoss
 from dispatch.control.net_load_estimator import NetLoadEstimator, reliable_snapshot
@@ -87,6 +88,7 @@ class Controller:
         )
         self._import_source = ImportSource(config)
         self._setpoint_monitor, self._foreign = SetpointMonitor(config), ForeignMasters()
+        self._forming_doubt = FormingDoubt(config)
         self._registers = EnergyRegisters()
         self._export, self._curtailment = ExportAllowance(grid), PvCurtailment(config)
         self._pv_limits = PvLimitMonitor(config)
@@ -337,8 +339,8 @@ class Controller:
         step = plan.at(snapshot.utc_s) if plan is not None and snapshot.utc_known else None
         self._budget = self._interval.budget(plan if step is not None else None)
         there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w, self._proofs)
-        foreign = self._foreign.withheld(snapshot.mono_s)
-        found = permitted(enabled(there, orders), snapshot.grid, self._plausibility, foreign)
+        withheld = self._foreign.withheld(snapshot.mono_s) | self._forming_doubt.withheld(snapshot)
+        found = permitted(enabled(there, orders), snapshot.grid, self._plausibility, withheld)
         ready = [u.id for u in found if u.ready is Ready.READY]
         if not self._ready >= set(ready):  # what is held without a meter is what a PCS is found to hold
             self._meter_loss.forget()

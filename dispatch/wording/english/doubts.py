@@ -27,6 +27,14 @@ TEMPLATES = {
     "pcs.off_grid_doubted": "a device says the site is islanded or dark, others that it is not: nothing is written",
     "doubt.dead": "{volts:.0f} V on a side of the switch that other devices report live (site file: [[meter]] side)",
     "doubt.first": "{reading}: first sample, to be confirmed by a second",
+    "pcs.may_form": (
+        "no switch tells what feeds the site, and the values of {pcs} stand still for {still_s:.0f} s: "
+        "it may be forming the grid, nothing is written"
+    ),
+    "pcs.may_form_unmoved": (
+        "no switch tells what feeds the site, and no value of {pcs} has changed yet: "
+        "it may be forming the grid, nothing is written"
+    ),
     "pcs.unconfirmed": "{pcs} has just been read for the first time: a second sample must confirm it",
     "pcs.meter_unconfirmed": "{meter} has just been read for the first time: a second sample must confirm it",
 }
