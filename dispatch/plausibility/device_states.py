@@ -41,6 +41,7 @@ class SwitchStates:
         self._position = WordCheck(switch_id, "position", lambda word: word == "closed")
         self._grid = WordCheck(switch_id, "grid voltage", lambda word: word == "present")
         self._source = WordCheck(switch_id, "source", self._source_widens)
+        self._unchanged = False  # but for the source, everything is as on the grid
 
     @property
     def histories(self) -> list[ReadingHistory]:
@@ -53,8 +54,11 @@ class SwitchStates:
         return self._position.held_back or self._grid.held_back or self._source.held_back
 
     def _source_widens(self, word: str) -> bool:
-        """The grid allows the most, a generator less, no source the least."""
-        return word == "grid" or (word == "genset" and self._source.word == "none")
+        """The grid allows the most, a generator less, no source the least.
+
+        A generator that takes the site over from a grid that is still there, unnoticed by any PCS, is to say so twice.
+        """
+        return word == "grid" or (word == "genset" and (self._source.word == "none" or self._unchanged))
 
     def check(self, switch: Switch, raw: Snapshot) -> Switch:
         """The switch as everybody else is to see it."""
@@ -62,11 +66,14 @@ class SwitchStates:
         follow = all_follow(raw, self._nominal_v)
         sample = self._counter.update(figures_of(switch), mono_s)
         gone, off = switch.grid_voltage.good == "absent", switch.position.good != "closed"
-        source = switch.source.good
-        follow_grid = follow and source != "genset"  # on a generator they follow a live bus as well
+        genset, none = switch.source.good == "genset", switch.source.good == "none"
+        grid_dead = gone or (switch.grid_v.good is not None and not self._live(switch.grid_v))
+        self._unchanged = follow and self._source.word == "grid" and not grid_dead
+        shown = follow and genset and not self._unchanged
+        self._source.check(switch.source, sample, mono_s, shown=shown, against=follow and none)
+        on_genset = genset and self._source.word == "genset"
+        follow_grid = follow and not on_genset  # on a generator they follow a live bus as well
         self._position.check(switch.position, sample, mono_s, shown=follow_grid, against=follow_grid and off)
-        genset, none = source == "genset", source == "none"
-        self._source.check(switch.source, sample, mono_s, shown=follow and genset, against=follow and none)
         live = any(self._live(v) for v in (switch.grid_v, *raw.grid.v))
         self._grid.check(switch.grid_voltage, sample, mono_s, shown=False, against=follow_grid and live and gone)
         grid_v, grid_hz = self._grid_side.check(

@@ -35,6 +35,28 @@ def test_a_source_that_allows_less_acts_at_once(before: str, after: str) -> None
     assert [told(before).confirmed, told(before).confirmed, told(after).confirmed] == [before, before, after]
 
 
+def test_one_sample_of_a_generator_on_a_grid_that_is_there_changes_nothing() -> None:
+    """Found: it took an order to the generator's limits for a tick. The second is believed, and none is waited for
+    where the grid is gone, a PCS noticed it, or no source was told before."""
+    told = Told()
+    for _ in range(3):
+        told("grid", mode="grid_following")
+    once = told.switch("genset", 50.01, "grid_following")
+    assert [(word.good, word.doubted) for word in (once.source, once.position)] == [("grid", True), ("closed", True)]
+    assert told.site.controller._plausibility.holds_back, "nothing is written meanwhile"
+    back = told.switch("grid", 50.02, "grid_following")
+    assert (back.source.confirmed, back.position.confirmed) == ("grid", "closed")
+    told.switch("genset", 50.03, "grid_following")
+    twice = told.switch("genset", 50.04, "grid_following")
+    assert (twice.source.confirmed, twice.position.confirmed) == ("genset", "open")
+    for hz, mode in ((0.0, "grid_following"), (50.0, "grid_forming")):
+        told = Told()
+        for _ in range(3):
+            told("grid", mode="grid_following")
+        at_once = told.switch("genset", hz, mode)
+        assert (at_once.source.confirmed, at_once.position.confirmed) == ("genset", "open")
+
+
 @pytest.mark.parametrize(("before", "after"), [("genset", "grid"), ("none", "grid"), ("none", "genset")])
 def test_a_source_that_allows_more_needs_a_second_sample(before: str, after: str) -> None:
     told = Told()

@@ -31,6 +31,12 @@ def order(site: GensetSite, w: float) -> Order:
     )  # fmt: skip
 
 
+def with_source(snapshot: Snapshot, source: str, position: str) -> Snapshot:
+    (switch,) = snapshot.switches
+    switch = msgspec.structs.replace(switch, source=status(source), position=status(position))
+    return msgspec.structs.replace(snapshot, switches=(switch,))
+
+
 def test_an_outage_leads_to_the_generator_and_back_and_its_energy_is_no_import() -> None:
     site = GensetSite(18_000.0)
     site.run(10)
@@ -163,6 +169,21 @@ def test_a_switch_that_is_silent_from_the_grid_on_leaves_it_open_who_feeds_the_s
     assert "does not say whether the grid or the generator feeds the site" in words(decision.reason)
 
 
+def test_one_false_word_of_a_generator_on_the_grid_clips_no_order() -> None:
+    site = GensetSite(18_000.0)
+    site.run(3)
+    asked = order(site, -40_000.0)
+    site.run(6, orders=[asked])
+    assert site.decisions[-1].battery_w == -40_000.0
+    site.change = lambda snapshot: with_source(snapshot, "genset", "open")
+    during = site.run(0.2, orders=[asked])
+    site.change = lambda snapshot: snapshot
+    after = [site.run(0.2, orders=[asked]) for _ in range(5)]
+    assert {d.island for d in (during, *after)} == {IslandState.GRID_TIED}
+    assert during.battery_w is None, "nothing is written"
+    assert {d.battery_w for d in after} == {-40_000.0}
+
+
 def test_what_a_silent_switch_may_have_returned_to_the_grid_is_not_measured() -> None:
     site = GensetSite(18_000.0)
     site.on_genset()
@@ -179,12 +200,7 @@ def test_a_generator_beside_a_contact_to_the_grid_that_is_not_open_is_not_taken_
     site.run(5)
     before = site.controller.interval
 
-    def both(snapshot: Snapshot) -> Snapshot:
-        (switch,) = snapshot.switches
-        switch = msgspec.structs.replace(switch, source=status("genset"), position=status(position))
-        return msgspec.structs.replace(snapshot, switches=(switch,))
-
-    site.change = both
+    site.change = lambda snapshot: with_source(snapshot, "genset", position)
     assert site.run(60).island is IslandState.UNKNOWN
     now = site.controller.interval
     assert now.unknown_s - before.unknown_s == pytest.approx(60, abs=1)
