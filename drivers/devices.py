@@ -115,7 +115,8 @@ def make_drivers(
     its full power where it is not named.
 
     `known_gpus`: the GPUs that earlier runs have seen in this machine. `beside`: the site file, for maps of its own.
-    `found_modes`: keeps how mapped PCS and switches were found. `proven`: whether a PCS was proven. Raises MapError.
+    `found_modes`: keeps how mapped PCS and switches were found, and which PV is limited. `proven`: whether a PCS was
+    proven. Raises MapError.
 
     `batteries`: their efficiency is that of their PCS; one with a map is a device of its own.
 
@@ -170,7 +171,8 @@ def make_drivers(
     def one_pv(config: PvDevice) -> Driver:
         if not config.map:
             link, unit = at(config)
-            return PvDriver(config, link, unit, revert_w.get(config.id, math.inf), _same_as(config, commanded, resolve))
+            fallback_w, same_as = revert_w.get(config.id, math.inf), _same_as(config, commanded, resolve)
+            return PvDriver(config, link, unit, fallback_w, same_as, found_modes)
         return MapPv(config, *mapped(config))
 
     def upsd(url: str) -> NutServer:

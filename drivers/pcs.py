@@ -19,8 +19,8 @@ from drivers.modbus.transport import ModbusLink
 from drivers.pcs_readings import battery_of, der_limits, der_pcs, storage_limits, storage_pcs
 from drivers.register_view import WrittenValue
 from drivers.sample import Sample
-from drivers.setpoint import CommandResult, SetpointWriter
-from drivers.setpoint_points import DerSetpoint, StorageRates
+from drivers.setpoint import CommandResult, SetpointWriter, shown
+from drivers.setpoint_points import DerSetpoint, Held, StorageRates, rates_w
 from drivers.sunspec.device import SunSpecDevice
 from drivers.sunspec.modules import read_modules
 from drivers.sunspec.writable import writable, write_point
@@ -170,10 +170,7 @@ class PcsDriver(DeviceDriver[SunSpecDevice]):
                 return "takes no setpoint"
             held = await self._setpoint.read()
             if model_id == STORAGE:
-                if not held.get("StorCtl_Mod"):
-                    return "holds no limits of charging and discharging"
-                await self._setpoint.end()
-                return "its limits of charging and discharging were switched off"
+                return await self._release_rates(held)
             if held.get("WSetEna") != "enabled":
                 return "holds no setpoint"
             setpoint, left_s = held.get("WSet"), held.get("WSetRvrtRem")
@@ -186,6 +183,20 @@ class PcsDriver(DeviceDriver[SunSpecDevice]):
                 where = self._device.where(SETPOINT, "WSetEna")
                 raise ReadbackMismatch(where, f"wrote disabled, reads back {after.get('WSetEna')}")
             return f"{power} was switched off"
+
+    async def _release_rates(self, held: Held) -> str:
+        """End a pair of rates that is a setpoint; no counter tells whether a timer would. Raises as `release`."""
+        if not held.get("StorCtl_Mod"):
+            return "holds no limits of charging and discharging"
+        power_w, enabled = rates_w(held)
+        if not enabled or power_w is None:
+            return "its limits of charging and discharging leave it a range, which Skerry never sets: left as they are"
+        await self._setpoint.end()
+        after = await self._setpoint.read()
+        if after.get("StorCtl_Mod"):
+            where = self._device.where(STORAGE, "StorCtl_Mod")
+            raise ReadbackMismatch(where, f"wrote no bit, reads back {shown(after.get('StorCtl_Mod'))}")
+        return f"its limits of charging and discharging, a setpoint of {power_w / 1000:g} kW, were switched off"
 
     def _new_writer(self) -> SetpointWriter:
         """What writes the setpoint: by 704, or by 124 where there is none. It knows nothing yet of what is held."""

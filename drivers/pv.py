@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 
+import msgspec
+
 from dispatch.model.equipment import Pv
 from drivers.config import PvDevice
 from drivers.device_driver import DeviceDriver
-from drivers.modbus.errors import WrongDevice
+from drivers.maps.found_modes import FoundMode, FoundModes
+from drivers.modbus.errors import ReadbackMismatch, WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.register_view import WrittenValue
 from drivers.sample import Sample
@@ -24,20 +27,34 @@ STORAGE, DER = 124, 701
 STORING = (STORAGE, 713, 802)  # models of a device with a battery
 
 
+def _map_name(limit: DerLimit | ImmediateLimit) -> str:
+    """What the limit is set by, as the record of devices names it beside the names of device maps."""
+    return f"sunspec {limit.model}"
+
+
 class PvDriver(DeviceDriver[SunSpecDevice]):
     """One inverter. `read` and `command` may be called from different tasks; one waits for the other."""
 
     kind = "pv"
 
     def __init__(
-        self, config: PvDevice, link: ModbusLink, unit: int, fallback_w: float = math.inf, same_as: str = ""
+        self,
+        config: PvDevice,
+        link: ModbusLink,
+        unit: int,
+        fallback_w: float = math.inf,
+        same_as: str = "",
+        found: FoundModes | None = None,
     ) -> None:
         """`fallback_w`: the limit that it is to keep when it hears nothing more from us, where it lets that be set.
 
         `same_as`: the PCS that is read from the same inverter, by its id; "": none.
+
+        `found`: keeps that it was given a limit, which without a timer outlives us; None: as long as the process runs.
         """
         super().__init__(config.id, link, unit, SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0))
         self._config, self._fallback_w = config, fallback_w
+        self._found_modes = found if found is not None else FoundModes()
         self._lock = asyncio.Lock()
         self._limit: DerLimit | ImmediateLimit | None = None
         self._writer: SetpointWriter | None = None  # None: it takes no limit
@@ -97,11 +114,51 @@ class PvDriver(DeviceDriver[SunSpecDevice]):
             if self._writer is None or self._limit is None:
                 raise WrongDevice(self.id, f"takes no limit: {self._lacks}", "or curtail = false in the site file")
             self._limited = True
-            if w is not None:
-                return await self._writer.hold(min(w, self._limit.full_w), now_s)
-            await self._writer.end()
-            self._limited = False
-            return CommandResult("released")
+            if w is None:
+                await self._end(self._writer)
+                return CommandResult("released")
+            note = await self._remember(self._limit)
+            result = await self._writer.hold(min(w, self._limit.full_w), now_s)
+        return msgspec.structs.replace(result, note="; ".join(text for text in (note, result.note) if text))
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether a gateway has limited it, and not lifted that since, as the record has it."""
+        return self._found_modes.of(self.id) is not None
+
+    async def release(self) -> str:
+        """Lift a limit that a gateway has left in it; what was done, in words. Raises as `command`."""
+        async with self._lock:
+            await self._open()
+            if self._writer is None or self._limit is None:
+                raise WrongDevice(self.id, f"takes no limit: {self._lacks}", "lift it at the inverter")
+            await self._writer.read()
+            found_w, ours = self._found()
+            if found_w is None:
+                await self._found_modes.forget(self.id)
+                return "holds no limit"
+            if not ours:
+                return f"a limit of {found_w:.0f} W that Skerry did not set: left as it is"
+            await self._end(self._writer)
+            return f"its limit of {found_w / 1000:g} kW was lifted"
+
+    async def _end(self, writer: SetpointWriter) -> None:
+        """Lift the limit, and forget it once it is seen to be gone."""
+        await writer.end()
+        await writer.read()
+        if (left_w := self._found()[0]) is not None:
+            raise ReadbackMismatch(self.id, f"its limit was lifted, but {left_w:.0f} W read back")
+        self._limited = False
+        await self._found_modes.forget(self.id)
+
+    async def _remember(self, limit: DerLimit | ImmediateLimit) -> str:
+        """Keep that it is limited, before the first write. Returns why that is not on disk."""
+        error = await self._found_modes.keep(self.id, FoundMode(_map_name(limit), self._serial))
+        return f"that it is limited is not on disk: {error}" if error else ""
+
+    @property
+    def _serial(self) -> str:
+        return self.identity.serial if self.identity else ""
 
     def _found(self) -> tuple[float | None, bool]:
         """The limit in force as read last, W, and whether it is one of ours; None: none is."""
@@ -109,7 +166,8 @@ class PvDriver(DeviceDriver[SunSpecDevice]):
         w = limit.in_force_w(held) if limit is not None and held else None
         if limit is None or w is None or w >= limit.full_w:
             return None, False
-        return w, limit.ours(held, round(self._config.revert_s))
+        kept = self._found_modes.of_same(self.id, _map_name(limit), self._serial) is not None
+        return w, kept or limit.ours(held, round(self._config.revert_s))
 
     def _refuse_twice(self, *, apart: bool) -> None:
         """Tell of a power that contains the storage's. `apart`: model 160 tells them apart.

@@ -180,7 +180,7 @@ class StorageRates:
         return [{"StorCtl_Mod": 3}]
 
     def release(self) -> list[Points]:
-        return []
+        return [{"StorCtl_Mod": 0}]
 
     def fallback(self, held: Held, timer_s: int | None) -> list[Points]:
         return [] if timer_s is None else [{"InOutWRte_RvrtTms": timer_s}]

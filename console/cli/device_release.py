@@ -1,4 +1,4 @@
-"""`skerry devices release`: ends what a gateway left in the PCS and the switch of a site."""
+"""`skerry devices release`: ends what a gateway left in the PCS, the PV and the switch of a site."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def release_devices(site: Path, as_json: bool) -> int:
     """End what a gateway left in the PCS: after it was killed, the service runs this before it starts anew.
 
     A PCS of a device map is left in the mode in which it was found. A SunSpec setpoint is left to its own timer, and
-    switched off where none runs. A PCS that forms the grid, or any while a switch at the PCC is not known to be closed,
-    is left alone. A transfer switch that was put into remote control for an order is set back to automatic, once it is
-    on the grid. It refuses while a gateway runs. A cut cable it cannot help: what a device without a timer then
-    holds, it holds.
+    switched off where none runs. A limit of PV is lifted, whether a timer would end it or not. A PCS that forms the
+    grid, or any while a switch at the PCC is not known to be closed, is left alone. A transfer switch that was put into
+    remote control for an order is set back to automatic, once it is on the grid. It refuses while a gateway runs. A cut
+    cable it cannot help: what a device without a timer then holds, it holds.
 
     How a PCS was found is in the state directory. Where the gateway ran with --state-dir, or as a service, set
     STATE_DIRECTORY to that directory.

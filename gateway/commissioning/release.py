@@ -1,6 +1,7 @@
-"""Ends what a gateway left in PCS and switch: for the service's end, and by hand. It asks nothing new of any device.
+"""Ends what a gateway left in PCS, PV and switch: for the service's end, and by hand.
 
-Covers a gateway that was killed, not a cable that was cut: a device without a timer then keeps what it holds.
+It asks nothing new of any device. Covers a gateway that was killed, not a cable that was cut: a device without a timer
+then keeps what it holds.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Releasable(Protocol):
 
 @runtime_checkable
 class TakenOver(Releasable, Protocol):
-    """A switch's driver that may have given it another control for an order."""
+    """A driver of a switch that may have been given another control for an order, or of PV that may be limited."""
 
     @property
     def taken_over(self) -> bool:
@@ -50,23 +51,26 @@ class TakenOver(Releasable, Protocol):
 async def release(drivers: Iterable[Driver], untouched: Container[str] = ()) -> list[Released]:
     """Leave every PCS to itself, unless the site may be off the grid: a forming PCS is never touched.
 
-    Then give the switch the control back in which it was found, if a gateway has taken it over.
+    Then give the switch the control back in which it was found, if a gateway has taken it over. PV is freed of a limit
+    wherever the site is, as a gateway frees it.
 
     `untouched`: mapped PCS that no gateway has commanded, as its record says.
     """
     drivers = list(drivers)
     switches = [d for d in drivers if d.kind == "switch"]
     taken = [d for d in switches if isinstance(d, TakenOver) and d.taken_over]
+    limited = [d for d in drivers if d.kind == "pv" and isinstance(d, TakenOver) and d.taken_over]
+    freed = await asyncio.gather(*(_released(d) for d in limited))
     if away := await _not_closed(switches):
         left = [*(d for d in drivers if d.kind == "pcs"), *taken]
-        return [Released(d.id, False, f"left as it is: {away}") for d in left]
+        return [*(Released(d.id, False, f"left as it is: {away}") for d in left), *freed]
     ours = [d for d in drivers if d.kind == "pcs" and d.id not in untouched]
     others = [
         Released(d.id, True, "not commanded, as the state directory has it")
         for d in drivers
         if d.kind == "pcs" and d.id in untouched
     ]
-    found = [*await asyncio.gather(*(_released(d) for d in ours)), *others]
+    found = [*await asyncio.gather(*(_released(d) for d in ours)), *others, *freed]
     return [*found, *await asyncio.gather(*(_released(d) for d in taken))]
 
 

@@ -17,7 +17,8 @@ from toxic import FakeDevice, ToxicServer
 from twin_sites import site_of
 
 from drivers.config import PvDevice
-from drivers.modbus.errors import WrongDevice
+from drivers.maps.found_modes import FoundModes
+from drivers.modbus.errors import ReadbackMismatch, WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.pv import PvDriver
 from drivers.setpoint_points import ImmediateLimit
@@ -117,6 +118,52 @@ async def test_what_a_killed_gateway_has_left_is_lifted(left: list[list[int]]) -
         assert rig.device.writes, "one request"
         rig.device.writes.clear()
         assert not (await rig.driver.command(None, now_s=2)).written
+
+
+TIMERLESS = IMMEDIATE | {"WMaxLimPct_RvrtTms": 0xFFFF}  # not implemented
+
+
+async def test_a_limit_without_a_timer_is_known_again_after_a_kill_and_lifted_by_release_or_the_next_start() -> None:
+    """Found: the next gateway took it for somebody else's, and the inverter stayed limited for ever."""
+    disk: list[bytes] = []
+
+    async def save(content: bytes) -> str:
+        disk.append(content)
+        return ""
+
+    async with rig_with(model_words(121, **SETTINGS), model_words(123, **TIMERLESS)) as rig:
+
+        def started() -> PvDriver:
+            link = ModbusLink(rig.server.host, rig.server.port, deadline_s=5.0, backoff_max_s=0.2, device="pv1")
+            return PvDriver(CONFIG, link, 1, found=FoundModes(disk[-1] if disk else None, save))
+
+        for end in ("next", "release"):
+            killed = started()
+            rig.device.on_write = lambda *_: None if disk else pytest.fail("written before it is on record")
+            assert "no reversion timer" in (await killed.command(7_000, now_s=0)).note
+            assert disk[-1] != b"{}"
+            await killed.link.close()
+            rig.device.writes.clear()
+            after = started()
+            assert after.taken_over
+            assert (await after.read()).limit_w.good == 7_000
+            if end == "next":
+                assert (await after.command(None, now_s=1)).action == "released"
+            else:
+                assert await after.release() == "its limit of 7 kW was lifted"
+            assert rig.take_writes(123) == [("WMaxLim_Ena", [0])]
+            assert (disk[-1], after.taken_over, (await after.read()).limit_w.good) == (b"{}", False, 20_000)
+            assert await after.release() == "holds no limit"
+            await after.link.close()
+
+
+async def test_a_limit_that_cannot_be_lifted_stays_on_record() -> None:
+    async with rig_with(model_words(121, **SETTINGS), model_words(123, **TIMERLESS)) as rig:
+        await rig.driver.command(7_000, now_s=0)
+        rig.device.on_write = lambda address, _: rig.device.registers.update({address: 1})
+        with pytest.raises(ReadbackMismatch, match="but 7000 W read back"):
+            await rig.driver.release()
+        assert rig.driver.taken_over
 
 
 @pytest.mark.parametrize("timer", [3_600, None])

@@ -19,7 +19,7 @@ from drivers.clock import VirtualClock
 from drivers.config import IoConfig, PcsDevice, PvDevice
 from drivers.devices import make_drivers
 from drivers.modbus.address import Address
-from drivers.modbus.errors import WrongDevice
+from drivers.modbus.errors import ReadbackMismatch, WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
@@ -366,3 +366,33 @@ async def test_a_stranger_reads_the_same(twin: TwinRig) -> None:
     assert (stored["module.4.DCW"], stored["module.4.IDStr"]) == (0, "StDisCha 4")
     assert stored["module.3.DCW"] == pytest.approx(20_000 * 0.94, abs=20)
     await asyncio.to_thread(stranger.close)
+
+
+@pytest.mark.parametrize("timer", [0xFFFF, 0, 60])
+async def test_a_setpoint_that_a_killed_gateway_left_is_ended_with_a_timer_or_without(timer: int) -> None:
+    """Found: it was said to be switched off, and nothing was written."""
+    left = {"OutWRte": 5_000, "InWRte": -5_000, "StorCtl_Mod": 3, "InOutWRte_RvrtTms": timer}
+    async with rig_with(inverter_image(**left)) as rig:
+        assert await rig.driver.release() == (
+            "its limits of charging and discharging, a setpoint of 5 kW, were switched off"
+        )
+        assert rig.take_writes() == [("StorCtl_Mod", [0])]
+        assert await rig.driver.release() == "holds no limits of charging and discharging"
+        assert rig.take_writes() == []
+
+
+async def test_limits_that_leave_a_range_are_somebody_elses() -> None:
+    async with rig_with(inverter_image(OutWRte=5_000, InWRte=2_000, StorCtl_Mod=3)) as rig:
+        assert "which Skerry never sets: left as they are" in await rig.driver.release()
+        assert rig.take_writes() == []
+    async with rig_with(inverter_image(OutWRte=5_000, StorCtl_Mod=2)) as rig:
+        assert "left as they are" in await rig.driver.release()
+        assert rig.take_writes() == []
+
+
+async def test_an_inverter_that_keeps_its_setpoint_is_not_said_to_be_released() -> None:
+    left = {"OutWRte": 5_000, "InWRte": -5_000, "StorCtl_Mod": 3}
+    async with rig_with(inverter_image(**left)) as rig:
+        rig.device.on_write = lambda address, _: rig.device.registers.update({address: 3})
+        with pytest.raises(ReadbackMismatch, match="wrote no bit, reads back charge, discharge"):
+            await rig.driver.release()

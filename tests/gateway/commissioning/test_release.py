@@ -14,7 +14,7 @@ from sunspec_image import address_of, pcs_image
 from transfer_switches import RemoteSwitch
 
 from console.cli.main import run
-from dispatch.model.equipment import Pcs, Switch
+from dispatch.model.equipment import Pcs, Pv, Switch
 from dispatch.model.readings import UNKNOWN, Status, status
 from drivers.maps.found_modes import FoundMode
 from drivers.modbus.errors import ConnectionLost
@@ -135,6 +135,10 @@ class Stub:
         """Nothing to close."""
 
 
+class StubPv(Stub):
+    taken_over = False
+
+
 class StubSwitch(Stub):
     """A switch in remote control, perhaps by a gateway."""
 
@@ -152,6 +156,16 @@ async def test_a_switch_that_was_taken_over_is_given_back_on_the_grid_after_the_
     away = StubSwitch("open", taken_over=True)
     assert [(one.id, one.ok) for one in await release([away, pcs])] == [("pcs1", False), ("ats", False)]
     assert theirs.released == away.released == 0
+
+
+async def test_pv_that_was_limited_is_freed_wherever_the_site_is_and_other_pv_is_not_touched() -> None:
+    for position, ok in (("closed", True), ("open", False)):
+        pcs, switch = Stub("pcs1", "pcs", (Pcs("pcs1"), None)), Stub("pcc", "switch", Switch("pcc", status(position)))
+        limited, free = (StubPv(name, "pv", Pv(name)) for name in ("pv1", "pv2"))
+        limited.taken_over = True
+        found = {one.id: one.ok for one in await release([switch, limited, free, pcs])}
+        assert found == {"pcs1": ok, "pv1": True}
+        assert (limited.released, free.released) == (1, 0)
 
 
 @pytest.mark.parametrize("position", [status("open"), status("moving"), UNKNOWN, None])
