@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from dispatch.forecasting.load import LATEST_S
+from dispatch.forecasting.queue_outlook import QueueSeen
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.forecast import QUARTER_S
+from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
@@ -28,6 +30,7 @@ from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.prices_in_force import PricesInForce
+from gateway.queue_forecast import QueueForecast
 from gateway.site.schema import Site
 from gateway.supervised_calls import PartHangs, SupervisedCalls
 
@@ -103,7 +106,9 @@ class PlanningService:
         orders: OrdersInForce,
         on_plan: Callable[[Plan], None],
         parts: PartsInTrouble,
+        queues: Callable[[], Sequence[QueueSeen]] = tuple,
     ) -> None:
+        """`queues`: those of the site's schedulers, as they were read last."""
         self.plan: Plan | None = None
         self.error: Reason | None = None  # why there is no newer plan; None while plans are made
         self.at_risk: dict[str, Reason] = {}  # why a reservation, by id, could not be kept as things stand
@@ -117,6 +122,9 @@ class PlanningService:
         self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
         self._calls = SupervisedCalls("planner", max(PLAN_S, 2 * site.plan.deadline_s), parts)
         self._replan = asyncio.Event()  # there is a reason to plan anew before the period is over
+        self.queues = QueueForecast(
+            queues, clock, parts, site.dispatch.grid.contracted_peak_w, self._take_queues, self._replan.set
+        )
 
     def observe(self, seen: Observation) -> None:
         """Learn from one tick. A battery order that is new or over: plan anew at once.
@@ -124,6 +132,7 @@ class PlanningService:
         While a PV inverter does not answer, the load is the net load and what the PV usually gives at this time.
         """
         self._last, snapshot = seen, seen.snapshot
+        self.queues.note_nodes(snapshot.nodes)
         if not snapshot.utc_known:
             return  # load and PV are learnt by the time of day
         load_w, pv_w, net_w = snapshot.load_w, snapshot.pv_w, snapshot.net_load_w
@@ -141,6 +150,7 @@ class PlanningService:
     def reserve(self, reservations: Sequence[Reservation]) -> None:
         """Power is promised to these jobs from now on (`PlanSource.reserve`): plan anew at once."""
         self._source.reserve(reservations)
+        self.queues.reserve(reservations)
         self._replan.set()
 
     def prices_changed(self) -> None:
@@ -149,6 +159,8 @@ class PlanningService:
 
     def clock_set(self) -> None:
         """The steps of the plan in force are those of other hours: plan anew at once."""
+        self._source.take_queues(None)
+        self.queues.forget()
         self._replan.set()
 
     async def run(self) -> None:
@@ -162,6 +174,7 @@ class PlanningService:
             if inputs is None:
                 await asyncio.sleep(1 / self._site.gateway.rate_hz)
                 continue
+            self.queues.planned()
             await self._solve(inputs)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._replan.wait(), (period_s - clock.mono_s() % period_s) / clock.speed)
@@ -207,6 +220,11 @@ class PlanningService:
             self._source.observe_load(start_s, load_w[start_s])
         for start_s in sorted(pv_w):
             self._source.observe_pv(start_s, pv_w[start_s])
+
+    def _take_queues(self, outlook: JobOutlook) -> bool:
+        """Whether the forecast follows what the queues say."""
+        self._source.take_queues(outlook)
+        return self._source.jobs_share() > 0
 
     async def _solve(self, inputs: PlanInputs) -> None:
         work = asyncio.create_task(self._calls.call(self._source.make, inputs, self.plan))
@@ -261,5 +279,5 @@ class PlanningService:
         self.error = why
 
     async def close(self) -> None:
-        """Wait for the plan under way, at most `CLOSE_S`."""
-        await self._calls.ended(CLOSE_S)
+        """Wait for the plan under way, and for the look at the queues, at most `CLOSE_S` each."""
+        await asyncio.gather(self._calls.ended(CLOSE_S), self.queues.close(CLOSE_S))

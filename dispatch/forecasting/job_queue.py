@@ -9,13 +9,18 @@ past is added. The load forecast learns how much weight this estimate deserves a
 from __future__ import annotations
 
 import bisect
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.forecast import QUARTER_S
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 REMEMBERED = 500  # finished jobs
 UNLIMITED_S = 7 * 86400.0  # stands in for the limit of a job without one
@@ -32,25 +37,31 @@ class KnownJob(msgspec.Struct, frozen=True, kw_only=True):
     time_limit_s: float | None = None  # what its user asked for
     gpus: int = 0
     announced_utc_s: float | None = None  # a reservation's granted start; None: starts when GPUs are free
+    expected_utc_s: float | None = None  # the scheduler's own estimate of the start, of a job that waits
+    counts_from_utc_s: float = -math.inf  # until then a reservation has its power
     firm: bool = False  # reserved hours: it ends at its limit, not as such jobs usually do
 
 
 class JobModel:
-    """Learns from the jobs it is shown; `observe` once a quarter hour with all that are known then."""
+    """Learns from the jobs it is shown; `observe` at least once a quarter hour with all that are known then."""
 
     def __init__(self, gpus_total: int | None = None) -> None:
-        self._gpus_total = gpus_total
+        self.gpus_total = gpus_total  # that they share; None: not known, and no job waits for any
         self._running: dict[str, KnownJob] = {}
         self._order: deque[float] = deque()
         self._ratios: list[float] = []  # of real duration to limit, sorted
 
     def observe(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> None:
-        """Take in the jobs known now. One that ran before and is gone has ended since."""
-        running = {job.id: job for job in jobs if job.started_utc_s is not None}
+        """Take in the jobs known now. One that ran before and is gone has ended since; one that waits was requeued."""
+        there = {job.id for job in jobs}
         for name, job in self._running.items():
-            if name not in running and job.started_utc_s is not None:
+            if name not in there and job.started_utc_s is not None:
                 self.finished(job, now_utc_s - job.started_utc_s)
-        self._running = running
+        self._running = {job.id: job for job in jobs if job.started_utc_s is not None}
+
+    def forget_running(self) -> None:
+        """Nothing was seen for a while: which jobs ended in it, and when, is not known."""
+        self._running = {}
 
     def finished(self, job: KnownJob, duration_s: float) -> None:
         """Learn from one job that ended after `duration_s`; one without a limit teaches nothing."""
@@ -76,48 +87,60 @@ class JobModel:
 
     def load_w(self, now_utc_s: float, jobs: Sequence[KnownJob], starts_utc_s: Sequence[float]) -> list[float]:
         """Mean power of the known jobs above idle, W, in each quarter hour that begins at `starts_utc_s`."""
-        import numpy as np
-
         if not starts_utc_s:
             return []
-        queue_starts = self._expected_starts(now_utc_s, jobs)
+        starts = self.expected_starts(now_utc_s, jobs)
+        powers_w: list[float] = self.powers_w(now_utc_s, jobs, starts, starts_utc_s).sum(axis=0).tolist()
+        return powers_w
+
+    def powers_w(
+        self,
+        now_utc_s: float,
+        jobs: Sequence[KnownJob],
+        expected_utc_s: Mapping[str, float],
+        starts_utc_s: Sequence[float],
+    ) -> ndarray:
+        """The same of each job: a row for each, a column for each quarter hour.
+
+        `expected_utc_s`: the start of each job that waits (`expected_starts`). All jobs at once: one by one five
+        thousand of them would take a quarter of a second.
+        """
+        import numpy as np
+
         middles = np.maximum(np.array(starts_utc_s, dtype=float) + QUARTER_S / 2, now_utc_s)
-        ratios, total_w = np.array(self._ratios), np.zeros(len(middles))
-        for job in jobs:
-            begun_s = queue_starts[job.id] if job.started_utc_s is None else job.started_utc_s
-            limit_s = max(LEAST_S, job.time_limit_s or UNLIMITED_S)
-            then = (middles - begun_s) / limit_s
-            if job.firm:
-                total_w += job.power_w * ((then >= 0) & (then < 1))
-                continue
-            longer = (len(ratios) - np.searchsorted(ratios, then, side="right") + 1) / (len(ratios) + 1)
-            still = longer / self._share_running_longer((max(now_utc_s, begun_s) - begun_s) / limit_s)
-            total_w += job.power_w * np.where((then >= 0) & (then < 1), still, 0.0)
-        powers: list[float] = total_w.tolist()
-        return powers
+        begun = np.array([expected_utc_s[j.id] if j.started_utc_s is None else j.started_utc_s for j in jobs])
+        limits = np.array([max(LEAST_S, job.time_limit_s or UNLIMITED_S) for job in jobs])
+        then = (middles[None, :] - begun[:, None]) / limits[:, None]
+        since = np.array([job.counts_from_utc_s for job in jobs])
+        there = (then >= 0) & (then < 1) & (middles[None, :] >= since[:, None])
+        ratios, shares = np.array(self._ratios), np.zeros(then.shape)
+        shares[there] = _longer(ratios, then[there])
+        shares /= _longer(ratios, (np.maximum(now_utc_s, begun) - begun) / limits)[:, None]
+        firm = np.array([job.firm for job in jobs], dtype=bool)
+        shares[firm] = there[firm]  # until their limit
+        shares *= np.array([job.power_w for job in jobs])[:, None]
+        return shares
 
-    def _share_running_longer(self, ratio: float) -> float:
-        """Share of jobs that run longer than `ratio` of their limit; one that used it all is always counted in."""
-        return (len(self._ratios) - bisect.bisect_right(self._ratios, ratio) + 1) / (len(self._ratios) + 1)
-
-    def _expected_starts(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> dict[str, float]:
-        """When each waiting job is expected to start: announced ones as granted, the others first in, first out, on
-        the GPUs that those leave.
+    def expected_starts(
+        self, now_utc_s: float, jobs: Sequence[KnownJob], by_scheduler: bool = True
+    ) -> dict[str, float]:
+        """When each waiting job is expected to start: announced ones as granted, those of which the scheduler tells
+        when it expects them then (`by_scheduler`), the others first in, first out, on the GPUs that those leave.
 
         A running job is taken to free its GPUs when half of its like would have ended. Without a number of GPUs
         nothing waits for any.
         """
-        waiting = sorted((job for job in jobs if job.started_utc_s is None), key=lambda j: (j.submitted_utc_s, j.id))
+        waiting, given = _in_turn(now_utc_s, jobs, by_scheduler)
         gpus = self._gpus(now_utc_s, [job for job in jobs if job.started_utc_s is not None])
         if gpus is None:
-            return {job.id: max(now_utc_s, job.announced_utc_s or now_utc_s) for job in waiting}
+            return {job.id: given.get(job.id, now_utc_s) for job in waiting}
         starts: dict[str, float] = {}
         at_s = now_utc_s
         for job in waiting:
-            if job.announced_utc_s is None:
+            if job.id not in given:
                 at_s = starts[job.id] = gpus.wait_for(job.gpus, at_s)
             else:
-                starts[job.id] = max(now_utc_s, job.announced_utc_s)
+                starts[job.id] = given[job.id]
                 if not job.gpus:  # a reservation of power alone delays no other job
                     continue
                 gpus.release_until(starts[job.id])
@@ -128,9 +151,9 @@ class JobModel:
 
     def _gpus(self, now_utc_s: float, running: Sequence[KnownJob]) -> _Gpus | None:
         """The GPUs as running jobs use them; None where their number is not known."""
-        if self._gpus_total is None:
+        if self.gpus_total is None:
             return None
-        free = self._gpus_total - sum(job.gpus for job in running)
+        free = self.gpus_total - sum(job.gpus for job in running)
         return _Gpus(free, [(self._likely_end(job, now_utc_s), job.gpus) for job in running])
 
     def _likely_end(self, job: KnownJob, now_utc_s: float) -> float:
@@ -139,9 +162,32 @@ class JobModel:
         if job.firm:
             return max(now_utc_s, job.started_utc_s + limit_s)
         elapsed = (now_utc_s - job.started_utc_s) / limit_s
-        rest = self._ratios[bisect.bisect_right(self._ratios, elapsed) :]
-        ratio = rest[len(rest) // 2] if rest else 1.0
+        ended = bisect.bisect_right(self._ratios, elapsed)
+        rest = len(self._ratios) - ended
+        ratio = self._ratios[ended + rest // 2] if rest else 1.0
         return max(now_utc_s, job.started_utc_s + ratio * limit_s)
+
+
+def _in_turn(now_utc_s: float, jobs: Sequence[KnownJob], by_scheduler: bool) -> tuple[list[KnownJob], dict[str, float]]:
+    """The jobs that wait, in the order in which they take GPUs, and the starts that are given.
+
+    Those that the scheduler has planned come before those that it has not.
+    """
+    waiting = sorted((job for job in jobs if job.started_utc_s is None), key=lambda j: (j.submitted_utc_s, j.id))
+    given = {j.id: max(now_utc_s, at_s) for j in waiting if (at_s := _given_start(j, by_scheduler)) is not None}
+    if by_scheduler:
+        waiting.sort(key=lambda j: (0, given[j.id]) if j.expected_utc_s is not None else (1, 0.0))
+    return waiting, given
+
+
+def _given_start(job: KnownJob, by_scheduler: bool) -> float | None:
+    """When a waiting job starts by a reservation, or else as the scheduler expects."""
+    return job.announced_utc_s if job.announced_utc_s is not None or not by_scheduler else job.expected_utc_s
+
+
+def _longer(ratios: ndarray, than: ndarray) -> ndarray:
+    """Share of jobs that run longer than that much of their limit; one that used it all is always counted in."""
+    return (len(ratios) - ratios.searchsorted(than, side="right") + 1) / (len(ratios) + 1)
 
 
 class _Gpus:

@@ -128,6 +128,11 @@ class _Horizon:
         share = min(1.0, max(0.0, (xy - x * y / n) / spread)) if spread > 1e-6 * max(xx, 1.0) else 0.0
         return share, (y - share * x) / n
 
+    @property
+    def jobs_seen(self) -> float:
+        """Quarters learnt from with known jobs; older ones count less."""
+        return self._jobs[0]
+
     def quantile(self, share: float) -> float | None:
         """The error, W, that this share of the past ones did not exceed; None while there are too few."""
         return self._beyond(1 - share, 1) if len(self.sorted) >= RESIDUALS_MIN else None
@@ -291,6 +296,19 @@ class LoadForecaster:
             drawn.load_w.append(load_w)
             drawn.low_w.append(max(0.0, min(load_w, load_w + below)))
             drawn.high_w.append(max(load_w, load_w + above))
+
+    @property
+    def end_utc_s(self) -> int | None:
+        """Of the last quarter hour observed."""
+        return None if self._last is None else (self._last + 1) * QUARTER_S
+
+    def jobs_share(self, ahead: int) -> tuple[float | None, float]:
+        """How much of what known jobs change within `ahead` quarters is in the forecast, 0..1; None: too few were seen.
+
+        Then the number of quarters that were seen with known jobs, of `RESIDUALS_MIN` that are needed.
+        """
+        state = self._horizons[_neighbours(max(1, ahead))[1]]
+        return (state.trust().jobs if state.jobs_seen >= RESIDUALS_MIN else None), state.jobs_seen
 
     def quantile_w(self, start_utc_s: int, share: float, known_w: Sequence[float] | None = None) -> float:
         """The mean load, W, that the quarter of `start_utc_s` stays below with the probability `share`; 0..1."""

@@ -17,6 +17,7 @@ from dispatch.billing.demand_charge import free_peak
 from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
+from dispatch.model.job_outlook import ExpectedStart
 from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, reserved_w
@@ -43,6 +44,8 @@ class Sketch:
     now_utc_s: float = 0.0  # of the running step only the rest counts
     ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
     reservations: Sequence[Reservation] = ()
+    waiting_w: Sequence[float] = ()  # what `net_w` holds of jobs that wait in a queue; may end before the plan
+    expected: Sequence[ExpectedStart] = ()  # the largest of those jobs, by power
     assumed: Sequence[bool] = ()  # steps whose price is not published
     ordered: Sequence[Reason | None] = ()  # whose order has the battery, None where none
     prices_known: bool = True  # False: not even of past days, from which those not published are assumed
@@ -166,7 +169,10 @@ def _risk(plan: Sketch, k: int, clock: list[Reason]) -> Reason:
     cause = _reservation(plan, k)
     if cause is not None:
         return Reason("risk.reservation", {"reservation": cause.name, "at": _clock(plan, cause.start_utc_s)})
-    return Reason("risk.peak", {"peak": _whose(plan, plan.keep_w[k]), "peak_w": plan.keep_w[k], "at": clock[k]})
+    peak, keep_w, waiting = _whose(plan, plan.keep_w[k]), plan.keep_w[k], _waiting(plan, k)
+    if waiting is not None:
+        return Reason("risk.peak_jobs", {"peak": peak, "peak_w": keep_w, "at": clock[k], "waiting": waiting})
+    return Reason("risk.peak", {"peak": peak, "peak_w": keep_w, "at": clock[k]})
 
 
 def _reservation(plan: Sketch, k: int) -> Reservation | None:
@@ -177,6 +183,22 @@ def _reservation(plan: Sketch, k: int) -> Reservation | None:
         return None
     there = [r for r in plan.reservations if r.start_utc_s < end_s and r.end_utc_s > start_s]
     return max(there, key=lambda r: r.power_w)
+
+
+def _waiting(plan: Sketch, k: int) -> Reason | None:
+    """The jobs that wait and are expected in step k, if it is for them alone that the load passes the peak."""
+    part_w = plan.waiting_w[k] if k < len(plan.waiting_w) else 0.0
+    if part_w <= NEAR_W or plan.net_w[k] - part_w > plan.keep_w[k] + NEAR_W:
+        return None
+    start_s, end_s = plan.starts_utc_s[k], plan.starts_utc_s[k] + QUARTER_S
+    there = [job for job in plan.expected if job.start_utc_s < end_s and job.end_utc_s > start_s]
+    if not there:
+        return None
+    largest = max(there, key=lambda job: job.power_w)
+    since = _clock(plan, largest.start_utc_s)
+    if len(there) == 1:
+        return Reason("waiting.job", {"job": largest.job, "since": since})
+    return Reason("waiting.jobs", {"job": largest.job, "since": since})
 
 
 def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float]:
@@ -224,6 +246,8 @@ def _discharging(plan: Sketch, t: int, clock: list[Reason], buys: int | None) ->
 def _defending(plan: Sketch, t: int) -> Reason:
     keep_w, cause = plan.keep_w[t], _reservation(plan, t)
     peak = _whose(plan, keep_w)
+    if cause is None and (waiting := _waiting(plan, t)) is not None:
+        return Reason("step.below_peak_jobs", {"peak": peak, "peak_w": keep_w, "waiting": waiting})
     if cause is None:
         return Reason("step.below_peak", {"peak": peak, "peak_w": keep_w})
     since = _clock(plan, cause.start_utc_s)

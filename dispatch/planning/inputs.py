@@ -7,6 +7,7 @@ import msgspec
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import Forecast
+from dispatch.model.job_outlook import ExpectedStart
 from dispatch.model.orders import Order
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
@@ -38,4 +39,6 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
     reservations: tuple[Reservation, ...] = ()  # what `load` holds of jobs that were promised power
+    waiting_w: tuple[float, ...] = ()  # what `load` holds, by step, of jobs that wait in a queue; empty: of none
+    expected: tuple[ExpectedStart, ...] = ()  # the largest of those jobs
     orders: tuple[Order, ...] = ()  # that people have given and that stand

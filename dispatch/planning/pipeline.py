@@ -18,13 +18,16 @@ from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.forecasting.job_queue import UNLIMITED_S, JobModel, KnownJob
 from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
 from dispatch.forecasting.pv import PvForecaster
-from dispatch.model.forecast import QUARTER_S
+from dispatch.forecasting.queue_outlook import TOO_OLD_S
+from dispatch.model.forecast import QUARTER_S, Forecast
+from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, base_w, reserved_w
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
+from dispatch.planning.job_notes import job_notes
 from dispatch.planning.peak.exceedance import DAY
 from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
@@ -33,6 +36,7 @@ from dispatch.planning.validator import check_plan
 
 FORESEEN_DAYS = 31.0  # what a fortnight's days say of those to come goes no further: seasons are not in them
 LEARN_S = 10 * 86400  # of the site's own record, at start
+HOUR_STEPS = 4
 PRIOR_QUARTERS = 2 * 96  # of net load before its hindsight says more about the month's peak than the contract does
 
 
@@ -69,8 +73,9 @@ class PlanSource:
         self._planner = Planner(config)
         self._peak = PeakForecaster(config)
         self._jobs: JobModel | None = None
-        self._known_w: list[float] | None = None  # power of the known jobs from the end of the last quarter on
+        self._known_w: Sequence[float] | None = None  # power of the known jobs from the end of the last quarter on
         self._unlimited = 0  # of those jobs
+        self._outlook: JobOutlook | None = None  # what live queues say; None where there is none
         self._finished: dict[int, _Quarter] = {}  # by start; not handed over to the planner's thread yet
         self._fresh: deque[_Quarter] = deque()  # handed over; `make` may be busy with the ones before
         self._reservations: tuple[Reservation, ...] = ()
@@ -86,12 +91,25 @@ class PlanSource:
         self._known_w = self._jobs.known_w(start_s + QUARTER_S, jobs, max(PROBES))
         self._unlimited = sum(1 for job in jobs if not job.time_limit_s)
 
+    def take_queues(self, outlook: JobOutlook | None) -> None:
+        """What the schedulers' queues say now of their jobs; None: nothing that holds any more."""
+        self._outlook = outlook
+        if outlook is None:
+            self._known_w = None
+
+    def jobs_share(self) -> float:
+        """How much of what the known jobs change within an hour is in the load forecast, 0..1."""
+        return self._load.jobs_share(HOUR_STEPS)[0] or 0.0
+
     def observe_load(self, start_s: int, w: float, latest_w: float | None = None) -> bool:
         """Take the mean load of the quarter hour that began at `start_s`, W, and that of its end, where it is known.
 
         Returns False if it is not a new one.
         """
         end_s = start_s + QUARTER_S
+        if self._outlook is not None:
+            young = self._outlook.queues and abs(end_s - self._outlook.utc_s) <= TOO_OLD_S
+            self._known_w = self._outlook.known_w(end_s) if young else None
         self._base_w = base_w(w, reserved_w(self._reservations, start_s, end_s), self._base_w)
         if latest_w is not None:  # a job that began in this quarter draws more at its end than in its mean
             latest_w = base_w(latest_w, reserved_w(self._reservations, end_s - LATEST_S, end_s), self._base_w)
@@ -131,13 +149,20 @@ class PlanSource:
         usual_w = (
             self._config.grid.contracted_peak_w
         )  # of the load without reserved jobs, which is what is forecast here
-        base = self._load.predict(start_s, steps, now_w=now_w, known_w=self._known_w, usual_most_w=usual_w)
+
+        def forecast(known_w: Sequence[float] | None) -> Forecast:
+            return self._load.predict(start_s, steps, now_w=now_w, known_w=known_w, usual_most_w=usual_w)
+
+        base = forecast(self._known_ahead(start_s, now.utc_s))
         load = with_reserved(base, self._reservations, now.utc_s)
         notes = [*load.notes]
         if now.pv_w is None:
             notes.append(Reason("plan.pv_unknown"))
-        if self._unlimited:
-            notes.append(Reason("plan.unlimited_jobs", {"jobs": self._unlimited, "days": UNLIMITED_S / 86400}))
+        notes += self._job_notes(now.utc_s)
+        waiting_w: tuple[float, ...] = ()
+        if self._outlook is not None and any(self._outlook.waiting_w):
+            alone = forecast(self._known_ahead(start_s, now.utc_s, waiting=False))
+            waiting_w = tuple(max(0.0, a - b) for a, b in zip(base.load_w, alone.load_w, strict=True))
         load = msgspec.structs.replace(load, notes=tuple(notes))
         return PlanInputs(
             now_utc_s=now.utc_s,
@@ -151,8 +176,38 @@ class PlanSource:
             interval_energy_wh=now.interval_energy_wh,
             interval_least_w=now.interval_least_w,
             reservations=self._reservations,
+            waiting_w=waiting_w,
+            expected=self._outlook.starts if self._outlook is not None and waiting_w else (),
             orders=now.orders,
         )
+
+    def _known_ahead(self, start_s: int, now_utc_s: float, waiting: bool = True) -> Sequence[float] | None:
+        """Power of the known jobs as the load forecast takes it: from the end of the last quarter hour observed on.
+
+        None while no queue is young enough. Where the quarter hours before the running one were not observed, as many
+        are put in front in which nothing changed: then the load of this moment is what the forecast starts from.
+        `waiting` false: as if no waiting job ever started.
+        """
+        outlook = self._outlook
+        if outlook is None:
+            return self._known_w
+        if not outlook.queues or abs(now_utc_s - outlook.utc_s) > TOO_OLD_S:
+            return None
+        end_s = self._load.end_utc_s or start_s
+        gap = max(0, (outlook.end_utc_s - end_s) // QUARTER_S)
+        known_w = outlook.known_w(end_s + gap * QUARTER_S, waiting)
+        return None if known_w is None else (known_w[0],) * gap + known_w
+
+    def _job_notes(self, now_utc_s: float) -> list[Reason]:
+        outlook, notes, unlimited = self._outlook, list[Reason](), self._unlimited
+        if outlook is not None:
+            age_s = now_utc_s - outlook.utc_s
+            old_s = None if abs(age_s) <= TOO_OLD_S else age_s
+            notes = job_notes(outlook, *self._load.jobs_share(HOUR_STEPS), ZoneInfo(self._config.timezone), old_s)
+            unlimited = 0 if old_s is not None else outlook.counts.unlimited
+        if unlimited:
+            notes.append(Reason("plan.unlimited_jobs", {"jobs": unlimited, "days": UNLIMITED_S / 86400}))
+        return notes
 
     def begin_anew(self) -> None:
         """Make the next plan with another solver: a call of `make` hangs, and keeps the one it has."""

@@ -95,6 +95,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         now_utc_s=inputs.now_utc_s,
         ready=() if inputs.peak is None else inputs.peak.ready,
         reservations=inputs.reservations,
+        waiting_w=inputs.waiting_w,
+        expected=inputs.expected,
         assumed=prices.assumed,
         prices_known=prices.known,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from plan_site import NOON, ask, hourly, promised, site
 
+from dispatch.model.job_outlook import ExpectedStart
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
@@ -134,3 +135,42 @@ def test_the_peak_named_is_that_of_its_own_month() -> None:
         site(**PEAKS), hourly([80.0] * 24, start), loads, now_utc_s=start, month_peak_w=60_000, peak_prior_w=30_000.0
     )
     assert told(make_plan(inputs)) == {"month's peak 30.0 kW at risk at Wed 02:00"}
+
+
+def waiting(inputs: PlanInputs, *there: ExpectedStart) -> PlanInputs:
+    """The same with jobs that are expected to start, in the load."""
+    part_w = [0.0] * len(inputs.load.load_w)
+    for job in there:
+        for k in range(len(part_w)):
+            at_s = inputs.load.start_utc_s + 900 * k
+            part_w[k] += job.power_w if job.start_utc_s <= at_s < job.end_utc_s else 0.0
+    load_w, low_w, high_w = (
+        tuple(a + b for a, b in zip(values, part_w, strict=True))
+        for values in (inputs.load.load_w, inputs.load.low_w, inputs.load.high_w)
+    )
+    load = msgspec.structs.replace(inputs.load, load_w=load_w, low_w=low_w, high_w=high_w)
+    return msgspec.structs.replace(inputs, load=load, waiting_w=tuple(part_w), expected=there)
+
+
+def test_waiting_jobs() -> None:
+    inputs = ask(site(**PEAKS), FLAT, [20_000], month_peak_w=35_000)
+    begins = NOON + 8 * 3600
+    large = ExpectedStart("4711", begins, begins + 7200, 20_000.0, "scheduler")
+    plan = make_plan(waiting(inputs, large))
+    assert told(plan) == {"month's peak 35.0 kW at risk at 22:00: job 4711 is expected from 22:00"}
+    assert {words(s.reason) for s in plan.steps if s.battery_w > 50} == {
+        "keeps import below the month's peak 35.0 kW: job 4711 is expected from 22:00"
+    }
+    small = ExpectedStart("4712", begins - 900, begins + 7200, 2_000.0, "queue")
+    both = make_plan(waiting(inputs, small, large))
+    assert told(both) == {
+        "month's peak 35.0 kW at risk at 22:00: jobs that wait are expected, the largest is 4711 from 22:00"
+    }
+
+
+def test_waiting_jobs_are_not_blamed_for_a_load_that_passes_the_peak_without_them() -> None:
+    inputs = ask(site(**PEAKS), FLAT, [20_000] * 32 + [40_000] * 8 + [20_000] * 8, month_peak_w=35_000)
+    begins = NOON + 8 * 3600
+    plan = make_plan(waiting(inputs, ExpectedStart("4711", begins, begins + 7200, 2_000.0, "queue")))
+    assert told(plan)
+    assert not any("4711" in words(step.reason) for step in plan.steps)
