@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import ssl
 import stat
@@ -24,9 +25,9 @@ from drivers.shared import Shared
 AT_ONCE = 128  # requests under way: half of 1000 nodes that fall silent at once do not keep the others waiting long
 AT_ONCE_DOUBTFUL = 16  # to pages that failed before: such a request mostly lasts as long as its deadline
 CHUNK_BYTES = 64 * 1024
-RECEIVE_BYTES = 16 * 1024  # of one connection, held by the kernel
+RECEIVE_BYTES = 64 * 1024  # of one connection, held by the kernel: a page of 8 GPUs comes in one piece
 KEEP_S = 75.0  # an idle connection: longer than the longest usual period of 60 s
-MOST_KEPT = 400  # pages whose connections are all kept: a process has 1024 descriptors, and serial ports need low ones
+KEPT_SHARE = 0.4  # of a process's descriptors: with fewer pages than that all connections are kept
 KEEP_OF_MANY_S = 1.5  # with more pages: only connections to those that are read every second are used again
 # what exporters and Prometheus send; a server that names no type is read by what it sends
 TYPES = ("text/plain", "application/openmetrics-text", "application/json", "")
@@ -114,7 +115,8 @@ class HttpClient(Shared):
 
         from drivers.http.names import NameLookups
 
-        keep_s = KEEP_S if self._users <= MOST_KEPT else KEEP_OF_MANY_S
+        room = KEPT_SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        keep_s = KEEP_S if self._users <= room else KEEP_OF_MANY_S
         connector = aiohttp.TCPConnector(
             limit=0, keepalive_timeout=keep_s, ttl_dns_cache=300, resolver=NameLookups(), socket_factory=_socket
         )

@@ -195,13 +195,16 @@ class _Gpu:
 def _gpu_page(exporter: GpuExporter, by_name: Mapping[str, list[Sample]]) -> Figures:
     gpus: dict[str, _Gpu] = {}
     notes: dict[str, None] = {}  # each once, in order
+    owners: dict[int, _Gpu | None] = {}  # by the object that holds the labels, which many samples share
     for metric in exporter.info:
         for sample in by_name.get(metric, ()):
             _informed(exporter, sample, gpus)
     for metric, (field, factor) in exporter.fields.items():
         for sample in by_name.get(metric, ()):
-            gpu = _owner(exporter, sample.labels, gpus)
-            if gpu is not None:
+            labels = id(sample.labels)
+            if labels not in owners:
+                owners[labels] = _owner(exporter, sample.labels, gpus)
+            if (gpu := owners[labels]) is not None:
                 _take(exporter, gpu, field, sample, factor, notes)
     for gpu in gpus.values():
         _check_power(gpu, notes)

@@ -70,6 +70,30 @@ async def test_a_node_of_two_pages(make: Make) -> None:
         assert set(parse_qs(urlsplit(asked[1]).query)["collect[]"]) == {"cpu", "hwmon", "meminfo", "rapl", "uname"}
 
 
+async def test_a_page_with_the_same_bytes_is_not_taken_apart_again_and_counts_as_read(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    real = MetricsPattern.samples
+
+    def counted(self: MetricsPattern, text: str) -> Any:
+        taken.append(len(text))
+        return real(self, text)
+
+    monkeypatch.setattr(MetricsPattern, "samples", counted)
+    async with HttpServer({"/gpu": dcgm("gpu01", [400.0] * 8)}) as server:
+        (driver,) = make(node("gpu01", server.url("/gpu")))
+        first = await read(driver)
+        once = len(taken)
+        again = await read(driver)
+        assert len(taken) == once
+        assert [g.w.value for g in again.gpus] == [g.w.value for g in first.gpus] == [400.0] * 8
+        assert max(g.w.age_s or 0.0 for g in again.gpus) < 30.0
+        server.pages["/gpu"] = dcgm("gpu01", [300.0] * 8)
+        assert [g.w.value for g in (await read(driver)).gpus] == [300.0] * 8
+        assert len(taken) > once
+
+
 async def test_a_node_exporter_without_a_collector_is_asked_for_all(make: Make) -> None:
     async def page(target: str, writer: asyncio.StreamWriter) -> None:
         refused = response(b"missing collector: rapl", "400 Bad Request")

@@ -212,6 +212,7 @@ async def test_connections_to_very_many_pages_are_not_kept(
 ) -> None:
     """Two thousand of them are more than a process may have open."""
     monkeypatch.setattr("drivers.http.client.KEEP_OF_MANY_S", 0.0)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1000, 1000))
     client = HttpClient()
     for _ in range(pages):
         client.join()
@@ -264,4 +265,4 @@ async def test_the_kernel_holds_little_of_what_a_server_floods() -> None:
                 with contextlib.suppress(BlockingIOError):
                     while True:
                         sender.send(bytes(65536))
-                assert 0 < len(receiver.recv(10**7)) <= 64 * 1024
+                assert 0 < len(receiver.recv(10**7)) <= 128 * 1024

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from soak_sizes import examples
 
 from drivers.nodes.metrics import NODE_EXPORTER, pattern_of
-from drivers.nodes.metrics_text import MetricsPattern, Sample, labels_of
+from drivers.nodes.metrics_text import LONGEST_KNOWN, MetricsPattern, Sample, labels_of
 
 NAMES = ("node_power", "node_power_total", "DCGM_USE")
 PATTERN = MetricsPattern(NAMES)
@@ -111,6 +111,15 @@ def test_labels_are_unescaped_and_lines_without_what_is_held_are_skipped() -> No
     pattern = MetricsPattern(["node_cpu_seconds_total"], holding={"node_cpu_seconds_total": 'mode="idle"'})
     page = metrics_pages.node_exporter("n", cpus=3)
     assert [s.labels["mode"] for s in pattern.samples(page)] == ["idle"] * 3
+
+
+def test_labels_are_taken_apart_once_and_long_ones_are_not_kept() -> None:
+    short, long = 'node_power{a="once"} 1\n', f'node_power{{a="{"x" * LONGEST_KNOWN}"}} 1\n'
+    (first,), (again,) = PATTERN.samples(short), PATTERN.samples(short)
+    assert first.labels is again.labels
+    (first,), (again,) = PATTERN.samples(long), PATTERN.samples(long)
+    assert first.labels == again.labels
+    assert first.labels is not again.labels
 
 
 def test_a_page_made_to_be_slow_is_not_slow() -> None:
