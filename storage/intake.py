@@ -84,8 +84,12 @@ class Intake:
 
         Raises TypeError or ValueError, having taken nothing, if a value is not a number.
         """
-        values = {name: _number(value) for name, value in signal_values(snapshot, decision, extras).items()}
-        self._sample(snapshot, values)
+        # many nodes are recorded seldom: between two samples a tick does not look at each of them
+        due = int(snapshot.mono_s // self._period_s) != self._slot
+        signals = signal_values(snapshot, decision, extras, nodes=due or self.resolutions.all_fine)
+        values = {name: _number(value) for name, value in signals.items()}
+        if due:
+            self._sample(snapshot, values)
         if not self.resolutions.all_fine:
             values = {name: values[name] for name in self.resolutions.fine.names if name in values}
         self.newest_utc_s = snapshot.utc_s
@@ -122,14 +126,11 @@ class Intake:
         return None if self.newest_utc_s is None else int(self.newest_utc_s // MINUTE_S) * MINUTE_S
 
     def _sample(self, snapshot: Snapshot, values: dict[str, float | None]) -> None:
-        """Keep this tick as a sample if one is due.
+        """Keep this tick as a sample.
 
         By the monotonic clock: a calendar that is set back or ahead neither stops nor doubles the rows.
         """
-        slot = int(snapshot.mono_s // self._period_s)
-        if slot == self._slot:
-            return
-        self._slot = slot
+        self._slot = int(snapshot.mono_s // self._period_s)
         self.resolutions.update(values, node_signals(snapshot), snapshot.mono_s)
         doubted = doubted_signals(snapshot)
         coarse_slot = int(snapshot.mono_s * 1e6 // self.resolutions.coarse.step_us)

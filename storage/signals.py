@@ -79,7 +79,10 @@ def to_raw(value: float | None, scale: float) -> int:
 
 
 def signal_values(
-    snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None = None
+    snapshot: Snapshot,
+    decision: Decision | None,
+    extras: Mapping[str, float | None] | None = None,
+    nodes: bool = True,
 ) -> dict[str, float | None]:
     """Every signal of one tick by name. Only good readings count: stale or missing is None, never zero.
 
@@ -88,10 +91,12 @@ def signal_values(
         decision: what was decided on it, if anything was.
         extras: what the gateway adds under full names, such as "soc_pct" (the site's), "interval.left_w",
             "price.eur_per_kwh", "tick.lateness_ms". They may not take the name of a device's signal: theirs wins.
+        nodes: with the power of each compute node.
     """
     values = {name: reading.good for name, reading in _readings(snapshot)}
     values.update(_sums(snapshot))
-    values.update((_node(node.id), node.w.good) for node in snapshot.nodes)
+    if nodes:
+        values.update((_node(node.id), node.w.good) for node in snapshot.nodes)
     values["decision.battery_w"] = None if decision is None else decision.battery_w
     values["decision.import_target_w"] = None if decision is None else decision.import_target_w
     if extras:
@@ -118,8 +123,8 @@ def gpu_readings(snapshot: Snapshot) -> dict[str, Reading]:
 
 def doubted_signals(snapshot: Snapshot) -> set[str]:
     """The signals whose value is the last accepted one, because what the device says now is doubted."""
-    readings = [*_readings(snapshot), *((_node(node.id), node.w) for node in snapshot.nodes)]
-    return {name for name, reading in readings if reading.quality is Quality.SUSPECT}
+    doubted = {name for name, reading in _readings(snapshot) if reading.quality is Quality.SUSPECT}
+    return doubted | {_node(node.id) for node in snapshot.nodes if node.w.quality is Quality.SUSPECT}
 
 
 def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:

@@ -15,18 +15,18 @@ from dispatch.alarms.device_conditions import (
     battery_conditions,
     energy_conditions,
     implausible_conditions,
+    lost_conditions,
     missing_conditions,
     node_conditions,
     pcs_conditions,
     proof_conditions,
     pv_conditions,
-    silent,
     switch_condition,
 )
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.genset_conditions import genset_conditions
 from dispatch.alarms.part_conditions import part_conditions
-from dispatch.alarms.states import QUIET, Condition
+from dispatch.alarms.states import Condition, Conditions
 from dispatch.alarms.ups_conditions import ups_conditions
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
@@ -47,29 +47,26 @@ VOLTAGE_LOST = 0.5  # of nominal: a phase below this carries no grid
 DISAGREE_W, DISAGREE_SHARE = 3_000.0, 0.10  # of the load: what two meters of class 1, read at two moments, may differ
 
 
-def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> dict[str, Condition]:
+def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> Conditions:
     """Which alarm conditions hold at this snapshot, by alarm id. `active` None where a missing reading hides it."""
     island = decision.island if decision else IslandState.UNKNOWN
-    asleep = {pv.id for pv in snapshot.pv if pv.asleep}
-    found: dict[str, Condition] = {
-        f"device-lost:{d.id}": QUIET if d.online or d.id in asleep else silent(d) for d in snapshot.devices
-    }
+    found = Conditions(lost_conditions(snapshot))
     found.update(_grid(snapshot, decision, facts, island))
     found.update(missing_conditions(snapshot, facts.config))
-    found.update(implausible_conditions(snapshot, decision))
+    found.update(implausible_conditions(decision))
     for battery in snapshot.batteries:
         found.update(battery_conditions(battery, facts.config))
     found.update(energy_conditions(snapshot, decision))
     found["soc-below-reserve"] = _reserve(snapshot, facts.config, island)
     for device in snapshot.devices:
-        found.update(proof_conditions(device, snapshot.utc_s))
+        if device.proof is not None:
+            found.update(proof_conditions(device, snapshot.utc_s))
     for pcs in snapshot.pcs:
         found.update(pcs_conditions(pcs, snapshot, decision, facts))
     found.update(pv_conditions(snapshot, decision))
     for switch in snapshot.switches:
         found[f"switch-not-automatic:{switch.id}"] = switch_condition(switch)
-    for node in snapshot.nodes:
-        found.update(node_conditions(node, facts))
+    found.update(node_conditions(snapshot.nodes, facts))
     for contact in decision.contacts if decision else ():
         found.update(contact_conditions(contact))
     for ups in snapshot.ups:

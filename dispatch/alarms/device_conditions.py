@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import QUIET, Condition
@@ -31,6 +31,14 @@ def silent(device: DeviceHealth) -> Condition:
     return Condition(not device.online, silent)
 
 
+def lost_conditions(snapshot: Snapshot) -> Iterator[tuple[str, Condition]]:
+    """Devices that do not answer. A PV inverter that sleeps is not lost."""
+    asleep = {pv.id for pv in snapshot.pv if pv.asleep}
+    for device in snapshot.devices:
+        if not device.online and device.id not in asleep:
+            yield f"device-lost:{device.id}", silent(device)
+
+
 def missing_conditions(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
     """Devices that answer without the reading that control needs; silent ones are device-lost."""
     online = {d.id: d.online for d in snapshot.devices}
@@ -46,14 +54,12 @@ def missing_conditions(snapshot: Snapshot, config: DispatchConfig) -> Iterator[t
         )
 
 
-def implausible_conditions(snapshot: Snapshot, decision: Decision | None) -> dict[str, Condition]:
+def implausible_conditions(decision: Decision | None) -> dict[str, Condition]:
     """Devices whose readings are rejected again and again, with the last of each."""
-    found: dict[str, list[Reason]] = {device.id: [] for device in snapshot.devices}
+    found: dict[str, list[Reason]] = {}
     for doubt in decision.implausible if decision else ():
         found.setdefault(doubt.device_id, []).append(doubt.why)
-    return {
-        f"reading-implausible:{name}": Condition(True, joined(why)) if why else QUIET for name, why in found.items()
-    }
+    return {f"reading-implausible:{name}": Condition(True, joined(why)) for name, why in found.items()}
 
 
 def _worst_temp_c(battery: Battery, limits: BatteryConfig) -> float | None:
@@ -185,24 +191,25 @@ def energy_conditions(snapshot: Snapshot, decision: Decision | None) -> Iterator
         yield f"meter-energy:{name}", Condition(True, figures)
 
 
-def node_conditions(node: Node, facts: Facts) -> Iterator[tuple[str, Condition]]:
-    """A cap that is not followed; GPUs that do not answer; limits that a restart would not know."""
-    cap_w, drawn_w = facts.node_caps_w.get(node.id), node.w.good
-    if cap_w is None:
-        yield f"cap-not-followed:{node.id}", QUIET
-    elif drawn_w is None:
-        yield f"cap-not-followed:{node.id}", Condition(None)
-    else:
-        over = Reason("alarm.over_cap", {"drawn_w": drawn_w, "cap_w": cap_w})
-        yield f"cap-not-followed:{node.id}", Condition(exceeds(drawn_w, cap_w), over)
-    missing = [gpu.w.value for gpu in node.gpus].count(None)
-    if missing:
-        silent = Reason("alarm.gpus_missing", {"missing": missing, "gpus": len(node.gpus), "note": node.note})
-        yield f"gpus-missing:{node.id}", Condition(True, silent)
-    else:
-        yield f"gpus-missing:{node.id}", QUIET
-    why = facts.gpu_limits_not_kept.get(node.id, "")
-    yield f"gpu-limits-not-kept:{node.id}", Condition(True, plain(why)) if why else QUIET
+def node_conditions(nodes: Iterable[Node], facts: Facts) -> Iterator[tuple[str, Condition]]:
+    """Caps that are not followed; GPUs that do not answer; limits that a restart would not know."""
+    caps_w, not_kept = facts.node_caps_w, facts.gpu_limits_not_kept
+    for node in nodes:  # a thousand, at each tick
+        if node.id in caps_w:
+            yield f"cap-not-followed:{node.id}", _over_cap(node.w.good, caps_w[node.id])
+        missing = [gpu.w.value for gpu in node.gpus].count(None)
+        if missing:
+            silent = Reason("alarm.gpus_missing", {"missing": missing, "gpus": len(node.gpus), "note": node.note})
+            yield f"gpus-missing:{node.id}", Condition(True, silent)
+        if node.id in not_kept:
+            yield f"gpu-limits-not-kept:{node.id}", Condition(True, plain(not_kept[node.id]))
+
+
+def _over_cap(drawn_w: float | None, cap_w: float) -> Condition:
+    if drawn_w is None:
+        return Condition(None)
+    over = Reason("alarm.over_cap", {"drawn_w": drawn_w, "cap_w": cap_w})
+    return Condition(exceeds(drawn_w, cap_w), over)
 
 
 def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: DispatchConfig) -> Condition:

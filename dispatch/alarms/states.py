@@ -61,7 +61,14 @@ class Condition(msgspec.Struct, frozen=True):
     returned: Reason | None = None  # not active: what is known instead, where that is less than normal
 
 
-QUIET = Condition(False)  # one for the thousands that do not hold, as on a site of a thousand nodes
+QUIET = Condition(False)  # one for all that do not hold
+
+
+class Conditions(dict[str, Condition]):
+    """By alarm id. One that is absent does not hold: on a site of a thousand nodes those would be thousands."""
+
+    def __missing__(self, alarm_id: str) -> Condition:
+        return QUIET
 
 
 class UnknownAlarm(KeyError):

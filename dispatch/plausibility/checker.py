@@ -47,7 +47,7 @@ class PlausibilityCheck:
         self._batteries: dict[str, BatteryProtection] = {}
         self._switches: dict[str, SwitchStates] = {}
         self._nodes: dict[str, NodeCheck] = {}
-        self._judged: dict[str, tuple[Node, Node]] = {}  # each node as last read, and as it was judged
+        self._judged: tuple[Node, ...] = ()  # the nodes of the tick before, as they were judged
         self._measured_load = PowerWindow()
         self._histories: tuple[ReadingHistory, ...] = ()  # of all checks; each check has the same ones for ever
         self._checks = 0  # so many checks they are of
@@ -87,8 +87,7 @@ class PlausibilityCheck:
         measured_w = None if now.load is None else now.load.w.good
         load_w = measured_w if measured_w is not None else now.load_w
         ranges = self._bounds.node_w(load_w), self._bounds.node_w(self._highest_load(load_w, raw))
-        judged = (self._node(node, ranges[node.period_s > 0], raw.mono_s, nodes_w) for node in raw.nodes)
-        now = replace(now, nodes=tuple(judged))
+        now = replace(now, nodes=self._judged_nodes(raw, ranges, nodes_w))
         self.often = tuple(d for t in self._followed() if (d := t.often(raw.mono_s)) is not None)
         return now
 
@@ -159,18 +158,23 @@ class PlausibilityCheck:
         band = self._measured_load.band(raw.mono_s - SELDOM_S)
         return load_w if band is None else band.high_w
 
-    def _node(self, node: Node, allowed: Range, mono_s: float, nodes_w: float) -> Node:
+    def _judged_nodes(self, raw: Snapshot, ranges: tuple[Range, Range], nodes_w: float) -> tuple[Node, ...]:
         """A node that is the same object as in the tick before has not been read since: nothing new is to be judged."""
-        before = self._judged.get(node.id)
-        if node.period_s and before is not None and before[0] is node and before[1] is node:
-            return node
+        before = self._judged if len(self._judged) == len(raw.nodes) else (None,) * len(raw.nodes)
+
+        def judged(node: Node) -> Node:
+            return self._node(node, ranges[node.period_s > 0], raw.mono_s, nodes_w)
+
+        pairs = zip(raw.nodes, before, strict=True)
+        self._judged = tuple([node if node is was and node.period_s else judged(node) for node, was in pairs])
+        return self._judged
+
+    def _node(self, node: Node, allowed: Range, mono_s: float, nodes_w: float) -> Node:
         check = self._node_check(node.id)
         room_w = None if self._load_w is None else self._load_w - nodes_w + (check.power.value or 0.0)
         figures, step_w = figures_of(node), self._bounds.step_w
         w = check.check(node.w, figures, allowed, step_w, room_w, mono_s, self._hold_s, node.period_s)
-        judged = node if w == node.w else msgspec.structs.replace(node, w=w)
-        self._judged[node.id] = node, judged
-        return judged
+        return node if w == node.w else msgspec.structs.replace(node, w=w)
 
     # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
