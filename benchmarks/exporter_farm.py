@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from functools import cache
+from functools import lru_cache
 
 GPUS = 8
 CPUS = 32
+COLLECT_S = 30.0  # dcgm-exporter's own default, each node at another time
 LARGE = 50_000_000
 GARBAGE = b"x" * 300_000  # all that is sent of a large one: whoever reads it to its end waits for ever
 DCGM = (
@@ -28,9 +29,9 @@ def number_of(name: str) -> int:
     return int("".join(c for c in name if c.isdigit()) or 0)
 
 
-@cache
-def gpu_page(name: str) -> bytes:
-    """As dcgm-exporter writes it, 35 kB. Its figures stand still, as they do between two of its collections."""
+@lru_cache(2000)
+def gpu_page(name: str, collected: int = 0) -> bytes:
+    """As dcgm-exporter writes it, 35 kB. `collected`: how many times it has; its figures stand still in between."""
     lines = []
     for field in DCGM:
         lines += [f"# HELP DCGM_FI_DEV_{field} Of its list.", f"# TYPE DCGM_FI_DEV_{field} gauge"]
@@ -38,7 +39,7 @@ def gpu_page(name: str) -> bytes:
             uuid = f"GPU-{number_of(name):08d}-f55a-92a8-aa39-{n:012d}"
             labels = f'gpu="{n}",UUID="{uuid}",pci_bus_id="00000000:{n:02X}:00.0",device="nvidia{n}"'
             model = f'modelName="NVIDIA H100 80GB HBM3",Hostname="{name}",DCGM_FI_DRIVER_VERSION="580.105.08"'
-            lines.append(f"DCGM_FI_DEV_{field}{{{labels},{model}}} {60 + n}")
+            lines.append(f"DCGM_FI_DEV_{field}{{{labels},{model}}} {60 + n + collected % 7}")
     return "\n".join(lines).encode() + b"\n"
 
 
@@ -83,7 +84,8 @@ class Exporter(asyncio.Protocol):
         if number == 5:
             body = GARBAGE
         else:
-            body = gpu_page(name) if kind == "gpu" else host_page(name, "collect" in query)
+            collected = int((time.monotonic() + number_of(name)) / COLLECT_S)
+            body = gpu_page(name, collected) if kind == "gpu" else host_page(name, "collect" in query)
         length = LARGE if number == 5 and number_of(name) // 100 % 2 else len(body)
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n"
         self._transport.write(head.encode() + body)

@@ -1,8 +1,8 @@
 """What a thousand compute nodes cost the gateway: `python -m benchmarks.nodes`.
 
 Gateways without and with nodes run in turn, in one run. The nodes are pages of a server of its own
-(benchmarks/exporter_farm.py), two each: a host and its 8 GPUs; 5 % hang, 1 % send garbage or 50 MB. `--parser` compares
-the cost of one page with prometheus_client's parser.
+(benchmarks/exporter_farm.py), two each: a host and its 8 GPUs; 5 % hang, 1 % send garbage or 50 MB. What the process
+that reads them takes is counted. `--parser` compares the cost of one page with prometheus_client's parser.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ def costs(nodes: int, fast: int, seconds: float, rounds: int) -> list[Figure]:
     extra_pct = loaded.cpu_pct - without.cpu_pct
     return [
         Figure(f"CPU of {nodes} nodes x 8 GPUs, {fast} at 1 Hz", extra_pct, "% of a core", 25.0),
+        Figure("of it in the gateway's own process", loaded.own_cpu_pct - without.own_cpu_pct, "% of a core"),
         Figure("CPU of the gateway without nodes", without.cpu_pct, "% of a core"),
-        Figure("memory of the gateway with nodes", max(loaded.rss_mb), "MB", 300.0),
+        Figure("memory with nodes, both processes", max(loaded.rss_mb), "MB", 300.0),
+        Figure("of it the gateway's own", max(loaded.own_rss_mb), "MB"),
         Figure("memory without", max(without.rss_mb), "MB"),
         Figure("nodes read", loaded.read, "nodes"),
         Figure("tick lateness p50, without", quantile(without.late_ms, 0.5), "ms"),
@@ -67,25 +69,41 @@ class _Phase:
     def __init__(self) -> None:
         self.late_ms: list[float] = []
         self.cpu_pcts: list[float] = []
+        self.own_cpu_pcts: list[float] = []  # of the gateway's own process
         self.rss_mb: list[float] = []
+        self.own_rss_mb: list[float] = []
         self.read = 0
 
     @property
     def cpu_pct(self) -> float:
-        """Of one core, mean."""
+        """Of one core, mean, with the process that reads nodes."""
         return sum(self.cpu_pcts) / len(self.cpu_pcts)
+
+    @property
+    def own_cpu_pct(self) -> float:
+        """The gateway's own process."""
+        return sum(self.own_cpu_pcts) / len(self.own_cpu_pcts)
 
     def watch(self, plant: Plant, late: Path, seconds: float) -> None:
         """One phase of a gateway that runs."""
         time.sleep(SETTLE_S)
-        began_s, used = time.monotonic(), plant.gateway.cpu_times()
+        processes = [plant.gateway, *plant.gateway.children()]  # the one that reads nodes is its child
+        began_s, used_s = time.monotonic(), [_cpu_s(process) for process in processes]
         time.sleep(seconds)
-        ended_s, now = time.monotonic(), plant.gateway.cpu_times()
-        self.cpu_pcts.append(100 * (now.user + now.system - used.user - used.system) / (ended_s - began_s))
-        self.rss_mb.append(plant.gateway.memory_info().rss / 1e6)
+        ended_s, now_s = time.monotonic(), [_cpu_s(process) for process in processes]
+        shares = [100 * (now - used) / (ended_s - began_s) for now, used in zip(now_s, used_s, strict=True)]
+        self.cpu_pcts.append(sum(shares))
+        self.own_cpu_pcts.append(shares[0])
+        self.rss_mb.append(sum(process.memory_info().rss for process in processes) / 1e6)
+        self.own_rss_mb.append(plant.gateway.memory_info().rss / 1e6)
         self.late_ms += [ms for at_s, ms in _ticks(late) if began_s <= at_s <= ended_s]
         devices: list[dict[str, Any]] = ask(plant.socket_path(), "status")["snapshot"]["devices"]
         self.read = sum(d["online"] for d in devices if d["id"].startswith("gpu"))
+
+
+def _cpu_s(process: Any) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
 
 
 def _ticks(file: Path) -> Iterator[tuple[float, float]]:
