@@ -34,9 +34,9 @@ from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
 from drivers.nodes.observed import OBSERVED, ObservedNodes
 from drivers.nodes.psutil_node import PsutilNode
-from drivers.nut.config import PduDevice, UpsDevice, address_of
+from drivers.nut.config import PduDevice, UpsDevice
 from drivers.nut.pdu import Pdu, PduNode
-from drivers.nut.server import NutServer
+from drivers.nut.server import NutServers
 from drivers.nut.ups import UpsDriver
 from drivers.p1.meter import P1Meter
 from drivers.pcs import PcsDriver
@@ -127,7 +127,7 @@ def make_drivers(
     commanded = tuple(pcs)
     stores = {battery.id: battery for battery in batteries}
     lines: dict[tuple[str, int], Line] = {}
-    servers: dict[tuple[str, int], NutServer] = {}
+    servers = NutServers(io.backoff_max_s)
 
     def at(
         device: MeterDevice | PcsDevice | BatteryDevice | PvDevice | SwitchDevice | NodeDevice | ContactDevice,
@@ -175,11 +175,7 @@ def make_drivers(
             return PvDriver(config, link, unit, fallback_w, same_as, found_modes)
         return MapPv(config, *mapped(config))
 
-    def upsd(url: str) -> NutServer:
-        host, port, _ = address_of(url)
-        return servers.setdefault((host, port), NutServer(host, port, backoff_max_s=io.backoff_max_s))
-
-    metered = {pdu.id: Pdu(pdu, upsd(pdu.url)) for pdu in pdus}
+    metered = {pdu.id: Pdu(pdu, servers.at(pdu.url)) for pdu in pdus}
     observed = ObservedNodes(beside.parent if beside is not None else Path(), metered, prometheus)
     others = partial(_other_node, observed=observed, metered=metered, clock=clock, known_gpus=known_gpus)
 
@@ -193,7 +189,7 @@ def make_drivers(
         *(one_pv(p) for p in pv),
         *(MapSwitch(s, *mapped(s), found_modes) for s in switches),
         *(node(n) for n in nodes),
-        *(UpsDriver(u, upsd(u.url)) for u in ups),
+        *(UpsDriver(u, servers.at(u.url)) for u in ups),
         *(GpioContact(c) if c.gpio_chip else ContactDriver(c, *at(c)) for c in contacts),
     ]
 

@@ -121,6 +121,7 @@ async def assemble(
             revert_w=revert_values(site.dispatch) | fallback_limits(site.dispatch),
             found_modes=found.found_modes,
             proven=proofs.proven,
+            observed=False,
         ),
         known_gpus=found.known_gpus,
         controller=controller,

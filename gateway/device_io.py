@@ -6,7 +6,6 @@ Only `first_contact`, `read_grid_meter`, `deliver` and `close` wait; everything 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,12 +22,16 @@ from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import make_actuators
 from drivers.nodes.known_gpus import KnownGpus
+from drivers.nodes.observed import OBSERVED, ObservedConfig
 from drivers.notices import Notice
 from gateway.command_senders import CommandSenders
 from gateway.event_sink import EventSink
-from gateway.node_polling import NodePolling
+from gateway.last_answers import LastAnswers
+from gateway.node_process import start_process
+from gateway.node_reading import NodeReading, Start
 from gateway.poller import Poller
 from gateway.setpoint_sender import SetpointSender
+from gateway.shown_nodes import ShownNodes
 from gateway.site.schema import Site
 from gateway.snapshot_builder import snapshot_of
 from gateway.task_supervisor import Work
@@ -48,16 +51,6 @@ class Renewing(Protocol):
         ...
 
 
-def off_tick(driver: Any) -> bool:
-    """Whether a device is read outside the tick."""
-    return bool(getattr(driver, "off_tick", False))
-
-
-def _turns(observed: Sequence[Any]) -> Turns | None:
-    """What the nodes of a site that are read outside the tick all wait for; None: there are none."""
-    return next((driver.turns for driver in observed), None)
-
-
 class DeviceIo:
     """A poller per device, a setpoint sender per PCS and per PV inverter that is limited, and the command senders."""
 
@@ -69,13 +62,17 @@ class DeviceIo:
         events: EventSink,
         known_gpus: KnownGpus,
         proof_of: Callable[[str], DeviceProof | None] = lambda device_id: None,
+        start_reader: Start = start_process,
     ) -> None:
-        """`proof_of`: what was proven of a device."""
+        """`drivers`: of all devices but the nodes over the network, which the process of `start_reader` reads.
+
+        `proof_of`: what was proven of a device.
+        """
         self._proof_of = proof_of
         self._site, self._clock, self._events = site, clock, events
-        observed = list(filter(off_tick, drivers))
-        self._pollers = [self._poller(driver) for driver in itertools.filterfalse(off_tick, drivers)]
-        self._observed = NodePolling(self._observing(observed), _turns(observed))
+        self._pollers = [self._poller(driver) for driver in drivers]
+        self._turns = Turns()
+        self._observed, self._reading = self._nodes_over_the_network(start_reader)
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
         self._nodes = [p for p in self._pollers if p.driver.kind in ONCE_A_SECOND]
         self._others = [p for p in self._pollers if p.driver.kind not in ("meter", *ONCE_A_SECOND)]
@@ -108,28 +105,22 @@ class DeviceIo:
         report = self._report_device, self._report_notice
         return Poller(driver, self._clock, stale_after_s, DeviceError, *report, period_s=period_s)
 
-    def _observing(self, drivers: Sequence[Any]) -> list[Poller]:
-        """Nodes over the network: each with its own period, all spread over it."""
-        report = self._report_device, self._report_notice
-        return [
-            Poller(
-                d,
-                self._clock,
-                d.stale_after_s,
-                DeviceError,
-                *report,
-                period_s=d.period_s,
-                first_s=max(d.period_s * n / len(drivers), 0.001),
-            )
-            for n, d in enumerate(drivers)
-        ]
+    def _nodes_over_the_network(self, start: Start) -> tuple[ShownNodes, NodeReading | None]:
+        """What is known of them, and who reads them; None: there are none."""
+        site = self._site
+        nodes = tuple(node for node in site.every_node if node.source in OBSERVED)
+        answers = [LastAnswers(n.id, "node", self._clock, site.io.stale_after_s, self._report_device) for n in nodes]
+        shown = ShownNodes(answers, self._turns, self._report_notice)
+        config = ObservedConfig(nodes, site.pdu, site.prometheus, str(site.path.parent), site.io.backoff_max_s)
+        return shown, NodeReading(config, shown, self._turns, self._events, start) if nodes else None
 
     def background(self) -> list[Work]:
         """What is to run as long as the control loop does."""
         work: list[Work] = [(f"setpoints of {id}", sender.run) for id, sender in self._setpoints.items()]
         work += [(f"limits of {id}", sender.run) for id, sender in self._limits.items()]
         work += [(f"orders to {sender.id}", sender.run) for sender in self.commands.all]
-        work += [("reading of nodes over the network", self._observed.run)] if self._observed.pollers else []
+        if self._reading is not None:
+            work += [("node reading", self._reading.run), ("ages of nodes", self._observed.run)]
         return [*work, ("node polling", self._poll_nodes)]
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +131,7 @@ class DeviceIo:
 
     def tick_due(self, due_s: float) -> None:
         """A tick has ended, the next one is due then, by the event loop's clock: what can wait is done in between."""
-        self._observed.tick_due(due_s)
+        self._turns.tick_due(due_s)
 
     def start_reads(self) -> None:
         """Begin to read what is due besides the grid meter: most at every tick, slow devices less often."""
@@ -231,7 +222,7 @@ class DeviceIo:
     @property
     def reads(self) -> int:
         """Good answers so far."""
-        return sum(poller.reads for poller in (*self._pollers, *self._observed.pollers))
+        return sum(poller.reads for poller in self._pollers) + self._observed.reads
 
     @property
     def writes(self) -> int:
@@ -240,17 +231,14 @@ class DeviceIo:
 
     async def close(self) -> None:
         """Finish the reads under way and disconnect from every device, within `CLOSE_S`."""
-        for poller in self._observed.pollers:
-            if (read := poller.in_flight) is not None:
-                read.cancel()  # it may wait for a node that hangs, or for its turn
-        await asyncio.gather(*(poller.close(CLOSE_S) for poller in (*self._pollers, *self._observed.pollers)))
+        await asyncio.gather(*(poller.close(CLOSE_S) for poller in self._pollers))
 
     # ── what is reported ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _report_device(self, poller: Poller, online: bool) -> None:
-        text = "answers" if online else f"lost: {poller.error or 'no answer yet'}"
-        device_id = poller.driver.id
-        if poller.driver.kind == "pv" and not online:
+    def _report_device(self, device: LastAnswers, online: bool) -> None:
+        text = "answers" if online else f"lost: {device.error or 'no answer yet'}"
+        device_id = device.id
+        if device.kind == "pv" and not online:
             self._silent_pv[device_id] = text
         elif self._silent_pv.pop(device_id, None) is None:
             self._events.event("device", "info" if online else "warning", device_id, text)

@@ -1,78 +1,111 @@
-"""Reads compute nodes over the network outside the tick, and keeps each as the next snapshot is to show it.
+"""Reads compute nodes over the network, each in its period, and hands on what has been read since.
 
-There may be a thousand of them. A tick only takes what lies ready: a node's readings get older here, every five seconds
-and when it was read, a few nodes at a time. Where the machine is too busy nodes are read less often: control is first.
+It runs in a process of its own (`node_reader.py`). Where the machine is too busy nodes are read less often.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
-from dispatch.model.equipment import DeviceHealth, Node
+from dispatch.model.equipment import Node
+from drivers.clock import SystemClock
+from drivers.devices import Driver
 from drivers.http.turns import Turns
+from drivers.modbus.errors import DeviceError
+from drivers.notices import Notice
+from gateway.node_frames import Batch, NodeRead
 from gateway.poller import Poller
 
-OLDER_S = 5.0  # ages are right to this; the sources measure every 10 to 60 s
-SLICE_S = 0.02  # the nodes are gone through in so many steps a second that none takes a millisecond
-ROUND_S = 1.0
+SLICE_S = 0.05  # the nodes are gone through in so many steps of a round
+ROUND_S = 1.0  # what is new of a node is handed on once in this time
+ANSWER_SLICES = 5  # after it was begun: most reads have been answered by then
 LATE_S = 0.1  # where the event loop is later than this no read is begun
+NODES_A_FRAME = 16  # the gateway takes one in half a millisecond
+CLOSE_S = 0.5
+
+
+class ObservedDriver(Driver, Protocol):
+    """A driver of such a node."""
+
+    @property
+    def period_s(self) -> float: ...
+
+    @property
+    def stale_after_s(self) -> float: ...
+
+    @property
+    def turns(self) -> Turns: ...
 
 
 class NodePolling:
-    """The pollers of such nodes, and what they last gave."""
+    """The pollers of such nodes."""
 
-    def __init__(self, pollers: Sequence[Poller], turns: Turns | None = None) -> None:
-        """`turns`: those that the nodes' drivers wait for."""
-        self._pollers, self._turns = list(pollers), turns or Turns()
-        self._nodes: dict[str, Node] = {}
-        self._health: dict[str, DeviceHealth] = {}
-        self._shown: dict[str, tuple[float, int]] = {}  # when each was last refreshed, after how many reads
-        self._taken: tuple[DeviceHealth, ...] = ()
+    def __init__(self, drivers: Sequence[ObservedDriver]) -> None:
+        clock = SystemClock()
+        self._pollers = [
+            Poller(
+                driver,
+                clock,
+                driver.stale_after_s,
+                DeviceError,
+                lambda poller, online: None,  # the gateway judges that
+                self._noted,
+                period_s=driver.period_s,
+                first_s=max(driver.period_s * n / len(drivers), 0.001),  # spread over it
+            )
+            for n, driver in enumerate(drivers)
+        ]
+        self._every_turns = {id(d.turns): d.turns for d in drivers}.values()
+        self._sent: dict[str, tuple[int, int]] = {}  # of each node: reads and failures that were handed on
+        self._notices: dict[str, list[Notice]] = {}
 
-    def tick_due(self, due_s: float) -> None:
-        """A tick has ended, the next one is due then. Shortly before it nothing is done here."""
-        self._turns.tick_due(due_s)
+    def _noted(self, node_id: str, notice: Notice) -> None:
+        self._notices.setdefault(node_id, []).append(notice)
 
-    @property
-    def pollers(self) -> Sequence[Poller]:
-        """All of them."""
-        return self._pollers
-
-    @property
-    def nodes(self) -> Mapping[str, Node]:
-        """Each that has answered, by id. The same objects until something has changed."""
-        return self._nodes
-
-    @property
-    def health(self) -> tuple[DeviceHealth, ...]:
-        """How the conversation with each goes, once it was asked: until then nobody is lost."""
-        return self._taken
-
-    async def run(self) -> None:
-        """Begin reads that are due, spread over their periods, and let readings grow older. Never ends."""
+    async def run(self, send: Callable[[Batch], Awaitable[None]]) -> None:
+        """Begin reads that are due, and hand on what has come. At least one batch a second. Never ends."""
         loop, slices = asyncio.get_running_loop(), round(ROUND_S / SLICE_S)
+        groups = [self._pollers[n::slices] for n in range(slices)]
         due_s = loop.time()
-        while self._pollers:
+        while True:
             for n in range(slices):
-                late = loop.time() - due_s > LATE_S or self._turns.crowded
-                await self._turns.turn()
-                for poller in self._pollers[n::slices]:
-                    if not late:
+                if loop.time() - due_s <= LATE_S and not any(turns.crowded for turns in self._every_turns):
+                    for poller in groups[n]:
                         poller.start_if_due()
-                    self._refresh(poller)
-                if n == slices - 1:
-                    self._taken = tuple(self._health.values())
+                await self._hand_on(groups[(n - ANSWER_SLICES) % slices], send, alive=n == 0)
                 due_s = loop.time() + SLICE_S
                 await asyncio.sleep(SLICE_S)
 
-    def _refresh(self, poller: Poller) -> None:
-        id, now_s, asked = poller.driver.id, asyncio.get_running_loop().time(), poller.reads + poller.failures
-        shown_s, then = self._shown.get(id, (float("-inf"), -1))
-        if not asked or (asked == then and now_s - shown_s < OLDER_S):
-            return
-        self._shown[id] = now_s, asked
-        self._health[id] = poller.health()
-        for part in poller.parts():
-            if isinstance(part, Node):
-                self._nodes[part.id] = part
+    async def _hand_on(self, pollers: Sequence[Poller], send: Callable[[Batch], Awaitable[None]], alive: bool) -> None:
+        new = [read for poller in pollers if (read := self._new(poller)) is not None]
+        for at in range(0, len(new), NODES_A_FRAME):
+            await send(Batch(tuple(new[at : at + NODES_A_FRAME])))
+        if alive and not new:
+            await send(Batch())
+
+    def _new(self, poller: Poller) -> NodeRead | None:
+        """What has come of its reads since it was last handed on; None: nothing."""
+        counts = poller.reads, poller.failures
+        reads, failures = self._sent.get(poller.id, (0, 0))
+        if counts == (reads, failures):
+            return None
+        self._sent[poller.id] = counts
+        node = next((p for p in poller.latest if isinstance(p, Node)), None) if poller.reads > reads else None
+        return NodeRead(
+            poller.id,
+            poller.stale_after_s,
+            node,
+            asyncio.get_running_loop().time() - (poller.age_io_s or 0.0),
+            poller.error if poller.failures > failures else "",
+            tuple(self._notices.pop(poller.id, ())),
+            getattr(poller.driver, "identity", None),
+        )
+
+    async def close(self) -> None:
+        """Give up the reads under way, and let go of every connection."""
+        for poller in self._pollers:
+            if (read := poller.in_flight) is not None:
+                read.cancel()  # it may wait for a node that hangs
+        await asyncio.gather(*(poller.close(CLOSE_S) for poller in self._pollers))

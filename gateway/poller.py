@@ -7,21 +7,18 @@ import logging
 from collections.abc import Callable
 
 from dispatch.model.clock import Clock
-from dispatch.model.equipment import Battery, DeviceHealth, LinkHealth, Part, aged
-from dispatch.model.readings import Quality
+from dispatch.model.equipment import DeviceIdentity, LinkHealth
 from drivers.devices import Driver, Linked, Listening
 from drivers.notices import Notice, Noticing
+from gateway.last_answers import LastAnswers
 
 log = logging.getLogger("skerry.gateway")
 
 GIVE_UP_S = 30.0  # unscaled: drivers have deadlines of their own, much shorter; a read that outlives them is a mistake
 
 
-class Poller:
-    """Keeps the latest parts of one device, with age and quality, and counts its reads and failures.
-
-    Ages are in site seconds; whether a reading is stale is judged in unscaled seconds.
-    """
+class Poller(LastAnswers):
+    """Reads one device, and keeps its latest parts."""
 
     def __init__(
         self,
@@ -38,17 +35,13 @@ class Poller:
 
         `first_s`: how long after the first call of `start_if_due` it begins the first read.
         """
-        self.driver, self.clock, self.stale_after_s = driver, clock, stale_after_s
-        self.reads = self.failures = 0
-        self.error = ""
-        self.online: bool | None = None  # None: no answer and no failure yet
-        self._device_error, self._on_change, self._on_notice = device_error, on_change, on_notice
+        super().__init__(driver.id, driver.kind, clock, stale_after_s, on_change)
+        self.driver = driver
+        self._device_error, self._on_notice = device_error, on_notice
         self._period_s, self._due_s, self._first_s = period_s, 0.0, first_s
         self._notices = driver.notices if isinstance(driver, Noticing) else None
         self._linked = driver if isinstance(driver, Linked) else None
         self._listening = driver if isinstance(driver, Listening) else None
-        self._parts: tuple[Part, ...] = ()
-        self._site_s = self._io_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._begun_s = 0.0
 
@@ -85,7 +78,7 @@ class Poller:
         if self.in_flight is not None and now_s - self._begun_s > GIVE_UP_S:
             self.in_flight.cancel()
             self._task = None
-            self._record_failure(f"its read has not ended for {GIVE_UP_S:g} s, and is begun again")
+            self.failed(f"its read has not ended for {GIVE_UP_S:g} s, and is begun again")
 
     async def close(self, limit_s: float) -> None:
         """Finish the read under way and disconnect; what has not ended after `limit_s` is left."""
@@ -108,61 +101,15 @@ class Poller:
         try:
             answer = await self.driver.read()
         except self._device_error as error:
-            return self._record_failure(str(error))
+            return self.failed(str(error))
         except Exception as error:  # a mistake in a driver must cost this device, not the tick
             log.exception("driver of %s failed", self.driver.id)
-            return self._record_failure(f"internal error in its driver: {error!r}")
-        self.reads += 1
-        self._site_s, self._io_s = self.clock.mono_s(), asyncio.get_running_loop().time()
-        self._parts = tuple(p for p in answer if p is not None) if isinstance(answer, tuple) else (answer,)
-        self._report_change()
+            return self.failed(f"internal error in its driver: {error!r}")
+        self.answered(tuple(p for p in answer if p is not None) if isinstance(answer, tuple) else (answer,))
 
-    def _record_failure(self, error: str) -> None:
-        self.failures += 1
-        self.error = error
-        self._report_change()
-
-    def _report_change(self) -> None:
-        """Report when the device is lost or answers again. One lost answer is not yet a lost device."""
-        age_io_s = self.age_io_s
-        online = age_io_s is not None and age_io_s <= self.stale_after_s
-        if online != self.online:
-            self.online = online
-            self._on_change(self, online)
-
-    @property
-    def age_io_s(self) -> float | None:
-        """Unscaled seconds since the last good answer."""
-        return asyncio.get_running_loop().time() - self._io_s if self._parts else None
-
-    def parts(self) -> tuple[Part, ...]:
-        """The latest parts as they stand now: aged, stale ones marked."""
-        age_io_s = self.age_io_s
-        if age_io_s is None:
-            return ()
-        if age_io_s > self.stale_after_s and self.online:
-            self._report_change()
-        quality = Quality.STALE if age_io_s > self.stale_after_s else Quality.GOOD
-        age_s = max(0.0, self.clock.mono_s() - self._site_s)
-        return tuple(aged(part, age_s, quality) for part in self._parts)
-
-    def health(self, writes: int = 0) -> DeviceHealth:
-        """How communication stands. `writes`: setpoints written to the device so far."""
-        age = max(0.0, self.clock.mono_s() - self._site_s) if self._parts else None
-        return DeviceHealth(
-            id=self.driver.id,
-            kind=self.driver.kind,
-            online=bool(self.online),
-            age_s=age,
-            reads=self.reads,
-            failures=self.failures,
-            writes=writes,
-            error=self.error if not self.online else "",
-            link=self._link_health(),
-            identity=getattr(self.driver, "identity", None),
-            battery=next((part.id for part in self._parts if isinstance(part, Battery)), ""),
-            map=getattr(self.driver, "map_name", ""),
-        )
+    def _described(self) -> tuple[LinkHealth | None, DeviceIdentity | None, str]:
+        identity, map_name = getattr(self.driver, "identity", None), getattr(self.driver, "map_name", "")
+        return self._link_health(), identity, map_name
 
     def _link_health(self) -> LinkHealth | None:
         if self._linked is not None:

@@ -14,6 +14,7 @@ from drivers.maps.found_modes import FoundModes
 from drivers.maps.pcs import Proven, not_proven
 from drivers.modbus.address import Address, parse
 from drivers.nodes.known_gpus import KnownGpus
+from drivers.nodes.observed import OBSERVED
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
 from gateway.claims import device_keys
@@ -58,14 +59,18 @@ def drivers_of(
     revert_w: Mapping[str, float] = {},
     found_modes: FoundModes | None = None,
     proven: Proven = not_proven,
+    observed: bool = True,
 ) -> list[Driver]:
-    """A driver for every device of a site, as `make_drivers` has it. Raises MapError, StartRefused."""
+    """A driver for every device of a site, as `make_drivers` has it. Raises MapError, StartRefused.
+
+    `observed`: also for nodes over the network, which a gateway has read by a process of its own.
+    """
     return make_drivers(
         site.meter,
         site.pcs,
         site.pv,
         site.switch,
-        site.every_node,
+        [node for node in site.every_node if observed or node.source not in OBSERVED],
         site.io,
         resolver(twin),
         clock,

@@ -30,7 +30,6 @@ class ObservedNode:
     """What nodes that are read over the network have in common: who they are, their figures, their outlets."""
 
     kind = "node"
-    off_tick = True  # read and aged outside the tick: there may be a thousand
 
     def __init__(self, config: NodeDevice, identities: Identities, outlets: PduNode | None) -> None:
         self.id, self._config, self.notices = config.id, config, Notices()

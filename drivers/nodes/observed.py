@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from drivers.http.client import HttpClient
 from drivers.http.config import PrometheusServer, Reached, access_of
 from drivers.http.fetcher import DEADLINE_S, Fetcher
@@ -13,9 +15,29 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode
 from drivers.nodes.host_names import Identities
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
+from drivers.nut.config import PduDevice
 from drivers.nut.pdu import Pdu, PduNode
+from drivers.nut.server import NutServers
 
 OBSERVED = ("exporters", "prometheus")  # their sources
+
+
+class ObservedConfig(msgspec.Struct, frozen=True):
+    """What such nodes need of a site file. `directory`: of that file."""
+
+    nodes: tuple[NodeDevice, ...]
+    pdus: tuple[PduDevice, ...] = ()
+    prometheus: tuple[PrometheusServer, ...] = ()
+    directory: str = "."
+    backoff_max_s: float = 5.0
+
+
+def observed_drivers(config: ObservedConfig) -> list[ExporterNode | PrometheusNode]:
+    """A driver for each of them, without the site's other devices."""
+    servers = NutServers(config.backoff_max_s)
+    metered = {pdu.id: Pdu(pdu, servers.at(pdu.url)) for pdu in config.pdus}
+    made = ObservedNodes(Path(config.directory), metered, config.prometheus)
+    return [made.driver(node) for node in config.nodes]
 
 
 class ObservedNodes:

@@ -7,6 +7,7 @@ import asyncio
 from drivers.back_off import BackOff
 from drivers.connect_errors import system_reason
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
+from drivers.nut.config import address_of
 from drivers.nut.protocol import MOST_LINE_BYTES, Refused, VariableList
 from drivers.shared import Shared
 
@@ -102,3 +103,16 @@ class NutServer(Shared):
             self._streams[1].transport.abort()  # nothing is left to send
             self._streams = None
         self._answered = False
+
+
+class NutServers:
+    """Every upsd of a site, each once."""
+
+    def __init__(self, backoff_max_s: float) -> None:
+        self._backoff_max_s = backoff_max_s
+        self._servers: dict[tuple[str, int], NutServer] = {}
+
+    def at(self, url: str) -> NutServer:
+        """The one that a url of the site file names."""
+        host, port, _ = address_of(url)
+        return self._servers.setdefault((host, port), NutServer(host, port, backoff_max_s=self._backoff_max_s))

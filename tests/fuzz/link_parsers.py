@@ -19,6 +19,9 @@ from fuzzing import Feed, Parser, simple
 from small_gateway import running
 
 from dispatch.model.decoding import decoded
+from dispatch.model.equipment import DeviceIdentity, Gpu, Node
+from dispatch.model.readings import reading
+from drivers.notices import Notice
 from gateway.api import ask, client, server
 from gateway.api.frames import encode
 from gateway.api.peer import Peer
@@ -26,6 +29,7 @@ from gateway.api.permissions import METHODS
 from gateway.api.protocol import Request
 from gateway.api.session import Dropped
 from gateway.errors import CommandRefused, LinkLost
+from gateway.node_frames import MOST_BYTES, BadFrame, Batch, NodeRead, batch_in, frame, received
 
 RECORDED = Path(__file__).parents[1] / "versions" / "v0_1_0" / "link.jsonl.xz"
 GATEWAY = Path("gateway.sock")
@@ -70,6 +74,18 @@ def receive_blocking(data: bytes) -> None:
     conversation._receive()
 
 
+def batches() -> tuple[bytes, ...]:
+    """What the process that reads nodes sends."""
+    node = Node("gpu01", w=reading(900.0), gpus=(Gpu(0, "H100", w=reading(400.0), uuid="GPU-1"),))
+    read = NodeRead("gpu01", 30.0, node, 12.5, "", (Notice("warning", "swapped"),), DeviceIdentity("Maker", "Model"))
+    return frame(Batch((read, NodeRead("gpu02", 30.0, error="no answer")))), frame(Batch())
+
+
+async def receive_batch(reader: asyncio.StreamReader) -> None:
+    while (body := await received(reader, MOST_BYTES)) is not None:
+        batch_in(body)
+
+
 @contextlib.contextmanager
 def requests(directory: Path) -> Iterator[Feed]:
     """A gateway that ticks, asked by its own user, who may do everything."""
@@ -94,6 +110,21 @@ def requests(directory: Path) -> Iterator[Feed]:
 
 
 PARSERS = (
+    Parser(
+        "frames of the process that reads nodes",
+        ("gateway.node_frames:received", "gateway.node_frames:batch_in"),
+        batches,
+        simple(lambda data, _: asyncio.run(read(receive_batch, data))),
+        (BadFrame,),
+    ),
+    Parser(
+        "batches of the process that reads nodes",
+        ("gateway.node_frames:batch_in",),
+        lambda: tuple(batch[4:] for batch in batches()),
+        simple(lambda data, _: batch_in(data)),
+        (BadFrame,),
+        tree="msgpack",
+    ),
     Parser(
         "frames of clients",
         ("gateway.api.server:_receive",),

@@ -1,0 +1,77 @@
+"""What flows between a gateway and the process that reads its nodes: a 4-byte length, then a msgpack document."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from dispatch.model.decoding import decoded
+from dispatch.model.equipment import DeviceIdentity, Node
+from drivers.nodes.observed import ObservedConfig
+from drivers.notices import Notice
+
+MOST_BYTES = 1 << 20  # of one frame; 16 nodes of 64 GPUs each have a third of it
+MOST_CONFIG_BYTES = 64 << 20  # of the first one to the process, which the gateway itself has made
+
+
+class BadFrame(Exception):
+    """The other side sent what is no frame."""
+
+
+class NodeRead(msgspec.Struct, frozen=True, array_like=True):
+    """What came of the last reads of one node.
+
+    `node`: as it was read at `at_s` of the machine's monotonic clock; None: it was not. `error`: of a read that failed;
+    empty: none did. `stale_after_s`: how old it may get. `notices`: each once.
+    """
+
+    id: str
+    stale_after_s: float
+    node: Node | None = None
+    at_s: float = 0.0
+    error: str = ""
+    notices: tuple[Notice, ...] = ()
+    identity: DeviceIdentity | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True):
+    """Some nodes; none: the process is alive."""
+
+    read: tuple[NodeRead, ...] = ()
+
+
+_BATCH, _CONFIG = msgspec.msgpack.Decoder(Batch), msgspec.msgpack.Decoder(ObservedConfig)
+
+
+def frame(message: Batch | ObservedConfig) -> bytes:
+    """A message as it is sent."""
+    body = msgspec.msgpack.encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+async def received(reader: asyncio.StreamReader, most_bytes: int) -> bytes | None:
+    """The next message, still encoded; None: the other side has hung up. Raises BadFrame."""
+    try:
+        length = int.from_bytes(await reader.readexactly(4), "big")
+        if length > most_bytes:
+            raise BadFrame(f"a frame of {length} bytes, more than {most_bytes}")
+        return await reader.readexactly(length)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+def batch_in(body: bytes) -> Batch:
+    """Raises BadFrame."""
+    try:
+        return decoded(_BATCH.decode, body)
+    except msgspec.DecodeError as error:
+        raise BadFrame(f"a frame that is none: {error}") from None
+
+
+def config_in(body: bytes) -> ObservedConfig:
+    """Raises BadFrame."""
+    try:
+        return decoded(_CONFIG.decode, body)
+    except msgspec.DecodeError as error:
+        raise BadFrame(f"a frame that is none: {error}") from None

@@ -1,0 +1,86 @@
+"""Has nodes over the network read by a process of its own, which is started again when it ends or hangs.
+
+What it sends is taken in pieces, none shortly before or in a tick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from drivers.back_off import BackOff
+from drivers.connect_errors import system_reason
+from drivers.http.turns import Turns
+from drivers.nodes.observed import ObservedConfig
+from gateway.event_sink import EventSink
+from gateway.node_frames import MOST_BYTES, BadFrame, batch_in, frame, received
+from gateway.node_process import NodeReader, start_process
+from gateway.shown_nodes import ShownNodes
+
+START_S = 60.0  # until its first words, on a machine that is busy
+SILENT_S = 20.0  # it says something every second; it has less of the machine's time than the gateway
+FIRST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
+WELL_S = 60.0  # after so long the next failure is the first again
+
+Start = Callable[[], Awaitable[NodeReader]]
+
+
+class NodeReading:
+    """The process, and what becomes of it."""
+
+    def __init__(
+        self, config: ObservedConfig, shown: ShownNodes, turns: Turns, events: EventSink, start: Start = start_process
+    ) -> None:
+        self._config, self._shown, self._turns, self._events, self._start = config, shown, turns, events, start
+        self._back_off = BackOff(MOST_PAUSE_S, least_s=FIRST_PAUSE_S)
+        self._failed = False  # and has not read since
+
+    async def run(self) -> None:
+        """Never ends; cancelled, it sees the process end."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began_s = loop.time()
+            why = await self._read()
+            if loop.time() - began_s > WELL_S:
+                self._back_off.answered()
+            self._back_off.failed(why, loop.time())
+            wait_s = self._back_off.wait_s(loop.time())
+            text = f"the process that reads compute nodes {why}; it is started again in {wait_s:.0f} s"
+            self._failed = True
+            self._events.event("gateway", "warning", "node reading", text)
+            await self._shown.not_read(text)
+            await asyncio.sleep(self._back_off.wait_s(loop.time()))
+
+    async def _read(self) -> str:
+        """Until it ends or has to be ended: what was wrong."""
+        try:
+            process = await self._start()
+        except OSError as error:
+            return f"cannot be started: {system_reason(error)}"
+        try:
+            why = await self._listen(process)
+        finally:
+            ended = await process.stop()
+        return why or ended
+
+    async def _listen(self, process: NodeReader) -> str:
+        """Take what it sends. What it did wrong; empty: it has hung up."""
+        process.writer.write(frame(self._config))
+        limit_s = START_S
+        while True:
+            try:
+                async with asyncio.timeout(limit_s):
+                    body = await received(process.reader, MOST_BYTES)
+                if body is None:
+                    return ""
+                await self._turns.turn()
+                for read in batch_in(body).read:
+                    self._shown.take(read)
+            except TimeoutError:
+                return f"said nothing for {limit_s:g} s and was ended"
+            except BadFrame as error:
+                return f"sent {error}, and was ended"
+            limit_s = SILENT_S
+            if self._failed:
+                self._failed = False
+                self._events.event("gateway", "info", "node reading", "compute nodes are read again")

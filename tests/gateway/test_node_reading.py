@@ -1,0 +1,296 @@
+"""The process that reads nodes: it ends, hangs, sends garbage, and is started again; it never outlives its gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from http_server import HttpServer
+from metrics_pages import node_exporter
+from node_readers import Behaviour, starting
+from test_slow_devices import Events
+from waiting import LIMIT_S, until
+
+from dispatch.model.equipment import Node
+from dispatch.model.readings import Quality, reading
+from drivers.clock import SystemClock
+from drivers.http.turns import Turns
+from drivers.node_config import NodeDevice
+from drivers.nodes.observed import ObservedConfig
+from drivers.notices import Notice
+from gateway.last_answers import LastAnswers
+from gateway.node_frames import MOST_BYTES, Batch, NodeRead, batch_in, config_in, frame, received
+from gateway.node_polling import NODES_A_FRAME, NodePolling
+from gateway.node_process import ReaderProcess, start_process
+from gateway.node_reader import read_nodes
+from gateway.node_reading import NodeReading, Start
+from gateway.shown_nodes import ShownNodes
+
+PAUSE_S = 60.0  # so that the test decides when it is over
+STARTED_AGAIN = "it is started again in 60 s"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.shown_nodes.ROUND_S", 0.1)
+
+
+class Site:
+    """One node, `own`, and what a gateway knows of it."""
+
+    def __init__(self, start: Start, url: str = "http://127.0.0.1:1/", names: tuple[str, ...] = ("own",)) -> None:
+        self.events = Events()
+        nodes = tuple(NodeDevice(id=id, source="exporters", exporters=(url,), period_s=0.2) for id in names)
+        self.answers = [LastAnswers(n.id, "node", SystemClock(), 30.0, self._changed) for n in nodes]
+        turns = Turns()
+        self.shown = ShownNodes(self.answers, turns, lambda id, notice: self.events.texts.append(f"{id} {notice.text}"))
+        self.reading = NodeReading(ObservedConfig(nodes), self.shown, turns, self.events, start)  # type: ignore[arg-type]
+
+    def _changed(self, device: LastAnswers, online: bool) -> None:
+        self.events.texts.append(f"{device.id} {'answers' if online else 'lost: ' + device.error}")
+
+    def told(self, *words: str) -> bool:
+        return any(all(word in text for word in words) for text in self.events.texts)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.reading.run()), asyncio.create_task(self.shown.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Jump:
+    """Moves the event loop's clock forward, so that nobody waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        real_s, self.by_s = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: real_s() + self.by_s)
+
+
+def node(id: str = "own") -> Node:
+    return Node(id, w=reading(700.0))
+
+
+class Sending:
+    """Takes what it is to read, sends this, and waits for the end."""
+
+    def __init__(self, *messages: bytes) -> None:
+        self._messages, self.asked = messages, 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert config_in(await received(reader, 1 << 20) or b"").nodes[0].id == "own"
+        self.asked += 1
+        for message in self._messages:
+            writer.write(message)
+        await reader.read()
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await received(reader, 1 << 20)
+
+
+GOOD = frame(Batch((NodeRead("own", 30.0, node(), at_s=1e12),)))  # not before now
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "why"),
+    [
+        (hang_up, "ended"),
+        (Sending(), "said nothing for 60 s and was ended"),
+        (Sending(GOOD), "said nothing for 20 s and was ended"),
+        (Sending(b"\xff\xff\xff\xff"), f"a frame of 4294967295 bytes, more than {MOST_BYTES}"),
+        (Sending((3).to_bytes(4, "big") + b"\xc1\x00\x00"), "a frame that is none"),
+        (Sending(frame(Batch()) + (2).to_bytes(4, "big") + b"\x91\x01"), "a frame that is none"),
+        (Sending((9).to_bytes(4, "big") + b"abc", frame(Batch())), "a frame that is none"),
+    ],
+)
+async def test_a_process_that_fails_is_told_once_and_started_again(
+    behaviour: Behaviour, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.node_reading.FIRST_PAUSE_S", PAUSE_S)
+    jump, site = Jump(monkeypatch), Site(starting(behaviour, Sending(GOOD)))
+    async with site.running():
+        if "20 s" in why:
+            await until(lambda: "own" in site.shown.nodes)
+            jump.by_s += 21.0
+        elif "60 s" in why:
+            assert isinstance(behaviour, Sending)
+            await until(lambda: behaviour.asked)
+            jump.by_s += 61.0
+        await until(lambda: site.told("node reading", why, STARTED_AGAIN))
+        assert sum(STARTED_AGAIN in text for text in site.events.texts if "node reading" in text) == 1
+        await until(lambda: site.answers[0].failures)
+        assert STARTED_AGAIN in site.answers[0].error
+        if "20 s" not in why:
+            assert site.shown.nodes == {}
+            await until(lambda: site.shown.health and STARTED_AGAIN in site.shown.health[0].error)
+        jump.by_s += PAUSE_S
+        await until(lambda: site.told("compute nodes are read again"))
+        await until(lambda: "own" in site.shown.nodes)
+        await until(lambda: site.told("own answers"))
+
+
+async def test_nodes_become_stale_with_the_reason_while_nobody_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def good_then_gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await received(reader, 1 << 20)
+        now_s = asyncio.get_running_loop().time()
+        writer.write(frame(Batch((NodeRead("own", 30.0, node(), now_s, notices=(Notice("warning", "swapped"),)),))))
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    jump, site = Jump(monkeypatch), Site(starting(good_then_gone, never))
+    async with site.running():
+        await until(lambda: site.told("node reading", "ended"))
+        await until(lambda: site.answers[0].failures)
+        assert site.shown.nodes["own"].w.good == 700.0  # what was read is still used
+        jump.by_s += 31.0
+        await until(lambda: site.shown.nodes["own"].w.quality is Quality.STALE)
+        await until(lambda: site.told("own lost: the process that reads compute nodes"))
+        assert site.events.texts.count("own swapped") == 1
+
+
+async def test_what_is_not_known_and_times_that_cannot_be_do_no_harm() -> None:
+    site = Site(starting(Sending(frame(Batch((NodeRead("stranger", 30.0, node("stranger")),))), GOOD)))
+    async with site.running():
+        await until(lambda: "own" in site.shown.nodes)
+        assert set(site.shown.nodes) == {"own"}
+        site.shown.take(NodeRead("own", 30.0, node(), asyncio.get_running_loop().time() + 1e6))
+        (own,) = site.answers[0].parts()
+        assert isinstance(own, Node)
+        assert own.w.age_s == pytest.approx(0.0, abs=30.0)
+
+
+class Steady:
+    """A driver that answers at once."""
+
+    kind, period_s, stale_after_s = "node", 0.001, 30.0
+
+    def __init__(self, id: str) -> None:
+        self.id, self.turns, self.closed = id, Turns(), False
+
+    async def read(self) -> Node:
+        return node(self.id)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_nodes_come_in_bounded_batches_each_once_a_round_and_a_sign_of_life_without_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.node_polling.ROUND_S", 0.2)
+    drivers = [Steady(f"n{number}") for number in range(4 * NODES_A_FRAME + 4)]  # a slice is more than a frame
+    polling, batches, loop = NodePolling(drivers), list[Batch](), asyncio.get_running_loop()
+    enough = asyncio.Event()
+
+    async def send(batch: Batch) -> None:
+        batches.append(batch)
+        if sum(len(b.read) for b in batches) >= 2 * len(drivers):
+            enough.set()
+
+    began_s = loop.time()
+    work = asyncio.create_task(polling.run(send))
+    await asyncio.wait_for(enough.wait(), LIMIT_S)
+    took_s = loop.time() - began_s
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    await polling.close()
+    assert all(driver.closed for driver in drivers)
+    assert max(len(batch.read) for batch in batches) == NODES_A_FRAME
+    sent = [read.id for batch in batches for read in batch.read]
+    assert set(sent) == {driver.id for driver in drivers}
+    assert max(map(sent.count, set(sent))) <= took_s / 0.2 + 2
+    quiet = NodePolling([])
+    batches.clear()
+    work = asyncio.create_task(quiet.run(send))
+    await until(lambda: batches)
+    work.cancel()
+    assert batches[0] == Batch()
+
+
+async def test_the_reader_ends_when_the_gateway_hangs_up_or_sends_nothing() -> None:
+    for first in (b"", frame(ObservedConfig(()))):
+        start = starting(read_nodes)
+        reader = await start()
+        reader.writer.write(first)
+        if first:
+            assert batch_in(await received(reader.reader, MOST_BYTES) or b"") == Batch()
+        assert await asyncio.wait_for(reader.stop(), LIMIT_S) == "ended"
+
+
+# ── a real process ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended: it is not there, or only waits for its parent to ask."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+async def test_a_killed_process_and_one_that_hangs_are_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.node_reading.FIRST_PAUSE_S", 0.05)
+    pids: list[int] = []
+
+    async def start() -> ReaderProcess:
+        process = await start_process()
+        pids.append(process._process.pid)
+        return process
+
+    async with HttpServer({"/own": node_exporter("own")}) as server:
+        site = Site(start, server.url("/own"))
+        async with site.running():
+            await until(lambda: "own" in site.shown.nodes)
+            assert site.shown.nodes["own"].memory_pct.good is not None
+            os.kill(pids[0], signal.SIGKILL)
+            await until(lambda: site.told("node reading", "was ended by signal SIGKILL"))
+            await until(lambda: site.told("compute nodes are read again"))
+            os.kill(pids[1], signal.SIGSTOP)
+            Jump(monkeypatch).by_s = 21.0
+            await until(lambda: site.told("said nothing for 20 s and was ended"))
+            await until(lambda: gone(pids[1]))
+            await until(lambda: len(pids) == 3)
+        await until(lambda: gone(pids[2]))
+
+
+GATEWAY = """
+import asyncio
+from gateway.node_frames import frame
+from gateway.node_process import start_process
+from drivers.nodes.observed import ObservedConfig
+
+async def main():
+    process = await start_process()
+    process.writer.write(frame(ObservedConfig(())))
+    await process.reader.readexactly(4)
+    print(process._process.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_no_process_outlives_a_killed_gateway(hangs: bool) -> None:
+    program = sys.executable, "-c", GATEWAY
+    gateway = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert gateway.stdout is not None
+    pid = int(await gateway.stdout.readline())
+    if hangs:
+        os.kill(pid, signal.SIGSTOP)
+    gateway.kill()
+    await gateway.wait()
+    await until(lambda: gone(pid))
