@@ -7,6 +7,7 @@ answer and one sends 50 MB, or what is no page, in turn.
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 import time
 from functools import lru_cache
@@ -77,7 +78,7 @@ class Exporter(asyncio.Protocol):
 
     def _answer(self, target: str) -> None:
         path, _, query = target.partition("?")
-        _, kind, name = path.split("/")
+        _, kind, name = path.replace(".", "-").split("/")  # a host name is cut at a dot
         number = number_of(name) % 100
         if number < 5:
             return  # it hangs
@@ -86,21 +87,31 @@ class Exporter(asyncio.Protocol):
         else:
             collected = int((time.monotonic() + number_of(name)) / COLLECT_S)
             body = gpu_page(name, collected) if kind == "gpu" else host_page(name, "collect" in query)
-        length = LARGE if number == 5 and number_of(name) // 100 % 2 else len(body)
+        length = LARGE if number == 5 and number_of(name) // 1000 % 2 else len(body)
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n"
         self._transport.write(head.encode() + body)
 
 
-async def serve() -> None:
+def address(number: int) -> str:
+    """Of the node with this number, counted from 0: each has an address of its own, as on a site."""
+    return f"127.0.{1 + number // 100}.{100 + number % 100}"
+
+
+async def serve(nodes: int) -> None:
     """Until the end of stdin."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Exporter, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    loop, port = asyncio.get_running_loop(), 0
+    servers = []
+    for number in range(nodes):
+        servers.append(await loop.create_server(Exporter, address(number), port, backlog=16))
+        port = servers[0].sockets[0].getsockname()[1]
+    print(port, flush=True)
     ended = asyncio.Event()
     loop.add_reader(sys.stdin, ended.set)
     await ended.wait()
-    server.close()
+    for server in servers:
+        server.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    asyncio.run(serve(int(sys.argv[1])))

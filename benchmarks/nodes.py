@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.exporter_farm import gpu_page, host_page
+from benchmarks.exporter_farm import address, gpu_page, host_page
 from benchmarks.figures import Figure, main, quantile
 from benchmarks.plant import Plant, running
 from drivers.nodes.metrics import pattern_of, understood
@@ -36,7 +36,7 @@ def measure(
 def costs(nodes: int, fast: int, seconds: float, rounds: int) -> list[Figure]:
     """Share of a core, memory, lateness of ticks."""
     without, loaded = _Phase(), _Phase()
-    with _farm() as port:
+    with _farm(nodes) as port:
         for _ in range(rounds):
             for phase, groups in ((without, []), (loaded, _groups(port, nodes, fast))):
                 with _gateway(groups) as (plant, late):
@@ -98,7 +98,7 @@ class _Phase:
         self.own_rss_mb.append(plant.gateway.memory_info().rss / 1e6)
         self.late_ms += [ms for at_s, ms in _ticks(late) if began_s <= at_s <= ended_s]
         devices: list[dict[str, Any]] = ask(plant.socket_path(), "status")["snapshot"]["devices"]
-        self.read = sum(d["online"] for d in devices if d["id"].startswith("gpu"))
+        self.read = sum(d["online"] for d in devices if d["id"].startswith("127."))
 
 
 def _cpu_s(process: Any) -> float:
@@ -126,17 +126,16 @@ def _gateway(groups: list[dict[str, Any]]) -> Iterator[tuple[Plant, Path]]:
 
 
 def _groups(port: int, nodes: int, fast: int) -> list[dict[str, Any]]:
-    pages = [f"http://127.0.0.1:{port}/{kind}/{{name}}" for kind in ("host", "gpu")]
+    pages = [f"http://{{name}}:{port}/{kind}/{{name}}" for kind in ("host", "gpu")]
     keys = {"source": "exporters", "exporters": pages}
-    return [
-        {"names": [f"gpu[0100-{99 + fast:04d}]"], "period_s": 1, **keys},
-        {"names": [f"gpu[{100 + fast:04d}-{99 + nodes:04d}]"], "period_s": 10, **keys},
-    ]
+    names = [address(number) for number in range(nodes)]
+    groups = ((names[:fast], 1), (names[fast:], 10))
+    return [{"names": some, "period_s": period_s, **keys} for some, period_s in groups if some]
 
 
 @contextlib.contextmanager
-def _farm() -> Iterator[int]:
-    command = (sys.executable, "-m", "benchmarks.exporter_farm")
+def _farm(nodes: int) -> Iterator[int]:
+    command = (sys.executable, "-m", "benchmarks.exporter_farm", str(nodes))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as farm:
         assert farm.stdout is not None
         assert farm.stdin is not None
