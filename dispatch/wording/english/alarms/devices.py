@@ -54,9 +54,8 @@ TEXTS: dict[str, AlarmText] = {
         "The inverter has been above the limit it was given for half a minute or more, and its power does not fall.",
         "The export limit, or the lowest load of a generator, may not be kept; the battery takes what it can.",
         (
-            "Compare with the inverter's own display. See in the Log whether it refuses the limit, and in its settings "
-            "whether remote limits are enabled and which power they are a percentage of (peak_w, rated_w, map in "
-            "[[pv]]). Until it follows, switch it off where the export limit binds you."
+            "See in the Log whether it refuses the limit, and at the inverter whether remote limits are enabled and "
+            "what they are a percentage of ([[pv]] rated_w). Switch it off where the export limit binds you."
         ),
     ),
     "switch-not-automatic": AlarmText(
