@@ -17,7 +17,7 @@ from dispatch.model.equipment import DeviceHealth, DeviceProof, Part
 from dispatch.model.orders import Order
 from dispatch.model.proofs import Proving, as_asked
 from dispatch.model.snapshot import Snapshot
-from drivers.device_keys import Polled, poll_period_s
+from drivers.device_keys import poll_period_s
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.actuators import make_actuators
@@ -95,9 +95,7 @@ class DeviceIo:
     def _poller(self, driver: Any) -> Poller:
         """A device that is read less often has readings that grow older by its period before they are stale."""
         site = self._site
-        devices: list[Polled] = [*site.meter, *site.pcs, *site.bms, *site.pv, *site.switch, *site.node]
-        devices += [*site.ups, *site.contact]
-        period_s = next(poll_period_s(d) for d in devices if d.id == driver.id) if driver.kind != "meter" else 0.0
+        period_s = next(poll_period_s(d) for d in site.polled if d.id == driver.id) if driver.kind != "meter" else 0.0
         period_s = max(period_s, getattr(driver, "period_s", 0.0))
         if driver.kind in ONCE_A_SECOND:
             period_s = max(period_s, NODE_PERIOD_S)

@@ -16,7 +16,6 @@ from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
 from dispatch.config.battery_ratings import reserve_soc_pct
-from drivers.device_keys import Polled
 from drivers.modbus.address import place_of
 from gateway import exit_codes
 from gateway.site import paths, versions
@@ -171,12 +170,11 @@ def _caps(site: Site) -> list[str]:
 
 def _waits(site: Site) -> list[str]:
     """What keeps the grid meter waiting: slow devices behind its connection, which is shared."""
-    devices: list[Polled] = [*site.pcs, *site.meter, *site.pv, *site.switch, *site.node]
     grid = next(m for m in site.meter if m.role == "grid")
     return [
         f"{device.id}: may take {device.deadline_s:g} s to answer on the connection of the grid meter, which waits as "
         "long; give one of them a url of its own"
-        for device in devices
+        for device in site.polled
         if place_of(device.url) == place_of(grid.url) != place_of("twin")
         and device.id != grid.id
         and (device.deadline_s or 0) > site.io.deadline_s

@@ -63,9 +63,7 @@ def device_findings(site: Site, snapshot: Snapshot) -> Iterator[Finding]:
     """Everything about each device, in the site file's order."""
     bounds = SiteBounds(site.dispatch)
     health = {d.id: d for d in snapshot.devices}
-    polled: Sequence[Polled] = (*site.meter, *site.pcs, *site.bms, *site.pv, *site.switch, *site.every_node)
-    polled = (*polled, *site.ups, *site.contact)
-    for device in polled:
+    for device in site.polled:
         if device.id not in health:
             continue
         yield from conversation(site, device, health[device.id])

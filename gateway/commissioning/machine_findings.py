@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from drivers.device_keys import Polled
 from drivers.kernel_clock import KernelClock, asked_otherwise, read_kernel_clock
 from gateway.api.roles import Roles
 from gateway.commissioning.findings import Finding, fault, note, ok, warning
@@ -27,8 +26,7 @@ def machine_findings(site: Site) -> Iterator[Finding]:
     yield from _site_file(site.path)
     yield from _state_directory(site)
     yield from _groups(site)
-    devices: tuple[Polled, ...] = (*site.meter, *site.pcs, *site.pv, *site.switch, *site.node)
-    for url in dict.fromkeys(d.url for d in devices):
+    for url in dict.fromkeys(d.url for d in site.polled):
         yield from serial_port(url)
 
 

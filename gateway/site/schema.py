@@ -30,6 +30,7 @@ from drivers.config import (
     TlsConfig,
 )
 from drivers.contacts.config import ContactDevice
+from drivers.device_keys import Polled
 from drivers.http.config import PrometheusServer
 from drivers.node_config import NodeDevice
 from drivers.nodes.group import NodeGroup
@@ -151,6 +152,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def every_node(self) -> tuple[NodeDevice, ...]:
         """Each `[[node]]`, then the nodes of each `[[nodes]]`. Dispatch orders the former only."""
         return (*self.node, *(node for group in self.nodes for node in group.nodes()))
+
+    @property
+    def polled(self) -> tuple[Polled, ...]:
+        """Every device that is read and has a health of its own, in the site file's order of sections."""
+        of_power: tuple[Polled, ...] = (*self.meter, *self.pcs, *self.bms, *self.pv, *self.switch)
+        return (*of_power, *self.every_node, *self.ups, *self.contact)
 
     @property
     def dispatch(self) -> DispatchConfig:
