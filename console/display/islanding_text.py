@@ -192,6 +192,8 @@ def _return_text(view: IslandView) -> str:
 def _closing_text(view: IslandView) -> str:
     """When closing may be permitted, or what is against it."""
     reconnect = view.reconnect
+    if reconnect is not None and reconnect.by_device:
+        return "the switch returns by itself"
     if reconnect is not None and reconnect.left_s:
         return f"closing may be permitted in {countdown(reconnect.left_s)}"
     if reconnect is not None and reconnect.against is not None:

@@ -125,8 +125,10 @@ def draw_return(canvas: Canvas, y: int, model: Model) -> None:
 
 
 def _window_text(reconnect: Reconnect) -> str:
-    """Whether the grid is inside the window, and how long it must stay there."""
+    """Whether the grid is inside the window, and how long it must stay there, if the switch waits for that."""
     inside = {True: "inside", False: "outside", None: "not known by"}[reconnect.in_window]
+    if reconnect.by_device:
+        return f"switch returns by itself; grid {inside} the window of {reconnect.profile}"
     wait = f"wait {countdown(reconnect.wait_s)}"
     if reconnect.left_s:
         wait = f"wait {countdown(reconnect.left_s)} of {countdown(reconnect.wait_s)} left"

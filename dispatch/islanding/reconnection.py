@@ -108,8 +108,8 @@ class Reconnection:
                 return Reason("close.out_of_step", {"what": name, "differs": value, "unit": unit, "at_most": most})
         return None
 
-    def view(self, snapshot: Snapshot, switch: Switch | None, bus: Bus) -> Reconnect:
-        """For the console."""
+    def view(self, snapshot: Snapshot, switch: Switch | None, bus: Bus, *, by_device: bool) -> Reconnect:
+        """For the console. `by_device`: the switch closes without our permission."""
         return Reconnect(
             profile=self.code.name,
             in_window=self.window.ok,
@@ -121,4 +121,5 @@ class Reconnection:
             delta_hz=None if switch is None else switch.delta_hz.good,
             delta_deg=None if switch is None else switch.delta_deg.good,
             against=self.obstacle(snapshot, switch, bus),
+            by_device=by_device,
         )

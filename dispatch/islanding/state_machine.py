@@ -246,6 +246,7 @@ class IslandMachine:
         reason = entered if self.state is not seen.state or low_w is not None else seen.reason
         why = self._start_why if self.state is S.BLACK_START else None
         starts = () if why is None else tuple(PcsOrder(name, "start", why) for name in startable_pcs(now))
+        alone = not self._transitions.gateway_closes()
         view = IslandView(
             since_utc_s=self._since[0],
             since_mono_s=self._since[1],
@@ -253,7 +254,7 @@ class IslandMachine:
             permit_close=self.state is S.CLOSING,
             reconnect=None
             if self.state is S.GRID_TIED
-            else self._reconnection.view(now, observation.switch, observation.bus),
+            else self._reconnection.view(now, observation.switch, observation.bus, by_device=alone),
             drill=None if self.drill is None else self.drill.status(now.mono_s),
             left_grid_utc_s=self._left_grid_utc_s,
             road=tuple((utc_s, state) for state, utc_s in self._path.items()),

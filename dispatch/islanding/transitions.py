@@ -250,7 +250,7 @@ class Transitions:
     def _from_synchronising(self) -> Transition:
         if self._reconnection.window.ok is not True:
             return S.ISLANDED, Reason("go.left_window", {"grid": self._reconnection.window.figures})
-        if not self._gateway_closes():
+        if not self.gateway_closes():
             return None
         obstacle = self._reconnection.obstacle(self._now, self._switch, self._bus)
         sure = self._sure and self._reconnection.window.sure
@@ -271,8 +271,11 @@ class Transitions:
             return S.FAULT, Reason("go.never_in_step", {"against": obstacle, "timeout_s": self._island.sync_timeout_s})
         return None
 
-    def _gateway_closes(self) -> bool:
-        """Whether the switch waits for us: a drill or its remainder, or a site whose device does not return alone."""
+    def gateway_closes(self) -> bool:
+        """Whether the switch waits for us, as of the last step.
+
+        It does in a drill or its remainder, and on a site whose device does not return alone.
+        """
         held = self._switch is not None and self._switch.command.good == "open"
         return self._island.reclose == "permit" or held or self._drill_phases.drill is not None
 

@@ -113,6 +113,7 @@ class Reconnect(msgspec.Struct, frozen=True):
     delta_hz: float | None = None
     delta_deg: float | None = None
     against: Reason | None = None  # what speaks against closing now; None: nothing
+    by_device: bool = False  # the switch closes by its own settings: nobody waits for this wait
 
 
 class DrillStatus(msgspec.Struct, frozen=True):

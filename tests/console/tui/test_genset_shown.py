@@ -35,7 +35,7 @@ def the_model() -> Model:
     now_s = scene.published.snapshot.utc_s
     against = Reason("close.on_genset", {"switch": "pcc"})
     window = Reason("window.no_voltage", {"switch": "pcc"})
-    back = Reconnect("vde-ar-n-4105", False, window, 60.0, None, against=against)
+    back = Reconnect("vde-ar-n-4105", False, window, 60.0, None, against=against, by_device=True)
     view = IslandView(
         now_s - 360, 0.0, Reason("seen.genset", {"switch": "pcc"}), False, back, left_grid_utc_s=now_s - 360
     )
@@ -76,6 +76,7 @@ def test_the_island_view_says_who_feeds_the_site_and_who_changes_back(model: Mod
     assert "switch pcc says that the generator feeds the site" in lines[3]
     text = "\n".join(lines)
     assert "open, source genset, control remote; grid voltage absent" in text
+    assert "switch returns by itself; grid outside the window of vde-ar-n-4105" in text
     assert next_step_text(model) == "the switch changes back once the grid is there"
 
 

@@ -187,6 +187,8 @@ def test_a_way_back_that_is_barred_says_by_what() -> None:
     inside = msgspec.structs.replace(view.reconnect, in_window=True, left_s=0.0, against=plain(why))
     waits = in_state(model, S.SYNCHRONISING, reconnect=inside)
     assert next_step_text(waits).startswith(f"closing waits: {why}")
+    alone = msgspec.structs.replace(inside, by_device=True)
+    assert next_step_text(in_state(model, S.SYNCHRONISING, reconnect=alone)).startswith("the switch returns by itself")
     dark = in_state(model, S.BLACKOUT, reconnect=inside)
     assert next_step_text(dark).startswith("the grid is back: black start (B) forms the bus first")
     head = drawn(StateLine(), in_state(model, S.FAULT), 48, 1)[0]

@@ -60,6 +60,20 @@ def test_an_outage_leads_to_the_generator_and_back_and_its_energy_is_no_import()
     assert "switch pcc says that the generator feeds the site" in site.texts("island")[2]
 
 
+def test_a_switch_that_returns_by_itself_is_not_shown_to_wait_for_us() -> None:
+    site = GensetSite(18_000.0)
+    decision = site.on_genset()
+    assert decision.islanding is not None
+    assert decision.islanding.reconnect is not None
+    assert decision.islanding.reconnect.by_device
+    held = site.site.switches[0]
+    held.command = 1
+    decision = site.run(0.4)
+    assert decision.islanding is not None
+    assert decision.islanding.reconnect is not None
+    assert not decision.islanding.reconnect.by_device, "an order of ours still holds it open"
+
+
 def test_the_rules_of_money_are_at_rest_and_say_why() -> None:
     chain = {trace.rule: words(trace.reason) for trace in GensetSite(18_000.0).on_genset().chain}
     for rule in (RuleId.INTERVAL_BUDGET, RuleId.GRID_RAMP, RuleId.PLAN, RuleId.REST):
