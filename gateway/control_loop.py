@@ -275,6 +275,7 @@ class ControlLoop:
             price_now=self._prices.series.at(utc_s) is not None,
             price_file_error=self._prices.error,
             written_w=self._devices.written_w,
+            withheld=self._devices.withheld,
             overruns_per_min=self._overruns.update(mono_s, self.punctuality.overruns),
             records_dropped_per_min=self._dropped.update(mono_s, self._recorder.dropped),
             records_error=self._recorder.error or self._audit.error or self._directory_trouble(),

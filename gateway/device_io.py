@@ -213,6 +213,11 @@ class DeviceIo:
         """The setpoint that each PCS last took, W, read back or not; a PCS of which that is not known is absent."""
         return {id: sender.written_w for id, sender in self._setpoints.items() if sender.written_w is not None}
 
+    @property
+    def withheld(self) -> dict[str, str]:
+        """The PCS whose driver wrote no setpoint of those that were asked, and why."""
+        return {id: sender.withheld for id, sender in self._setpoints.items() if sender.withheld}
+
     def read_back(self, device_id: str) -> bool:
         """Whether a PCS was seen to hold what was last written to it."""
         return self._setpoints[device_id].read_back

@@ -38,6 +38,8 @@ class SetpointSender:
         self._device_error, self._on_result, self._on_note = device_error, on_result, on_note
         self.written_w: float | None = None  # the setpoint that the device last took
         self.read_back = False  # it was seen to hold exactly that; some devices' setpoints cannot be read
+        self.withheld = ""  # why the driver does not write what is asked; empty: it does, or the device refuses it
+        self._failed = False  # the last write, or the way to the device
         self._refused_s = float("-inf")
         self.renewed_s: float | None = None  # mono_s before the last write that started the device's timer anew
         self._wanted_w: float | None = None
@@ -69,14 +71,18 @@ class SetpointSender:
             async with asyncio.timeout(GIVE_UP_S):
                 result = await self.driver.command(w, self.clock.mono_s())
         except (self._device_error, ValueError) as error:  # ValueError: its registers cannot carry this value
+            self._failed, self.withheld = True, ""
             return self._record_refusal(str(error))
         except TimeoutError:
+            self._failed, self.withheld = True, ""
             return self._record_refusal(f"not written within {GIVE_UP_S:g} s, tried again")
         self.writes += bool(result.written)
         if getattr(result, "action", "") in RENEWING:
             self.renewed_s = begun_s
         if w is not None and result.w is None:
+            self.withheld = "" if self._failed else result.note  # after a failure it waits to try again
             return self._record_refusal(result.note)
+        self._failed, self.withheld = False, ""
         self.written_w, self.read_back = result.w, bool(result.held)
         if result.note:
             self._on_note(self.driver.id, result.note)

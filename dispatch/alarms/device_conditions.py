@@ -164,6 +164,8 @@ def pcs_conditions(
     yield f"setpoint-not-followed:{pcs.id}", _following(pcs, wanted, snapshot, facts.config)
     yield f"foreign-master:{pcs.id}", _foreign(pcs, decision)
     contested = next((c for c in decision.contested if c.device_id == pcs.id), None) if decision else None
+    if pcs.id in facts.withheld:  # what it holds is nobody's answer to a setpoint of ours
+        contested = wanted = None
     yield f"setpoint-mismatch:{pcs.id}", _contested(contested, decision) or _mismatch(pcs, wanted, facts.config)
 
 

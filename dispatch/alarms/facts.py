@@ -31,6 +31,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     price_now: bool = True  # a published price covers this moment
     price_file_error: str = ""  # why the price file cannot be used as it is now; lines of file, line, what is expected
     written_w: Mapping[str, float] = {}  # last setpoint written to each PCS; devices never written to are absent
+    withheld: Mapping[str, str] = {}  # PCS to which no setpoint is written though one is asked, and why
     overruns_per_min: int = 0  # ticks that overran in the last minute
     records_dropped_per_min: int = 0
     records_error: str = ""  # why the store cannot be written

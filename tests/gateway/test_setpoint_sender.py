@@ -87,3 +87,14 @@ async def test_nothing_asked_is_no_refusal() -> None:
     sender, _, changes, notes = bench(CommandResult())
     assert await sender.deliver(None)
     assert changes == notes == []
+
+
+async def test_a_driver_that_does_not_write_at_all_is_told_from_a_device_that_refuses() -> None:
+    unverified = CommandResult(note="map x is unverified: not written")
+    waiting = CommandResult("nothing", "waiting: the device did not take this value")
+    sender, *_ = bench(unverified, Trouble("refused"), waiting, CommandResult("changed", "", 5_000.0), unverified)
+    told = []
+    for _ in range(5):
+        await sender.deliver(5_000.0)
+        told.append(sender.withheld)
+    assert told == [unverified.note, "", "", "", unverified.note]

@@ -119,6 +119,15 @@ def test_the_load_of_a_generator(import_w: float, alarms: set[str], detail: str)
     assert not {name for name in raised(held(facts=facts)) if name.startswith("genset-")}
 
 
+def test_a_pcs_that_is_not_written_to_holds_no_wrong_setpoint() -> None:
+    """Found: an unverified PCS, to which nothing is written, was said to hold 0.0 kW instead of what was asked."""
+    contested = msgspec.structs.replace(decided(), contested=(Contested("pcs1", 0.0, 1.0),))
+    asked = {"facts": {"written_w": {}}, "pcs": {"setpoint_w": reading(0.0), "w": reading(0.0)}}
+    assert "setpoint-mismatch:pcs1" in raised(held(contested, **asked)), "one that refuses it"
+    asked["facts"]["withheld"] = {"pcs1": "map x is unverified: not written"}
+    assert raised(held(contested, **asked)) == set()
+
+
 def test_pv_above_its_limit_is_told_with_what_it_reads_back() -> None:
     decision = msgspec.structs.replace(decided(), pv_over=(PvOver("roof", 15_000.0, 4_000.0),))
     found = held(decision, pv=(Pv("roof", w=reading(15_000)), Pv("shed", w=reading(900))))
