@@ -121,8 +121,12 @@ class Devices(ListView):
     # ── below the list ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
-        """Room for what is known of the selected device, or of the registers."""
-        return 2 if self._opened else min(8 + MOST_ERROR_ROWS - 1, max(0, height - 5))
+        """Room for what is known of the selected device, or of the registers; the list has the rest."""
+        if self._opened:
+            return 2
+        item = self.selected
+        needed = 1 + len(list(_about(item, model, width))) if isinstance(item, DeviceHealth) else 0
+        return min(needed, max(0, height - 5))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """Who the device is, how its link goes, what went wrong."""

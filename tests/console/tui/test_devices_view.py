@@ -45,6 +45,15 @@ def drawn(view: Devices, model: Model, width: int, height: int = 18) -> list[str
     return [line.rstrip() for line in canvas.lines()]
 
 
+def test_the_list_has_the_rows_that_the_detail_does_not_need(model: Model) -> None:
+    assert model.published is not None
+    many = tuple(DeviceHealth(f"contact-{n}", "contact", True, 0.1, 9, 0, 0) for n in range(14))
+    snapshot = msgspec.structs.replace(model.published.snapshot, devices=many)
+    lines = drawn(Devices(), received(model, msgspec.structs.replace(model.published, snapshot=snapshot)), 80, 19)
+    assert sum(line.startswith(" contact-") for line in lines) == 14
+    assert "" not in lines
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_list_shows_who_answers_and_how_fast(model: Model, width: int) -> None:
     lines = drawn(Devices(), model, width)
