@@ -9,7 +9,7 @@ from drivers.config import MeterDevice
 from drivers.meter import meter_names, meter_of
 from drivers.modbus.address import Address
 from drivers.p1.receiver import Receiver
-from drivers.p1.telegram import PHASES, Telegram, as_written
+from drivers.p1.telegram import PHASES, Telegram, as_written, time_of
 from drivers.register_view import RegisterValue
 from drivers.sample import Sample
 
@@ -63,5 +63,6 @@ def _objects(telegram: Telegram, age_s: float) -> list[RegisterValue]:
     rows = []
     for number, (code, content) in enumerate(telegram.objects.items(), start=1):
         value, unit = as_written(content)
-        rows.append(RegisterValue(0, 0, number, (), age_s, code, value, unit))
+        at = time_of(content)
+        rows.append(RegisterValue(0, 0, number, (), age_s, f"{code} of {at}" if at else code, value, unit))
     return rows

@@ -22,7 +22,8 @@ _START = re.compile(rb"(?:\A|(?<=\n))/")
 _END = re.compile(rb"\n!([^\n]*)\n")
 _HEADER = re.compile(r"/([A-Za-z0-9]{3})[0-9](.{0,32})")
 _OBJECT = re.compile(r"(\d{1,3}-\d{1,3}:\d{1,3}\.\d{1,3}\.\d{1,3})\((.*)\)")
-_NUMBER = re.compile(r"(\d{1,9}(?:\.\d{1,4})?)\*([A-Za-z]{1,5})")
+_STAMPED = re.compile(r"\d{12}[SW]\)\(")  # DSMR 5.0.2 P1, 6.4: YYMMDDhhmmss, S summer and W winter time
+_NUMBER = re.compile(r"(\d{1,9}(?:\.\d{1,4})?)\*([A-Za-z]{1,5}|m3)")
 _TIME = re.compile(r"\d{12}[SW]")
 _UNITS = {"W": ("W", 1.0), "kW": ("W", 1e3), "V": ("V", 1.0), "A": ("A", 1.0), "Wh": ("Wh", 1.0), "kWh": ("Wh", 1e3)}
 
@@ -113,18 +114,32 @@ def parse(raw: bytes) -> Telegram:
 
 
 def as_written(content: str) -> tuple[float | str, str]:
-    """Number and unit of an object such as "01.193*kW"; what is no number as it stands, without a unit."""
-    found = _NUMBER.fullmatch(content)
+    """Number and unit of an object such as "01.193*kW"; what is no number as it stands, without a unit.
+
+    A value may follow its time, as that of a gas meter does: "101209112500W)(12785.123*m3".
+    """
+    found = _NUMBER.fullmatch(content[len(_stamp(content)) :])
     return (content, "") if found is None else (float(found[1]), found[2])
+
+
+def time_of(content: str) -> str:
+    """When the value was measured, local time, where an object says so: "2010-12-09 11:25:00"; else empty."""
+    two = [_stamp(content)[at : at + 2] for at in range(0, 12, 2)]
+    return f"20{'-'.join(two[:3])} {':'.join(two[3:])}" if all(two) else ""
+
+
+def _stamp(content: str) -> str:
+    found = _STAMPED.match(content)
+    return "" if found is None else found[0]
 
 
 def measured(content: str) -> tuple[float, str] | None:
     """The same as W, V, A or Wh; None for anything else."""
-    number, written = as_written(content)
-    if not isinstance(number, float) or written not in _UNITS:
+    found = _NUMBER.fullmatch(content)
+    if found is None or found[2] not in _UNITS:
         return None
-    unit, factor = _UNITS[written]
-    return round(number * factor, 4), unit
+    unit, factor = _UNITS[found[2]]
+    return round(float(found[1]) * factor, 4), unit
 
 
 def _check(body: str, said: str) -> None:

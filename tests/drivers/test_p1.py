@@ -32,7 +32,7 @@ from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
 from drivers.p1 import arrivals, receiver
 from drivers.p1.arrivals import MOST_BYTES_A_SECOND, Arrivals
 from drivers.p1.meter import P1Meter
-from drivers.p1.telegram import MOST_BYTES, PIECE_BYTES, BadTelegram, Splitter, crc16, parse
+from drivers.p1.telegram import MOST_BYTES, PIECE_BYTES, BadTelegram, Splitter, as_written, crc16, parse, time_of
 from gateway.commissioning.scan import scan
 from gateway.errors import CommandRefused
 from gateway.register_access import RegisterAccess
@@ -58,6 +58,14 @@ def test_values_by_hand(lines: bytes, values: dict[str, float], identity: tuple[
     found = parse(raw)
     assert found.values == values
     assert (found.maker, found.model, found.serial, found.version, found.time) == identity
+
+
+def test_values_that_follow_their_time_are_read_with_it() -> None:
+    assert as_written("101209112500W)(12785.123*m3") == (12785.123, "m3")
+    assert time_of("101209112500W)(12785.123*m3") == "2010-12-09 11:25:00"
+    for other in ("00003", "01.193*kW", "1012091125W)(1*m3", "101209112500X)(1*m3"):
+        assert time_of(other) == ""
+    assert as_written("101209112500W)(12785.123") == ("101209112500W)(12785.123", "")
 
 
 def test_the_checksum_is_that_of_the_standard() -> None:
