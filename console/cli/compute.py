@@ -9,7 +9,7 @@ import click
 
 from console.cli.failures import Failure
 from console.cli.json_output import json_text
-from console.display.formats import age
+from console.display.formats import how_old
 from console.value_parsers import json_option
 from dispatch.model.equipment import Node, NodePower
 from gateway import exit_codes
@@ -101,4 +101,4 @@ def _power(power: NodePower, counts: bool) -> str:
         return f"no power yet by {power.source}"
     every = f", measured every {power.period_s:g} s" if power.period_s else ""
     lead = "" if counts else "also "
-    return f"{lead}{power.w.value / 1000:.2f} kW by {power.source}{every}, {age(power.w.age_s)} old"
+    return f"{lead}{power.w.value / 1000:.2f} kW by {power.source}{every}, {how_old(power.w.age_s)}"

@@ -41,6 +41,11 @@ def age(seconds: float | None) -> str:
     return f"{min(99, int(seconds // 86_400))}d"
 
 
+def how_old(seconds: float | None) -> str:
+    """The same in a sentence: "4s old", "just read"; nothing has been read for a time that is not known: "—"."""
+    return "just read" if seconds is not None and seconds < 1 else f"{age(seconds)} old"
+
+
 def duration(seconds: float | None) -> str:
     """A span for a person: "2 h 06", "14 min", "48 s"."""
     if seconds is None:

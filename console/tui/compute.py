@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from console.display.formats import age, kw, number
+from console.display.formats import how_old, kw, number
 from console.display.ink import Ink
 from console.display.status_text import gpus_text, stale_word
 from console.display.ups_text import UNUSUAL, ups_state, ups_texts
@@ -122,7 +122,7 @@ def draw_powers(canvas: Canvas, top: int, node: Node) -> None:
     for y, power in enumerate(node.powers[:MOST_POWERS], start=top):
         counts = power.source == node.source and node.w.good is not None
         every = f", measured every {power.period_s:g} s" if power.period_s else ""
-        old = f", {age(power.w.age_s)} old" if power.w.value is not None else ", not known"
+        old = f", {how_old(power.w.age_s)}" if power.w.value is not None else ", not known"
         x = canvas.put(1, y, "→ " if counts else "  ")
         x = canvas.put(x, y, f"{kw(power.w.value)} kW  ", reading_ink(power.w))
         canvas.put(x, y, cut(f"{power.source}{every}{old}", canvas.width - x - 1), Ink.PLAIN if counts else Ink.DIM)

@@ -11,6 +11,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.equipment import NOT_RUNNING, Battery, Pcs
 from dispatch.model.islanding import Check, IslandState
 from dispatch.model.metering_interval import Interval
+from dispatch.model.readings import Status
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS
 from dispatch.model.snapshot import Snapshot
@@ -112,11 +113,17 @@ def _no_alarm(site: Site) -> Check:
 
 
 def _ready(pcs: Pcs) -> Check:
-    state, control, unread = pcs.state.good, pcs.control.good, Reason("found.not_read")
-    runs = state is None or state not in NOT_RUNNING
-    ok = pcs.w.good is not None and runs and control != "local" and pcs.mode.good != "grid_forming"
-    figure = Reason("found.pcs", {"pcs": pcs.id, "state": state or unread, "control": control or unread})
+    state, control = pcs.state.good, pcs.control.good
+    known = not any(word.value is not None and word.good is None for word in (pcs.state, pcs.control, pcs.mode))
+    ready = state not in NOT_RUNNING and control != "local" and pcs.mode.good != "grid_forming"
+    figure = Reason("found.pcs", {"pcs": pcs.id, "state": _told(pcs.state), "control": _told(pcs.control)})
+    ok = pcs.w.good is not None and known and ready
     return Check(Reason("check.pcs", {"pcs": pcs.id}), ok, figure, Reason("remedy.pcs"))
+
+
+def _told(word: Status) -> str | Reason:
+    """A word of a device as found: what it says, that it never says it, or that it is not read now."""
+    return word.good or (Reason("found.not_told") if word.value is None else Reason("found.not_read"))
 
 
 def _meter(site: Site) -> Check:

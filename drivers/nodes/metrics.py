@@ -174,7 +174,9 @@ def understood(samples: Sequence[Sample]) -> list[Figures]:
         by_name.setdefault(sample.name, []).append(sample)
     found = [_gpu_page(e, by_name) for e in GPU_EXPORTERS if by_name.keys() & (e.fields.keys() | set(e.info))]
     if any(name.startswith("node_") for name in by_name):
-        found.append(Figures("node_exporter", host=_host(by_name)))
+        notes: list[str] = []
+        host = _host(by_name, notes)
+        found.append(Figures("node_exporter", host=host, notes=tuple(notes)))
     return found
 
 
@@ -288,7 +290,7 @@ def _check_power(gpu: _Gpu, notes: dict[str, None]) -> None:
 # ── host ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _host(by_name: Mapping[str, list[Sample]]) -> HostFigures:
+def _host(by_name: Mapping[str, list[Sample]], notes: list[str]) -> HostFigures:
     rapl = [s for metric in RAPL for s in by_name.get(metric, ()) if 0 <= s.value < math.inf]
     total, free = (_single(by_name, f"node_memory_Mem{w}_bytes") for w in ("Total", "Available"))
     known = total is not None and free is not None and 0 <= free <= total and 0 < total < math.inf
@@ -299,7 +301,7 @@ def _host(by_name: Mapping[str, list[Sample]]) -> HostFigures:
         rapl_j={f"{s.name} {s.labels.get('path') or s.labels.get('index', '')}": s.value for s in rapl},
         idle_s={s.labels.get("cpu", ""): s.value for s in by_name.get("node_cpu_seconds_total", ()) if _idle(s)},
         memory_pct=100 * (1 - free / total) if known and total and free is not None else None,
-        meter_w=_power_meter(by_name),
+        meter_w=_power_meter(by_name, notes),
         utc_s=min(stamps, default=None),
     )
 
@@ -313,8 +315,8 @@ def _single(by_name: Mapping[str, list[Sample]], metric: str) -> float | None:
     return samples[0].value if len(samples) == 1 else None
 
 
-def _power_meter(by_name: Mapping[str, list[Sample]]) -> float | None:
-    """Power of the machine by its ACPI power meter, W; None without one, and with several."""
+def _power_meter(by_name: Mapping[str, list[Sample]], notes: list[str]) -> float | None:
+    """Power of the machine by its ACPI power meter, W; None without one, with several, and where it cannot be."""
     chips = {
         s.labels.get("chip")
         for s in by_name.get("node_hwmon_chip_names", ())
@@ -326,7 +328,14 @@ def _power_meter(by_name: Mapping[str, list[Sample]]) -> float | None:
         for s in by_name.get(metric, ())
         if s.labels.get("chip") in chips
     ]
-    return values[0] if len(values) == 1 and 0 < values[0] <= MOST_CHIP_W else None
+    if len(values) > 1:
+        notes.append(f"{len(values)} ACPI power meters: which is the whole machine's is not known")
+    if len(values) != 1:
+        return None
+    if 0 < values[0] <= MOST_CHIP_W:
+        return values[0]
+    notes.append(f"its ACPI power meter says {values[0]:.4g} W, not believed")
+    return None
 
 
 def _pattern(names: Iterable[str]) -> MetricsPattern:

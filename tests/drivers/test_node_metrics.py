@@ -86,6 +86,14 @@ def test_the_power_of_another_chip_is_not_that_of_the_machine() -> None:
     assert host.meter_w is None
 
 
+@pytest.mark.parametrize("w", [-5.0, 0.0, 1e9])
+def test_a_power_meter_that_is_not_believed_is_told(w: float) -> None:
+    found = figures(node_exporter("n", meter_w=w))
+    assert found.host is not None
+    assert found.host.meter_w is None
+    assert found.notes == (f"its ACPI power meter says {w:.4g} W, not believed",)
+
+
 BLANK = ("NaN", "+Inf", "-3", "2147483632", "9223372036854775794", "1e12")  # dcgm_structs.h: DCGM_*_BLANK among them
 
 
