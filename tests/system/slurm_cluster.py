@@ -42,22 +42,30 @@ SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_interval=1,sched_min
 KillWait=1
 GresTypes=gpu
 SlurmdParameters=config_overrides
-PrologSlurmctld={place}/hooks/slurm-prolog
-EpilogSlurmctld={place}/noted-epilog
+PrologFlags=Alloc
+Prolog={place}/hooks/slurm-prolog
+Epilog={place}/hooks/slurm-epilog
+Licenses={license}:{licences},matlab:5
+JobSubmitPlugins=lua
 NodeName=a NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=1000 Gres=gpu:2 State=UNKNOWN
 NodeName=b NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=1000 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=UNLIMITED DefaultTime=01:00:00 State=UP
 PartitionName=short Nodes=ALL MaxTime=02:00:00 State=UP
+PartitionName=whole Nodes=ALL OverSubscribe=EXCLUSIVE State=UP
+"""
+
+LICENSE, LICENCES = "skerry_kw10", 100  # 10 kW
+POWER = """# of a test
+total=100
+gpu_w=1000
+gpu_w.big=2000
+host_w=400
+whole/host_w=500
+gpus_per_node=2
 """
 
 NO_ACCOUNTS = """AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-"""
-
-# What Slurm gives an epilog is kept, so that a test can run one again as a late one.
-NOTED_EPILOG = """#!/bin/sh
-/usr/bin/env -0 > {place}/epilogs/$SLURM_JOB_ID.$(/usr/bin/date +%s.%N)
-exec {place}/hooks/slurm-epilog
 """
 
 
@@ -82,9 +90,13 @@ class Cluster:
 
     def start(self) -> None:
         """Start all of it; both nodes are idle then. Raises TimeoutError with the controller's log."""
-        for directory in ("state", "spool-a", "spool-b", "log", "epilogs"):
+        for directory in ("state", "spool-a", "spool-b", "log"):
             (self.place / directory).mkdir()
+        self.place.chmod(0o755)  # the commands of users read slurm.conf
         shutil.copytree(self._hooks, self.place / "hooks")
+        for file in ("job_submit.lua", "skerry_power.lua"):
+            shutil.copy(self._hooks.parent / "slurm" / file, self.place)
+        (self.place / "skerry_power.conf").write_text(POWER)
         self._write_files()
         key = self.place / "munge.key"
         key.write_bytes(os.urandom(1024))
@@ -101,7 +113,8 @@ class Cluster:
         self.wait(lambda: self.call("sinfo", "-h", "-o", "%D %t") == "2 idle\n")
 
     def _write_files(self) -> None:
-        (self.place / "slurm.conf").write_text(CONF.format(place=self.place, ports=_free_ports(3)))
+        told = {"place": self.place, "ports": _free_ports(3), "license": LICENSE, "licences": LICENCES}
+        (self.place / "slurm.conf").write_text(CONF.format(**told))
         if not self.accounts:
             with (self.place / "slurm.conf").open("a") as conf:
                 conf.write(NO_ACCOUNTS)
@@ -112,9 +125,6 @@ class Cluster:
             f"NodeName={node} Name=gpu File={self.place}/gpu[{2 * n}-{2 * n + 1}]\n" for n, node in enumerate(NODES)
         ]
         (self.place / "gres.conf").write_text("".join(lines))
-        epilog = self.place / "noted-epilog"
-        epilog.write_text(NOTED_EPILOG.format(place=self.place))
-        epilog.chmod(0o755)
 
     def _start_accounts(self) -> None:
         ports = _free_ports(2)
@@ -139,8 +149,9 @@ class Cluster:
     def stop(self) -> None:
         """Cancel all jobs and end all that was started."""
         if self._controller is not None:
-            self.try_call("scancel", "--user=root")
-            self.try_call("scancel", "--user=root", "--signal=KILL", "--full")
+            for user in ("root", "nobody"):
+                self.try_call("scancel", f"--user={user}")
+                self.try_call("scancel", f"--user={user}", "--signal=KILL", "--full")
             self.wait(lambda: self.try_call("squeue", "-h").stdout == "")
         for process in reversed(self._processes):
             _end(process)
@@ -179,22 +190,18 @@ class Cluster:
         """
         self.call("scontrol", "update", f"JobId={job_id}", "StartTime=now+2")
 
-    def lose_nodes(self, job_id: str) -> None:
-        """Both nodes fail under a running job, and come back once its processes are gone: Slurm has requeued it."""
-        for node in NODES:
-            self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
-        self.release(job_id)
-        self.wait(lambda: not list(self.place.glob(f"spool-*/job{int(job_id):05d}")))
-        (self.place / f"released.{job_id}").unlink()
-        for node in NODES:  # refused where it is back by itself
-            self.try_call("scontrol", "update", f"NodeName={node}", "State=RESUME")
-        self.wait(lambda: self.call("sinfo", "-h", "-o", "%D %t") == "2 idle\n")
+    def as_nobody(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Slurm as a user without rights."""
+        user = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+        return self.try_call(*user, *command)
 
-    def epilogs(self, job_id: str) -> list[dict[str, str]]:
-        """The environments of the epilogs of a job so far."""
-        paths = sorted((self.place / "epilogs").glob(f"{job_id}.*"))
-        texts = [path.read_bytes().decode() for path in paths]
-        return [dict(line.split("=", 1) for line in text.split("\0") if line) for text in texts]  # type: ignore[misc]
+    def licences(self, job_id: str) -> str:
+        """What a job asks for, such as "matlab:1,skerry_kw10:12"."""
+        return self.call("squeue", "-h", "-j", job_id, "-o", "%W").strip()
+
+    def reason(self, job_id: str) -> str:
+        """Why a job waits, in Slurm's word."""
+        return self.call("squeue", "-h", "-j", job_id, "-o", "%r").strip()
 
     def version(self) -> str:
         """Such as 22.05.8."""

@@ -1,32 +1,27 @@
-"""The hooks for Slurm against a gateway in memory, with what a real Slurm has printed (tests/slurm_samples)."""
+"""The hooks for Slurm: what they report, and that they end in two seconds with 0 whatever is wrong."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import json
-import math
 import os
-import re
-import syslog
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from commands import begin, ended
 from small_gateway import ROOT, Running
+from waiting import LIMIT_S as PATIENCE_S
 
 from gateway import exit_codes
-from gateway.api.client import GatewayClient
 
 HOOKS = ROOT / "deploy" / "hooks"
-SAMPLES = ROOT / "tests" / "slurm_samples"
-
-
-def show(*lines: str) -> str:
-    """What scontrol shows of a job whose user would like to have said more than its name."""
-    name = "JobId=42 JobName=x    Requeue=1 Restarts=7    TRES=gres/gpu=64 AllocTRES=gres/gpu=64 NumNodes=9"
-    return "\n".join([name, *(f"   {line}" for line in lines), "   Comment=   TRES=gres/gpu=64", ""])
+LIMIT_S = 2.0  # of a hook, from its start to its end
+UUIDS = [f"GPU-{n}f0e1d2c-0000-4000-8000-00000000000{n}" for n in range(4)]
 
 
 def write_script(path: Path, text: str) -> Path:
@@ -36,275 +31,182 @@ def write_script(path: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def scontrol(place: Path) -> Path:
-    """A `scontrol` that shows what a test has written to `shown`, and notes what it was asked."""
-    (place / "shown").write_text(show("NumNodes=4 NumCPUs=64", "TRES=cpu=64,node=4,gres/gpu=32,gres/gpu:h=32"))
-    return write_script(place / "scontrol", f'echo "$*" > {place}/asked\ncat {place}/shown')
-
-
-@pytest.fixture
-def squeue(place: Path) -> Path:
-    """A `squeue` that shows what a test has written to `queued`."""
-    return write_script(place / "squeue", f"cat {place}/queued")
-
-
-@pytest.fixture
 def hooks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module of the hooks, with nothing of Slurm in the environment."""
     monkeypatch.syspath_prepend(str(HOOKS))
-    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+    for name in [name for name in os.environ if name.startswith("SLURM")]:
         monkeypatch.delenv(name)
-    return importlib.import_module("slurm_job")
+    return importlib.import_module("slurm_report")
 
 
-def slurm(scontrol: Path, **more: str) -> dict[str, str]:
-    """The environment of a hook on the head node, of job 42: an hour on 4 nodes."""
-    job = {"SLURM_JOB_ID": "42", "SLURM_CLUSTER_NAME": "alpha", "SLURM_JOB_NUM_NODES": "4", "SCONTROL": str(scontrol)}
-    job["SQUEUE"] = str(scontrol.with_name("squeue"))
-    return job | {"SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": "4600"} | more
+def a_datagram_socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
 
-async def test_slurms_prolog_waits_and_its_epilog_gives_back(there: Running, shim: Path, scontrol: Path) -> None:
-    job = slurm(scontrol)
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
-    assert code == exit_codes.OK, err
-    (mine,) = there.gateway.reservations.kept
-    assert (mine.name, mine.power_w, mine.end_utc_s - mine.start_utc_s) == ("slurm-42", 20_000.0, 3600.0)
-    assert (mine.cluster, mine.job_id, mine.restart) == ("alpha", "42", 0)
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **slurm(scontrol, SKERRY="/none")))
-    assert (code, "stays reserved" in err) == (exit_codes.OK, True), err
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-epilog"), **job))
-    assert code == exit_codes.OK, err
-    assert there.gateway.reservations.standing() == ()
-    (scontrol.parent / "shown").write_text(show("TRES=gres/gpu=3200"))
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
-    assert code == exit_codes.REFUSED
-    assert "fuse: 2000.0 kW" in err
-    away = slurm(scontrol, SKERRY_SITE=str(there.directory / "none.sock"))
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **away))
-    assert code == exit_codes.OK, "a gateway that is away holds nothing up"
-    assert err.startswith("skerry: job 42 starts unannounced: no gateway: skerry: ")
-    odd = slurm(scontrol, SKERRY_WITHIN="soon")
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **odd))
-    assert code == exit_codes.OK, "nor does a word that is not taken"
-    assert "job 42 starts unannounced: exit code 2: " in err
-    for wrong in (
-        {"SKERRY_KW_PER_GPU": "much"},
-        {"SKERRY": "/none"},
-        {"SKERRY_GPUS_PER_NODE": "0", "SKERRY_KW_PER_GPU": "0"},
-    ):
-        code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **slurm(scontrol, **wrong)))
-        assert (code, "job 42 starts unannounced" in err) == (exit_codes.OK, True), err
+def driver(place: Path, minors: tuple[int, ...] = (2, 0, 3, 1)) -> Path:
+    """What the kernel's driver tells of four GPUs: not in the order of their numbers."""
+    for slot, minor in enumerate(minors):
+        (place / f"0000:{slot}1:00.0").mkdir(parents=True)
+        lines = ["Model: \t\t NVIDIA H100", f"GPU UUID: \t {UUIDS[minor]}", f"Device Minor: \t {minor}"]
+        (place / f"0000:{slot}1:00.0" / "information").write_text("\n".join(lines) + "\n")
+    return place
 
 
-# ── what a real Slurm printed ───────────────────────────────────────────────────────────────────────────────────────
-
-(RECORDED,) = [json.loads(path.read_text()) for path in SAMPLES.glob("hooks-*.json")]
-HOURS_12 = 12 * 3600
-
-
-def notes(case: str, context: str) -> list[dict[str, Any]]:
-    """What the hooks of one kind were given, in their order: `asked`, `environment`, and what was `shown`."""
-    return [note for note in RECORDED[case] if note["environment"]["SLURM_SCRIPT_CONTEXT"] == f"{context}_slurmctld"]
+def run_hook(name: str, skerry: str, **environment: str) -> tuple[int, str, float]:
+    """Its exit code, what it said, and how long it took, s."""
+    given = {"SLURM_JOB_ID": "42", "SLURM_CLUSTER_NAME": "alpha", "SLURMD_NODENAME": "gpu-01"}
+    given |= {"PATH": os.environ["PATH"], "SKERRY": skerry, "SKERRY_LOG": "/none"} | environment
+    began_s = time.monotonic()
+    done = subprocess.run([sys.executable, HOOKS / name], env=given, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr, time.monotonic() - began_s
 
 
-@pytest.mark.parametrize("context", ["prolog", "epilog"])
+@pytest.mark.parametrize(("hook", "what"), [("slurm-prolog", "start"), ("slurm-epilog", "end")])
+def test_a_hook_reports_its_job(tmp_path: Path, hook: str, what: str) -> None:
+    skerry = write_script(tmp_path / "skerry", f'echo "$*" > {tmp_path}/asked')
+    assert run_hook(hook, f"{skerry} --quick")[:2] == (0, "")
+    assert (tmp_path / "asked").read_text() == f"--quick jobs report {what} --job 42 --cluster alpha --node gpu-01\n"
+    odd = {"SLURM_CLUSTER_NAME": "a; rm -rf /", "SLURMD_NODENAME": ""}  # what a shell of ssh would not take as a word
+    assert run_hook(hook, str(skerry), **odd)[:2] == (0, "")
+    assert (tmp_path / "asked").read_text() == f"jobs report {what} --job 42\n"
+
+
 @pytest.mark.parametrize(
-    ("case", "found"),
+    ("skerry", "environment", "said"),
     [
-        ("GPUs of two nodes", [(2, 3, 600, 0)]),
-        ("nodes", [(2, None, 86_400, 0)]),
-        ("whole node", [(1, 2, math.inf, 0)]),
-        ("array", [(1, 1, 600, 0)] * 2),
-        ("heterogeneous", [(1, 1, 600, 0), (1, 2, 1200, 0)]),
-        ("requeued", [(1, 1, math.inf, 0), (1, 1, 365 * 86_400, 1)]),
-        ("node lost", [(1, 1, math.inf, 0), (1, 1, math.inf, 1)]),
+        ("/none/skerry", {}, "No such file"),
+        ("sh -c 'echo skerry: no gateway >&2; exit 3'", {}, "exit code 3: skerry: no gateway"),
+        ("sh -c 'exit 2'", {}, "exit code 2: no word why"),
+        ("sh -c 'printf \"\\377\\n\" >&2; exit 1'", {}, "exit code 1: \N{REPLACEMENT CHARACTER}"),
+        ("'unbalanced", {}, "No closing quotation"),
+        ("true", {"SLURM_JOB_ID": "x y"}, "SLURM_JOB_ID='x y': expected a number"),
     ],
 )
-def test_a_job_is_read_as_slurm_shows_it(
-    hooks: ModuleType,
-    scontrol: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    case: str,
-    found: list[tuple[int, int | None, float, int]],
-    context: str,
-) -> None:
-    """Its nodes, its GPUs, how long it may run, and which start of it begins or is over."""
-    monkeypatch.setenv("SCONTROL", str(scontrol))
-    for note, (nodes, gpus, seconds, restart) in zip(notes(case, context), found, strict=True):
-        for name in [name for name in os.environ if name.startswith("SLURM_")]:
-            monkeypatch.delenv(name)
-        for name, value in note["environment"].items():
-            monkeypatch.setenv(name, value)
-        scontrol.with_name("shown").write_text("\n".join(note["shown"]))
-        text = hooks.shown()
-        assert scontrol.with_name("asked").read_text().split() == note["asked"]
-        assert text, "what is not forged is believed"
-        if context == "prolog":
-            assert (hooks.nodes(text), hooks.gpus(text)) == (nodes, gpus)
-            assert (hooks.seconds(text), hooks.restart(text)) == (seconds, restart)
-        else:
-            ended_s = max(map(int, re.findall(r"\b1\d{9}\b", text.partition("EndTime")[0])))  # its start at least
-            assert hooks.ended_restart(text, ended_s + HOURS_12) == restart
+def test_whatever_is_wrong_a_hook_ends_with_0(skerry: str, environment: dict[str, str], said: str) -> None:
+    """A prolog that fails drains its node."""
+    code, err, _ = run_hook("slurm-prolog", skerry, **environment)
+    assert code == 0
+    assert err.startswith(f"skerry: the start of job {environment.get('SLURM_JOB_ID', '42')} is not reported: "), err
+    assert said in err
 
 
-def test_what_a_user_forged_is_not_believed(hooks: ModuleType, scontrol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found: the first line that looked like one of scontrol counted, and the name comes first."""
-    monkeypatch.setenv("SCONTROL", str(scontrol))
-    monkeypatch.setenv("SLURM_JOB_ID", "4")
-    (note,) = notes("forged name", "prolog")
-    texts = ["\n".join(note["shown"])]
-    honest = "\n".join(["JobId=4 JobName=x", *(line for line in note["shown"][4:])])
-    for forged in ("JobId=9 JobName=y", "   JOB_GRES=gpu:1", "   Socks/Node=* Ntasks=1"):
-        texts.append(honest.replace("JobName=x", f"JobName=x\n{forged}"))
-    for text in texts:
-        scontrol.with_name("shown").write_text(text)
-        assert hooks.shown() == "", text
-    scontrol.with_name("shown").write_text(honest)
-    assert hooks.gpus(hooks.shown()) == 2
-    monkeypatch.setenv("SLURM_JOB_ID", "40")
-    assert hooks.shown() == "", "of another job"
+def test_a_gateway_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    """Nor is what the command has started, nor a log that takes nothing: an ended hook leaves nothing behind."""
+    skerry = write_script(tmp_path / "skerry", f"trap '' TERM\nsleep 600 &\necho $! > {tmp_path}/child\nwait")
+    with a_datagram_socket() as log, a_datagram_socket() as full:
+        log.bind(str(tmp_path / "log"))
+        full.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                full.sendto(b"x" * 1000, str(tmp_path / "log"))
+        code, err, took_s = run_hook("slurm-prolog", str(skerry), SKERRY_LOG=str(tmp_path / "log"))
+    assert code == 0
+    assert "no answer within 1.5 s" in err
+    child = Path("/proc", (tmp_path / "child").read_text().strip(), "stat")
+    end_s = time.monotonic() + PATIENCE_S
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < end_s, "what the command has started runs on"
+    assert took_s < LIMIT_S, f"{took_s:.2f} s"
 
 
-@pytest.mark.parametrize("case", ["requeued", "node lost"])
-async def test_a_job_started_again_renews_and_a_late_epilog_takes_nothing_newer(
-    there: Running, shim: Path, scontrol: Path, case: str
-) -> None:
-    """The epilog of a requeued job is told the restart that comes, that of a lost node the one that is over."""
-
-    async def run(hook: str, note: dict[str, Any], ends_in_s: float, shown: list[str] | None = None) -> str:
-        end = f"EndTime={there.clock.utc_s() + ends_in_s:.0f}"
-        text = re.sub(r"EndTime=\d+", end, "\n".join(shown or note["shown"]))
-        scontrol.with_name("shown").write_text(text)
-        given = note["environment"] | {"SCONTROL": str(scontrol), "SQUEUE": "/none"}
-        code, out, err = await ended(await begin(there, shim, str(HOOKS / hook), **given))
-        assert code == exit_codes.OK, err
-        return out
-
-    starts, ends = notes(case, "prolog"), notes(case, "epilog")
-    await run("slurm-prolog", starts[0], 600)
-    (first,) = there.gateway.reservations.standing()
-    assert await run("slurm-epilog", ends[0], 600) == f"withdrawn {first.id}\n"
-    await run("slurm-prolog", starts[1], 600)
-    (second,) = there.gateway.reservations.standing()
-    assert second.restart == 1
-    late = await run("slurm-epilog", ends[0], 600, starts[1]["shown"])
-    assert late == f"{second.id} stays: the job was started again since (restart 1)\n"
-    assert await run("slurm-epilog", ends[1], -1) == f"withdrawn {second.id}\n"
-    assert there.gateway.reservations.standing() == ()
-
-
-async def test_a_job_that_is_started_again_without_an_epilog_renews(there: Running, shim: Path, scontrol: Path) -> None:
-    for restart in ("0", "1"):
-        job = slurm(scontrol, SLURM_JOB_RESTART_COUNT=restart)
-        code, out, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
-        assert code == exit_codes.OK, err
-    (mine,) = there.gateway.reservations.standing()
-    assert mine.restart == 1
-    assert f"renews {there.gateway.reservations.kept[0].id}" in out
-    job = slurm(scontrol, SLURM_JOB_RESTART_COUNT="0")
-    code, _, err = await ended(await begin(there, shim, str(HOOKS / "slurm-prolog"), **job))
-    assert (code, "was started again since" in err) == (exit_codes.REFUSED, True), err
-
-
-async def test_a_prolog_gives_back_what_jobs_hold_that_slurm_does_not_run(
-    there: Running, client: GatewayClient, shim: Path, scontrol: Path, squeue: Path
-) -> None:
-    """Found: where no epilog came through, the power stayed reserved until the end of the job's time limit."""
-    asked = {"power_w": 100.0, "for_s": 3600.0}
-    of_jobs = [{"cluster": "alpha", "job_id": str(number)} for number in range(1, 8)]
-    for job in (*of_jobs, {"cluster": "beta", "job_id": "1"}, {"name": "by hand"}):
-        await client.request("reservation.ask", **asked, **job, seen_utc_s=there.clock.utc_s())
-    queued = squeue.with_name("queued")
-    queued.write_text("1 R\n2 CG\n3 CF\n4 PD\n5 CA\n6 S\n42 CF\n")  # 7 is forgotten
-    hook = [str(HOOKS / "slurm-prolog")]
-    code, _, err = await ended(await begin(there, shim, *hook, **slurm(scontrol, SQUEUE="/none")))
-    assert (code, len(there.gateway.reservations.standing())) == (exit_codes.OK, 10), err
-    code, _, err = await ended(await begin(there, shim, *hook, **slurm(scontrol)))
-    assert code == exit_codes.OK, err
-    held = [(r.cluster, r.job_id) for r in there.gateway.reservations.standing()]
-    assert sorted(held) == [("", ""), *(("alpha", id) for id in ("1", "2", "3", "42", "6")), ("beta", "1")]
+def test_the_gpus_of_a_job_by_their_uuids(hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm names the numbers of their device files; the order of the bus is another."""
+    monkeypatch.setattr(hooks, "GPUS", driver(tmp_path / "gpus"))
+    for listed, found in (
+        ("0", [0]),
+        ("3,1", [1, 3]),
+        ("0-2", [0, 1, 2]),
+        ("1-2,3", [1, 2, 3]),
+        ("7", []),
+        ("", []),
+        ("GPU-x,-3,2-", []),
+        ("0-99999999999", [0, 1, 2, 3]),
+    ):
+        assert hooks.uuids(listed) == [UUIDS[n] for n in found], listed
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0,2")
+    assert hooks.options() == ["--job", "7", "--gpu", UUIDS[0], "--gpu", UUIDS[2]]
+    (tmp_path / "gpus" / "0000:01:00.0" / "information").write_text("GPU UUID: GPU-???\nDevice Minor: 2\n")
+    assert hooks.uuids("2") == [], "one whose UUID the driver does not know yet"
 
 
 def test_settings_are_read_from_a_file(hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found: those of slurmctld's environment, as was told to set them, reach no hook."""
+    """Found: those of Slurm's own environment, as was told to set them, reach no hook."""
     monkeypatch.setattr(hooks, "SETTINGS", tmp_path / "slurm.env")
-    monkeypatch.delenv("PATH")
-    monkeypatch.setenv("SKERRY_WITHIN", "5m")
+    monkeypatch.setattr(os, "environ", {"SKERRY_LOG": "/a"})
     hooks.configure()
     assert os.environ["PATH"] == "/usr/bin:/bin"
-    lines = [
-        "# kW",
-        "",
-        "SKERRY_KW_PER_GPU=0.7",
-        " SKERRY_SITE = /run/skerry/a.sock",
-        'SKERRY="/x y"',
-        "SKERRY_WITHIN=1m",
-    ]
+    lines = ["# how", "", " SKERRY_SITE = /run/skerry/a.sock", 'SKERRY="ssh gw"', "SKERRY_LOG=/b"]
     (tmp_path / "slurm.env").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=r"slurm\.env:4: expected NAME=value, found 'SKERRY_SITE = /run"):
+    with pytest.raises(ValueError, match=r"slurm\.env:3: expected NAME=value, found 'SKERRY_SITE = /run"):
         hooks.configure()
-    lines[3] = lines[3].replace(" ", "")
+    lines[2] = lines[2].replace(" ", "")
     (tmp_path / "slurm.env").write_text("\n".join(lines))
     hooks.configure()
-    found = [os.environ[name] for name in ("SKERRY_KW_PER_GPU", "SKERRY_SITE", "SKERRY", "SKERRY_WITHIN")]
-    assert found == ["0.7", "/run/skerry/a.sock", "/x y", "5m"]
+    found = [os.environ[name] for name in ("SKERRY_SITE", "SKERRY", "SKERRY_LOG")]
+    assert found == ["/run/skerry/a.sock", "ssh gw", "/a"]
 
 
-def test_the_settings_of_the_manual_are_taken(
-    hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_was_not_reported_is_told_where_it_is_seen(
+    hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manual = (ROOT / "deploy" / "README.md").read_text()
-    (tmp_path / "slurm.env").write_text("# slurm.env" + manual.partition("# slurm.env")[2].partition("```")[0])
-    monkeypatch.setattr(hooks, "SETTINGS", tmp_path / "slurm.env")
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    hooks.configure()
-    assert {
-        "SKERRY_KW_PER_GPU": "0.55",
-        "SKERRY_GPUS_PER_NODE": "8",
-        "SKERRY_WITHIN": "30m",
-    }.items() <= os.environ.items()
+    """Found: Slurm shows nothing of what its hooks print."""
+    with a_datagram_socket() as log:
+        log.bind(str(tmp_path / "log"))
+        monkeypatch.setenv("SKERRY_LOG", str(tmp_path / "log"))
+        hooks.say("skerry: a\nb")
+        assert log.recv(1000) == b"<28>skerry-slurm: skerry: a | b"
+    assert capsys.readouterr().err == "skerry: a | b\n"
 
 
-def test_what_went_wrong_is_told_where_it_is_seen(
-    hooks: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Found: slurmctld shows nothing of what its hooks print."""
-    logged: list[tuple[int, str]] = []
-    monkeypatch.setattr(syslog, "syslog", lambda priority, line: logged.append((priority, line)))
-    hooks.say("skerry: job 7 is refused: a\nb")
-    assert logged == [(syslog.LOG_WARNING, "skerry: job 7 is refused: a | b")]
-    assert capsys.readouterr().err == "skerry: job 7 is refused: a | b\n"
+# ── over ssh ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# What ssh and sshd do with a command: its words become one text, and the forced command gets that in its environment.
+SSH = """shift  # the host
+SSH_ORIGINAL_COMMAND="$*" exec {forced}
+"""
+
+
+def ssh(place: Path, forced: str) -> Path:
+    """A `ssh` to a machine whose authorized_keys names a forced command."""
+    return write_script(place / "ssh", SSH.format(forced=HOOKS / forced))
+
+
+async def test_a_head_node_reaches_the_gateway_by_a_forced_command(there: Running, shim: Path) -> None:
+    command = [str(ssh(there.directory, "for-scheduler")), "gateway", "skerry"]
+    asked = ("reserve", "--kw", "1", "--for", "60s", "--cluster", "alpha", "--job", "7")
+    code, out, err = await ended(await begin(there, shim, *command, *asked))
+    assert (code, ": 1.0 kW from" in out) == (exit_codes.OK, True), err
+    code, out, err = await ended(await begin(there, shim, *command, "withdraw", "--job", "7", "--cluster", "alpha"))
+    assert (code, out.split()[0]) == (exit_codes.OK, "withdrawn"), err
 
 
 @pytest.mark.parametrize(
-    ("lines", "gpus"),
+    "asked",
     [
-        (["ReqTRES=gres/gpu=64", "AllocTRES=cpu=8,mem=1G,node=2,billing=8,gres/gpu=4"], 4),
-        (["TRES=cpu=8,node=2,gres/gpu=4,gres/gpu:a100=4"], 4),
-        (["TRES=cpu=8,node=2,billing=8", "JOB_GRES=gpu:a100:3(IDX:0-2)", "TresPerNode=gres:gpu:2"], 3),
-        (["TRES=cpu=8,node=2,billing=8", "JOB_GRES=gpu:a100:3,gpu:h100:2"], 5),
-        (["NumNodes=2 NumCPUs=8", "TresPerNode=gres:gpu:4"], 8),
-        (["NumNodes=2-2 NumCPUs=8", "TresPerNode=gres/gpu:h100:4"], 8),
-        (["NumNodes=2 NumCPUs=8", "TresPerJob=gres/gpu:6"], 6),
-        (["NumNodes=2 NumCPUs=8", "TresPerNode=gres/gpu"], 2),
-        (["NumNodes=2 NumCPUs=8", "JOB_GRES=(null)", "TresPerNode=nic:1"], None),
-        ([], None),
+        "",
+        "sh",
+        "skerry",
+        "skerry stop",
+        "skerry serve x.toml",
+        "skerry jobs",
+        "skerry link",
+        "skerry reserve --kw 1 --for 1h --site /tmp/other.sock",
+        "skerry reserve --kw 1 --for 1h --site=/tmp/other.sock",
+        "skerry 'unbalanced",
+        "sh -c 'skerry reserve'",
     ],
 )
-def test_the_gpus_of_a_job_are_counted_as_allocated(hooks: ModuleType, lines: list[str], gpus: int | None) -> None:
-    """Not the nodes: two jobs may share one, and a job may have two of its eight GPUs. Nor what its user wrote."""
-    assert hooks.gpus(show(*lines)) == gpus
-    assert hooks.restart(show(*lines)) == 0
-    assert hooks.restart(show(*lines, "Requeue=1 Restarts=3 BatchFlag=1")) == 3
+def test_a_forced_command_takes_nothing_else(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", asked)
+    monkeypatch.setenv("SKERRY", "/bin/echo")
+    done = subprocess.run([HOOKS / "for-scheduler"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("skerry: not allowed here: "), done.stderr
 
 
-async def test_slurms_prolog_promises_a_job_of_days_what_the_horizon_reaches(there: Running, shim: Path) -> None:
-    """Found: it was refused, so requeued, for ever."""
-    job = {"SLURM_JOB_ID": "43", "SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": str(1000 + 3 * 86_400)}
-    job |= {"SCONTROL": "/none", "SQUEUE": "/none"}
-    started = await begin(there, shim, str(HOOKS / "slurm-prolog"), **job, SKERRY_KW_PER_HOST="0.5")
-    code, _, err = await ended(started)
-    assert code == exit_codes.OK, err
-    (mine,) = there.gateway.reservations.kept
-    assert mine.end_utc_s - mine.start_utc_s == 34 * 3600.0
+def test_a_forced_command_passes_words_not_a_shells_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", "/usr/bin/skerry reserve --name '$(id) ;x' ; true")
+    monkeypatch.setenv("SKERRY", "/bin/echo")
+    done = subprocess.run([HOOKS / "for-scheduler"], capture_output=True, text=True, check=True)
+    assert done.stdout == "reserve --name $(id) ;x ; true\n"
