@@ -12,12 +12,14 @@ import resource
 import socket
 import ssl
 import stat
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from drivers.connect_errors import system_reason
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, utc_s_of
+from drivers.http.plain import PlainPages
 from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, Timeout
 from drivers.shared import Shared
@@ -53,6 +55,7 @@ class HttpClient(Shared):
         self._trust: dict[Access, ssl.SSLContext | Any] = {}
 
     async def _close(self) -> None:
+        self._plain.close()
         if self._session is not None:
             await self._session.close()
 
@@ -100,8 +103,7 @@ class HttpClient(Shared):
             HEADERS if access.authorization is None else {**HEADERS, **_authorization(where, access.authorization)}
         )
         ssl_setting = self._verified_by(where, access) if url.startswith("https:") else True
-        session = self._session or self._opened()
-        async with session.get(url, params=query, headers=headers, ssl=ssl_setting, allow_redirects=False) as response:
+        async with self._response(url, query, headers, ssl_setting) as response:
             _check(where, response, most_bytes)
             body = bytearray()
             async for chunk in response.content.iter_chunked(CHUNK_BYTES):
@@ -110,13 +112,29 @@ class HttpClient(Shared):
                     raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is a metrics page")
             return Answer(bytes(body), response.content_type, utc_s_of(response.headers.get("Date")))
 
+    def _response(self, url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str], ssl_setting: Any) -> Any:
+        """The answer, once its head has come. Most pages of a large site come without TLS: these by the cheaper way."""
+        if url.startswith("http:"):
+            return self._plain.get(url, query, headers)
+        session = self._session or self._opened()
+        return session.get(url, params=query, headers=headers, ssl=ssl_setting, allow_redirects=False)
+
+    @cached_property
+    def _plain(self) -> PlainPages:
+        return PlainPages(self._keep_s, _socket)
+
+    @cached_property
+    def _keep_s(self) -> float:
+        """How long an idle connection is kept; by the number of pages, known when the first is fetched."""
+        room = KEPT_SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return KEEP_S if self._users <= room else KEEP_OF_MANY_S
+
     def _opened(self) -> Any:
         import aiohttp
 
         from drivers.http.names import NameLookups
 
-        room = KEPT_SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        keep_s = KEEP_S if self._users <= room else KEEP_OF_MANY_S
+        keep_s = self._keep_s
         connector = aiohttp.TCPConnector(
             limit=0, keepalive_timeout=keep_s, ttl_dns_cache=300, resolver=NameLookups(), socket_factory=_socket
         )

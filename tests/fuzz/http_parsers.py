@@ -16,6 +16,7 @@ from drivers.http.client import HttpClient, _authorization
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import NotTrusted
 from drivers.http.page import Answer
+from drivers.http.plain import BadAnswer, Link, PlainAnswer
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode
@@ -79,6 +80,19 @@ def reply(data: bytes, _: Path) -> None:
     asyncio.run(fed())
 
 
+def plain_answer(data: bytes, _: Path) -> None:
+    async def fed() -> None:
+        link = Link()
+        link.get_buffer(-1)[: len(data)] = data
+        link.buffer_updated(len(data))
+        link.eof_received()
+        answer = PlainAnswer(link, await link.until(b"\r\n\r\n", 4096))
+        async for piece in answer.iter_chunked(512):
+            assert 0 < len(piece) <= 512
+
+    asyncio.run(fed())
+
+
 def token(data: bytes, directory: Path) -> None:
     file = directory / "token"
     file.write_bytes(data)
@@ -109,6 +123,18 @@ def asked_of_the_twin(data: bytes, _: Path) -> None:
 
 
 PARSERS = (
+    Parser(
+        "answer of HTTP/1.1",
+        ("drivers.http.plain:PlainAnswer.__init__",),
+        lambda: [
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\na 1\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=1\r\na 1\n\r\n0\r\nEnd: 1\r\n\r\n",
+            b"HTTP/1.0 503 Busy\r\n\r\nlater",
+        ],
+        simple(plain_answer),
+        errors=(BadAnswer, ConnectionError),
+        share=0.3,
+    ),
     Parser(
         "request to the twin's exporters",
         ("drivers.twin.exporters:TwinExporters._answer",),

@@ -1,0 +1,380 @@
+"""Fetches pages over plain HTTP/1.1 (RFC 9112) with kept connections, in less than half of the time that aiohttp takes.
+
+Only what a page needs: GET, no redirects, no packing, no proxies, one request at a time on a connection. What does not
+keep to the format ends the connection, with an error. `HttpClient` chooses; whatever is not this goes by aiohttp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from drivers.http.names import NameLookups
+
+MOST_HEAD_BYTES = 16 * 1024  # status line and headers, and what follows the last chunk
+MOST_WAITING_BYTES = 64 * 1024  # received and not yet taken: then nothing more is received
+MOST_SIZE_BYTES = 256  # of the line before a chunk
+MOST_CHUNKS = 10_000  # 8 MiB in the usual pieces of 4 kB are 2000; in pieces of a byte they would take a minute
+MOST_TRAILERS = 64  # lines after the last chunk
+MOST_INFORMATION = 8  # answers 1xx before the one that counts
+TRY_S = 1.0  # of an address that does not answer, where a name has others
+NAMES_S = 300.0  # a looked-up name is used for so long
+SWEEP_S = 10.0  # between two looks for connections that were idle for too long
+_STATUS = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SHARED = memoryview(bytearray(64 * 1024))  # what one read of a socket takes; one at a time in an event loop
+
+
+class BadAnswer(ValueError):
+    """What came is no answer of HTTP/1.1."""
+
+
+class Link(asyncio.BufferedProtocol):
+    """One connection."""
+
+    def __init__(self) -> None:
+        self.idle_since_s = 0.0
+        self.ended = False
+        self.asked = 0
+        self._waiting: asyncio.Future[None] | None = None
+        self._received = bytearray()
+        self._transport: Any = None
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: it stands."""
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """asyncio: where to read to."""
+        return _SHARED
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """asyncio: so much has come."""
+        self._received += _SHARED[:nbytes]
+        if len(self._received) > MOST_WAITING_BYTES and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """asyncio: nothing more will come."""
+        self.ended = True
+        self._wake()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: it is gone."""
+        self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    @property
+    def holds(self) -> bool:
+        """Something was received and not taken yet."""
+        return bool(self._received)
+
+    @property
+    def usable(self) -> bool:
+        """Nothing speaks against another request: it stands, and nothing came that nobody asked for."""
+        return not self.ended and not self._received
+
+    def send(self, request: bytes) -> None:
+        """A request; the answer to the one before has been taken."""
+        self.asked += 1
+        self._transport.write(request)
+
+    def close(self) -> None:
+        """Drop it, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def more(self) -> None:
+        """Wait for what comes next. Raises ConnectionError at the end."""
+        if self.ended:
+            raise ConnectionResetError("it closed the connection before the end of its answer")
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._waiting = asyncio.get_running_loop().create_future()
+        await self._waiting
+
+    async def until(self, mark: bytes, most_bytes: int) -> bytes:
+        """What comes before a mark. Raises BadAnswer if that is too long, ConnectionError."""
+        while (end := self._received.find(mark)) < 0:
+            if len(self._received) > most_bytes:
+                raise BadAnswer(f"its answer has a line or a head of more than {most_bytes} bytes")
+            await self.more()
+        if end > most_bytes:
+            raise BadAnswer(f"its answer has a line or a head of more than {most_bytes} bytes")
+        found = bytes(self._received[:end])
+        del self._received[: end + len(mark)]
+        return found
+
+    async def some(self, most_bytes: int) -> bytes:
+        """What is there, at least a byte. Raises ConnectionError."""
+        while not self._received:
+            await self.more()
+        found = bytes(self._received[:most_bytes])
+        del self._received[:most_bytes]
+        return found
+
+
+class PlainAnswer:
+    """An answer whose head has come. Its attributes are named as those of aiohttp."""
+
+    def __init__(self, link: Link, head: bytes) -> None:
+        """Raises BadAnswer."""
+        self.content = self
+        self._link = link
+        lines = head.decode("latin-1").split("\r\n")
+        if (match := _STATUS.fullmatch(lines[0])) is None:
+            raise BadAnswer(f"its answer begins with {lines[0][:40]!r}, which is not HTTP/1.1")
+        self.status, self.reason = int(match[2]), match[3] or ""
+        self.headers = _Headers(lines[1:])
+        self._chunked = self.headers.get("Transfer-Encoding", "").lower()
+        if self._chunked not in ("", "chunked"):
+            raise BadAnswer(f"its answer comes in the transfer coding {self._chunked[:40]!r}")
+        self.content_length = None if self._chunked else _length(self.headers.get("Content-Length"))
+        says = self.headers.get("Connection", "").lower()
+        self.kept = "close" not in says and (match[1] == "1" or "keep-alive" in says)
+        self.whole = self.status in (204, 304)
+
+    @property
+    def content_type(self) -> str:
+        """Without parameters, in lower case."""
+        return str(self.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+
+    async def iter_chunked(self, most_bytes: int) -> AsyncIterator[bytes]:
+        """The body in pieces. Raises BadAnswer, ConnectionError."""
+        if self.whole:
+            return
+        if self._chunked:
+            pieces = self._chunks(most_bytes)
+        elif self.content_length is not None:
+            pieces = self._exactly(self.content_length, most_bytes)
+        else:
+            pieces = self._rest(most_bytes)
+        async for piece in pieces:
+            yield piece
+        self.whole = True
+
+    async def _chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
+        number = 0
+        while size := _size(await self._link.until(b"\r\n", MOST_SIZE_BYTES)):
+            async for piece in self._exactly(size, most_bytes):
+                yield piece
+            if await self._link.until(b"\r\n", 2):
+                raise BadAnswer("a piece of its answer is longer than it says")
+            number += 1
+            if number > MOST_CHUNKS:
+                raise BadAnswer(f"its answer comes in more than {MOST_CHUNKS} pieces")
+        for _ in range(MOST_TRAILERS):
+            if not await self._link.until(b"\r\n", MOST_HEAD_BYTES):
+                return
+        raise BadAnswer(f"its answer ends in more than {MOST_TRAILERS} lines")
+
+    async def _rest(self, most_bytes: int) -> AsyncIterator[bytes]:
+        """Until the server closes the connection."""
+        self.kept = False
+        while not self._link.ended or self._link.holds:
+            with contextlib.suppress(ConnectionError):
+                yield await self._link.some(most_bytes)
+
+    async def _exactly(self, size: int, most_bytes: int) -> AsyncIterator[bytes]:
+        left = size
+        while left:
+            piece = await self._link.some(min(left, most_bytes))
+            left -= len(piece)
+            yield piece
+
+    async def read(self, most_bytes: int) -> bytes:
+        """The beginning of the body."""
+        body = b""
+        async for piece in self.iter_chunked(most_bytes):
+            body += piece
+            if len(body) >= most_bytes:
+                break
+        return body[:most_bytes]
+
+
+class _Headers(dict[str, str]):
+    """By name in lower case. Raises BadAnswer."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if not colon or _NAME.fullmatch(name) is None:
+                raise BadAnswer(f"its answer has a header {line[:40]!r}")
+            name, value = name.lower(), value.strip(" \t")
+            if name == "content-length" and self.setdefault(name, value) != value:
+                raise BadAnswer("its answer has two lengths")
+            self[name] = value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """In any case of letters."""
+        return super().get(name.lower(), default)
+
+    def __getitem__(self, name: str) -> str:
+        return str(super().__getitem__(name.lower()))
+
+
+def _length(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise BadAnswer(f"its answer has the length {text[:40]!r}")
+    return int(text)
+
+
+def _size(line: bytes) -> int:
+    """Of a chunk; extensions after a semicolon are passed over."""
+    text = line.partition(b";")[0].strip()
+    if re.fullmatch(rb"[0-9A-Fa-f]{1,8}", text) is None:
+        raise BadAnswer(f"a piece of its answer has the size {line[:20]!r}")
+    return int(text, 16)
+
+
+class PlainPages:
+    """The connections to every server."""
+
+    def __init__(self, keep_s: float, make_socket: Callable[[Any], socket.socket]) -> None:
+        """`keep_s`: how long an idle connection is kept. `make_socket`: of what `getaddrinfo` gives."""
+        self._keep_s, self._make_socket = keep_s, make_socket
+        self._idle: dict[tuple[str, int], list[Link]] = {}
+        self._names, self._known = NameLookups(), dict[tuple[str, int], tuple[float, list[Any]]]()
+        self._swept_s = 0.0
+
+    @contextlib.asynccontextmanager
+    async def get(
+        self, url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str]
+    ) -> AsyncIterator[PlainAnswer]:
+        """The answer to a request. Raises BadAnswer, OSError."""
+        parts = urlsplit(url)
+        place = parts.hostname or "", parts.port or 80
+        request = _request(parts, query, headers)
+        link, answer = await self._asked(place, request)
+        try:
+            yield answer
+        except BaseException:
+            link.close()
+            raise
+        if answer.whole and answer.kept and link.usable:
+            link.idle_since_s = asyncio.get_running_loop().time()
+            self._idle.setdefault(place, []).append(link)
+            self._sweep(link.idle_since_s)
+        else:
+            link.close()
+
+    async def _asked(self, place: tuple[str, int], request: bytes) -> tuple[Link, PlainAnswer]:
+        """Ask on an idle connection; on a new one if there is none, or if it was closed just now."""
+        link = self._taken(place)
+        if link is not None:
+            with contextlib.suppress(ConnectionError):
+                return link, await _answer(link, request)
+        link = await self._connected(place)
+        return link, await _answer(link, request)
+
+    def _taken(self, place: tuple[str, int]) -> Link | None:
+        links, fresh_s = self._idle.get(place), asyncio.get_running_loop().time() - self._keep_s
+        while links:
+            link = links.pop()
+            if link.usable and link.idle_since_s >= fresh_s:
+                return link
+            link.close()
+        return None
+
+    def _sweep(self, now_s: float) -> None:
+        if now_s - self._swept_s < SWEEP_S:
+            return
+        self._swept_s, fresh_s = now_s, now_s - self._keep_s
+        for place, links in list(self._idle.items()):
+            kept = [link for link in links if link.usable and link.idle_since_s >= fresh_s]
+            for link in links:
+                if link not in kept:
+                    link.close()
+            if kept:
+                self._idle[place] = kept
+            else:
+                del self._idle[place]
+
+    async def _connected(self, place: tuple[str, int]) -> Link:
+        """To the first of its addresses that answers. Raises OSError."""
+        addresses = await self._addresses(*place)
+        for address in addresses[:-1]:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(TRY_S):
+                    return await self._connected_to(address)
+        try:
+            return await self._connected_to(addresses[-1])
+        except OSError:
+            self._known.pop(place, None)  # its name may lead elsewhere now
+            raise
+
+    async def _connected_to(self, address: Any) -> Link:
+        loop, made = asyncio.get_running_loop(), self._make_socket(address)
+        try:
+            made.setblocking(False)
+            await loop.sock_connect(made, address[4])
+            _, link = await loop.create_connection(Link, sock=made)
+        except BaseException:
+            made.close()
+            raise
+        return link
+
+    async def _addresses(self, host: str, port: int) -> list[Any]:
+        """As `getaddrinfo` gives them. Raises OSError."""
+        with contextlib.suppress(ValueError):
+            family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+            return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
+        now_s = asyncio.get_running_loop().time()
+        until_s, found = self._known.get((host, port), (0.0, []))
+        if now_s >= until_s:
+            looked_up = await self._names.resolve(host, port, socket.AF_UNSPEC)
+            found = [(one["family"], socket.SOCK_STREAM, 0, "", (one["host"], port)) for one in looked_up]
+            if not found:
+                raise OSError("its name has no address")
+            self._known[host, port] = now_s + NAMES_S, found
+        return found
+
+    def close(self) -> None:
+        """Drop every connection that is idle."""
+        for links in self._idle.values():
+            for link in links:
+                link.close()
+        self._idle.clear()
+
+
+async def _answer(link: Link, request: bytes) -> PlainAnswer:
+    """Raises BadAnswer, ConnectionError; then the connection is closed."""
+    try:
+        link.send(request)
+        for _ in range(MOST_INFORMATION):
+            answer = PlainAnswer(link, await link.until(b"\r\n\r\n", MOST_HEAD_BYTES))
+            if answer.status >= 200:
+                return answer
+        raise BadAnswer("it answers 1xx again and again")
+    except BaseException:
+        link.close()
+        raise
+
+
+def _request(parts: Any, query: tuple[tuple[str, str], ...], headers: dict[str, str]) -> bytes:
+    asked = "&".join(filter(None, (parts.query, urlencode(query))))
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (f"?{asked}" if asked else "")
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
