@@ -31,7 +31,8 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     """`[[node]]`: a compute node.
 
     The `on_*` commands are lists of arguments that run without a shell. In an argument, {node} stands for the node's
-    id, {watts} for the cap, {watts_per_gpu} for its share of each GPU, {reason} for the reason.
+    id, {watts} for the cap, {watts_per_gpu} for its share of each GPU, {checkpoint_s} for the time to save, {reason}
+    for the reason.
     """
 
     id: Annotated[Id, Meta(description="Name of the node.")]
@@ -109,7 +110,42 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     full_w: Annotated[float, Meta(ge=0, description="Power at full CPU use, for that estimate.")] = 200.0
     on_cap: Annotated[Command, Meta(description="Command that caps the node.")] = ()
     on_uncap: Annotated[Command, Meta(description="Command that removes the cap.")] = ()
-    on_suspend: Annotated[Command, Meta(description="Command that suspends its jobs.")] = ()
+    on_stop_starts: Annotated[
+        Command,
+        Meta(
+            description="Command that keeps new jobs from starting on it, such as "
+            '`["scontrol", "update", "nodename={node}", "state=drain", "reason=skerry"]`. What runs goes on.'
+        ),
+    ] = ()
+    on_allow_starts: Annotated[Command, Meta(description="Command that lets jobs start on it again.")] = ()
+    on_checkpoint: Annotated[
+        Command, Meta(description="Command that tells those of its jobs to save that declared a checkpoint.")
+    ] = ()
+    checkpoint_s: Annotated[
+        float, Meta(ge=0, le=7200, description="How long these jobs are given to save before on_requeue.")
+    ] = 0.0
+    on_requeue: Annotated[
+        Command,
+        Meta(
+            description="Command that puts those jobs back into the queue. Needs on_stop_starts, or they would start "
+            "here again."
+        ),
+    ] = ()
+    on_power_off: Annotated[
+        Command,
+        Meta(
+            description="Command by which its scheduler powers it off once no job is on it. It must not end a job. "
+            "Needs on_stop_starts."
+        ),
+    ] = ()
+    on_power_on: Annotated[Command, Meta(description="Command by which its scheduler powers it on again.")] = ()
+    on_suspend: Annotated[
+        Command,
+        Meta(
+            description="Command that suspends its jobs. Only for a node without GPUs: a job that holds one is never "
+            "suspended, its kernels run on and the other nodes of the job wait for it."
+        ),
+    ] = ()
     on_resume: Annotated[Command, Meta(description="Command that resumes its jobs.")] = ()
     on_shutdown: Annotated[Command, Meta(description="Command that shuts the node down.")] = ()
     on_start: Annotated[Command, Meta(description="Command that starts the node again.")] = ()
@@ -117,7 +153,7 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="cgroup v2 directory whose `cgroup.freeze` suspends the jobs, such as "
-            "`/sys/fs/cgroup/jobs.slice`."
+            "`/sys/fs/cgroup/jobs.slice`. Only for a node without GPUs, as on_suspend."
         ),
     ] = ""
     command_timeout_s: Annotated[float, Meta(gt=0, le=600, description="A command that runs longer is ended.")] = 30.0
@@ -153,4 +189,14 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             cap_w=self.cap_w if can_cap else None,
             can_suspend=served or bool(self.freeze) or bool(self.on_suspend and self.on_resume),
             can_shutdown=served or bool(self.on_shutdown),
+            has_gpus=self.has_gpus,
+            can_stop_starts=bool(self.on_stop_starts),
+            can_requeue=bool(self.on_requeue),
+            checkpoint_s=self.checkpoint_s if self.on_checkpoint else 0.0,
+            can_power_off=bool(self.on_power_off),
         )
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether it has GPUs by this section."""
+        return self.gpus > 0 or self.source == "nvml"

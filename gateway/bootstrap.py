@@ -19,6 +19,7 @@ from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, wor
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.fallback import revert_values
 from dispatch.control.pv_curtailment import fallback_limits
+from dispatch.islanding.shedding_memory import orders_to_undo
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
@@ -146,8 +147,7 @@ async def assemble(
         ("memory", partial(saver.recover, state.path, trouble, gateway.events, gateway.devices.commands.release, late)),
     ]
     if found.memory is not None:
-        for node in found.memory.caps.nodes:
-            gateway.devices.commands.release(node)
+        _undo_orders(gateway, site, found.memory)
     try:
         await link.open(gateway.link)
     except StartRefused:
@@ -166,6 +166,14 @@ async def assemble(
     for line in price_remarks:
         gateway.events.event("gateway", "warning", "tariff", line)
     return gateway
+
+
+def _undo_orders(gateway: Gateway, site: Site, memory: ControllerMemory) -> None:
+    """Let the first orders to nodes undo what an earlier run has asked and this one does not."""
+    for node in memory.caps.nodes:
+        gateway.devices.commands.release(node)
+    for order in orders_to_undo(site.dispatch, memory.ride):
+        gateway.devices.commands.assume(order)
 
 
 def _tell_identity(gateway: Gateway, state: StateDirectory) -> None:

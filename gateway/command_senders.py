@@ -155,6 +155,11 @@ class CommandSenders:
             self._node_actuators[node].forget_cap()
             self._touched.add(node)
 
+    def assume(self, order: NodeOrder) -> None:
+        """An earlier run has ordered this of a node; it is undone where the next order does not ask for it."""
+        if order.device_id in self._node_actuators:
+            self._node_actuators[order.device_id].assume(order)
+
     @property
     def not_kept(self) -> dict[str, str]:
         """The nodes whose GPUs are capped although their limits from before are not on disk, and why not."""

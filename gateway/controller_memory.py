@@ -81,8 +81,9 @@ class ControllerMemorySaver:
         self._recorder.save_state(STATE, msgspec.to_builtins(self._controller.memory()))
 
     def _urgent(self) -> tuple[Any, ...]:
-        """An islanding fault, which nodes are capped, which contacts are latched or limit the site."""
-        return self._controller.island.memory(), self._controller.caps.nodes, self._controller.contacts.kept
+        """An islanding fault, the step of load shedding, which nodes are capped, which contacts limit the site."""
+        controller = self._controller
+        return controller.island.memory(), controller.ride.stage, controller.caps.nodes, controller.contacts.kept
 
     async def recover(
         self,

@@ -16,6 +16,8 @@ from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
 from dispatch.billing.demand_charge import in_words
 from dispatch.config.battery_ratings import reserve_soc_pct
+from dispatch.islanding.shedding_steps import lacking, names_of, takes, with_gpus
+from dispatch.wording.catalogue import words
 from drivers.modbus.address import place_of
 from gateway import exit_codes
 from gateway.site import paths, versions
@@ -99,6 +101,7 @@ def _derived(site: Site) -> dict[str, Any]:
         "reserve_kwh": config.reserve_kwh,
         "reserve_soc_pct": reserve_soc_pct(config),
         "pv_peak_w": sum(p.peak_w for p in site.pv),
+        "shedding": list(_shedding(site)),
         "devices": {**devices, "node": [n.id for n in site.every_node]},
         "twin": site.uses_twin,
         "state_dir": str(paths.state_dir(site)),
@@ -124,10 +127,25 @@ def _summary(site: Site) -> Iterator[str]:
         )
     yield f"pv        {d['pv_peak_w'] / 1000:g} kW peak"
     yield "devices   " + "; ".join(f"{section} {_names(ids)}" for section, ids in d["devices"].items() if ids)
+    if site.node:
+        yield f"shedding  {'; '.join(_shedding(site))}"
     if site.drills.schedule:
         how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
         yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
+
+
+def _shedding(site: Site) -> Iterator[str]:
+    """What load shedding can do off the grid, as far as the site file tells, and what the site lacks for it."""
+    if not site.ride_through.enabled:
+        yield "off: ride_through.enabled = false"
+        return
+    config, have_gpus = site.dispatch, with_gpus(site.dispatch)
+    names = names_of(config)
+    found = [n for n in range(1, len(names)) if any(takes(node, n, have_gpus) for node in config.nodes)]
+    yield f"takes {', '.join(words(names[n]) for n in found)}" if found else "takes no step"
+    if lacks := lacking(config, have_gpus):
+        yield f"lacks {'; '.join(words(step) for step in lacks)}"
 
 
 def _names(ids: list[str]) -> str:
@@ -185,7 +203,7 @@ def _retired(path: Path) -> list[str]:
     """Keys of an older version that have another name since, each with its line."""
     text = read(path)
     return [
-        f"{found.where}: expected {found.remedy}; skerry config upgrade {path} prints the file with it"
+        f"{found.where}: expected {found.remedy}; skerry config upgrade {path} prints the file {found.upgrade}"
         for found in versions.retired_in(parse(path, text), text)
     ]
 

@@ -29,8 +29,8 @@ def check_nodes(site: Path, as_json: bool) -> int:
     """Read every compute node of a site file once; print what would be read from where, capped and stopped.
 
     Nothing is written, and nothing is ordered. A node is only observed unless its [[node]] names what it may be
-    ordered: cap_w with on_cap or a source that can cap, on_suspend, freeze, on_shutdown. Nodes of a [[nodes]] are
-    always only observed.
+    ordered: cap_w with on_cap or a source that can cap, on_stop_starts, on_requeue, on_power_off, on_shutdown, and
+    without GPUs on_suspend or freeze. Nodes of a [[nodes]] are always only observed.
 
     Exit code 0: the power of every node is known; 1: that of at least one is not; 2: errors in the site file; 6: the
     devices cannot be opened, because another gateway has them or the twin does not run.
@@ -77,6 +77,8 @@ def _node(report: NodeReport) -> Iterator[str]:
     else:
         yield from (INDENT + line for line in _readings(node))
     yield INDENT + ("; ".join(report.may) if report.may else "only observed")
+    if report.never:
+        yield f"{INDENT}never {report.never}"
 
 
 def _readings(node: Node) -> Iterator[str]:

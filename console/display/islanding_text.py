@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from console.display.formats import (
     ABSENT,
@@ -243,12 +243,29 @@ def drill_schedule_line(model: Model) -> Line:
 def node_order_lines(model: Model) -> list[Line]:
     """What ride-through asks of which nodes, a line for each kind; nothing while all run freely."""
     capped, suspended, off = _node_orders(model)
+    orders = model.published.decision.nodes if model.published else ()
+
+    def nodes(asked: Callable[[NodeOrder], bool]) -> list[str]:
+        return [o.device_id for o in orders if asked(o) and not o.off]
+
     found = {
         "shut down": [o.device_id for o in off],
+        "powered off once empty": nodes(lambda o: o.off_when_empty),
+        "jobs requeued": nodes(lambda o: o.requeued),
+        "jobs told to save": nodes(lambda o: o.saving and not o.requeued),
         "suspended": [o.device_id for o in suspended],
         "capped": [f"{o.device_id} at {kw(o.cap_w).strip()} kW" for o in capped],
+        "no new jobs": nodes(lambda o: o.starts_stopped),
     }
     return [(f"{kind}: {', '.join(ids)}", Ink.PLAIN) for kind, ids in found.items() if ids]
+
+
+def lacking_lines(model: Model) -> list[Line]:
+    """The steps of load shedding that this site cannot take, or not on all nodes that they are for; none: all."""
+    ride = model.published.decision.ride if model.published else None
+    if ride is None or not ride.lacks:
+        return []
+    return [(f"ride-through lacks: {'; '.join(words(step) for step in ride.lacks)}", Ink.DIM)]
 
 
 def check_lines(checks: Sequence[Check]) -> list[Line]:

@@ -14,6 +14,7 @@ from console.display.islanding_text import (
     in_normal_operation,
     island_state,
     islanding_view,
+    lacking_lines,
     left_grid_utc_s,
     next_step_text,
     node_order_lines,
@@ -179,10 +180,14 @@ def list_content(model: Model) -> tuple[str, list[Line]]:
     if drill is not None:
         return _drill_content(drill, model)
     if in_normal_operation(model):
-        return _prechecks_title(model), [*check_lines(model.checks), *drill_record_lines(model)]
+        return _prechecks_title(model), [
+            *check_lines(model.checks),
+            *lacking_lines(model),
+            *drill_record_lines(model),
+        ]
     events = [e for e in reversed(model.events) if e.kind in ("island", "node")]
     lines = [_event_line(e, model.timezone) for e in events]
-    return "What happened", [*node_order_lines(model), *lines, *drill_record_lines(model)]
+    return "What happened", [*node_order_lines(model), *lacking_lines(model), *lines, *drill_record_lines(model)]
 
 
 def _drill_content(drill: DrillStatus, model: Model) -> tuple[str, list[Line]]:

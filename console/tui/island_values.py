@@ -185,7 +185,7 @@ def draw_nodes(canvas: Canvas, y: int, model: Model) -> None:
 def _step_text(ride: RideThrough | None) -> str:
     if ride is None:
         return ""
-    return f"step {ride.rung} of 4, {words(ride.rung_name)}" if ride.rung else "step 0 of 4"
+    return f"step {ride.rung} of {ride.rungs}" + (f", {words(ride.rung_name)}" if ride.rung else "")
 
 
 def _nodes_text(model: Model) -> str:

@@ -152,9 +152,11 @@ class DrillsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RideThroughConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[ride_through]`: how nodes are capped, suspended and shut down off the grid to keep the hours of `[reserve]`."""
+    """`[ride_through]`: when nodes give up load off the grid, step by step, to keep the hours of `[reserve]`."""
 
-    enabled: Annotated[bool, Meta(description="false: no node is capped, suspended or shut down.")] = True
+    enabled: Annotated[bool, Meta(description="false: no node is capped or shut down, and no job of it stopped.")] = (
+        True
+    )
     cutoff_pct: Annotated[Percent, Meta(description="True SoC at which the battery stops.")] = 2.0
     soc_error_pct: Annotated[
         float, Meta(ge=0, le=20, description="Largest error of the BMS's SoC before it recalibrates.")

@@ -208,6 +208,11 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
     cap_w: PositiveWatts | None = None  # the power it is capped to; none: it cannot be capped
     can_suspend: bool = False
     can_shutdown: bool = False
+    has_gpus: bool = False  # by the site file; what it shows counts as well
+    can_stop_starts: bool = False  # and allow them again
+    can_requeue: bool = False
+    checkpoint_s: float = 0.0  # the time that its jobs have to save before they are requeued
+    can_power_off: bool = False  # through its scheduler, once it is empty; and on again
 
 
 class MeterTerms(msgspec.Struct, frozen=True, kw_only=True):

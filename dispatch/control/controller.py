@@ -32,8 +32,9 @@ from dispatch.control.rules.situation import Situation
 from dispatch.control.setpoint_monitor import SetpointMonitor
 from dispatch.control.soc_latches import SocLatches
 from dispatch.control.write_permission import permitted
-from dispatch.islanding.load_shedding import LoadShedding, LoadSheddingMemory
+from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.islanding.observation import IslandMemory
+from dispatch.islanding.shedding_memory import LoadSheddingMemory
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision

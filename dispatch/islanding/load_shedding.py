@@ -1,16 +1,18 @@
-"""Decides which nodes are capped, suspended or shut down off the grid to carry the critical ones as long as promised.
+"""Decides what nodes give up off the grid to carry the critical ones as long as promised.
 
-Steps: 1 cap deferrable nodes, 2 suspend deferrable jobs, 3 cap critical nodes, 4 orderly shutdown in time to finish on
-battery. Off the grid the steps only increase, one at a time so that each shows its effect; an overload takes the next
-step at once. Back on the grid, with the battery recovered, they are undone in reverse order. The draw is all the power
+Steps: 1 stop new starts, 2 cap deferrable nodes, 3 save and requeue their jobs, 4 power off empty nodes, 5 cap critical
+nodes, 6 orderly shutdown in time to finish on battery (`shedding_steps`). Off the grid the steps only increase, one at
+a time so that each shows its effect; an overload takes the next step that sheds power at once. Jobs are requeued, once
+they have had the time stated for saving, only while what calls for it goes on: once the grid is back none is. Back
+on the grid, with the battery recovered, the steps are undone in reverse order. The draw is all the power
 that the battery gives, cooling and network included. A generator is no outage: there only a load above its rating takes
 a step, and one is undone where it has room, unless it was overloaded before.
 
-Off the grid no step is undone. So what calls for one must have held for a while: HOLD_S for the steps that touch
-critical nodes. A trip or a limit that a single sample tells calls for none. The steps for critical nodes are timed by
-an SoC that energy, the BMS's limits or its lowest cell confirm (`confirmed_soc`). One that only its own report tells of
-leads, one step after the other, to the steps before them, and the energy counted from before times the others. Where
-nothing is counted either, after a start, it must have stood for UNWITNESSED_S.
+Off the grid no step is undone. So what calls for one must have held for a while: HOLD_S for the steps that end jobs or
+touch critical nodes. A trip or a limit that a single sample tells calls for none. These steps are timed by an SoC that
+energy, the BMS's limits or its lowest cell confirm (`confirmed_soc`). One that only its own report tells of leads, one
+step after the other, to the steps before them, and the energy counted from before times the others. Where nothing is
+counted either, after a start, it must have stood for UNWITNESSED_S.
 """
 
 from __future__ import annotations
@@ -22,7 +24,24 @@ import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig, NodeTerms
-from dispatch.islanding.runtime_estimator import RuntimeEstimator, RuntimeMemory
+from dispatch.islanding.held import Held
+from dispatch.islanding.requeue import Requeue
+from dispatch.islanding.runtime_estimator import RuntimeEstimator
+from dispatch.islanding.shedding_memory import LoadSheddingMemory
+from dispatch.islanding.shedding_steps import (
+    CODES,
+    FORMER,
+    SHUTDOWN,
+    STEPS,
+    STOP_STARTS,
+    first_firm,
+    lacking,
+    names_of,
+    newly_with_gpus,
+    order_of,
+    steps_of,
+    with_gpus,
+)
 from dispatch.model.battery_bank import BatteryBank, in_service
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState, NodeOrder, RideThrough
@@ -30,34 +49,16 @@ from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
-SHUTDOWN = 4
-STEPS = (
-    Reason("shedding.none"),
-    Reason("shedding.cap_deferrable"),
-    Reason("shedding.suspend_deferrable"),
-    Reason("shedding.cap_critical"),
-    Reason("shedding.shutdown"),
-)
 DRAW_S = 60.0  # the draw is smoothed with this time constant, so that a pulse is not taken for the new load
 LEAST_W = 50.0  # a draw below this lasts for ever
 OVERLOAD_S = 1.0  # an overload holds for so long before a step, and between two of them;
-OVERLOAD_CRITICAL_S = 5.0  # and for so long before critical nodes are capped
+OVERLOAD_FIRM_S = 5.0  # and for so long before jobs end or critical nodes are capped
 DOUBT_S = 15.0  # a slow BMS has given a second sample by then: what is still doubted holds nothing up any more
-HOLD_S = 10.0  # too little runtime holds for so long before critical nodes are capped or shut down
+HOLD_S = 10.0  # too little runtime holds for so long before jobs end, critical nodes are capped, or shut down
 UNWITNESSED_S = 300.0  # the same where only the SoC's own report tells of it and no energy is counted: after a start
 GENSET_SETTLE_S = 5.0  # on a generator, between two steps: its meter must show what the last one has changed
 GENSET_ROOM = 0.8  # of its rating: above it no step is taken back
-CRITICAL = 3  # the first step that touches critical nodes
 SHUTDOWN_MARGIN = 1.25  # shutdown begins with this much more runtime than it takes
-
-
-class LoadSheddingMemory(msgspec.Struct, frozen=True):
-    """What a restarted gateway must know: nodes stay capped until somebody undoes it."""
-
-    stage: int = msgspec.field(default=0, name="rung")
-    engaged: bool = False
-    since_utc_s: float | None = None  # start of the islanding under way
-    energy: RuntimeMemory = RuntimeMemory()
 
 
 class LoadSheddingResult(msgspec.Struct, frozen=True):
@@ -68,34 +69,16 @@ class LoadSheddingResult(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
 
 
-class _Held:
-    """For how long a condition has held without a break."""
-
-    def __init__(self) -> None:
-        self._since_s: float | None = None
-
-    def update(self, holds: bool, mono_s: float, unsure: bool = False) -> float:
-        """Seconds; below 0 while it does not hold. One sight of it is 0. `unsure`: it neither begins nor ends."""
-        if unsure:
-            return self.held_s(mono_s)
-        if not holds:
-            self._since_s = None
-        elif self._since_s is None:
-            self._since_s = mono_s
-        return self.held_s(mono_s)
-
-    def held_s(self, mono_s: float) -> float:
-        """As `update` found it."""
-        return -1.0 if self._since_s is None else mono_s - self._since_s
-
-
 class LoadShedding:
     """Steps once per tick."""
 
     def __init__(self, config: DispatchConfig) -> None:
         self._config, self._terms = config, config.ride_through
         self.energy = RuntimeEstimator(config)
-        self.stage = 0
+        self.stage = self._deepest = 0
+        self._have_gpus = with_gpus(config)
+        self._steps, self._lacks = steps_of(config, self._have_gpus), lacking(config, self._have_gpus)
+        self._names, self._firm, self._requeue = names_of(config), first_firm(config), Requeue(config)
         self._engaged = False  # nodes have been asked for something; orders go on until they are free again
         self._why: Reason | None = None
         self._since: tuple[float, float] | None = None  # utc, mono: start of this islanding
@@ -105,8 +88,8 @@ class LoadShedding:
         self._draw_w: float | None = None
         self._draw_s = 0.0  # for how long it has been seen
         self._last_s: float | None = None
-        self._low, self._sure, self._short, self._overload = _Held(), _Held(), _Held(), _Held()
-        self._doubted, self._unsure = _Held(), False  # which PCS and batteries serve, and what they may give
+        self._low, self._sure, self._short, self._overload = Held(), Held(), Held(), Held()
+        self._doubted, self._unsure = Held(), False  # which PCS and batteries serve, and what they may give
         self._genset = False  # on a generator; then, since it took over:
         self._too_much = False  # its rating was exceeded
         self._waits = False  # it has been said that only the SoC's report calls for a shutdown
@@ -114,13 +97,23 @@ class LoadShedding:
     def memory(self) -> LoadSheddingMemory:
         """What to keep for a restart."""
         since = None if self._since is None else self._since[0]
-        return LoadSheddingMemory(self.stage, self._engaged, since, self.energy.memory())
+        return LoadSheddingMemory(
+            former=FORMER[self.stage],
+            engaged=self._engaged,
+            since_utc_s=since,
+            energy=self.energy.memory(),
+            step=STEPS[self.stage].code,
+            deepest=STEPS[self._deepest].code,
+            have_gpus=tuple(sorted(self._have_gpus)),
+        )
 
     def restore(self, memory: LoadSheddingMemory) -> None:
         """Take over what was kept; call before the first step. With load shedding off, nodes are freed."""
         self.stage = memory.stage if self._terms.enabled else 0
+        self._deepest = max(self.stage, CODES.get(memory.deepest, 0) if self.stage else 0)
         self._engaged, self._since_utc_s = memory.engaged, memory.since_utc_s
         self._why = Reason("ride.kept") if self.stage else None
+        self._learn_gpus(frozenset(memory.have_gpus))
         self.energy.restore(memory.energy)
 
     def recover(self, memory: LoadSheddingMemory) -> None:
@@ -131,6 +124,8 @@ class LoadShedding:
         """
         if self._terms.enabled and memory.stage > self.stage:
             self.stage, self._why = memory.stage, Reason("ride.kept")
+            self._deepest = max(self._deepest, self.stage, CODES.get(memory.deepest, 0))
+        self._learn_gpus(frozenset(memory.have_gpus))
         self._engaged = self._engaged or memory.engaged
         if memory.since_utc_s is not None and self._since is not None and not self._was_tied:
             utc_s, mono_s = self._since
@@ -148,9 +143,10 @@ class LoadShedding:
         """
         now, events = snapshot, []
         self._mark(now, on_battery)
+        self._learn_gpus(newly_with_gpus(self._have_gpus, now))
         on_genset = state is IslandState.GENSET
         if on_genset is not self._genset or not (on_genset or on_battery):
-            self._genset, self._overload, self._too_much = on_genset, _Held(), False
+            self._genset, self._overload, self._too_much = on_genset, Held(), False
         bank = BatteryBank(self._config, now)
         if found := self.energy.update(now, bank.soc_pct):
             events.append(_event(now, "info", found))
@@ -164,8 +160,15 @@ class LoadShedding:
                 wanted = self._shed_less(now, bank, state)
             if wanted is not None:
                 events.append(self._move(now, *wanted))
+            self._requeue.update(self.stage, on_battery or (on_genset and self._too_much), now.mono_s)
             events += self._tell_waiting(now)
         return LoadSheddingResult(self._view(now), self._orders(), tuple(events))
+
+    def _learn_gpus(self, nodes: frozenset[str]) -> None:
+        """These have GPUs, too."""
+        if not nodes <= self._have_gpus:
+            self._have_gpus |= nodes
+            self._steps, self._lacks = steps_of(self._config, self._have_gpus), lacking(self._config, self._have_gpus)
 
     # ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -173,7 +176,7 @@ class LoadShedding:
         """When this islanding began; a gateway before us may have seen it."""
         self._was_tied = self._was_tied or not on_battery
         if not on_battery:
-            self._low, self._sure, self._short = _Held(), _Held(), _Held()
+            self._low, self._sure, self._short = Held(), Held(), Held()
             self._waits = False
             self._since, self._draw_w = None, (None if self._since is not None else self._draw_w)
         elif self._since is None:
@@ -225,9 +228,11 @@ class LoadShedding:
             wh_per_pct=self.energy.wh_per_pct,
             learnt_pct=self.energy.learnt_pct,
             rung=self.stage,
-            rung_name=STEPS[self.stage],
+            rung_name=self._names[self.stage],
             why=self._why,
             shutdown_in_s=shutdown_in_s,
+            rungs=SHUTDOWN,
+            lacks=self._lacks,
         )
 
     # ── the ladder ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,7 +245,7 @@ class LoadShedding:
         """The step to take while living on the battery, and why."""
         above, since_s = self._next_stage(), now.mono_s - self._moved_s
         self._unsure = 0 <= self._doubted.update(_once_told(now), now.mono_s) < DOUBT_S
-        low = self._shut_down(now, above, since_s)
+        low = self._shut_down(now, above)
         overload = self._relieve(now)
         short = self._keep_promise(now, drilling, above)
         if self.stage >= SHUTDOWN:
@@ -249,12 +254,19 @@ class LoadShedding:
             return low
         if above is None:
             return None
-        overload_s, short_s = (OVERLOAD_CRITICAL_S, self._hold_s) if above >= CRITICAL else (OVERLOAD_S, 0.0)
+        sheds = self._next_stage(max(self.stage, STOP_STARTS)) or above
+        overload_s = OVERLOAD_FIRM_S if sheds >= self._firm else OVERLOAD_S
         if overload[0] >= overload_s and since_s >= OVERLOAD_S:
-            return above, overload[1]
-        if short[0] >= short_s and since_s >= self._terms.settle_s:
+            return sheds, overload[1]
+        short_s = self._hold_s if above >= self._firm else 0.0
+        if short[0] >= short_s and self._settled(now):
             return above, short[1]
         return None
+
+    def _settled(self, now: Snapshot) -> bool:
+        """Whether the last step has shown its effect; jobs that save before they are requeued still draw power."""
+        moved_s = max(self._moved_s, self._requeue.last_s)
+        return not self._requeue.waits and now.mono_s - moved_s >= self._terms.settle_s
 
     @property
     def _unwitnessed(self) -> bool:
@@ -263,18 +275,18 @@ class LoadShedding:
 
     @property
     def _hold_s(self) -> float:
-        """For how long too little runtime holds before critical nodes are touched."""
+        """For how long too little runtime holds before jobs end or critical nodes are touched."""
         return UNWITNESSED_S if self._unwitnessed else HOLD_S
 
-    def _shut_down(self, now: Snapshot, above: int | None, since_s: float) -> tuple[int, Reason] | None:
-        """Shutdown in time; where only the SoC itself says so, the steps before those for critical nodes."""
+    def _shut_down(self, now: Snapshot, above: int | None) -> tuple[int, Reason] | None:
+        """Shutdown in time; where only the SoC itself says so, the steps that end no job and spare critical nodes."""
         need_s, lasts_s, unsure = self._need_s, self._lasts_s(self.energy.low_wh()), self._unsure
         sure_s = self._lasts_s(self.energy.low_wh(confirmed=True))
         low_for_s = self._low.update(lasts_s is not None and lasts_s <= need_s, now.mono_s, unsure)
         if self._sure.update(sure_s is not None and sure_s <= need_s, now.mono_s, unsure) >= self._hold_s:
             return SHUTDOWN, Reason("ride.shutdown", {"lasts_s": sure_s or 0.0, "shutdown_s": need_s})
         alone = self.energy.confirmed.alone and low_for_s >= 0
-        if alone and above is not None and above < CRITICAL and since_s >= self._terms.settle_s:
+        if alone and above is not None and above < self._firm and self._settled(now):
             return above, Reason("ride.low_by_report", {"lasts_s": lasts_s or 0.0, "shutdown_s": need_s})
         return None
 
@@ -300,8 +312,8 @@ class LoadShedding:
     def _keep_promise(self, now: Snapshot, drilling: bool, above: int | None) -> tuple[float, Reason]:
         """For how long the runtime has been too short for the hours promised, and the figures."""
         left_s = None if drilling else self._promised_left_s(now)
-        # deferrable work gives way early, critical work only when it must
-        early = above is not None and above < CRITICAL
+        # what costs little gives way early, jobs and critical work only when they must
+        early = above is not None and above < self._firm
         lasts_s = self._lasts_s(self.energy.low_wh() if early else self.energy.usable_wh(confirmed=True))
         short = bool(left_s) and lasts_s is not None and lasts_s < self._terms.margin * (left_s or 0.0)
         reason = Reason(
@@ -319,9 +331,9 @@ class LoadShedding:
         if genset is None or w is None:
             self._overload.update(False, now.mono_s)
             return None
-        above = self._next_stage()
+        above = self._next_stage(max(self.stage, STOP_STARTS)) or self._next_stage()
         held_s = self._overload.update(w > genset.rated_w + self._config.rules.deadband_w, now.mono_s)
-        needed_s = OVERLOAD_CRITICAL_S if above is not None and above >= CRITICAL else OVERLOAD_S
+        needed_s = OVERLOAD_FIRM_S if above is not None and above >= self._firm else OVERLOAD_S
         if above is not None and held_s >= needed_s and now.mono_s - self._moved_s >= GENSET_SETTLE_S:
             self._too_much = True
             return above, Reason("ride.genset_overload", {"drawn_w": w, "rated_w": genset.rated_w})
@@ -340,45 +352,31 @@ class LoadShedding:
         mark_pct = reserve_soc_pct(self._config)
         if available_pct < mark_pct or now.mono_s - self._moved_s < self._terms.undo_s:
             return None
-        below, soc = max((r for r in self._stages() if r < self.stage), default=0), in_service(soc_pct, available_pct)
+        below = max((step for step in self._steps if step < self.stage), default=0)
+        soc = in_service(soc_pct, available_pct)
         if on_genset:
             return below, Reason("ride.recovered_on_genset", {"soc": soc, "reserve_pct": mark_pct})
         return below, Reason("ride.recovered", {"soc": soc, "reserve_pct": mark_pct})
 
-    def _stages(self) -> list[int]:
-        """The steps below shutdown that would change something on this site."""
-        nodes = self._config.nodes
-        found = []
-        if any(not n.critical and n.cap_w for n in nodes):
-            found.append(1)
-        if any(not n.critical and n.can_suspend for n in nodes):
-            found.append(2)
-        if any(n.critical and n.cap_w for n in nodes):
-            found.append(CRITICAL)
-        return found
-
-    def _next_stage(self) -> int | None:
-        return min((r for r in self._stages() if r > self.stage), default=None)
+    def _next_stage(self, beyond: int | None = None) -> int | None:
+        beyond = self.stage if beyond is None else beyond
+        return min((step for step in self._steps if step > beyond), default=None)
 
     def _move(self, now: Snapshot, stage: int, why: Reason) -> Event:
         was, self.stage, self._why, self._moved_s = self.stage, stage, why, now.mono_s
+        self._deepest = max(self._deepest, stage) if stage else 0
         self._engaged = True
         up = stage > was
-        text = f"ride-through {'step' if up else 'back to step'} {stage}, {words(STEPS[stage])}: {words(why)}"
+        text = f"ride-through {'step' if up else 'back to step'} {stage}, {words(self._names[stage])}: {words(why)}"
         return _event(now, "alarm" if stage == SHUTDOWN else "warning" if up else "info", text)
 
     def _orders(self) -> tuple[NodeOrder, ...]:
         return tuple(self._order(node) for node in self._config.nodes) if self._engaged else ()
 
     def _order(self, node: NodeTerms) -> NodeOrder:
-        stage = self.stage
-        return NodeOrder(
-            device_id=node.id,
-            cap_w=node.cap_w if stage >= (CRITICAL if node.critical else 1) else None,
-            suspended=stage >= 2 and not node.critical and node.can_suspend,
-            off=stage >= SHUTDOWN and node.can_shutdown,
-            reason=self._why,
-        )
+        told, due = self._requeue.told, node.id in self._requeue.due
+        order = order_of(node, self.stage, self._have_gpus, self._deepest, told, due)
+        return msgspec.structs.replace(order, reason=self._why)
 
 
 def _once_told(now: Snapshot) -> bool:

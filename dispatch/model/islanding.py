@@ -68,6 +68,10 @@ class NodeOrder(msgspec.Struct, frozen=True):
     suspended: bool = False
     off: bool = False
     reason: Reason | None = None
+    starts_stopped: bool = False  # no new jobs start on it
+    saving: bool = False  # its jobs that declared a checkpoint have been told to save
+    requeued: bool = False  # and are back in the queue
+    off_when_empty: bool = False  # its scheduler powers it off once no job is on it
 
 
 class IslandRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,11 +183,13 @@ class RideThrough(msgspec.Struct, frozen=True):
     draw_w: float | None
     wh_per_pct: float  # AC energy that one point of SoC has been found to give
     learnt_pct: float  # points of SoC discharged that this rests on
-    rung: int  # 0 none, 1 cap deferrable, 2 suspend deferrable, 3 cap critical, 4 shutdown
+    rung: int  # 0 none; the others: `dispatch.islanding.shedding_steps`
     rung_name: Reason
     why: Reason | None
     most_w: float | None = None  # what PCS and battery can give; None: not known
     shutdown_in_s: float | None = None  # islanded, until the orderly shutdown at this draw, by the low estimate
+    rungs: int = 4  # how many there are; 4: a version before this one
+    lacks: tuple[Reason, ...] = ()  # steps that cannot be carried out on some nodes of this site
 
 
 class Islanding(msgspec.Struct, frozen=True):

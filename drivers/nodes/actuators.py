@@ -115,6 +115,10 @@ class NodeActuator:
         if self._power is not None:
             self._power.suspect()
 
+    def assume(self, order: NodeOrder) -> None:
+        """An earlier run has ordered this, and nobody knows whether it holds: what the next order lacks is undone."""
+        self._held = msgspec.structs.replace(order, device_id="", reason=None)
+
     async def apply(self, order: NodeOrder, ride_through: bool = False) -> list[str]:
         """Do it; return a line for each thing done. `ride_through`: the site lives on its battery.
 
@@ -123,6 +127,8 @@ class NodeActuator:
         wanted = msgspec.structs.replace(order, device_id="", reason="")
         done: list[str] = []
         errors: list[DeviceError] = []
+        ended = {"saving": self._held.saving and wanted.saving, "requeued": self._held.requeued and wanted.requeued}
+        self._held = msgspec.structs.replace(self._held, **ended)  # nothing is to be done for it
         for step in self._steps(wanted):
             try:
                 done.append(await self._do(step, order, ride_through))
@@ -135,22 +141,31 @@ class NodeActuator:
         return [line for line in done if line]
 
     def _steps(self, wanted: NodeOrder) -> list[str]:
-        """What differs, always in this order: start; cap, uncap or hold; suspend or resume; shutdown.
+        """What differs, always in this order: a node is back before it is capped, and capped before its jobs go.
 
         hold: the cap is the same, but is read back and set again where it was lost.
         """
-        held, steps = self._held, []
-        if held.off and not wanted.off:
-            steps.append("start")
-        if wanted.cap_w != held.cap_w:
-            steps.append("uncap" if wanted.cap_w is None else "cap")
-        elif wanted.cap_w is not None and self._watches_cap and not wanted.off:
-            steps.append("hold")
-        if wanted.suspended != held.suspended:
-            steps.append("suspend" if wanted.suspended else "resume")
-        if wanted.off and not held.off:
-            steps.append("shutdown")
-        return steps
+        held, cap = self._held, self._cap_step(wanted)
+        suspension = "suspend" if wanted.suspended else "resume"
+        steps = (
+            ("start", held.off and not wanted.off),
+            ("power_on", held.off_when_empty and not (wanted.off_when_empty or wanted.off)),
+            ("stop_starts", wanted.starts_stopped and not held.starts_stopped),
+            (cap, bool(cap)),
+            ("checkpoint", wanted.saving and not held.saving),
+            ("requeue", wanted.requeued and not held.requeued),
+            (suspension, wanted.suspended != held.suspended),
+            ("power_off", wanted.off_when_empty and not held.off_when_empty),
+            ("shutdown", wanted.off and not held.off),
+            ("allow_starts", held.starts_stopped and not wanted.starts_stopped),
+        )
+        return [step for step, differs in steps if differs]
+
+    def _cap_step(self, wanted: NodeOrder) -> str:
+        """cap, uncap, hold, or nothing."""
+        if wanted.cap_w != self._held.cap_w:
+            return "uncap" if wanted.cap_w is None else "cap"
+        return "hold" if self._watches_cap and not wanted.off and wanted.cap_w is not None else ""
 
     async def _do(self, step: str, order: NodeOrder, ride_through: bool) -> str:
         """One step; what was done, or nothing where a cap is held as it should be."""
@@ -181,6 +196,7 @@ class NodeActuator:
             "node": self.id,
             "watts": f"{cap_w:.0f}",
             "watts_per_gpu": f"{cap_w / gpus:.0f}",
+            "checkpoint_s": f"{self._config.checkpoint_s:.0f}",
             "reason": words(order.reason),
         }
         args = tuple(_filled(part, values) for part in command)
@@ -213,12 +229,25 @@ def _filled(part: str, values: dict[str, str]) -> str:
     return part
 
 
+STATES = {  # the field of an order that a step brings about
+    "cap": "cap_w",
+    "uncap": "cap_w",
+    "hold": "cap_w",
+    "suspend": "suspended",
+    "resume": "suspended",
+    "stop_starts": "starts_stopped",
+    "allow_starts": "starts_stopped",
+    "checkpoint": "saving",
+    "requeue": "requeued",
+    "power_off": "off_when_empty",
+    "power_on": "off_when_empty",
+    "shutdown": "off",
+    "start": "off",
+}
+
+
 def _state(step: str, wanted: NodeOrder) -> dict[str, Any]:
-    if step in ("cap", "uncap", "hold"):
-        return {"cap_w": wanted.cap_w}
-    if step in ("suspend", "resume"):
-        return {"suspended": wanted.suspended}
-    return {"off": wanted.off}
+    return {STATES[step]: getattr(wanted, STATES[step])}
 
 
 async def freeze(cgroup: Path, frozen: bool, timeout_s: float) -> str:

@@ -23,7 +23,7 @@ ROUNDS, EVERY_S = 3, 3.0  # a power by counters needs two readings, some seconds
 class NodeReport(msgspec.Struct, frozen=True):
     """One node. `read_from`: where its readings come from; `may`: what it may be ordered, and by what; empty: nothing.
 
-    `error`: why it is not read; empty: it is.
+    `never`: what its section names and it is never ordered, and why; `error`: why it is not read; empty: it is.
     """
 
     id: str
@@ -31,6 +31,7 @@ class NodeReport(msgspec.Struct, frozen=True):
     may: tuple[str, ...]
     node: Node
     error: str = ""
+    never: str = ""
 
     @property
     def complete(self) -> bool:
@@ -69,15 +70,16 @@ def reports(site: Site, snapshot: Snapshot) -> tuple[NodeReport, ...]:
     health = {device.id: device for device in snapshot.devices if device.kind == "node"}
     grouped = {name for group in site.nodes for name in group.names}
     return tuple(
-        NodeReport(
-            config.id,
-            _read_from(config),
-            () if config.id in grouped else _may(config),
-            nodes.get(config.id, Node(config.id)),
-            _error(health.get(config.id)),
-        )
+        _report(config, nodes.get(config.id, Node(config.id)), health.get(config.id), config.id not in grouped)
         for config in site.every_node
     )
+
+
+def _report(config: NodeDevice, node: Node, health: DeviceHealth | None, ordered: bool) -> NodeReport:
+    gpus = node.gpus_total or len(node.gpus)
+    never = f"suspended: it shows {gpus} {'GPU' if gpus == 1 else 'GPUs'}" if config.terms.can_suspend and gpus else ""
+    may = _may(config, suspend=not never) if ordered else ()
+    return NodeReport(config.id, _read_from(config), may, node, _error(health), never)
 
 
 def _error(health: DeviceHealth | None) -> str:
@@ -98,14 +100,23 @@ def _read_from(config: NodeDevice) -> tuple[str, ...]:
     return outlets or (own[config.source],)
 
 
-def _may(config: NodeDevice) -> tuple[str, ...]:
+def _may(config: NodeDevice, suspend: bool) -> tuple[str, ...]:
     """What dispatch may order it, by the same terms as dispatch sees."""
     terms, found = config.terms, list[str]()
+    if terms.can_stop_starts:
+        found.append(f"stop new starts by {_by(config.on_stop_starts, config.source)}")
     if terms.cap_w is not None:
         found.append(f"cap to {terms.cap_w / 1000:g} kW by {_by(config.on_cap, config.source)}")
-    if terms.can_suspend:
+    if config.on_checkpoint:
+        found.append(f"tell its jobs to save by {_by(config.on_checkpoint, config.source)}")
+    if terms.can_requeue:
+        later = f", {terms.checkpoint_s:g} s later" if terms.checkpoint_s else ""
+        found.append(f"requeue its jobs by {_by(config.on_requeue, config.source)}{later}")
+    if terms.can_suspend and suspend:
         cgroup = bool(config.freeze) and not config.on_suspend
         found.append(f"suspend by {f'cgroup {config.freeze}' if cgroup else _by(config.on_suspend, config.source)}")
+    if terms.can_power_off:
+        found.append(f"power off once empty by {_by(config.on_power_off, config.source)}")
     if terms.can_shutdown:
         found.append(f"shut down by {_by(config.on_shutdown, config.source)}")
     return tuple(found)

@@ -19,7 +19,7 @@ from drivers.modbus.address import Address, parse, place_of
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
-from gateway.site.node_checks import may_have_outlets, pages
+from gateway.site.node_checks import commands, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
@@ -46,6 +46,7 @@ def _own(site: Site) -> Iterator[Check]:
         _addresses,
         _outlets,
         pages,
+        commands,
         _deadline,
         _twin,
         _tls,

@@ -133,12 +133,13 @@ def load_for_service(path: Path) -> Site | None:
 
 def compose(path: Path, raw: dict[str, Any], text: str | None = None) -> Site:
     """Build a Site of a parsed TOML document. `text`: what it was parsed from. Raises SiteFileError."""
+    stated = raw.get(versions.KEY, 1)
     raw, errors = _in_current_version(path, raw, text)
     hints = typing.get_type_hints(Site, include_extras=True)
     for name in ("path", versions.KEY):
         hints.pop(name)
     mistyped = _unknown_sections(raw, hints, errors)
-    values: dict[str, Any] = {"path": path}
+    values: dict[str, Any] = {"path": path, versions.KEY: stated}
     for name, hint in hints.items():
         if name in raw:
             values[name] = _section(name, hint, raw[name], errors)
@@ -178,9 +179,8 @@ def _in_current_version(path: Path, raw: dict[str, Any], text: str | None) -> tu
     except versions.UnknownVersion as error:
         raise SiteFileError(path, [SiteError(versions.KEY, raw[versions.KEY], str(error))]) from None
     retired = versions.retired_in(raw, text)
-    remedy = "(skerry config upgrade prints the file with it)"
     errors = [
-        SiteError(one.where, MISSING_KEY, f"{one.remedy} {remedy}")
+        SiteError(one.where, MISSING_KEY, f"{one.remedy} (skerry config upgrade prints the file {one.upgrade})")
         for one in retired
         if stated == versions.CURRENT or one.both
     ]

@@ -1,4 +1,4 @@
-"""Checks of nodes that are read over HTTP: their pages, their Prometheus, how it is trusted."""
+"""Checks of nodes: pages and Prometheus of those read over HTTP, how these are trusted; commands that need others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
 MOST_NODES = 1024
+# What a command of a [[node]] needs beside it, and why.
+NEEDS = (
+    ("on_stop_starts", "on_allow_starts", "what keeps jobs from starting is undone by it"),
+    ("on_allow_starts", "on_stop_starts", "it undoes that"),
+    ("on_requeue", "on_stop_starts", "requeued jobs would start here again at once"),
+    ("on_checkpoint", "on_requeue", "jobs save to be requeued"),
+    ("checkpoint_s", "on_checkpoint", "it is the time that jobs have after it"),
+    ("on_power_off", "on_power_on", "the node is powered on again by it"),
+    ("on_power_on", "on_power_off", "it undoes that"),
+    ("on_power_off", "on_stop_starts", "the scheduler would power it on again for the next job"),
+)
 
 
 def may_have_outlets(key: str, source: str, outlets: tuple[str, ...]) -> Iterator[Finding]:
@@ -66,3 +77,12 @@ def _source_keys(key: str, item: Any, servers: set[str]) -> Iterator[Finding]:
 def _trust(key: str, item: Any) -> Iterator[Finding]:
     if item.ca and item.fingerprint:
         yield f"{key}.fingerprint", item.fingerprint, "ca or fingerprint, not both"
+
+
+def commands(site: Site) -> Iterator[Finding]:
+    """Commands of nodes that are of no use, or do harm, without another."""
+    for n, node in enumerate(site.node):
+        for key, needed, why in NEEDS:
+            with suppress(Unreadable):
+                if getattr(node, key) and not getattr(node, needed):
+                    yield f"node[{n}].{needed}", MISSING_KEY, f"this key beside {key}: {why}"

@@ -36,7 +36,6 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.group import NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.twin.config import TwinConfig
-from gateway.site.versions import CURRENT
 from storage.config import StorageConfig
 
 GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$")]
@@ -112,7 +111,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     version: Annotated[
         int, Meta(ge=1, description="Version of the site file, see `skerry config upgrade`. Not given: 1.")
-    ] = CURRENT
+    ] = 1
     site: SiteInfo
     grid: GridConfig
     gateway: GatewayConfig = GatewayConfig()

@@ -1,7 +1,8 @@
 """Defines the versions of the site file: those understood, the keys with another name since, and the upgrade.
 
 A file states its version in the key `version`; one without it is of version 1. A file of an older version is read as it
-was meant: a retired key counts under its new name. In a file of the current version a retired key is an error.
+was meant: a retired key counts under its new name. One that has none, as what it asked for must not be, does not count.
+In a file of the current version a retired key is an error.
 """
 
 from __future__ import annotations
@@ -9,25 +10,40 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 KEY = "version"
-CURRENT = 1
+CURRENT = 2
 
 
 class Retired(msgspec.Struct, frozen=True):
-    """A key that has another name since."""
+    """A key that has another name since, or none."""
 
     section: str  # "grid", "tariff.demand"; "node" for each [[node]]
     key: str
-    replacement: str  # in the same section
+    replacement: str  # in the same section; empty: there is none
     last_version: int  # the last version of the site file that knew the key
+    instead: str = ""  # without replacement: why, and what to do
+    where: Callable[[dict[str, Any]], bool] = lambda table: True  # in which tables of the section
 
 
-RETIRED: tuple[Retired, ...] = ()  # no key has been retired so far
+def _with_gpus(node: dict[str, Any]) -> bool:
+    """Whether a [[node]] has GPUs by its own keys: as `NodeDevice.has_gpus`."""
+    gpus = node.get("gpus", 0)
+    return node.get("source") == "nvml" or (isinstance(gpus, int) and gpus > 0)
+
+
+NOT_SUSPENDED = (
+    "no such key on a node with GPUs: a job that holds one is never suspended, as its kernels run on, its memory stays "
+    "and the other nodes of the job wait for it; on_stop_starts, on_checkpoint, checkpoint_s and on_requeue have its "
+    "jobs saved and requeued"
+)
+RETIRED: tuple[Retired, ...] = tuple(
+    Retired("node", key, "", 1, NOT_SUSPENDED, _with_gpus) for key in ("freeze", "on_suspend", "on_resume")
+)
 
 Way = tuple[str | int, ...]  # to a table: keys, and numbers of tables in a list of tables
 
@@ -49,9 +65,17 @@ class Found(msgspec.Struct, frozen=True):
     def remedy(self) -> str:
         """What to write in its place, where, and which version still knew it."""
         at = "" if self.line is None else f"line {self.line}: "
+        last = f"{self.retired.key} was last read in site file version {self.retired.last_version}"
+        if not self.retired.replacement:
+            return f"{at}{self.retired.instead}"
         instead = _named(self.table, self.retired.replacement)
         also = ", which is there already" if self.both else ""
-        return f"{at}{instead}{also}; {self.retired.key} was last read in site file version {self.retired.last_version}"
+        return f"{at}{instead}{also}; {last}"
+
+    @property
+    def upgrade(self) -> str:
+        """What `skerry config upgrade` does about it: prints the file "with it", that is the new name, or "without"."""
+        return "with it" if self.retired.replacement else "without it"
 
 
 class UnknownVersion(Exception):
@@ -75,18 +99,22 @@ def version_of(raw: dict[str, Any]) -> int:
 
 def retired_in(raw: dict[str, Any], text: str | None = None) -> list[Found]:
     """The retired keys that a parsed file uses. `text`: its source, for line numbers."""
-    found = []
-    for retired in RETIRED:
-        for at, table in _tables(raw, retired.section.split(".")):
-            if retired.key in table:
-                span = None if text is None else _located(text, raw, at, retired.key)
-                line = None if text is None or span is None else text.count("\n", 0, span[0]) + 1
-                found.append(Found(retired, at, retired.replacement in table, line))
-    return found
+    return [
+        Found(retired, at, retired.replacement in table, _line(text, raw, at, retired.key))
+        for retired in RETIRED
+        for at, table in _tables(raw, retired.section.split("."))
+        if retired.key in table and retired.where(table)
+    ]
+
+
+def _line(text: str | None, raw: dict[str, Any], table: Way, key: str) -> int | None:
+    """The line of a key; None: not known."""
+    span = None if text is None else _located(text, raw, table, key)
+    return None if text is None or span is None else text.count("\n", 0, span[0]) + 1
 
 
 def modernised(raw: dict[str, Any], found: list[Found]) -> dict[str, Any]:
-    """A parsed file with retired keys under their new names; where both are there, the new one stands."""
+    """A parsed file with retired keys under their new names, if they have one; the new one stands where both do."""
     for one in found:
         raw = _renamed(raw, one.table, one.retired.key, one.retired.replacement)
     return raw
@@ -101,11 +129,25 @@ def upgraded(text: str) -> str:
     version_of(raw)
     for one in retired_in(raw, text):
         span = None if one.both else _located(text, raw, one.table, one.retired.key)
-        if span is None:
+        new = None if span is None else _rewritten(text, raw, one, span)
+        if new is None:
             raise NoUpgrade(f"{one.where}: expected {one.remedy}; write it by hand")
-        text = text[: span[0]] + one.retired.replacement + text[span[1] :]
-        raw = tomllib.loads(text)
+        text, raw = new, tomllib.loads(new)
     return text if raw.get(KEY) == CURRENT else _stamped(text, raw)
+
+
+def _rewritten(text: str, raw: dict[str, Any], one: Found, span: tuple[int, int]) -> str | None:
+    """The text with the new name at `span`; without one, with the key's lines as comments, if it has lines alone."""
+    if one.retired.replacement:
+        return text[: span[0]] + one.retired.replacement + text[span[1] :]
+    wanted = _renamed(raw, one.table, one.retired.key, "")
+    begin = text.rfind("\n", 0, span[0]) + 1
+    lines = text[begin:].splitlines(keepends=True)
+    for count in range(1, len(lines) + 1):
+        tried = text[:begin] + "".join(f"# {line}" for line in lines[:count]) + "".join(lines[count:])
+        if _parsed(tried) == wanted:
+            return tried
+    return None
 
 
 def _stamped(text: str, raw: dict[str, Any]) -> str:
@@ -141,13 +183,14 @@ def _tables(node: Any, names: list[str], at: Way = ()) -> Iterator[tuple[Way, di
 
 
 def _renamed(raw: dict[str, Any], table: Way, key: str, name: str) -> dict[str, Any]:
-    """A parsed file in which one key has another name."""
+    """A parsed file in which one key has another name; none: it is gone."""
     renamed = copy.deepcopy(raw)
     holder: Any = renamed
     for step in table:
         holder = holder[step]
     value = holder.pop(key)
-    holder.setdefault(name, value)
+    if name:
+        holder.setdefault(name, value)
     return renamed
 
 

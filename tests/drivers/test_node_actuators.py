@@ -58,6 +58,58 @@ async def test_commands_get_their_figures_and_no_shell(tmp_path: Path) -> None:
     ]
 
 
+STEPS = (
+    "start",
+    "stop_starts",
+    "allow_starts",
+    "checkpoint",
+    "requeue",
+    "power_off",
+    "power_on",
+    "shutdown",
+)
+
+
+def laddered(log: Path) -> NodeActuator:
+    """A node with a command for each step of load shedding, which writes its name."""
+    keys: dict[str, Any] = {f"on_{name}": writes(log, name, "{checkpoint_s}") for name in STEPS}
+    return NodeActuator(node(gpus=8, checkpoint_s=90, **keys))
+
+
+async def test_jobs_leave_a_node_before_it_is_powered_off_and_start_only_once_it_is_back(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    actuator = laddered(log)
+    stopped = NodeOrder("gpu-1", starts_stopped=True)
+    told = NodeOrder("gpu-1", starts_stopped=True, saving=True)
+    requeued = NodeOrder("gpu-1", starts_stopped=True, saving=True, requeued=True)
+    empty = NodeOrder("gpu-1", starts_stopped=True, requeued=True, off_when_empty=True)
+    down = NodeOrder("gpu-1", starts_stopped=True, requeued=True, off=True)
+    for order in (stopped, told, requeued, empty, down, NodeOrder("gpu-1")):
+        await actuator.apply(order)
+        assert await actuator.apply(order) == []
+    assert log.read_text().split("\n") == [
+        "stop_starts 90",
+        "checkpoint 90",
+        "requeue 90",
+        "power_off 90",
+        "shutdown 90",
+        "start 90",
+        "power_on 90",
+        "allow_starts 90",
+        "",
+    ]
+    await actuator.apply(requeued)
+    assert log.read_text().splitlines()[-3:] == ["stop_starts 90", "checkpoint 90", "requeue 90"], "in the next outage"
+
+
+async def test_what_an_earlier_run_has_ordered_is_undone_and_no_job_is_requeued_for_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    actuator = laddered(log)
+    actuator.assume(NodeOrder("gpu-1", starts_stopped=True, requeued=True, off_when_empty=True))
+    await actuator.apply(NodeOrder("gpu-1"))
+    assert log.read_text().splitlines() == ["power_on 90", "allow_starts 90"]
+
+
 async def test_a_command_that_fails_says_how_and_is_tried_again(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     code = "import os, sys; print('no such node'); sys.exit(0 if os.path.exists(sys.argv[1]) else 3)"

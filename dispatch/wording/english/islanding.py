@@ -78,10 +78,15 @@ TEMPLATES = {
     "close.out_of_step": "not in step: {what} differs by {differs:.2f} {unit}, at most {at_most:g}",
     # ride-through
     "shedding.none": "none",
+    "shedding.stop_starts": "stop new starts",
     "shedding.cap_deferrable": "cap deferrable",
+    "shedding.requeue": "save and requeue jobs",
+    "shedding.suspend_cpu_only": "suspend nodes without GPUs",
     "shedding.suspend_deferrable": "suspend deferrable",
+    "shedding.power_off": "power off empty nodes",
     "shedding.cap_critical": "cap critical",
     "shedding.shutdown": "shutdown",
+    "shedding.lacks": "{step}, not on {without:.0f} of {nodes:.0f}",
     "ride.kept": "kept over a restart of the gateway",
     "ride.shutdown": "the battery lasts {lasts_s:minutes} at least, shutdown takes {shutdown_s:minutes}",
     "ride.low_by_report": (
@@ -91,12 +96,12 @@ TEMPLATES = {
     "ride.waits": (
         "by the SoC that the BMS reports the battery lasts {lasts_s:minutes}, by the energy counted "
         "{counted_s:minutes}; "
-        "neither BMS limits nor its cells confirm the report, so critical nodes are not capped and nothing is shut "
-        "down for it"
+        "neither BMS limits nor its cells confirm the report, so no job is requeued, critical nodes are not capped and "
+        "nothing is shut down for it"
     ),
     "ride.waits_long": (
         "by the SoC that the BMS reports the battery lasts {lasts_s:minutes}; nothing else confirms it, and no energy "
-        "is counted yet, so critical nodes are touched once it has stood for {for_s:minutes}"
+        "is counted yet, so jobs are requeued and critical nodes are touched once it has stood for {for_s:minutes}"
     ),
     "ride.genset_overload": "{drawn_w:kw} drawn from the generator, rated {rated_w:kw}",
     "ride.overload": "{drawn_w:kw} is drawn, PCS and battery can give {most_w:kw}",

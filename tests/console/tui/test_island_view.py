@@ -7,11 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 import scenes
+from msgspec.structs import replace
 
 from console.cli import status_text
 from console.display.audit_rows import audit_lines
 from console.display.ink import Ink
-from console.display.islanding_text import check_lines, islanding_view, last_drill_text, next_step_text, runtime_text
+from console.display.islanding_text import (
+    check_lines,
+    islanding_view,
+    last_drill_text,
+    next_step_text,
+    node_order_lines,
+    runtime_text,
+)
 from console.display.status_text import why_text
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
@@ -25,9 +33,9 @@ from console.tui.prompt import Prompt
 from console.tui.status_bars import AlarmLine, NextLine, OrderLine, StateLine
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
-from dispatch.model.islanding import Check, DrillReport, IslandState
+from dispatch.model.islanding import Check, DrillReport, IslandState, NodeOrder
 from dispatch.model.orders import OrderKind
-from dispatch.model.reasons import plain
+from dispatch.model.reasons import Reason, plain
 from gateway.api.protocol import DrillPlan
 
 S = IslandState
@@ -159,6 +167,35 @@ def test_an_outage_says_since_when_what_runs_and_how_long_it_lasts() -> None:
     assert f"susp. {suspended}" in compute
     assert "suspended: gpu-03, gpu-04, gpu-05, gpu-06, gpu-07, gpu-08" in "\n".join(drawn(Island(), model))
     assert "orderly shutdown if the grid stays away" in drawn(NextLine(), model, 120, 1)[0]
+
+
+def test_what_jobs_and_nodes_are_asked_is_said_by_kind_and_what_the_site_lacks() -> None:
+    model = shown("outage")
+    assert model.published is not None
+    decision = model.published.decision
+    assert decision.ride is not None
+    orders = (
+        NodeOrder("a", starts_stopped=True, cap_w=900.0, saving=True),
+        NodeOrder("b", starts_stopped=True, saving=True, requeued=True, off_when_empty=True),
+        NodeOrder("c", starts_stopped=True, requeued=True, off=True),
+    )
+    lacks = (Reason("shedding.lacks", {"step": Reason("shedding.power_off"), "without": 2.0, "nodes": 3.0}),)
+    ride = replace(decision.ride, rung=4, rungs=6, rung_name=Reason("shedding.power_off"), lacks=lacks)
+    model = replace(model, published=replace(model.published, decision=replace(decision, nodes=orders, ride=ride)))
+    assert [text for text, _ in node_order_lines(model)] == [
+        "shut down: c",
+        "powered off once empty: b",
+        "jobs requeued: b",
+        "jobs told to save: a",
+        "capped: a at 0.9 kW",
+        "no new jobs: a, b",
+    ]
+    screen = "\n".join(drawn(Island(), model, 80, 50))
+    assert "step 4 of 6, power off empty nodes" in screen
+    assert "ride-through lacks: power off empty nodes, not on 2 of 3" in screen
+    with_all = replace(decision, ride=replace(ride, lacks=()))
+    model = replace(model, published=replace(model.published, decision=with_all))
+    assert "lacks" not in "\n".join(drawn(Island(), model, 80, 50))
 
 
 @pytest.mark.parametrize(

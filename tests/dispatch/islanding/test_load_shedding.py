@@ -9,6 +9,7 @@ from small_site import a_battery, a_pcs, a_snapshot, site_config
 from dispatch.config.off_grid import RideThroughConfig
 from dispatch.config.schema import BatteryConfig, DispatchConfig, NodeTerms, PcsRatings
 from dispatch.islanding.load_shedding import LoadShedding
+from dispatch.islanding.shedding_memory import LoadSheddingMemory
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import reading, status
 from dispatch.model.reasons import Reason
@@ -57,7 +58,7 @@ def test_enough_energy_gives_nothing_up() -> None:
 def test_one_step_at_a_time_each_with_its_reason() -> None:
     keeper = LoadShedding(config())
     assert climb(keeper, 30.0, 30_000, 29) == [0], "the first step waits until the draw has shown itself"
-    assert climb(keeper, 30.0, 30_000, 200, 29) == [0, 1, 2, 3]
+    assert climb(keeper, 30.0, 30_000, 200, 29) == [0, 2, 3, 5]
     orders = {o.device_id: o for o in keeper.step(island(300.0, 30.0, 30_000), True, S.ISLANDED).orders}
     assert (orders["batch"].cap_w, orders["batch"].suspended, orders["batch"].off) == (500, True, False)
     assert (orders["crit"].cap_w, orders["crit"].suspended) == (800, False), "critical jobs are never suspended"
@@ -72,9 +73,9 @@ def test_critical_nodes_are_untouched_until_the_step_that_is_theirs() -> None:
             seen.append((result.view.rung, {o.device_id: (o.cap_w, o.suspended, o.off) for o in result.orders}))
     free = (None, False, False)
     assert seen == [
-        (1, {"crit": free, "batch": (500, False, False)}),
-        (2, {"crit": free, "batch": (500, True, False)}),
-        (3, {"crit": (800, False, False), "batch": (500, True, False)}),
+        (2, {"crit": free, "batch": (500, False, False)}),
+        (3, {"crit": free, "batch": (500, True, False)}),
+        (5, {"crit": (800, False, False), "batch": (500, True, False)}),
     ]
 
 
@@ -84,20 +85,20 @@ def test_a_drill_gives_nothing_up_for_the_hours_promised_but_an_overload_and_an_
         keeper.step(island(float(t_s), 30.0, 30_000), True, S.ISLANDED, drilling=True)
     assert keeper.stage == 0
     keeper.step(island(200.0, 30.0, 30_000), True, S.ISLANDED, drilling=False)
-    assert keeper.stage == 1, "the grid went away: the promise counts from here"
+    assert keeper.stage == 2, "the grid went away: the promise counts from here"
     keeper = LoadShedding(config())
     keeper.step(island(0.0, 90.0, 59_900), True, S.ISLANDED, drilling=True)
-    assert keeper.step(island(2.0, 90.0, 59_900), True, S.ISLANDED, drilling=True).view.rung == 1
+    assert keeper.step(island(2.0, 90.0, 59_900), True, S.ISLANDED, drilling=True).view.rung == 2
     keeper = LoadShedding(config())
     low = [keeper.step(island(float(t_s), 11.0, 60_000), True, S.ISLANDED, drilling=True) for t_s in range(11)]
-    assert low[-1].view.rung == 4
+    assert low[-1].view.rung == 6
 
 
 def test_shutdown_comes_in_time_whatever_was_promised() -> None:
     keeper = LoadShedding(config(hours=0))
     assert climb(keeper, 60.0, 30_000, 120) == [0]
     assert climb(keeper, 6.0, 30_000, 10, 120) == [0], "what cannot be undone waits until it has held for 10 s"
-    assert climb(keeper, 6.0, 30_000, 1, 130) == [4]
+    assert climb(keeper, 6.0, 30_000, 1, 130) == [6]
     assert all(o.off for o in keeper.step(island(132.0, 6.0, 30_000), True, S.ISLANDED).orders)
 
 
@@ -107,7 +108,7 @@ def test_an_overload_waits_for_a_second_sample_only() -> None:
     for t_s in range(6, 16):
         keeper.step(island(float(t_s), 90.0, 20_000, most_w=20_500), True, S.ISLANDED)
         stages.append(keeper.stage)
-    assert stages == [0, 1, 2, 2, 2, 3, 3, 3, 3, 3], "critical nodes are capped once it has held for 5 s"
+    assert stages == [0, 2, 3, 3, 3, 5, 5, 5, 5, 5], "critical nodes are capped once it has held for 5 s"
 
 
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 4.0])
@@ -117,7 +118,7 @@ def test_a_limit_that_reads_0_for_a_moment_caps_no_critical_node(seconds: float)
         t_s = 0.2 * n
         most_w = 0.0 if 10 <= t_s < 10 + seconds - 1e-9 else 60_000
         keeper.step(island(t_s, 90.0, 20_000, most_w=most_w), True, S.ISLANDED)
-        assert keeper.stage < 3
+        assert keeper.stage < 5
     assert (keeper.stage > 0) is (seconds > 1)
 
 
@@ -149,7 +150,7 @@ def test_what_is_behind_a_pcs_in_fault_carries_nothing() -> None:
         result = keeper.step(seen(5.0 * t_s, state), True, S.ISLANDED)
         runtimes.append(result.view.runtime_s or 0.0)
         stages.append(keeper.stage)
-    assert stages == [0, 0, 1, 1], "22.5 kW of 47 are no overload, of 23.5 they are"
+    assert stages == [0, 0, 2, 2], "22.5 kW of 47 are no overload, of 23.5 they are"
     assert runtimes[1] == pytest.approx(runtimes[0] / 2)
     assert runtimes[3] == pytest.approx(runtimes[0])
 
@@ -157,15 +158,15 @@ def test_what_is_behind_a_pcs_in_fault_carries_nothing() -> None:
 def test_the_way_back_is_the_reverse_and_waits_for_the_battery() -> None:
     keeper = LoadShedding(config())
     climb(keeper, 8.0, 30_000, 60)
-    assert keeper.stage == 4
-    stages = [4]
+    assert keeper.stage == 6
+    stages = [6]
     for t_s in range(60, 400):
         soc_pct = 20.0 if t_s < 100 else 40.0  # the reserve: 5 % and 20 kWh
         keeper.step(a_snapshot(float(t_s), 5_000.0, a_pcs(0.0), a_battery(soc_pct)), False, S.GRID_TIED)
         if keeper.stage != stages[-1]:
             stages.append(keeper.stage)
             assert t_s >= 100
-    assert stages == [4, 3, 2, 1, 0]
+    assert stages == [6, 5, 3, 2, 0]
     last = keeper.step(a_snapshot(401.0, 5_000.0), False, S.GRID_TIED)
     assert all((o.cap_w, o.suspended, o.off) == (None, False, False) for o in last.orders)
     assert len(last.orders) == 2, "whoever carries it out is told until the node is free"
@@ -186,7 +187,7 @@ def test_an_soc_that_only_its_report_tells_of_takes_one_step_after_the_other() -
         foretold.append(result.view.shutdown_in_s)
     assert [t_s for t_s, _ in taken] == [60, 90], "30 s each"
     assert min(foretold) > 3600
-    assert "step 1, cap deferrable: by the SoC that the BMS reports" in taken[0][1]
+    assert "step 2, cap deferrable: by the SoC that the BMS reports" in taken[0][1]
 
 
 def test_how_long_the_battery_lasts_by_its_report_alone_is_said() -> None:
@@ -200,7 +201,7 @@ def test_how_long_the_battery_lasts_by_its_report_alone_is_said() -> None:
 
 
 def test_the_count_outlives_a_restart_and_is_good_for_a_quarter_of_an_hour() -> None:
-    for gap_s, steps in ((60, [1, 2]), (1200, [1, 2, 4])):
+    for gap_s, steps in ((60, [2, 3]), (1200, [2, 3, 6])):
         keeper = LoadShedding(config(hours=0))
         climb(keeper, 60.0, 10_000, 60)
         after = LoadShedding(config(hours=0))
@@ -215,7 +216,7 @@ def test_the_count_outlives_a_restart_and_is_good_for_a_quarter_of_an_hour() -> 
 
 def test_steps_that_change_nothing_are_skipped() -> None:
     keeper = LoadShedding(config(nodes=(NodeTerms(id="crit", critical=True, cap_w=800),)))
-    assert climb(keeper, 30.0, 30_000, 200) == [0, 3]
+    assert climb(keeper, 30.0, 30_000, 200) == [0, 5]
 
 
 def test_a_restart_keeps_the_step_and_the_promise() -> None:
@@ -234,7 +235,7 @@ def test_a_ladder_that_is_switched_off_leaves_nobody_on_it() -> None:
     """Found on a site whose nodes had been shut down, and stayed so for good."""
     keeper = LoadShedding(config())
     climb(keeper, 30.0, 30_000, 200)
-    assert keeper.stage == 3
+    assert keeper.stage == 5
     off = msgspec.structs.replace(config(), ride_through=RideThroughConfig(enabled=False))
     after = LoadShedding(off)
     after.restore(keeper.memory())
@@ -270,5 +271,5 @@ def test_a_stage_that_is_read_late_is_taken_over_and_undone() -> None:
     deeper = LoadShedding(config())
     climb(deeper, 30.0, 30_000, 400)
     stage = deeper.stage
-    deeper.recover(msgspec.structs.replace(kept, stage=0))
+    deeper.recover(LoadSheddingMemory(engaged=True))
     assert deeper.stage == stage, "a shallower one changes nothing"

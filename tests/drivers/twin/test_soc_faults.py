@@ -135,17 +135,17 @@ def test_registers_of_the_battery_that_all_read_0_for_a_moment_shut_nothing_down
     wrong = says(0.0, discharge_limit_w=0.0, charge_limit_w=0.0)
     for seconds in (TICK_S, 1.0, 4.6):  # an overload of 5 s caps the critical nodes
         site = in_the_outage().run(seconds, wrong).run(30)
-        assert site.steps in ([], [1], [1, 2]), "an overload for that time, but nothing of the critical nodes"
+        assert site.steps in ([], [2], [2, 3]), "an overload for that time, but nothing of the critical nodes"
 
 
 def test_an_soc_of_0_that_stays_begins_at_the_first_step() -> None:
     site = in_the_outage().run(9.8, says(0.0))
     assert site.steps == []
     site.run(2, says(0.0))
-    assert site.steps == [1]
+    assert site.steps == [2]
     assert len(site.said("SoC 0.0 % is taken as a recalibration")) == 1
     site.run(240, says(0.0))
-    assert site.steps == [1, 2], "critical nodes and shutdown wait for another witness"
+    assert site.steps == [2, 3], "critical nodes and shutdown wait for another witness"
     ride = site.decisions[-1].ride
     assert ride is not None
     assert ride.shutdown_in_s is not None
@@ -178,15 +178,15 @@ def test_no_report_alone_touches_critical_nodes(
         return {"soc_pct": MISSING if pct is None else reading(pct)}
 
     site.run(seconds, wrong)
-    assert all(step <= 2 for step in site.steps)
+    assert all(step <= 3 for step in site.steps)
 
 
 def test_an_soc_of_0_for_good_shuts_down_once_the_energy_counted_is_used_up() -> None:
     site = Site(energy_kwh=10.0, load_w=12_000.0, soc_pct=40.0).run(60)
-    while 4 not in site.steps:
+    while 6 not in site.steps:
         site.run(1, says(0.0))
         assert site.t_s < 900
-    assert site.steps == [1, 2, 3, 4]
+    assert site.steps == [2, 3, 5, 6]
     left_pct = site.twin.pcs[0].battery.soc_pct - 2
     assert 2 * 375 > left_pct / 100 * 10_000 * 0.94 / site.twin.pcs[0].w * 3600 > 300, "enough for the shutdown"
 
@@ -198,22 +198,22 @@ def test_limits_that_fall_minutes_after_a_drop_confirm_it() -> None:
         return {"soc_pct": reading((battery.soc_pct.good or 0.0) - 76)}
 
     site.run(120, sunk)
-    assert site.steps == [1, 2]
+    assert site.steps == [2, 3]
     site.run(15, lambda battery: sunk(battery) | {"discharge_limit_w": reading(30_000.0)})
-    assert site.steps == [1, 2, 4]
+    assert site.steps == [2, 3, 6]
 
 
 def test_an_soc_that_was_low_from_the_start_shuts_down_once_it_has_stood_for_five_minutes() -> None:
     site = Site(soc_pct=6.0, load_w=6_000.0).run(OUTAGE_S + 299)
-    assert site.steps == [1, 2]
+    assert site.steps == [2, 3]
     assert len(site.said("critical nodes are touched once it has stood for 5 min")) == 1
     site.run(3)
-    assert site.steps == [1, 2, 4]
+    assert site.steps == [2, 3, 6]
 
 
 def test_an_soc_of_0_that_the_bms_limits_confirm_shuts_down_in_time() -> None:
     site = Site(load_w=6_000.0).run(120).run(15, says(2.0, discharge_limit_w=7_000.0))
-    assert site.steps[-1] == 4
+    assert site.steps[-1] == 6
 
 
 def test_a_recalibration_in_an_outage_is_followed() -> None:

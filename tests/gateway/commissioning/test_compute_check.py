@@ -55,6 +55,23 @@ def test_what_a_node_may_be_ordered_is_what_its_section_says() -> None:
     assert (found["seen"].complete, found["gpu1"].error) == (False, "not read")
 
 
+def test_a_node_that_shows_gpus_is_never_suspended_and_the_steps_for_its_jobs_are_said() -> None:
+    steps = {f"on_{name}": [f"/bin/{name}"] for name in ("stop_starts", "allow_starts", "checkpoint", "requeue")}
+    power = {"on_power_off": ["/bin/off"], "on_power_on": ["/bin/on"], "checkpoint_s": 90}
+    nodes = [NODES[2], {"id": "jobs", "source": "psutil", "gpus": 8, **steps, **power}]
+    site = site_of(node=nodes)
+    frozen, jobs = reports(site, snapshot(Node("frozen", gpus=(Gpu(0, "x"),), gpus_total=1), Node("jobs")))
+    assert frozen.may == ("shut down by the command /bin/off",)
+    assert frozen.never == "suspended: it shows 1 GPU"
+    assert jobs.may == (
+        "stop new starts by the command /bin/stop_starts",
+        "tell its jobs to save by the command /bin/checkpoint",
+        "requeue its jobs by the command /bin/requeue, 90 s later",
+        "power off once empty by the command /bin/off",
+    )
+    assert reports(site, snapshot(Node("frozen")))[0].never == ""
+
+
 def test_the_lines_say_how_each_power_was_got(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     powers = (
         NodePower("RAPL + 1 GPU (dcgm-exporter)", Reading(950.0, 4.0, Quality.GOOD), 30.0),

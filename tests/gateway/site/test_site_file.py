@@ -639,3 +639,23 @@ def test_contacts_that_cannot_do_what_they_are_for(changes: dict[str, Any], key:
 def test_an_open_contact_with_two_inputs_is_supervised() -> None:
     site = site_file.compose(Path("x.toml"), with_contacts(normally="open", second_address=4))
     assert site.contact[0].second_address == 4
+
+
+@pytest.mark.parametrize(
+    ("keys", "lacks"),
+    [
+        ({"on_stop_starts": ["a"]}, {"on_allow_starts"}),
+        ({"on_allow_starts": ["a"]}, {"on_stop_starts"}),
+        ({"on_requeue": ["a"]}, {"on_stop_starts"}),
+        ({"on_checkpoint": ["a"]}, {"on_requeue"}),
+        ({"checkpoint_s": "2 min"}, {"on_checkpoint"}),
+        ({"on_power_off": ["a"]}, {"on_power_on", "on_stop_starts"}),
+        ({"on_power_on": ["a"]}, {"on_power_off"}),
+    ],
+)
+def test_a_command_of_a_node_that_needs_another_is_refused_without_it(keys: dict[str, Any], lacks: set[str]) -> None:
+    raw = document()
+    raw["node"] = [{"id": "n", "source": "psutil", **keys}]
+    found = errors_of(raw)
+    assert found.keys() == {f"node[0].{key}" for key in lacks}
+    assert all(f"this key beside {next(iter(keys))}: " in line for line in found.values())

@@ -42,12 +42,12 @@ def test_a_file_without_a_version_is_version_1(tmp_path: Path) -> None:
     assert first.version == 1
 
 
-@pytest.mark.parametrize("stated", ["0", "-1", "1.0", '"1"', "true", "2", "999"])
+@pytest.mark.parametrize("stated", ["0", "-1", "1.0", '"1"', "true", "3", "999"])
 def test_a_version_that_is_not_understood_is_the_only_error(tmp_path: Path, stated: str) -> None:
     found = errors_of(tmp_path, f"version = {stated}\n{OLD}")
     assert found.keys() == {"version"}
-    if stated in ("2", "999"):
-        expected = "at most 1: this Skerry understands version 1 of the site file; update Skerry"
+    if stated in ("3", "999"):
+        expected = "at most 2: this Skerry understands versions 1 to 2 of the site file; update Skerry"
         assert found["version"] == f"version = {stated}: expected {expected}"
 
 
@@ -125,8 +125,8 @@ def test_ways_to_write_it(text: str, new: str) -> None:
 
 
 def test_what_is_not_understood_is_not_upgraded() -> None:
-    with pytest.raises(UnknownVersion, match="at most 1"):
-        upgraded("version = 2\n")
+    with pytest.raises(UnknownVersion, match="at most 2"):
+        upgraded("version = 3\n")
 
 
 KEYS = st.sampled_from(("peak_w", "contracted_peak_w", "fuse_a", "version", "discharge"))
