@@ -29,7 +29,7 @@ from dispatch.wording.catalogue import words
 from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute, clock_event
 from gateway.api.consoles import Consoles
 from gateway.api.protocol import LastDrill, Published, TariffNow
-from gateway.api.published_nodes import for_consoles
+from gateway.api.published_nodes import ConsoleNodes
 from gateway.device_io import DeviceIo
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
@@ -99,7 +99,7 @@ class ControlLoop:
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
-        self._prover = prover
+        self._prover, self._console_nodes = prover, ConsoleNodes()
         self._directory_trouble, self._access_trouble, self._parts = directory_trouble, access_trouble, parts
         self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
@@ -318,7 +318,7 @@ class ControlLoop:
             self._loop_stats = self.punctuality.stats(self._consoles.count)
         controller = self._controller
         return Published(
-            snapshot=for_consoles(snapshot),
+            snapshot=self._console_nodes.shortened(snapshot),
             decision=decision,
             alarms=self._alarms.active(),
             interval=controller.interval,

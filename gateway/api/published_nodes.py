@@ -12,13 +12,27 @@ MOST_NODES = 256  # with each of their powers, 0.1 kB each
 NOT_SENT = "too many GPUs on the site to show each"
 
 
-def for_consoles(snapshot: Snapshot) -> Snapshot:
-    """The snapshot without single GPUs where the site has too many, and without the powers that do not count."""
-    gpus = sum(len(node.gpus) for node in snapshot.nodes)
-    if gpus <= MOST_GPUS and len(snapshot.nodes) <= MOST_NODES:
-        return snapshot
-    many = gpus > MOST_GPUS
-    return msgspec.structs.replace(snapshot, nodes=tuple(_shortened(node, many) for node in snapshot.nodes))
+class ConsoleNodes:
+    """Shortens the nodes of one snapshot after the other; one that is the same object as before is not done again."""
+
+    def __init__(self) -> None:
+        self._before: tuple[Node, ...] = ()
+        self._sent: tuple[Node, ...] = ()
+        self._many = False
+
+    def shortened(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot without single GPUs where the site has too many, and without the powers that do not count."""
+        nodes = snapshot.nodes
+        many = sum(len(node.gpus) for node in nodes) > MOST_GPUS
+        if not many and len(nodes) <= MOST_NODES:
+            return snapshot
+        if many != self._many or len(nodes) != len(self._before):
+            self._many, self._before = many, (Node(""),) * len(nodes)
+            self._sent = self._before
+        triples = zip(nodes, self._before, self._sent, strict=True)
+        self._sent = tuple([sent if node is was else _shortened(node, many) for node, was, sent in triples])
+        self._before = nodes
+        return msgspec.structs.replace(snapshot, nodes=self._sent)
 
 
 def _shortened(node: Node, many_gpus: bool) -> Node:

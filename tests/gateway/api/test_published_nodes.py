@@ -9,7 +9,7 @@ from dispatch.model.equipment import DeviceHealth, Gpu, Meter, Node, NodePower
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from gateway.api.frames import MAX_FRAME
-from gateway.api.published_nodes import NOT_SENT, for_consoles
+from gateway.api.published_nodes import NOT_SENT, ConsoleNodes
 
 READING = Reading(123.456789, 4.56789, Quality.GOOD)
 
@@ -30,15 +30,29 @@ def snapshot(nodes: int, gpus: int) -> Snapshot:
 
 @pytest.mark.parametrize(("nodes", "gpus"), [(1024, 8), (1024, 0), (256, 4)])
 def test_it_fits_into_a_message(nodes: int, gpus: int) -> None:
-    sent = msgspec.msgpack.encode(for_consoles(snapshot(nodes, gpus)))
+    sent = msgspec.msgpack.encode(ConsoleNodes().shortened(snapshot(nodes, gpus)))
     assert len(sent) < 0.9 * MAX_FRAME
 
 
 def test_what_is_left_out_is_said_and_a_site_of_64_nodes_is_sent_whole() -> None:
     small = snapshot(64, 8)
-    assert for_consoles(small) is small
-    node = for_consoles(snapshot(300, 8)).nodes[0]
+    assert ConsoleNodes().shortened(small) is small
+    node = ConsoleNodes().shortened(snapshot(300, 8)).nodes[0]
     assert (node.gpus, node.gpus_total, node.w) == ((), 8, READING)
     assert node.note.endswith(NOT_SENT)
-    hosts = for_consoles(snapshot(300, 0)).nodes[0]
+    hosts = ConsoleNodes().shortened(snapshot(300, 0)).nodes[0]
     assert (hosts.powers, hosts.note) == ((), "n" * 60)
+
+
+def test_only_nodes_that_are_new_are_shortened_again() -> None:
+    consoles, first = ConsoleNodes(), snapshot(300, 8)
+    sent = consoles.shortened(first).nodes
+    changed = msgspec.structs.replace(first.nodes[7], note="changed")
+    second = msgspec.structs.replace(first, nodes=(*first.nodes[:7], changed, *first.nodes[8:]))
+    again = consoles.shortened(second).nodes
+    assert [number for number, (a, b) in enumerate(zip(sent, again, strict=True)) if a is not b] == [7]
+    assert again[7].note.startswith("changed; ")
+    fewer = msgspec.structs.replace(second, nodes=second.nodes[1:])
+    assert consoles.shortened(fewer).nodes == again[1:]
+    hosts = snapshot(300, 0)
+    assert consoles.shortened(hosts).nodes == ConsoleNodes().shortened(hosts).nodes
