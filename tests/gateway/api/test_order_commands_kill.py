@@ -44,10 +44,13 @@ for run in range(kills):
             link = None
             assert time.monotonic() < deadline
             time.sleep(0.02)
-    threading.Timer(chance.uniform(0.05, 0.9), os.kill, (child, signal.SIGKILL)).start()
+    # So many commands first: however slow the machine is, some were acknowledged. Then at any moment of the next ones.
+    first, kill = chance.randrange(5), threading.Timer(chance.uniform(0.0, 0.3), os.kill, (child, signal.SIGKILL))
     standing, n = None, 0
     try:
         while True:
+            if len(acknowledged) >= first and kill.ident is None:
+                kill.start()
             n += 1
             params = {"kind": "setpoint", "value": 100.0 * n, "reason": f"run {run}", "seen_utc_s": now}
             try:
