@@ -22,6 +22,7 @@ from dispatch.model.reasons import Reason
 from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs
 from drivers.nodes.known_gpus import KnownGpus
+from drivers.schedulers.reader import QueueReader
 from gateway.api.alarm_commands import AlarmCommands
 from gateway.api.command_log import CommandLog
 from gateway.api.consoles import Consoles
@@ -34,6 +35,7 @@ from gateway.api.permissions import urgent
 from gateway.api.protocol import Welcome
 from gateway.api.proving_commands import ProvingCommands
 from gateway.api.queries import Queries
+from gateway.api.queue_commands import QueueCommands
 from gateway.api.reservation_commands import ReservationCommands
 from gateway.api.roles import Roles
 from gateway.api.server import LinkServer
@@ -52,6 +54,8 @@ from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
 from gateway.proofs_in_force import ProofsInForce
 from gateway.proving_service import ProvingService
+from gateway.queue_polling import QueuePolling
+from gateway.queues_in_force import QueuesInForce
 from gateway.register_access import RegisterAccess
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.site.schema import Site
@@ -210,6 +214,15 @@ def compose_gateway(
         refresh_s={driver.id: driver.refresh_s for driver in drivers if isinstance(driver, MapPcs | MapMeter)},
         demand=site.tariff.demand_terms,
     )
+    queues = QueuesInForce(site.scheduler)
+    queue_polling = QueuePolling(
+        [QueueReader(scheduler, site.path.parent) for scheduler in site.scheduler],
+        queues,
+        clock,
+        events,
+        tick_s=1 / site.gateway.rate_hz,
+        compare_clocks=lambda: site.twin is None and clock_state().known,
+    )
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -228,7 +241,8 @@ def compose_gateway(
         iq=iq,
         consoles=consoles,
         prover=prover,
-        after_tick=after_tick,
+        queues=queues,
+        after_tick=(*after_tick, queue_polling.after_tick),
         directory_trouble=directory_trouble,
         parts=parts,
         clock_state=clock_state,
@@ -241,6 +255,7 @@ def compose_gateway(
     dispatcher = Dispatcher(
         log,
         queries.handlers,
+        QueueCommands(queues).handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
@@ -262,7 +277,7 @@ def compose_gateway(
     prices_read = SupervisedCalls("price file", PRICES_S, parts)
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
-    background.append(("proofs", prover.run))
+    background += [("proofs", prover.run), *queue_polling.background]
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(

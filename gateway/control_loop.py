@@ -40,6 +40,7 @@ from gateway.planning_service import Observation, PlanningService
 from gateway.price_outlook import PriceOutlook
 from gateway.prices_in_force import PricesInForce
 from gateway.proving_service import ProvingService
+from gateway.queues_in_force import QueuesInForce
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.run_statistics import EnergyBalance, Punctuality
 from gateway.site.schema import Site
@@ -78,6 +79,7 @@ class ControlLoop:
         iq: EnergyIqService,
         consoles: Consoles,
         prover: ProvingService,
+        queues: QueuesInForce,
         after_tick: Sequence[Callable[[int], None]] = (),
         directory_trouble: Callable[[], str] = lambda: "",
         access_trouble: Callable[[], str] = lambda: "",
@@ -99,7 +101,7 @@ class ControlLoop:
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
-        self._prover, self._console_nodes = prover, ConsoleNodes()
+        self._prover, self._queues, self._console_nodes = prover, queues, ConsoleNodes()
         self._directory_trouble, self._access_trouble, self._parts = directory_trouble, access_trouble, parts
         self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
@@ -290,6 +292,7 @@ class ControlLoop:
             month_saved_eur=self._month_saved_eur(),
             node_caps_w=self._devices.commands.caps_w,
             gpu_limits_not_kept=self._devices.commands.not_kept,
+            queue_errors=self._queues.errors(),
         )
 
     def _month_saved_eur(self) -> float | None:
@@ -335,6 +338,7 @@ class ControlLoop:
             billed_peak_w=controller.billed_peak_w,
             iq=self._iq.now,
             clock=self._clock_seen,
+            queues=self._queues.now(),
         )
 
     def _recorded_figures(self, decision: Decision, soc_pct: float | None) -> dict[str, float | None]:

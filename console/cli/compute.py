@@ -10,10 +10,11 @@ import click
 from console.cli.failures import Failure
 from console.cli.json_output import json_text
 from console.display.formats import how_old
+from console.display.queue_text import queue_counts
 from console.value_parsers import json_option
 from dispatch.model.equipment import Node, NodePower
 from gateway import exit_codes
-from gateway.commissioning.compute_check import NodeReport, check
+from gateway.commissioning.compute_check import NodeReport, QueueReport, check, check_queues
 from gateway.commissioning.device_access import DevicesInUse
 from gateway.errors import StartRefused
 from gateway.site.loader import load
@@ -26,25 +27,28 @@ INDENT = " " * 14
 @click.argument("site", type=click.Path(path_type=Path))
 @json_option
 def check_nodes(site: Path, as_json: bool) -> int:
-    """Read every compute node of a site file once; print what would be read from where, capped and stopped.
+    """Read every compute node and scheduler of a site file once; print what is read from where, capped and stopped.
 
     Nothing is written, and nothing is ordered. A node is only observed unless its [[node]] names what it may be
     ordered: cap_w with on_cap or a source that can cap, on_stop_starts, on_requeue, on_power_off, on_shutdown, and
     without GPUs on_suspend or freeze. Nodes of a [[nodes]] are always only observed.
 
-    Exit code 0: the power of every node is known; 1: that of at least one is not; 2: errors in the site file; 6: the
+    Exit code 0: the power of every node is known and every queue is read; 1: not so; 2: errors in the site file; 6: the
     devices cannot be opened, because another gateway has them or the twin does not run.
     """
     try:
-        source, found = check(load(site))
+        loaded = load(site)
+        source, found = check(loaded)
     except (DevicesInUse, StartRefused) as error:
         raise Failure(str(error), exit_codes.DEVICE) from None
+    queues = check_queues(loaded)
     if as_json:
-        click.echo(json_text({"source": source, "nodes": found}))
+        click.echo(json_text({"source": source, "nodes": found, "queues": queues}))
     else:
-        for line in _lines(source, found):
+        for line in (*_lines(source, found), *(line for queue in queues for line in queue_lines(queue))):
             click.echo(line)
-    return exit_codes.OK if all(report.complete for report in found) else exit_codes.FAILED
+    complete = all(report.complete for report in found) and not any(report.queue.error for report in queues)
+    return exit_codes.OK if complete else exit_codes.FAILED
 
 
 @click.group()
@@ -65,6 +69,17 @@ def _lines(source: str, found: tuple[NodeReport, ...]) -> Iterator[str]:
         yield f"{len(ordered)} may be ordered something: {', '.join(ordered)}; the others are only observed"
     else:
         yield "all of them are only observed: nothing is capped, suspended or shut down"
+
+
+def queue_lines(report: QueueReport) -> Iterator[str]:
+    """What is read of a scheduler's queue."""
+    yield f"{report.id:<13} by {report.read_by}"
+    queue = report.queue
+    if queue.error:
+        yield f"{INDENT}NOT READ: {queue.error}"
+        return
+    yield f"{INDENT}{queue_counts(queue)}"
+    yield from (f"{INDENT}{note}" for note in queue.notes)
 
 
 def _node(report: NodeReport) -> Iterator[str]:

@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "console.cli.compute:compute",
         "Check what is read of the compute nodes, and what they may be ordered.",
     ),
+    "queue": ("console.cli.queue:queue", "List the jobs of the schedulers: running, waiting and why."),
     "drill": ("console.cli.island:drill", "Rehearse an outage: start, abort, status, report."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),

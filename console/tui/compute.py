@@ -1,4 +1,4 @@
-"""View 2: the nodes in an order that can be chosen, GPUs and powers of the selected one, and the UPSs."""
+"""View 2: the nodes in an order that can be chosen; GPUs, powers and jobs of the selected one; UPSs; the queues."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from console.display.formats import how_old, kw, number
 from console.display.ink import Ink
+from console.display.queue_text import job_line, jobs_on, queue_line
 from console.display.status_text import gpus_text, stale_word
 from console.display.ups_text import UNUSUAL, ups_state, ups_texts
 from console.display.viewmodel import Model
@@ -19,7 +20,7 @@ from dispatch.model.equipment import Gpu, Node, Ups
 HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
 # in which order nodes are listed, and the head of their names' column
 ORDERS = {"site file": "Node", "power": "Node, kW ↓", "lost": "Node, lost ↓", "name": "Node, A–Z"}
-MOST_POWERS = 4  # lines of a node's detail
+MOST_POWERS = MOST_JOBS = 4  # lines of a node's detail
 
 
 class Compute(ListView):
@@ -85,25 +86,30 @@ class Compute(ListView):
         nodes = model.published.snapshot.nodes if model.published else ()
         gpus = max((len(n.gpus) for n in nodes), default=0)
         powers = max((len(n.powers) for n in nodes), default=0)
-        return min(2 + (gpus + 1) // 2 + min(powers, MOST_POWERS), max(3, height // 2))
+        queues = model.published.queues if model.published else ()
+        jobs = MOST_JOBS if any(queue.jobs for queue in queues) else 0
+        rows = 2 + (gpus + 1) // 2 + min(powers, MOST_POWERS) + jobs + len(queues)
+        return min(rows, max(3, height // 2 + (2 if queues else 0)))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
-        """The GPUs of the selected node, or why there is nothing to show."""
+        """GPUs, powers and jobs of the selected node, or why there is nothing to show; below them the queues."""
         if isinstance(item, Ups):
             canvas.put(1, top, cut(" · ".join(ups_texts(item)), canvas.width - 2))
             return
         assert isinstance(item, Node)
-        x = canvas.put(1, top, f"GPUs of {item.id}", Ink.DIM)
-        if not item.gpus:
-            counted = f"{item.gpus_total} GPUs: {item.note or 'counted, not read one by one'}"
-            text = counted if item.gpus_total else item.note or "no GPU"
-            canvas.put(1, top + 1, cut(text, canvas.width - 2))
-            draw_powers(canvas, top + 2, item)
-            return
-        canvas.put(x + 2, top, cut(item.note, canvas.width - x - 3), Ink.MEDIUM)
-        for n, gpu in enumerate(item.gpus):
-            gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
-        draw_powers(canvas, top + 1 + (len(item.gpus) + 1) // 2, item)
+        below = draw_gpus(canvas, top, item)
+        powers = item.powers[:MOST_POWERS]
+        draw_powers(canvas, below, item)
+        draw_jobs(canvas, below + len(powers), item, model)
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """The list, and in the last rows a line for each queue."""
+        super().paint(canvas, model)
+        queues = model.published.queues if model.published else ()
+        for y, queue in enumerate(queues, start=canvas.height - len(queues)):
+            text = cut(queue_line(queue, model.extra_age_s), canvas.width - 2)
+            canvas.put(0, y, f" {text}".ljust(canvas.width))
+            canvas.fill(y, Ink.MEDIUM if queue.error else Ink.PLAIN)
 
 
 def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
@@ -115,6 +121,35 @@ def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
             nodes, key=lambda node: (node.w.good is not None, all(gpu.w.good is not None for gpu in node.gpus))
         )
     return sorted(nodes, key=lambda node: node.id) if order == "name" else list(nodes)
+
+
+def draw_gpus(canvas: Canvas, top: int, node: Node) -> int:
+    """The GPUs of a node, two to a row, or why there are none. Returns the row below."""
+    x = canvas.put(1, top, f"GPUs of {node.id}", Ink.DIM)
+    if not node.gpus:
+        counted = f"{node.gpus_total} GPUs: {node.note or 'counted, not read one by one'}"
+        canvas.put(1, top + 1, cut(counted if node.gpus_total else node.note or "no GPU", canvas.width - 2))
+        return top + 2
+    canvas.put(x + 2, top, cut(node.note, canvas.width - x - 3), Ink.MEDIUM)
+    for n, gpu in enumerate(node.gpus):
+        gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
+    return top + 1 + (len(node.gpus) + 1) // 2
+
+
+def draw_jobs(canvas: Canvas, top: int, node: Node, model: Model) -> None:
+    """The jobs that hold a node, as many as there is room for above the lines of the queues."""
+    queues = model.published.queues if model is not None and model.published else ()
+    jobs, room = jobs_on(node.id, queues), canvas.height - len(queues) - top
+    if not queues or room <= 0:
+        return
+    shown = jobs[: room if len(jobs) <= room else room - 1]
+    for y, job in enumerate(shown, start=top):
+        canvas.put(1, y, cut(f"job {job_line(job, model.now_utc_s)}", canvas.width - 2))
+    if len(shown) < len(jobs):
+        canvas.put(1, top + len(shown), f"{len(jobs) - len(shown)} more jobs: skerry queue --node {node.id}", Ink.DIM)
+    elif not jobs:
+        unknown = any(queue.more_running or queue.read_utc_s is None for queue in queues)
+        canvas.put(1, top, f"jobs: skerry queue --node {node.id}" if unknown else "no job", Ink.DIM)
 
 
 def draw_powers(canvas: Canvas, top: int, node: Node) -> None:

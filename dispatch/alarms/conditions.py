@@ -236,6 +236,8 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
         Condition(overruns >= OVERRUNS_PER_MIN, Reason("alarm.overruns", {"late_ticks": overruns})),
     )
     yield "records-lost", _records(facts)
+    for scheduler, error in facts.queue_errors.items():
+        yield f"queue-lost:{scheduler}", Condition(bool(error), plain(error) if error else None)
     yield from part_conditions(facts)
     yield "disk-full", Condition(bool(facts.ballast_missing), plain(facts.ballast_missing))
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))

@@ -41,6 +41,8 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("cap-not-followed", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
     AlarmDefinition("gpus-missing", MEDIUM, on_delay_s=10.0, off_delay_s=10.0),
     AlarmDefinition("gpu-limits-not-kept", MEDIUM),
+    # a restart of the scheduler takes a minute or two
+    AlarmDefinition("queue-lost", LOW, on_delay_s=180.0),
     AlarmDefinition("contact-stop", HIGH, off_delay_s=0.0),
     # at once: it may be latched again right after it was released
     AlarmDefinition("contact-latched", HIGH, off_delay_s=0.0, by_name=True),

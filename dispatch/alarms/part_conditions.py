@@ -20,6 +20,7 @@ FOLLOWS: dict[str, Reason] = {
     "users": Reason("part.users"),
     "power reservations": Reason("part.reservations"),
     "node polling": Reason("part.node_polling"),
+    "queue of": Reason("part.queue"),
     "schedule of drills": Reason("part.drills"),
     "setpoints of": Reason("part.setpoints"),
     "orders to": Reason("part.orders"),

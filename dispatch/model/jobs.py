@@ -38,3 +38,44 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def runs(self) -> bool:
         """Whether it holds nodes and may draw power."""
         return self.state != "pending"
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue of one scheduler as last read, and how the reading goes."""
+
+    scheduler: str  # id in the site file
+    cluster: str  # its name in power reservations
+    jobs: tuple[Job, ...] = ()
+    more_waiting: int = 0  # that wait and are not among `jobs`, as they are too many
+    read_utc_s: float | None = None  # when the jobs were as listed; None: never read
+    error: str = ""  # why it cannot be read now; the jobs are then those read before. Empty: it is read
+    notes: tuple[str, ...] = ()  # what a person should know of the answer
+
+
+class RunningJob(msgspec.Struct, frozen=True, array_like=True):
+    """A job that holds nodes, as far as consoles show it."""
+
+    id: str
+    name: str
+    user: str
+    state: JobState
+    gpus: int
+    cpus: int
+    started_utc_s: float | None
+    nodes: tuple[str, ...]
+
+
+class QueueNow(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue as it is sent to consoles: counts, and the jobs that run as far as they fit into a message."""
+
+    scheduler: str
+    running: int = 0
+    waiting: int = 0
+    running_gpus: int = 0
+    waiting_gpus: int = 0  # of the waiting jobs that are listed
+    read_utc_s: float | None = None  # None: never read
+    age_s: float | None = None  # of that reading, real seconds
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    jobs: tuple[RunningJob, ...] = ()
+    more_running: int = 0  # that run and are not among `jobs`

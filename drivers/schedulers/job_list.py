@@ -19,6 +19,7 @@ class QueueRead(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[Job, ...] = ()
     more_waiting: int = 0  # jobs that wait and are not among `jobs`, as they are too many
     notes: tuple[str, ...] = ()  # what a person should know of the answer
+    asked_utc_s: float | None = None  # when the scheduler was asked, by whoever wrote the answer; None: now
     clock_utc_s: float | None = None  # the scheduler's clock shows at least this; None: it does not say
 
 

@@ -19,6 +19,7 @@ from drivers.schedulers.slurm_job import FIELDS, take_job
 BETWEEN = "@@"
 HEADER = f"JOBID{BETWEEN}"
 CLUSTER = "CLUSTER: "  # before the header where -M is among the arguments
+ENVIRONMENT = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0", "LC_ALL": "C"}  # for squeue
 LONGEST_RECORD = 1 << 18
 LONGEST_SHOWN = 200
 EXPECTED = "squeue of Slurm 20.11 or later, called with all arguments, and nothing else printed"

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Protocol
 
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
+from dispatch.model.jobs import Queue, QueueNow
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanInputs
@@ -83,6 +84,19 @@ class Drills(Protocol):
     @property
     def plan(self) -> DrillPlan | None:
         """What the schedule says; None: the site file has none."""
+        ...
+
+
+class Queues(Protocol):
+    """The queues of the schedulers."""
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """Of every scheduler, with the jobs last read."""
+        ...
+
+    def now(self) -> tuple[QueueNow, ...]:
+        """In counts, with their age."""
         ...
 
 

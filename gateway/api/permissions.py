@@ -37,6 +37,7 @@ PERMISSIONS: dict[str, Permission] = {
     "audit": Permission(Role.VIEWER),
     "iq": Permission(Role.VIEWER),
     "drill.reports": Permission(Role.VIEWER),
+    "queue.jobs": Permission(Role.VIEWER),
     # registers of devices
     "device.registers": Permission(Role.VIEWER),
     "device.read": Permission(Role.ENGINEER, "asking a device for registers", query=True),

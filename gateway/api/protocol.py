@@ -18,6 +18,7 @@ from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.clock import ClockState
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
+from dispatch.model.jobs import QueueNow
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
@@ -150,6 +151,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
     iq: IqNow | None = None  # None: not computed yet
     clock: ClockState | None = None  # None: a version before this one, which does not say
+    queues: tuple[QueueNow, ...] = ()  # of the schedulers of compute jobs
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

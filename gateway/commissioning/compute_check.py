@@ -1,4 +1,4 @@
-"""`skerry compute check`: what Skerry would read of each compute node, from where, and what it may order it.
+"""`skerry compute check`: what Skerry would read of each compute node and scheduler, from where, and what it may order.
 
 It writes nothing. While a gateway of the site runs, it is asked for what it reads.
 """
@@ -6,15 +6,21 @@ It writes nothing. While a gateway of the site runs, it is asked for what it rea
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from dispatch.model.equipment import DeviceHealth, Meter, Node
+from dispatch.model.jobs import QueueNow
 from dispatch.model.snapshot import Snapshot
 from drivers.node_config import NodeDevice
+from drivers.schedulers.config import Scheduler
+from drivers.schedulers.errors import QueueNotRead
+from drivers.schedulers.reader import QueueReader
 from gateway.commissioning.device_access import gateway_of, opened, published_snapshot, sampled
+from gateway.queues_in_force import QueuesInForce
 from gateway.site.schema import Site
 
 ROUNDS, EVERY_S = 3, 3.0  # a power by counters needs two readings, some seconds apart
@@ -37,6 +43,37 @@ class NodeReport(msgspec.Struct, frozen=True):
     def complete(self) -> bool:
         """Whether it answers and its power is known."""
         return not self.error and self.node.w.good is not None
+
+
+class QueueReport(msgspec.Struct, frozen=True):
+    """One scheduler. `read_by`: the command by which its queue is read."""
+
+    id: str
+    read_by: str
+    queue: QueueNow
+
+
+def check_queues(site: Site) -> tuple[QueueReport, ...]:
+    """Every scheduler's queue, read once now, whether a gateway runs or not: reading one disturbs nobody."""
+    return asyncio.run(_read_queues(site))
+
+
+async def _read_queues(site: Site) -> tuple[QueueReport, ...]:
+    return tuple(await asyncio.gather(*(_read_queue(site, scheduler) for scheduler in site.scheduler)))
+
+
+async def _read_queue(site: Site, scheduler: Scheduler) -> QueueReport:
+    queues = QueuesInForce([scheduler])
+    try:
+        queues.take(scheduler.id, await QueueReader(scheduler, site.path.parent).read(_at_once), time.time())
+    except QueueNotRead as error:
+        queues.refuse(scheduler.id, str(error))
+    (now,) = queues.now()
+    return QueueReport(scheduler.id, " ".join(scheduler.arguments(site.path.parent)), now)
+
+
+async def _at_once() -> None:
+    """No tick is to be spared."""
 
 
 def check(site: Site) -> tuple[str, tuple[NodeReport, ...]]:

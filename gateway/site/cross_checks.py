@@ -21,6 +21,7 @@ from gateway.site.battery_checks import battery_device
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
 from gateway.site.node_checks import commands, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
+from gateway.site.scheduler_checks import schedulers
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
@@ -47,6 +48,7 @@ def _own(site: Site) -> Iterator[Check]:
         _outlets,
         pages,
         commands,
+        schedulers,
         _deadline,
         _twin,
         _tls,

@@ -35,6 +35,7 @@ from drivers.http.config import PrometheusServer
 from drivers.node_config import NodeDevice
 from drivers.nodes.group import NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
+from drivers.schedulers.config import Scheduler
 from drivers.twin.config import TwinConfig
 from storage.config import StorageConfig
 
@@ -141,6 +142,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     ups: tuple[UpsDevice, ...] = ()
     pdu: tuple[PduDevice, ...] = ()
     contact: tuple[ContactDevice, ...] = ()
+    scheduler: tuple[Scheduler, ...] = ()
 
     @property
     def bms(self) -> tuple[BatteryDevice, ...]:

@@ -10,6 +10,7 @@ from slurm_answers import ARRAY, JOB, WAITING, answer, taken
 
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import MOST_JOBS, QueueRead
+from drivers.schedulers.json_lines import JsonLines
 from drivers.schedulers.slurm_text import SlurmText
 
 MARK = "0" * 12
@@ -34,6 +35,10 @@ def _squeue(data: bytes, _directory: Path) -> None:
     are_possible(taken(text, data.replace(MARK.encode(), mark.encode())))
 
 
+def _lines(data: bytes, _directory: Path) -> None:
+    are_possible(taken(JsonLines("farm"), data))
+
+
 def _answers() -> list[bytes]:
     options = SlurmText("alpha").options
     odd = JOB | {"name": "two\nlines|@@", "NodeList": "r[1-2]n[03-04],x", "tres-alloc": "gres/gpu:a100=2(S:0-1)"}
@@ -48,6 +53,17 @@ PARSERS = (
                 "drivers.schedulers.slurm_text:_shown"),
         examples=_answers,
         session=simple(_squeue),
+        errors=(QueueNotRead,),
+    ),
+    Parser(
+        name="JSON lines of jobs",
+        covers=("drivers.schedulers.json_lines:JsonLines._take_line",),
+        examples=lambda: [
+            b'{"format": "skerry-jobs/1", "jobs": 1, "utc_s": 1796010600}\n'
+            b'{"id": "7", "state": "running", "submitted_utc_s": 1796010550, "started_utc_s": 1796010560, "gpus": 4, '
+            b'"name": "a\\nb", "nodes": ["a", "b"], "gpu_uuids": ["GPU-1"], "time_limit_s": 3600}\n'
+        ],
+        session=simple(_lines),
         errors=(QueueNotRead,),
     ),
 )  # fmt: skip

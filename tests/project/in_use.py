@@ -70,15 +70,12 @@ _.out_of_range
 _.wrong_mode
 _.other_firmware
 
-# dispatch/model/jobs.py, drivers/schedulers: what the parts that use queues read of them
+# dispatch/model/jobs.py: for forecasts, accounting and consoles; shown by `skerry queue --json`
 _.expected_start_utc_s
-_.time_limit_s
 _.gpu_uuids
 _.partition
 _.account
 _.cpus
 _.node_count
-_.more_waiting
-_.clock_utc_s
-_.options
-SlurmText
+_.jobs
+_.cluster

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+import scenes
 
 from console.display.ups_text import ups_texts
+from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.compute import ORDERS, Compute, draw_ups, gpu_cell, in_order
 from dispatch.model.equipment import Gpu, Node, NodePower, Ups
+from dispatch.model.jobs import QueueNow, RunningJob
 from dispatch.model.readings import Quality, Reading, Status, reading, status
 
 
@@ -99,3 +103,38 @@ def test_each_power_says_how_it_was_got_and_how_old_it_is() -> None:
         " →   2.4 kW  RAPL + 8 GPUs (dcgm-exporter), measured every 30 s, 12s old",
         "     2.5 kW  estimate by CPU use + 8 GPUs (dcgm-exporter), measured every 30 s…",
     ]
+
+
+def with_queue(*jobs: RunningJob, error: str = "", height: int = 9) -> list[str]:
+    queue = QueueNow(
+        scheduler="alpha", running=len(jobs), waiting=7, read_utc_s=1.0, age_s=22.0, error=error, jobs=jobs
+    )
+    nodes = (Node("gpu01", gpus=(gpu(),), gpus_total=1), Node("gpu02"))
+    recorded = scenes.read("calm")
+    snapshot = msgspec.structs.replace(recorded.published.snapshot, utc_s=3_600.0, nodes=nodes, ups=())
+    published = msgspec.structs.replace(recorded.published, snapshot=snapshot, queues=(queue,))
+    canvas, view = Canvas(80, height), Compute()
+    view.model = received(Model(welcome=recorded.welcome), published)
+    view.paint(canvas, view.model)
+    return canvas.lines()
+
+
+def test_the_jobs_of_the_selected_node_stand_below_its_gpus_and_the_queue_in_the_last_line() -> None:
+    job = RunningJob("50_7", "train", "ann", "running", 2, 8, 0.0, ("gpu01.example", "gpu01"))
+    other = RunningJob("51", "other", "bob", "running", 2, 8, 0.0, ("gpu02",))
+    lines = with_queue(job, other)
+    assert " job 50_7  train  ann  2 GPUs  2 nodes  for 1 h 00" in [line.rstrip() for line in lines]
+    assert not any("bob" in line for line in lines)
+    assert lines[-1].rstrip() == " alpha: 2 running, 7 waiting, 22s old"
+    assert any(line.rstrip() == " no job" for line in with_queue())
+    assert with_queue(error="exit code 1: slurm is down")[-1].startswith(
+        " alpha: 0 running, 7 waiting, 22s old, NOT READ: exit code 1: slurm is down"
+    )
+
+
+def test_more_jobs_than_fit_are_counted() -> None:
+    jobs = [RunningJob(str(n), "n", "ann", "running", 0, 1, None, ("gpu01",)) for n in range(9)]
+    lines = [line.strip() for line in with_queue(*jobs, height=12)]
+    shown = [line for line in lines if line.startswith("job ")]
+    assert f"{9 - len(shown)} more jobs: skerry queue --node gpu01" in lines
+    assert shown[0] == "job 0  n  ann  1 CPUs"

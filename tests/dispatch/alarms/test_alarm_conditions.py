@@ -153,7 +153,8 @@ def test_a_site_stays_dark_until_a_pcs_forms(state: IslandState) -> None:
 
 def test_every_definition_can_be_raised() -> None:
     contacts = tuple(ContactView(p, p, "inactive", 0.0) for p in ("epo", "cooling_fault", "door", "grid_operator"))
-    found = held(decision=msgspec.structs.replace(decided(), contacts=contacts), pv=(Pv("roof"),))
+    decision, facts = msgspec.structs.replace(decided(), contacts=contacts), {"queue_errors": {"alpha": ""}}
+    found = held(decision=decision, facts=facts, pv=(Pv("roof"),))
     assert raised(found) == set()
     names = {name.partition(":")[0] for name in (*found, *(name for name, *_ in CASES))}
     assert names == {d.id for d in DEFINITIONS}
@@ -253,6 +254,7 @@ CASES = [
     ("cap-not-followed:gpu-01", {"facts": {"node_caps_w": {"gpu-01": 1_500}}}, "draws 2.0 kW, capped to 1.5 kW"),
     ("gpus-missing:gpu-01", {"nodes": (LOST_GPU,)}, "1 of 2 without a power reading: GPU 1 is lost"),
     ("gpu-limits-not-kept:gpu-01", {"facts": {"gpu_limits_not_kept": {"gpu-01": "disk full"}}}, "disk full"),
+    ("queue-lost:alpha", {"facts": {"queue_errors": {"alpha": "squeue ended with exit code 1"}}}, "exit code 1"),
     ("orders-dropped", {"facts": {"orders_dropped": "o1 of alice, hold"}}, "o1 of alice, hold"),
     ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
     (

@@ -33,6 +33,18 @@ TEXTS: dict[str, AlarmText] = {
             "If a GPU was taken out for good, set gpus in the node's section of the site file."
         ),
     ),
+    "queue-lost": AlarmText(
+        "Queue of {subject} not read",
+        "The scheduler's jobs cannot be read, for the reason that the detail gives.",
+        (
+            "The jobs read before are shown with their age. After 15 minutes they no longer count in the forecast. "
+            "Nothing that runs is affected."
+        ),
+        (
+            "Run `skerry compute check SITE` as the gateway's user: it reads the queue once. For Slurm try `squeue` "
+            "and `scontrol ping`; over ssh the key must work without a question."
+        ),
+    ),
     "gpu-limits-not-kept": AlarmText(
         "GPU limits of {subject} not on disk",
         "The GPUs were capped in ride-through, and their power limits from before cannot be put on disk.",

@@ -22,6 +22,7 @@ TEMPLATES = {
         "meanwhile a command is refused whose user's groups cannot be looked up; root may do everything all the same"
     ),
     "part.reservations": "meanwhile power reservations are refused; those granted stand",
+    "part.queue": "meanwhile the jobs of that scheduler stay as they were read; after 15 minutes they do not count",
     "part.node_polling": "meanwhile readings of the compute nodes grow old; the battery is controlled by the meters",
     "part.drills": "meanwhile no drill is announced or started by the schedule",
     "part.setpoints": "meanwhile this PCS keeps its setpoint until its own reversion timer runs out, if it has one",

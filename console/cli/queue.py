@@ -1,0 +1,86 @@
+"""`skerry queue`: the jobs that run and wait, as the gateway last read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from console.cli.data_source import gateway
+from console.cli.json_output import json_text
+from console.display.formats import duration
+from console.display.queue_text import queue_line
+from console.terminal_output import one_line
+from console.value_parsers import json_option, site_option
+from dispatch.model.jobs import Job, QueueNow
+from gateway import exit_codes
+
+HEAD = "ID              State        GPUs  CPUs  User        Name                  Since / reason"
+ASK_S = 10.0
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """An answer of `queue.jobs`."""
+
+    queues: tuple[QueueNow, ...]
+    jobs: tuple[Job, ...]
+    of: int
+
+
+@click.command()
+@click.option("--node", metavar="NODE", help="Only jobs that run on this node.")
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="List at most so many jobs.")
+@site_option
+@json_option
+def queue(node: str | None, limit: int, site: str | None, as_json: bool) -> int:
+    """List the jobs of the site's schedulers: those that run first, then those that wait, with the reason.
+
+    Exit code 1: a queue cannot be read now; what is listed was read before.
+    """
+    with gateway(site, ASK_S) as live:
+        jobs: list[Job] = []
+        params: dict[str, Any] = {} if node is None else {"node": node}
+        while True:
+            page = msgspec.convert(live.link.request("queue.jobs", skip=len(jobs), **params), _Page)
+            jobs += page.jobs
+            if not page.jobs or len(jobs) >= min(limit, page.of):
+                break
+        now_utc_s = live.now_utc_s()
+    jobs = jobs[:limit]
+    if as_json:
+        click.echo(json_text({"queues": page.queues, "jobs": jobs, "of": page.of}))
+    else:
+        for line in _lines(page, jobs, now_utc_s):
+            click.echo(one_line(line))
+    return exit_codes.FAILED if any(each.error for each in page.queues) else exit_codes.OK
+
+
+def _lines(page: _Page, jobs: list[Job], now_utc_s: float) -> Iterator[str]:
+    if not page.queues:
+        yield "no [[scheduler]] in the site file"
+        return
+    for each in page.queues:
+        yield queue_line(each)
+        yield from each.notes
+    if jobs:
+        yield HEAD
+    for job in jobs:
+        yield _job(job, now_utc_s)
+    if len(jobs) < page.of:
+        yield f"... and {page.of - len(jobs)} more: --limit"
+
+
+def _job(job: Job, now_utc_s: float) -> str:
+    if not job.runs:
+        told = job.reason
+        if job.expected_start_utc_s is not None:
+            told += f", expected in {duration(max(0.0, job.expected_start_utc_s - now_utc_s))}"
+    elif job.started_utc_s is None:
+        told = ""
+    else:
+        told = f"{duration(max(0.0, now_utc_s - job.started_utc_s))}  {' '.join(job.nodes[:3])}"
+        told += f" and {len(job.nodes) - 3} more nodes" if len(job.nodes) > 3 else ""
+    head = f"{job.id:<14}  {job.state:<11}  {job.gpus:>4}  {job.cpus:>4}  {job.user[:10]:<10}  {job.name[:20]:<20}"
+    return f"{head}  {told}"

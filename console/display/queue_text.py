@@ -1,0 +1,48 @@
+"""Queues of schedulers, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from console.display.formats import duration, how_old
+from dispatch.model.jobs import QueueNow, RunningJob
+
+
+def queue_counts(queue: QueueNow) -> str:
+    """How many jobs run and wait, with how many GPUs."""
+    running, waiting = f"{queue.running} running", f"{queue.waiting} waiting"
+    if queue.running_gpus:
+        running += f" on {_gpus(queue.running_gpus)}"
+    if queue.waiting_gpus:
+        waiting += f" for {_gpus(queue.waiting_gpus)}"
+    return f"{running}, {waiting}"
+
+
+def queue_line(queue: QueueNow, extra_age_s: float = 0.0) -> str:
+    """A queue in one line: its counts and their age, or why it is not read."""
+    if queue.read_utc_s is None:
+        return f"{queue.scheduler}: not read: {queue.error}" if queue.error else f"{queue.scheduler}: not read yet"
+    old = how_old(None if queue.age_s is None else queue.age_s + extra_age_s)
+    told = f"{queue.scheduler}: {queue_counts(queue)}, {old}"
+    return f"{told}, NOT READ: {queue.error}" if queue.error else told
+
+
+def job_line(job: RunningJob, now_utc_s: float | None) -> str:
+    """A job that holds nodes: by name, user, GPUs, since when."""
+    since = ""
+    if job.started_utc_s is not None and now_utc_s is not None:
+        since = f"for {duration(max(0.0, now_utc_s - job.started_utc_s))}"
+    state = "" if job.state == "running" else job.state
+    share = _gpus(job.gpus) if job.gpus else f"{job.cpus} CPUs"
+    nodes = f"{len(job.nodes)} nodes" if len(job.nodes) > 1 else ""
+    return "  ".join(part for part in (job.id, job.name, job.user, share, nodes, since, state) if part)
+
+
+def jobs_on(node: str, queues: Iterable[QueueNow]) -> list[RunningJob]:
+    """The jobs that hold a node, which the scheduler knows by the same name, perhaps without its domain."""
+    names = {node, node.partition(".")[0]}
+    return [job for queue in queues for job in queue.jobs if not names.isdisjoint(job.nodes)]
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'' if count == 1 else 's'}"

@@ -1,0 +1,61 @@
+"""Defines `[[scheduler]]`: a scheduler of compute jobs whose queue is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from drivers.device_keys import Id
+
+Argument = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+
+
+class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[scheduler]]`: a scheduler of compute jobs. Its queue is read for forecasts, accounting and consoles.
+
+    Reading changes nothing in it.
+    """
+
+    id: Annotated[Id, Meta(description="Name of the scheduler.")]
+    kind: Annotated[
+        Literal["slurm", "command", "file"],
+        Meta(
+            description="`slurm`: squeue is called. `command`: a command prints jobs as JSON lines. `file`: such lines "
+            "are in a file. See [compute nodes](compute.md) for the lines."
+        ),
+    ]
+    squeue: Annotated[
+        tuple[Argument, ...],
+        Meta(
+            min_length=1,
+            max_length=64,
+            description='With `slurm`: how squeue is called, `["squeue"]`, `["squeue", "-M", "alpha"]`, or on another '
+            'machine `["ssh", "-o", "BatchMode=yes", "head01", "squeue"]`. Arguments are appended.',
+        ),
+    ] = ("squeue",)
+    command: Annotated[
+        tuple[Argument, ...],
+        Meta(max_length=64, description="With `command`: the command and its arguments; no shell takes them apart."),
+    ] = ()
+    file: Annotated[str, Meta(description="With `file`: the file, relative to the site file.")] = ""
+    cluster: Annotated[
+        str, Meta(max_length=64, description="Name of the cluster in power reservations of its jobs. Empty: `id`.")
+    ] = ""
+    period_s: Annotated[float, Meta(ge=10, le=600, description="How often it is read, real seconds.")] = 30.0
+    deadline_s: Annotated[
+        float, Meta(gt=0, le=120, description="Longest wait for the whole answer, real seconds; then it is ended.")
+    ] = 20.0
+
+    @property
+    def known_as(self) -> str:
+        """Its name in power reservations."""
+        return self.cluster or self.id
+
+    def arguments(self, directory: Path) -> tuple[str, ...]:
+        """The command by which it is read, without what is appended. `directory`: that of the site file."""
+        if self.kind == "file":
+            return "cat", "--", str(directory / self.file)
+        return self.squeue if self.kind == "slurm" else self.command

@@ -1,0 +1,46 @@
+"""The request for the jobs of the schedulers' queues: all of them, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dispatch.model.jobs import Job
+from gateway.api.command_log import Handler
+from gateway.api.interfaces import Queues
+from gateway.api.peer import Peer
+
+MOST_JOBS = 500  # of one answer, 0.4 kB each
+MOST_NODES = 20_000  # names of nodes in one answer, 40 bytes at most
+
+
+class QueueCommands:
+    """Tells what the schedulers' queues hold."""
+
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+        self.handlers: dict[str, Handler] = {"queue.jobs": self._jobs}
+
+    async def _jobs(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Jobs from number `skip` on, running ones first. `node`: only those that run there. `scheduler`: only its."""
+        node, scheduler = params.get("node"), params.get("scheduler")
+        found = [job for queue in self._queues.queues for job in queue.jobs if scheduler in (None, queue.scheduler)]
+        if node is not None:
+            found = [job for job in found if job.runs and node in job.nodes]
+        found = [*(job for job in found if job.runs), *(job for job in found if not job.runs)]
+        page = _page(found[max(0, int(params.get("skip", 0))) :])
+        return {
+            "queues": [msgspec.to_builtins(msgspec.structs.replace(now, jobs=())) for now in self._queues.now()],
+            "jobs": [msgspec.to_builtins(job) for job in page],
+            "of": len(found),
+        }
+
+
+def _page(jobs: list[Job]) -> list[Job]:
+    nodes = 0
+    for n, job in enumerate(jobs[:MOST_JOBS]):
+        nodes += len(job.nodes)
+        if nodes > MOST_NODES and n:
+            return jobs[:n]
+    return jobs[:MOST_JOBS]

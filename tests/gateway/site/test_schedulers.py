@@ -1,0 +1,58 @@
+"""`[[scheduler]]` of a site file: the keys of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_site_file import document, errors_of
+
+from gateway.site import loader
+
+SSH = ["ssh", "-o", "BatchMode=yes", "head01", "squeue"]
+
+
+def with_schedulers(*schedulers: dict[str, Any]) -> dict[str, Any]:
+    return document() | {"scheduler": list(schedulers)}
+
+
+def test_each_kind_is_read_by_a_command() -> None:
+    site = loader.compose(
+        Path("/etc/skerry/x.toml"),
+        with_schedulers(
+            {"id": "alpha", "kind": "slurm", "squeue": SSH, "period_s": "60 s", "cluster": "prod"},
+            {"id": "farm", "kind": "command", "command": ["/usr/local/bin/jobs", "--all"]},
+            {"id": "other", "kind": "file", "file": "jobs.jsonl"},
+        ),
+    )
+    assert [s.arguments(site.path.parent) for s in site.scheduler] == [
+        tuple(SSH),
+        ("/usr/local/bin/jobs", "--all"),
+        ("cat", "--", "/etc/skerry/jobs.jsonl"),
+    ]
+    assert [(s.known_as, s.period_s) for s in site.scheduler] == [("prod", 60.0), ("farm", 30.0), ("other", 30.0)]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "key", "expected"),
+    [
+        ({"kind": "command"}, "command", "the command and its arguments"),
+        ({"kind": "file"}, "file", "the file with the lines"),
+        ({"kind": "slurm", "file": "x"}, "file", 'no such key with kind = "slurm"'),
+        ({"kind": "slurm", "command": ["x"]}, "command", 'no such key with kind = "slurm"'),
+        ({"kind": "slurm", "squeue": []}, "squeue", ""),
+        ({"kind": "slurm", "squeue": "squeue"}, "squeue", ""),
+        ({"kind": "slurm", "period_s": 10, "deadline_s": 15}, "deadline_s", "at most period_s, 10"),
+        ({"kind": "slurm", "period_s": 1}, "period_s", ""),
+        ({"kind": "pbs"}, "kind", ""),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_key(scheduler: dict[str, Any], key: str, expected: str) -> None:
+    errors = errors_of(with_schedulers({"id": "alpha"} | scheduler))
+    assert expected in errors[f"scheduler[0].{key}"]
+
+
+def test_ids_are_given_once() -> None:
+    errors = errors_of(with_schedulers({"id": "a", "kind": "slurm"}, {"id": "a", "kind": "slurm"}))
+    assert list(errors) == ["scheduler[1].id"]
