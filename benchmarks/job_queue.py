@@ -76,17 +76,20 @@ def measure(jobs: int = 5000, rounds: int = 30) -> list[Figure]:
     for _ in range(REMEMBERED):
         known.teach_duration("slurm", taught, chance.uniform(60, 86_400))
     took_ms: list[float] = []
+    cpu_ms: list[float] = []
     for _ in range(rounds):
         now_s += 60.0
         for at in chance.sample(range(jobs), jobs // 100):
             seen[at] = msgspec.structs.replace(_job(at, now_s, chance), id=f"{at}.{now_s:.0f}")
-        begun = time.perf_counter()
+        begun, cpu_begun = time.perf_counter(), time.thread_time()
         known.outlook(now_s, [QueueSeen("slurm", "main", tuple(seen), 0.0)], reserved, jobs)
         took_ms.append(1000 * (time.perf_counter() - begun))
+        cpu_ms.append(1000 * (time.thread_time() - cpu_begun))
     what = f"{jobs} jobs: update of the model"
     return [
-        Figure(f"{what}, median of {rounds}", quantile(took_ms, 0.5), "ms", goal=GOAL_MS),
-        Figure(f"{what}, slowest but one in ten", quantile(took_ms, 0.9), "ms"),
+        Figure(f"{what}, time of its thread, median of {rounds}", quantile(cpu_ms, 0.5), "ms", goal=GOAL_MS),
+        Figure("... nine in ten within", quantile(cpu_ms, 0.9), "ms", goal=GOAL_MS),
+        Figure("... by the clock, with what else the machine does: median", quantile(took_ms, 0.5), "ms"),
     ]
 
 

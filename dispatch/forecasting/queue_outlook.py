@@ -20,7 +20,7 @@ from dispatch.model.job_outlook import ExpectedStart, JobCounts, JobOutlook, Sta
 from dispatch.model.jobs import Job
 from dispatch.model.reservations import Reservation
 
-TOO_OLD_S = 600.0  # of a queue: in ten minutes several jobs of a busy site have come and gone
+TOO_OLD_S = 900.0  # of a queue: after a step of the forecast it says nothing of how that step began
 # A GPU that holds a job's memory and computes nothing draws 26 to 50 W more than an idle one of its kind with HBM
 # (A100, H100; "The Model Parking Tax", 2026, arXiv:2605.23918): suspended jobs are not taken for less.
 RESIDENT_W_PER_GPU = 50.0

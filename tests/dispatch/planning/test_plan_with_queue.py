@@ -80,7 +80,7 @@ def test_an_old_outlook_is_not_used_and_told() -> None:
     source, now_s = fed(16 * 8)
     source.take_queues(outlook(now_s, 3, 8, 0.0, utc_s=float(now_s)))
     later_s = now_s + TOO_OLD_S + 60
-    assert "the job queues were last looked at 11 min ago: their jobs are not in the forecast" in noted(
+    assert "the job queues were last looked at 16 min ago: their jobs are not in the forecast" in noted(
         asked(source, later_s)
     )
     assert not any(asked(source, later_s).waiting_w)
