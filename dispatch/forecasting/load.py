@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
 
+from dispatch.forecasting.load_errors import RESIDUALS, RESIDUALS_MIN, Horizon, PastForecast, Trust
 from dispatch.model.forecast import QUARTER_S, Forecast
 from dispatch.model.reasons import Reason
 
@@ -27,10 +27,8 @@ PROFILE_DAYS = 7
 PROFILE_MIN_DAYS = 3  # same-time values needed before a profile means anything
 HISTORY_STEPS = (PROFILE_DAYS + 3) * DAY_STEPS
 PROBES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 144)  # horizons, in quarters, whose errors are followed
-RESIDUALS = PROFILE_DAYS * DAY_STEPS  # errors kept for each horizon
-RESIDUALS_MIN = 48  # below these the band is the load's own range
-TAIL = 0.05  # on either side of a 90 % band
-TAIL_STEP = 0.01  # how far one miss moves the share that is left out
+MOVED_STEPS = 4  # an hour
+MOVED_SHARE = 0.01  # of the load's range in ten days: less is noise of meters and fans
 YOUNG_STEPS = 8.0  # quarters in which a forecast from less than a day of record goes over to the record's mean
 DEFAULT_MARGIN = 0.25  # of the load, on either side of the range seen, while the errors are not yet known
 
@@ -42,106 +40,6 @@ def quarter_of(what: str, start_utc_s: int, mean_w: float) -> int:
     if not math.isfinite(mean_w) or mean_w < 0:
         raise ValueError(f"mean {what} of quarter {start_utc_s} is {mean_w}: expected watts >= 0; leave out unknown")
     return start_utc_s // QUARTER_S
-
-
-class _PastForecast(msgspec.Struct, frozen=True):
-    """What was thought, at some moment, of the load at one horizon; kept until it is known."""
-
-    predicted_w: float
-    low_w: float
-    high_w: float
-    last_w: float
-    profile_w: float | None
-    pull_w: float | None  # change of the known jobs' power until then; None: no jobs are known to us
-
-
-class _Trust(msgspec.Struct, frozen=True):
-    """What to believe at one horizon."""
-
-    profile: float  # weight of the profile against persistence, 0..1
-    jobs: float  # share of the known jobs' change, 0..1
-    unannounced_w: float  # comes on top of it
-    band: tuple[float, float] | None  # what the 90 % band leaves below (<= 0) and above; None: too few errors
-
-
-class _Tail:
-    """One end of the band: the share of past errors it leaves out, so that TAIL of the coming ones lie outside."""
-
-    def __init__(self) -> None:
-        self.share = TAIL
-
-    def learn(self, missed: bool) -> None:
-        """Wider after a miss, a little narrower after each hit."""
-        self.share = min(0.5, max(0.0, self.share + TAIL_STEP * (TAIL - missed)))
-
-
-class _Horizon:
-    """Past errors at one horizon, and the shares of profile and known jobs that would have made them smallest."""
-
-    def __init__(self) -> None:
-        self.errors: deque[float] = deque()
-        self.sorted: list[float] = []
-        self.below, self.above = _Tail(), _Tail()
-        self._trust: _Trust | None = None
-        self._agree = 0.0
-        self._norm = 0.0
-        self._jobs = [0.0] * 5  # weight, pull, pull squared, change, change x pull; sums that forget
-
-    def learn(self, actual_w: float, guess: _PastForecast) -> None:
-        """Take in what came of a guess."""
-        self._trust = None
-        last_w, profile_w = guess.last_w, guess.profile_w
-        if len(self.sorted) >= RESIDUALS_MIN:
-            self.below.learn(actual_w < guess.low_w)
-            self.above.learn(actual_w > guess.high_w)
-        error = actual_w - guess.predicted_w
-        self.errors.append(error)
-        bisect.insort(self.sorted, error)
-        if len(self.errors) > RESIDUALS:
-            del self.sorted[bisect.bisect_left(self.sorted, self.errors.popleft())]
-        forget = 1 - 1 / RESIDUALS
-        if profile_w is not None:
-            pull = profile_w - last_w
-            self._agree = forget * self._agree + (actual_w - last_w) * pull
-            self._norm = forget * self._norm + pull * pull
-        if guess.pull_w is not None:
-            change = actual_w - last_w
-            now = (1.0, guess.pull_w, guess.pull_w**2, change, change * guess.pull_w)
-            self._jobs = [forget * a + b for a, b in zip(self._jobs, now, strict=True)]
-
-    def trust(self) -> _Trust:
-        """What the past errors say; the weights by least squares. Worked out once for each thing learnt."""
-        if self._trust is None:
-            jobs, unannounced_w = self._known()
-            profile = min(1.0, max(0.0, self._agree / self._norm)) if self._norm > 0 else 0.0
-            enough = len(self.sorted) >= RESIDUALS_MIN
-            band = (self._beyond(self.below.share, -1), self._beyond(self.above.share, 1)) if enough else None
-            self._trust = _Trust(profile, jobs, unannounced_w, band)
-        return self._trust
-
-    def _known(self) -> tuple[float, float]:
-        """(share of the known jobs' change to believe, 0..1; what comes unannounced, W)."""
-        n, x, xx, y, xy = self._jobs
-        if n < RESIDUALS_MIN:
-            return 0.0, 0.0
-        spread = xx - x * x / n
-        share = min(1.0, max(0.0, (xy - x * y / n) / spread)) if spread > 1e-6 * max(xx, 1.0) else 0.0
-        return share, (y - share * x) / n
-
-    @property
-    def jobs_seen(self) -> float:
-        """Quarters learnt from with known jobs; older ones count less."""
-        return self._jobs[0]
-
-    def quantile(self, share: float) -> float | None:
-        """The error, W, that this share of the past ones did not exceed; None while there are too few."""
-        return self._beyond(1 - share, 1) if len(self.sorted) >= RESIDUALS_MIN else None
-
-    def _beyond(self, share: float, side: int) -> float:
-        """The error that `share` of the past ones, finite-sample corrected, lie beyond on one side."""
-        n = len(self.sorted)
-        rank = min(n, max(1, math.ceil((n + 1) * (1 - share))))
-        return self.sorted[rank - 1] if side > 0 else self.sorted[n - rank]
 
 
 class _LatestLoad:
@@ -186,9 +84,10 @@ class LoadForecaster:
         self._last: int | None = None
         self._last_w = 0.0  # load as the last quarter left it
         self._latest = _LatestLoad()
-        self._horizons = {h: _Horizon() for h in PROBES}
-        self._pending: dict[int, list[tuple[int, _PastForecast]]] = {}
+        self._horizons = {h: Horizon() for h in PROBES}
+        self._pending: dict[int, list[tuple[int, PastForecast]]] = {}
         self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
+        self._moved: bool | None = None  # whether the load changed within the hour; None: no jobs are known
         self._extent_w: tuple[float, float] | None = None  # lowest and highest load; worked out when it is needed
         self._cached: _CachedForecast | None = None
 
@@ -223,18 +122,19 @@ class LoadForecaster:
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
         self._extent_w = self._cached = None
+        self._moved = self._has_moved(quarter, known_w)
         for horizon, state in self._horizons.items():
-            profile_w, trust = self._profile(quarter + horizon), state.trust()
+            profile_w, trust = self._profile(quarter + horizon), state.trust(self._moved)
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
             predicted_w = self._expected(trust, self._last_w, profile_w, pull_w)
             below, above = (-math.inf, math.inf) if trust.band is None else trust.band
-            guess = _PastForecast(
-                predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w
+            guess = PastForecast(
+                predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w, self._moved
             )
             self._pending.setdefault(quarter + horizon, []).append((horizon, guess))
         return True
 
-    def _expected(self, trust: _Trust, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
+    def _expected(self, trust: Trust, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
         """Load at some horizon: by the known jobs where their change is believed, else by the profile."""
         if pull_w is not None and trust.jobs > 0:
             return max(0.0, last_w + trust.jobs * pull_w + trust.unannounced_w)
@@ -285,7 +185,8 @@ class LoadForecaster:
         """Work a forecast out up to this many steps."""
         assert self._last is not None
         known_w = drawn.known_w
-        trusts = {horizon: state.trust() for horizon, state in self._horizons.items()}
+        moved = self._moved if known_w else None
+        trusts = {horizon: state.trust(moved) for horizon, state in self._horizons.items()}
         for quarter in range(drawn.first + len(drawn.load_w), drawn.first + steps):
             ahead = max(1, quarter - self._last)
             before, after, weight = _neighbours(ahead)
@@ -316,7 +217,7 @@ class LoadForecaster:
         if self._last is None:
             return forecast.high_w[0]
         nearest = _neighbours(max(1, start_utc_s // QUARTER_S - self._last))[1]
-        error_w = self._horizons[nearest].quantile(share)
+        error_w = self._horizons[nearest].quantile(share, self._moved if known_w else None)
         return forecast.high_w[0] if error_w is None else max(0.0, forecast.load_w[0] + error_w)
 
     def _profile(self, quarter: int) -> float | None:
@@ -333,22 +234,38 @@ class LoadForecaster:
                 del self._profiles[next(iter(self._profiles))]
         return self._profiles[of]
 
-    def _range(self, load_w: float) -> tuple[float, float]:
-        """The band before errors are known: the range of the load in ten days, wider by a quarter of the load."""
+    def _has_moved(self, quarter: int, known_w: Sequence[float] | None) -> bool | None:
+        """Whether the load of one of the last quarters was not that which the last one left; None without known jobs.
+
+        A load of jobs that has changed within the hour goes on changing: users submit several, a job that fails is
+        started again. After a quiet hour nine in ten quarters bring nothing.
+        """
+        if known_w is None:
+            return None
+        low_w, high_w = self._extent()
+        recent = (self._loads.get(q) for q in range(quarter - MOVED_STEPS + 1, quarter + 1))
+        return any(w is not None and abs(w - self._last_w) > MOVED_SHARE * (high_w - low_w) for w in recent)
+
+    def _extent(self) -> tuple[float, float]:
+        """Lowest and highest load in ten days."""
         if self._extent_w is None:
             self._extent_w = min(self._loads.values()), max(self._loads.values())
-        low_w, high_w = self._extent_w
+        return self._extent_w
+
+    def _range(self, load_w: float) -> tuple[float, float]:
+        """The band before errors are known: the range of the load in ten days, wider by a quarter of the load."""
+        low_w, high_w = self._extent()
         margin = DEFAULT_MARGIN * max(load_w, high_w)
         return low_w - margin - load_w, high_w + margin - load_w
 
 
-def _between(one: _Trust, two: _Trust, weight: float) -> _Trust:
+def _between(one: Trust, two: Trust, weight: float) -> Trust:
     """What two followed horizons say between them; `weight`, 0..1, is that of the later one."""
     rest = 1 - weight
     band = None
     if one.band is not None and two.band is not None:
         band = (rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1])
-    return _Trust(
+    return Trust(
         rest * one.profile + weight * two.profile,
         rest * one.jobs + weight * two.jobs,
         rest * one.unannounced_w + weight * two.unannounced_w,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from dispatch.forecasting.load import RESIDUALS_MIN
+from dispatch.forecasting.load_errors import RESIDUALS_MIN
 from dispatch.model.job_outlook import JobCounts, JobOutlook
 from dispatch.model.reasons import Reason
 

@@ -48,3 +48,19 @@ def test_jobs_that_say_nothing_are_not_believed() -> None:
     start = T0 + 900 * len(loads)
     noise = fed(loads, known=True, truth=False).predict(start, 8, known_w=[30_000.0] + [0.0] * 8)
     assert all(abs(w - loads[-1]) < 0.3 * 30_000 for w in noise.load_w)
+
+
+def test_with_known_jobs_the_band_of_a_quiet_load_is_not_that_of_one_that_moves() -> None:
+    """Three quarters of a day nothing changes, then every quarter hour does: the jobs tell nothing of it."""
+    chance, forecaster, widths, inside = random.Random(7), LoadForecaster(), dict[bool, float](), list[bool]()
+    w, known = 30_000.0, [0.0] * FAR
+    for k in range(14 * 96):
+        busy = k % 96 >= 72
+        w = chance.uniform(20_000, 60_000) if busy else w
+        if k > 10 * 96 and k % 96 not in range(72, 77):
+            told = forecaster.predict(T0 + 900 * k, 1, known_w=known)
+            widths[busy] = told.high_w[0] - told.low_w[0]
+            inside.append(told.low_w[0] <= w <= told.high_w[0])
+        forecaster.observe(T0 + 900 * k, w, known)
+    assert widths[False] < 0.3 * widths[True]
+    assert sum(inside) / len(inside) > 0.85
