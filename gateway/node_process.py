@@ -39,14 +39,27 @@ class ReaderProcess:
         """Hang up; kill it if it has not ended after `STOP_S`. How it has ended, in words."""
         self.writer.close()
         try:
-            code = await asyncio.wait_for(self._process.wait(), STOP_S)
-        except TimeoutError:
+            with contextlib.suppress(TimeoutError):
+                code = await asyncio.wait_for(self._process.wait(), STOP_S)
+                return _ended(code)
+            self._kill()
+            with contextlib.suppress(TimeoutError):  # of one that the kernel cannot end now nothing more is heard
+                await asyncio.wait_for(self._process.wait(), STOP_S)
             return "did not end and was killed"
         finally:  # also when this is cancelled
-            if self._process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
-        return f"was ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            self._kill()
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+
+def _ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    names = {known.value: known.name for known in signal.Signals}
+    return f"was ended by signal {names.get(-code, -code)}"
 
 
 async def start_process() -> ReaderProcess:
