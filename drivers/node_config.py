@@ -166,6 +166,15 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             "known. 0: as many as have answered before.",
         ),
     ] = 0
+    cpus: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=4096,
+            description="Number of CPUs that the scheduler allocates on it, as it counts them (Slurm: `CPUTot` of "
+            "`scontrol show node`). By it a job's part of the host is reckoned. 0: those that are allocated are all.",
+        ),
+    ] = 0
     gpu_limit_w: (
         Annotated[
             PositiveWatts,

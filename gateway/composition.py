@@ -29,6 +29,7 @@ from gateway.api.consoles import Consoles
 from gateway.api.device_commands import DeviceCommands
 from gateway.api.dispatcher import Dispatcher
 from gateway.api.island_commands import IslandCommands
+from gateway.api.job_queries import JobQueries
 from gateway.api.order_commands import OrderCommands
 from gateway.api.peer import Peer
 from gateway.api.permissions import urgent
@@ -46,6 +47,7 @@ from gateway.drill_scheduler import DrillScheduler
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
+from gateway.job_accounting import JobAccounting, readings
 from gateway.orders_in_force import OrdersInForce
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
@@ -223,6 +225,16 @@ def compose_gateway(
         tick_s=1 / site.gateway.rate_hz,
         compare_clocks=lambda: site.twin is None and clock_state().known,
     )
+    accounting = JobAccounting(
+        site,
+        clock,
+        prices,
+        schedulers=[scheduler.id for scheduler in site.scheduler],
+        queues=lambda: readings(queues.queues),
+        record=recorder.account,
+        save=recorder.save_state,
+        kept=left.job_meter,
+    )
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -242,6 +254,7 @@ def compose_gateway(
         consoles=consoles,
         prover=prover,
         queues=queues,
+        accounting=accounting,
         after_tick=(*after_tick, queue_polling.after_tick),
         directory_trouble=directory_trouble,
         parts=parts,
@@ -258,6 +271,7 @@ def compose_gateway(
         QueueCommands(queues).handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
+        JobQueries(site.tariff.demand_terms, log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
@@ -277,7 +291,7 @@ def compose_gateway(
     prices_read = SupervisedCalls("price file", PRICES_S, parts)
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
-    background += [("proofs", prover.run), *queue_polling.background]
+    background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(

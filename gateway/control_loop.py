@@ -34,6 +34,7 @@ from gateway.device_io import DeviceIo
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
+from gateway.job_accounting import JobAccounting, Seen
 from gateway.orders_in_force import OrdersInForce
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import Observation, PlanningService
@@ -80,6 +81,7 @@ class ControlLoop:
         consoles: Consoles,
         prover: ProvingService,
         queues: QueuesInForce,
+        accounting: JobAccounting,
         after_tick: Sequence[Callable[[int], None]] = (),
         directory_trouble: Callable[[], str] = lambda: "",
         access_trouble: Callable[[], str] = lambda: "",
@@ -101,7 +103,8 @@ class ControlLoop:
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
-        self._prover, self._queues, self._console_nodes = prover, queues, ConsoleNodes()
+        self._prover, self._accounting = prover, accounting
+        self._queues, self._console_nodes = queues, ConsoleNodes()
         self._directory_trouble, self._access_trouble, self._parts = directory_trouble, access_trouble, parts
         self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
@@ -206,6 +209,7 @@ class ControlLoop:
         self.balance.add(snapshot, soc_pct)
         self._inform_planner(snapshot, decision)
         self.published = self._state_to_publish(snapshot, decision)
+        self._accounting.observe(Seen(snapshot, self._devices.commands.caps_w, self._known_peak_w()))
         self._recorder.put(snapshot, decision, self._recorded_figures(decision, soc_pct))
         self._report_storage()
         self._publish(self.published)
@@ -340,6 +344,10 @@ class ControlLoop:
             clock=self._clock_seen,
             queues=self._queues.now(),
         )
+
+    def _known_peak_w(self) -> float:
+        """The peak of the bill period so far; where days are averaged there is none, 0."""
+        return self._controller.month_peak_w if self._site.tariff.demand_terms.top_days == 1 else 0.0
 
     def _recorded_figures(self, decision: Decision, soc_pct: float | None) -> dict[str, float | None]:
         """Signals for the record that are neither in the snapshot nor in the decision."""

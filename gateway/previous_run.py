@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dispatch.accounting.meter import MeterState
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
 from dispatch.planning.pipeline import LEARN_S
 from gateway.drill_scheduler import STATE as DRILLS
 from gateway.energy_iq_history import Report
 from gateway.energy_iq_service import remembered
+from gateway.job_accounting import STATE as JOBS
+from gateway.job_accounting import kept_state
 from storage import audit_reader
 from storage.drills import DrillRecord
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
@@ -42,6 +45,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     pv_w: dict[int, float] = {}
     iq_reports: dict[str, Report] = {}  # by day
     not_read: tuple[str, ...] = ()  # what there is and cannot be read, and why
+    job_meter: MeterState | None = None  # runs of jobs that were not over
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
@@ -79,6 +83,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         reservations=part("power reservations", reservations, []),
         load_w=load_w,
         pv_w=pv_w,
+        job_meter=part("jobs that ran", lambda: kept_state(_state(state_dir, JOBS)), None),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
         last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),
         not_read=tuple(said),

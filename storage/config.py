@@ -38,6 +38,18 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3660.0
     keep_events_d: Annotated[float, Meta(ge=1, le=36600, description="How long events are kept.")] = 1100.0
     keep_decisions_d: Annotated[float, Meta(ge=1, le=36600, description="How long decisions are kept.")] = 200.0
+    keep_jobs_d: Annotated[
+        float, Meta(ge=1, le=36600, description="How long is kept what finished jobs drew and cost: 1 kB a job.")
+    ] = 1100.0
+    pseudonyms_after_d: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=36600,
+            description="When users of jobs become pseudonyms and the names of their jobs go: those of a calendar "
+            "month, once its last day is so long ago.",
+        ),
+    ] = 180.0
     disk_cap_mb: Annotated[
         float,
         Meta(

@@ -15,6 +15,7 @@ import msgspec
 
 from storage.blocks import BlockDamaged, encode, opened
 from storage.damage import DAMAGED
+from storage.jobs import record_of
 from storage.packing import ROLLED, dictionary_of, roll_quarter
 from storage.rollup import QUARTER_S
 from storage.samples import packed, sids_blob
@@ -55,6 +56,14 @@ TABLES = (
     _table("r1m", "t sid", "t sid mn mx mean last n", 500),
     _table("block", "seq", "seq t0 step_us n dictionary v", 4),
     _table("hot", "ts", "ts run mono_us v dictionary step_us times", 20),
+    _table(
+        "job",
+        "id",
+        "id ts_utc_us scheduler job started_utc_us user account partition name pseudonym energy_wh cost_eur record",
+        200,
+    ),
+    _table("job_quarter", "t", "t import_wh load_wh known_s jobs_wh idle_wh gap_s eur_per_kwh co2_g_per_kwh", 200),
+    _table("job_peak", "account", "account t import_w load_wh eur shares", 5),
 )
 NAMES = ("run", "signal", "dictionary")  # tables that the others refer to
 OWN_STATES = "retention."  # begin of keys that say something of one file only
@@ -113,6 +122,9 @@ class Copier:
             "r1m": self._rolled,
             "block": self._block,
             "hot": self._hot,
+            "job": self._job,
+            "job_quarter": self._accounted,
+            "job_peak": self._accounted,
         }
 
     def copy(self, table: Table, rows: Sequence[Row], rolled: Callable[[int], bool] = lambda _: False) -> None:
@@ -284,6 +296,16 @@ class Copier:
         sql = "INSERT OR IGNORE INTO hot (ts, run, mono_us, v, dictionary, step_us, times) VALUES (?,?,?,?,?,?,?)"
         while self._insert(sql, (ts, *values)).rowcount == 0:
             ts += 1
+
+    def _job(self, table: Table, row: Row) -> None:
+        """A run of a job, unless it is there. Raises what reading it would."""
+        record_of([row[0], *row[2:4], *row[5:10], row[12]])
+        self._accounted(table._replace(columns=table.columns[1:]), row[1:])
+
+    def _accounted(self, table: Table, row: Row) -> None:
+        """A row by a key of its own: what is there stays."""
+        marks = ",".join("?" * len(row))
+        self._insert(f"INSERT OR IGNORE INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks})", row)
 
     def _first_signals(self, count: int) -> int:
         """The number here of a dictionary of the first signals of the file that is copied."""

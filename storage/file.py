@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dispatch.model.events import Event
-from storage import backup, drills, packing, retention, rollback, schema
+from storage import backup, drills, jobs, packing, retention, rollback, schema
 from storage.config import StorageConfig
 from storage.damage import DAMAGED, Damaged, check, is_broken
 from storage.intake import HotRow, Intake, together
@@ -144,6 +144,7 @@ class TelemetryFile:
                     f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     [(self._run, *row) for row in intake.decisions],
                 )
+                jobs.insert(con, intake.jobs)
                 self._insert_memory(con, intake)
         except BaseException:
             self._forget_ids()  # some were given out in a transaction that was rolled back

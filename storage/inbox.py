@@ -16,6 +16,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.snapshot import Snapshot
 from storage.drills import DrillRecord
+from storage.jobs import JOBS_WAITING, Accounted
 from storage.rows import to_us
 
 # what waits in memory at most, besides what the intake holds: an hour of samples and decisions, a day of minutes
@@ -57,6 +58,7 @@ class Inbox:
         self._events: deque[Waiting] = deque()
         self._states: dict[str, tuple[str, int]] = {}  # the newest of each key
         self._drills: deque[DrillRecord] = deque(maxlen=DRILLS_WAITING)
+        self._jobs: deque[Accounted] = deque(maxlen=JOBS_WAITING)
         self._holds: dict[str, int] = {}
         self._flushes: deque[Future[None]] = deque()
         self._overflow = 0  # ticks the queue had no room for
@@ -104,6 +106,10 @@ class Inbox:
         """Keep a drill's report, now. The future raises NotRecorded if that failed; it then waits in memory."""
         self._drills.append(record)
         return self.flush()
+
+    def account(self, row: Accounted) -> None:
+        """Keep what a job drew, or the site in a quarter hour; on disk with the next flush."""
+        self._jobs.append(row)
 
     def hold(self, name: str, sequence: int) -> Future[None]:
         """Keep blocks after this one for `name`, which has it and all before; they outlive age and cap up to a reserve.

@@ -13,6 +13,7 @@ from dispatch.model.readings import Quality
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
 from storage.drills import DrillRecord
+from storage.jobs import JOBS_WAITING, Accounted
 from storage.resolution import Layout, Resolutions
 from storage.rollup import MINUTE_S, Minute
 from storage.rows import decision_row, to_us
@@ -58,6 +59,7 @@ class Intake:
         self.decisions: deque[tuple[Any, ...]] = deque()  # DECISION_COLUMNS
         self.states: dict[str, tuple[str, int]] = {}  # key -> (JSON, UTC us)
         self.drills: list[DrillRecord] = []
+        self.jobs: deque[Accounted] = deque()
         self.dropped = 0
         self.resolutions = Resolutions(config.hot_period_s)
         self.newest_utc_s: float | None = None  # of the ticks taken
@@ -75,7 +77,8 @@ class Intake:
 
     def nothing_due(self, whole: bool) -> bool:
         """Nothing waits to be written now."""
-        return not (self.hot or self.decisions or self.states or self.drills or self.minutes_due(whole))
+        waiting = (self.hot, self.decisions, self.states, self.drills, self.jobs)
+        return not (any(waiting) or self.minutes_due(whole))
 
     def take(
         self, snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None
@@ -106,6 +109,10 @@ class Intake:
             self._bounded(self.decisions, decision_row(decision), DECISIONS_WAITING)
         return self._clock_step(snapshot)
 
+    def account(self, row: Accounted) -> None:
+        """What a job drew, or the site in a quarter hour."""
+        self._bounded(self.jobs, row, JOBS_WAITING)
+
     def memory_written(self) -> None:
         """The controller's memory and drills are in the file."""
         self.states.clear()
@@ -117,6 +124,7 @@ class Intake:
             minute.changed = False
         self.hot.clear()
         self.decisions.clear()
+        self.jobs.clear()
         self.memory_written()
         self.minutes = {t: minute for t, minute in self.minutes.items() if minute.changed or t == self._minute}
 

@@ -16,12 +16,15 @@ from typing import Any
 
 import msgspec
 
+from dispatch.accounting.records import PeakInterval
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
+from storage import jobs
 from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
 from storage.history import Buckets, means, minute_roll_ups
 from storage.intake import DECISION_EVERY_S
+from storage.jobs import Group, JobQuestion, KeptJob
 from storage.moment import Gap, Moment, gaps_between, moment
 from storage.rollup import MINUTE_S
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us
@@ -38,6 +41,7 @@ READS_VERSION = 1  # schemas from this one on
 DRILLS_VERSION = 3  # and drills from this one on
 REASONS_VERSION = 4  # decisions of earlier ones have sentences only
 BLOCKS_VERSION = 6  # packed blocks, and roll-ups of quarter hours, from this one on
+JOBS_VERSION = 7  # what jobs drew, from this one on
 
 
 class NoRecords(Exception):
@@ -203,6 +207,38 @@ class Archive:
             if con.execute("PRAGMA user_version").fetchone()[0] < DRILLS_VERSION:
                 return []
             return [record_of(row) for row in con.execute(sql, (number or 0, _limited(limit)))]
+
+    def jobs(self, asked: JobQuestion, limit: int = ROWS, before: tuple[float, int] | None = None) -> list[KeptJob]:
+        """Finished runs of jobs, the last to end first, at most `limit` (and `ROWS`).
+
+        `before`: end (UTC s) and number of the last one of the page before.
+        """
+        with self._asking() as con:
+            return jobs.jobs(con, asked, _limited(limit), before) if self._has_jobs(con) else []
+
+    def job_groups(self, asked: JobQuestion, by: str, accounts: Sequence[str]) -> tuple[list[Group], dict[str, float]]:
+        """Finished runs added up by user, account or partition, and what each caused of the peaks of `accounts`, EUR.
+
+        Raises ValueError for another `by`.
+        """
+        jobs.check_group(by)
+        with self._asking() as con:
+            if not self._has_jobs(con):
+                return [], {}
+            return jobs.groups(con, asked, by), jobs.group_peaks(con, asked, by, accounts)
+
+    def job_quarters(self, start_utc_s: float, end_utc_s: float) -> dict[str, float]:
+        """What jobs, idle nodes and the whole site drew in the quarter hours that began in [start, end), added up."""
+        with self._asking() as con:
+            return jobs.quarters(con, start_utc_s, end_utc_s) if self._has_jobs(con) else {}
+
+    def job_peaks(self) -> list[PeakInterval]:
+        """The highest interval of each account, and who drew how much then."""
+        with self._asking() as con:
+            return jobs.peaks(con) if self._has_jobs(con) else []
+
+    def _has_jobs(self, con: sqlite3.Connection) -> bool:
+        return int(con.execute("PRAGMA user_version").fetchone()[0]) >= JOBS_VERSION
 
     def last_state(self, key: str) -> Any:
         """What the controller last saved under a key, as decoded JSON; None if nothing."""

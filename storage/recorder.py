@@ -266,6 +266,8 @@ class Recorder(Inbox):
         self._left_out = left_out
         while self._drills:
             self._intake.drills.append(self._drills.popleft())
+        while self._jobs:
+            self._intake.account(self._jobs.popleft())
         while self._states:
             key, value = self._states.popitem()
             self._intake.states[key] = value

@@ -1,6 +1,6 @@
 """Deletes what is older than it is to be kept, or does not fit under the disk cap, and gives the space back.
 
-Each resolution has an age. Beyond the cap the oldest samples go first, then minutes, decisions, events and, last,
+Each resolution has an age. Beyond the cap the oldest samples go first, then minutes, decisions, jobs, events and, last,
 quarter hours; the newest day of each stays. Blocks that a holder does not have yet outlive both, as long as those that
 would go fit into a reserve. What went for the cap or the reserve leaves a row in `gap`. The audit is never touched.
 
@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from storage import jobs
 from storage.audit_format import FILE as AUDIT
 from storage.config import StorageConfig
 from storage.damage import DAMAGED
@@ -58,6 +59,9 @@ def tables(config: StorageConfig) -> tuple[_Table, ...]:
         _Table("raw", "block", "t0", 1_000_000, config.keep_raw_d),
         _Table("1m", "r1m", "t", 1, minutes_d),
         _Table("decisions", "decision", "ts_utc_us", 1_000_000, config.keep_decisions_d),
+        _Table("jobs", "job", "ts_utc_us", 1_000_000, config.keep_jobs_d),
+        _Table("jobs", "job_quarter", "t", 1, config.keep_jobs_d),
+        _Table("jobs", "job_peak", "t", 1, config.keep_jobs_d),
         _Table("events", "event", "ts_utc_us", 1_000_000, config.keep_events_d),
         _Table("15m", "r15", "t", 1, max(minutes_d, config.keep_quarters_d)),
     )
@@ -164,6 +168,7 @@ def tidy(con: sqlite3.Connection, path: Path, config: StorageConfig, now_s: floa
     if by_age and _age_is_due(con, now_s):
         delete_old(con, config, now_s)
         delete_copies(con, path, now_s)
+        jobs.pseudonymise(con, now_s - config.pseudonyms_after_d * DAY_S)
     used = bytes_used(con, path)
     over_mb = max(0.0, used.records / MB - config.disk_cap_mb)
     others_mb = used.others / MB

@@ -228,6 +228,52 @@ CREATE VIEW gaps AS
 """
 
 
+JOBS = f"""
+CREATE TABLE job (
+  id INTEGER PRIMARY KEY,
+  ts_utc_us INTEGER NOT NULL,        -- its end
+  scheduler TEXT NOT NULL,
+  job TEXT NOT NULL,                 -- the scheduler's id
+  started_utc_us INTEGER NOT NULL,   -- of this run: a requeued job has several
+  user TEXT NOT NULL,
+  account TEXT NOT NULL,
+  partition TEXT NOT NULL,
+  name TEXT NOT NULL,
+  pseudonym INTEGER NOT NULL DEFAULT 0,  -- 1: user is a pseudonym, drawn by lot for each user and month
+  energy_wh REAL NOT NULL,
+  cost_eur REAL,
+  record TEXT NOT NULL,              -- JSON: what it drew by parts and how that is known, without the names
+  UNIQUE (scheduler, job, started_utc_us)
+) STRICT;
+CREATE INDEX job_ts ON job (ts_utc_us);
+CREATE TABLE job_quarter (
+  t INTEGER PRIMARY KEY,             -- UTC s by the utility meter's clock, start of the quarter hour
+  import_wh REAL NOT NULL,
+  load_wh REAL NOT NULL,
+  known_s REAL NOT NULL,             -- of it with import and load
+  jobs_wh REAL NOT NULL,             -- of all jobs together
+  idle_wh REAL NOT NULL,             -- of nodes, allocated to no job
+  gap_s REAL NOT NULL,               -- without readings, of all nodes together
+  eur_per_kwh REAL,                  -- what a kWh of load cost
+  co2_g_per_kwh REAL
+) STRICT;
+CREATE TABLE job_peak (
+  account TEXT PRIMARY KEY,          -- bill period, or day where days are averaged
+  t INTEGER NOT NULL,                -- UTC s, start of its highest metering interval
+  import_w REAL NOT NULL,
+  load_wh REAL NOT NULL,
+  eur REAL NOT NULL,                 -- what it adds to the bill
+  shares TEXT NOT NULL               -- JSON: [[scheduler, job, start of the run, Wh], ...]
+) STRICT, WITHOUT ROWID;
+CREATE VIEW jobs AS
+  SELECT {_TIME.format("started_utc_us")} AS t, {_TIME.format("ts_utc_us")} AS ended, scheduler, job, user, account,
+         partition, name, pseudonym, record ->> 'nodes' AS nodes, record ->> 'cpus' AS cpus, record ->> 'gpus' AS gpus,
+         energy_wh, record ->> 'gpu_wh' AS gpu_wh, record ->> 'host_wh' AS host_wh, record ->> 'node_wh' AS node_wh,
+         record ->> 'covered_pct' AS covered_pct, record ->> 'mean_w' AS mean_w, cost_eur, record ->> 'co2_g' AS co2_g
+  FROM job;
+"""
+
+
 def tables(db: Any) -> None:
     """Version 1: what is stored."""
     _script(db.conn, TABLES)
@@ -258,8 +304,13 @@ def blocks(db: Any) -> None:
     _script(db.conn, BLOCKS)
 
 
+def jobs(db: Any) -> None:
+    """Version 7: what jobs drew and cost."""
+    _script(db.conn, JOBS)
+
+
 # Step n brings a file to version n + 1. Steps are only ever appended; one that has shipped never changes.
-STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons, drill_reasons, blocks]
+STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons, drill_reasons, blocks, jobs]
 
 
 class NewerSchema(Exception):

@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Check what is read of the compute nodes, and what they may be ordered.",
     ),
     "queue": ("console.cli.queue:queue", "List the jobs of the schedulers: running, waiting and why."),
+    "jobs": ("console.cli.jobs:jobs", "Show what compute jobs draw and cost."),
     "drill": ("console.cli.island:drill", "Rehearse an outage: start, abort, status, report."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),
@@ -72,7 +73,7 @@ skerry SITE.toml      open the console on a site; starts its gateway if none run
 skerry status         show the site now
 
 Commands find the gateway by --site, by $SKERRY_SITE, or because it is the only one running. When none runs, status,
-why, events, audit, iq, drill report, export and backup read the record of the site.
+why, events, audit, iq, jobs, drill report, export and backup read the record of the site.
 """
 EPILOG = "Exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 

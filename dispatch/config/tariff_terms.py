@@ -23,6 +23,13 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(ge=0, description="Demand charge on the month's highest metering interval.")
     ] = 0.0
     demand: DemandTerms | None = None
+    co2_g_per_kwh: (
+        Annotated[
+            float,
+            Meta(ge=0, le=5000, description="CO2 of an imported kWh, for the account of jobs. Not given: not told."),
+        ]
+        | None
+    ) = None
 
     @property
     def demand_terms(self) -> DemandTerms:

@@ -164,6 +164,7 @@ class Gpu(msgspec.Struct, frozen=True, gc=False):
     memory_used_mib: Reading = MISSING
     uuid: str = ""  # what it is known by; empty where NVML does not say
     enforced_w: Reading = MISSING  # the limit that the board follows: that set, or a lower one of board or chassis
+    energy_j: Reading = MISSING  # its counter of energy, since its driver was loaded; it begins anew then
 
 
 class NodePower(msgspec.Struct, frozen=True, gc=False):

@@ -20,6 +20,7 @@ UNKNOWN_BOARD_W = 2_500.0  # bound where the board does not say its highest limi
 BOARD_MOST_W = 5_000.0  # a board's own highest limit beyond this is no limit
 TEMP_C = (0.0, 150.0)  # silicon is shut down at about 110
 MEMORY_MOST_MIB = 2.0**24
+ENERGY_MOST_J = 1e13  # 2.5 kW for a hundred years
 
 
 def read_gpu(nvml: Any, index: int, handle: Any) -> tuple[Gpu, list[str]]:
@@ -46,6 +47,7 @@ def read_gpu(nvml: Any, index: int, handle: Any) -> tuple[Gpu, list[str]]:
             memory_used_mib=gpu.memory(),
             uuid=gpu.uuid,
             enforced_w=enforced_w,
+            energy_j=gpu.energy(),
         ),
         gpu.notes,
     )
@@ -75,6 +77,11 @@ class _Reader:
             return MISSING
         bound = "its board's limit is not known" if self._board_w is None else f"its board allows {self._board_w:g} W"
         return self._within(mw / 1000, 0.0, self._most_w, "W", bound)
+
+    def energy(self) -> Reading:
+        """J since its driver was loaded. Offered from Volta on, in mJ."""
+        mj = self.answer("nvmlDeviceGetTotalEnergyConsumption")
+        return reading(None if mj is None or not 0 <= mj / 1000 <= ENERGY_MOST_J else mj / 1000)
 
     def limit(self, name: str) -> Reading:
         """A power limit, W."""

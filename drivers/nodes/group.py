@@ -63,6 +63,9 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     prometheus: Annotated[str, Meta(description="With `prometheus`: the `id` of a `[[prometheus]]`.")] = ""
     critical: Annotated[bool, Meta(description="true: the nodes are kept running off the grid; shown.")] = False
     gpus: Annotated[int, Meta(ge=0, le=64, description="Number of GPUs of each; 0: as many as have answered.")] = 0
+    cpus: Annotated[
+        int, Meta(ge=0, le=4096, description="Number of CPUs that the scheduler allocates on each, as in `[[node]]`.")
+    ] = 0
     idle_w: Annotated[float, Meta(ge=0, description="Idle power of a host, for an estimate by CPU use.")] = 60.0
     full_w: Annotated[float, Meta(ge=0, description="Power of a host at full CPU use, for that estimate.")] = 200.0
     deadline_s: Deadline | None = None
@@ -80,6 +83,7 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
                 prometheus=self.prometheus,
                 critical=self.critical,
                 gpus=self.gpus,
+                cpus=self.cpus,
                 idle_w=self.idle_w,
                 full_w=self.full_w,
                 deadline_s=self.deadline_s,

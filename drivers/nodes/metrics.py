@@ -16,10 +16,10 @@ from typing import Literal
 
 import msgspec
 
-from drivers.nodes.gpu_readings import BUSY_PCT, MEMORY_MOST_MIB, TEMP_C, UNKNOWN_BOARD_W
+from drivers.nodes.gpu_readings import BUSY_PCT, ENERGY_MOST_J, MEMORY_MOST_MIB, TEMP_C, UNKNOWN_BOARD_W
 from drivers.nodes.metrics_text import MetricsPattern, Sample
 
-GpuField = Literal["w", "limit_w", "enforced_w", "util_pct", "temp_c", "memory_used_mib"]
+GpuField = Literal["w", "limit_w", "enforced_w", "util_pct", "temp_c", "memory_used_mib", "energy_j"]
 MIB = 2.0**20
 
 NODE_EXPORTER = (
@@ -68,6 +68,7 @@ DCGM = GpuExporter(
         "DCGM_FI_DEV_GPU_UTIL": ("util_pct", 1.0),
         "DCGM_FI_DEV_GPU_TEMP": ("temp_c", 1.0),
         "DCGM_FI_DEV_FB_USED": ("memory_used_mib", 1.0),
+        "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": ("energy_j", 0.001),
     },
     index="gpu",
     uuid=("UUID", "uuid"),
@@ -122,6 +123,7 @@ LIMITS: dict[GpuField, tuple[float, float]] = {
     "util_pct": (0.0, 100.0),
     "temp_c": TEMP_C,
     "memory_used_mib": (0.0, MEMORY_MOST_MIB),
+    "energy_j": (0.0, ENERGY_MOST_J),
 }
 MOST_GPUS = 64  # of one node
 MOST_CHIP_W = 1e5

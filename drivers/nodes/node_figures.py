@@ -188,6 +188,7 @@ def _gpu(figures: GpuFigures, age_s: float, late_s: float) -> Gpu:
         memory_used_mib=value("memory_used_mib"),
         uuid=figures.uuid,
         enforced_w=value("enforced_w"),
+        energy_j=value("energy_j"),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
+from dispatch.accounting.records import JobRecord
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
 from dispatch.model.jobs import Queue, QueueNow
 from dispatch.model.plan import Plan
@@ -14,6 +16,7 @@ from dispatch.planning.inputs import PlanInputs
 from drivers.register_view import RegisterValue, WrittenValue
 from gateway.api.protocol import DrillPlan, Published
 from gateway.energy_iq_history import Report
+from storage.reader import Archive
 
 
 class Loop(Protocol):
@@ -106,6 +109,40 @@ class Nodes(Protocol):
     @property
     def cappable(self) -> frozenset[str]:
         """Those that take a power cap."""
+        ...
+
+
+class JobAccounts(Protocol):
+    """What jobs draw."""
+
+    @property
+    def active(self) -> bool:
+        """Whether jobs are metered at all."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether so many run that others are not metered."""
+        ...
+
+    async def live(self, user: str | None) -> list[JobRecord]:
+        """The runs that go on or are not recorded yet; of one user, or of all."""
+        ...
+
+    def begins(self, job: str, gpus: Sequence[str]) -> bool:
+        """A node told which of its GPUs a job holds; False: too many reports."""
+        ...
+
+    def ends(self, job: str) -> bool:
+        """A node told that a job has ended on it; False: too many reports."""
+        ...
+
+
+class Records(Protocol):
+    """The record on disk."""
+
+    async def ask(self, ask: Callable[[Archive], Any]) -> Any:
+        """Read from it in a thread. Raises CommandRefused where the disk does not answer, and those of `Archive`."""
         ...
 
 

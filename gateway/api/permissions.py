@@ -38,6 +38,12 @@ PERMISSIONS: dict[str, Permission] = {
     "iq": Permission(Role.VIEWER),
     "drill.reports": Permission(Role.VIEWER),
     "queue.jobs": Permission(Role.VIEWER),
+    # jobs; a viewer sees those of its own Unix user
+    "jobs.list": Permission(Role.VIEWER),
+    "jobs.list of others": Permission(Role.OPERATOR, "seeing other users' jobs", query=True),
+    "jobs.report": Permission(Role.VIEWER),
+    "jobs.report of others": Permission(Role.OPERATOR, "seeing other users' jobs", query=True),
+    "job.report": Permission(Role.SCHEDULER, "reporting a job"),
     # registers of devices
     "device.registers": Permission(Role.VIEWER),
     "device.read": Permission(Role.ENGINEER, "asking a device for registers", query=True),

@@ -69,7 +69,9 @@ class Queries:
             "drill.reports": self._drill_reports,
         }
 
-    async def _from_archive(self, ask: Callable[[Archive], Any]) -> Any:
+    async def ask(self, ask: Callable[[Archive], Any]) -> Any:
+        """Read from the record on disk. Raises CommandRefused where it does not answer, and those of `Archive`."""
+
         def run() -> Any:
             archive = Archive(self._state_dir)
             try:
@@ -107,12 +109,12 @@ class Queries:
     async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
         signals = [str(name) for name in params["signals"]]
         start_s, end_s, step_s = float(params["start_utc_s"]), float(params["end_utc_s"]), float(params["step_s"])
-        return await self._from_archive(lambda archive: archive.history(signals, start_s, end_s, step_s))
+        return await self.ask(lambda archive: archive.history(signals, start_s, end_s, step_s))
 
     async def _events(self, peer: Peer, params: dict[str, Any]) -> Any:
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
         before = params.get("before_utc_s")
-        events = await self._from_archive(
+        events = await self.ask(
             lambda archive: archive.events(limit, before_utc_s=before, text=params.get("text"), kind=params.get("kind"))
         )
         return [msgspec.to_builtins(event) for event in events]
@@ -124,7 +126,7 @@ class Queries:
             published = self._loop.published
             decision = published.decision if published is not None else None
         else:
-            decision = await self._from_archive(lambda archive: archive.why(float(at)))
+            decision = await self.ask(lambda archive: archive.why(float(at)))
         if decision is None:
             raise CommandRefused("no decision is on record within 90 s before that time")
         return msgspec.to_builtins(decision)
@@ -132,18 +134,18 @@ class Queries:
     async def _at(self, peer: Peer, params: dict[str, Any]) -> Any:
         """The site as it was at `utc_s`, and whether that is in a gap."""
         utc_s = float(params["utc_s"])
-        return msgspec.to_builtins(await self._from_archive(lambda archive: archive.at(utc_s)))
+        return msgspec.to_builtins(await self.ask(lambda archive: archive.at(utc_s)))
 
     async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:
         start_s, end_s = float(params["start_utc_s"]), float(params["end_utc_s"])
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
-        found = await self._from_archive(lambda archive: archive.decisions(start_s, end_s, limit))
+        found = await self.ask(lambda archive: archive.decisions(start_s, end_s, limit))
         return [msgspec.to_builtins(decision) for decision in found]
 
     async def _drill_reports(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Reports on record, newest first; with `number`, that one."""
         limit, number = min(int(params.get("limit", 100)), MAX_EVENTS), params.get("number")
-        found = await self._from_archive(lambda archive: archive.drills(limit, None if number is None else int(number)))
+        found = await self.ask(lambda archive: archive.drills(limit, None if number is None else int(number)))
         return [msgspec.to_builtins(record) for record in found]
 
     async def _iq(self, peer: Peer, params: dict[str, Any]) -> Any:

@@ -71,6 +71,7 @@ UNITS: dict[str, dict[str, float]] = {
     "_c": {"C": 1, "°C": 1},
     "_w_per_s": {"W/s": 1, "kW/s": 1e3},
     "_eur_per_kwh": {"EUR/kWh": 1, "ct/kWh": 0.01},
+    "_g_per_kwh": {"g/kWh": 1},
     "eur_per_kw": {"EUR/kW": 1},
     "_eur_per_kw_month": {"EUR/kW": 1},
 }

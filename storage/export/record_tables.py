@@ -15,7 +15,10 @@ from storage import audit_format
 from storage.drills import record_of
 from storage.export.columns import Column, Kind, Table
 from storage.export.table_files import Row
-from storage.reader import BLOCKS_VERSION, DRILLS_VERSION, REASONS_VERSION
+from storage.jobs import KeptJob
+from storage.jobs import record_of as record_of_job
+from storage.reader import BLOCKS_VERSION, DRILLS_VERSION, JOBS_VERSION, REASONS_VERSION
+from storage.rows import to_us
 
 ROWS_AT_ONCE = 2000
 
@@ -115,12 +118,80 @@ DRILLS = Table(
         Column("report", Kind.EXACT, "The whole report; the audit holds its SHA-256 (of export.db's text)", "JSON"),
     ),
 )
+JOBS = Table(
+    "jobs",
+    "one row per run of a job",
+    "telemetry.db, job",
+    (
+        Column("end_utc", _TIME, "When it ended"),
+        Column("start_utc", _TIME, "When this run began; a requeued job has several"),
+        Column("scheduler", _TEXT, "Scheduler, as the site file names it"),
+        Column("job", _TEXT, "The scheduler's id of the job"),
+        Column("user", _TEXT, "Unix user, or where pseudonym is 1 a pseudonym, drawn by lot for each user and month"),
+        Column("pseudonym", _INTEGER, "1: the user is a pseudonym and the job's name is deleted"),
+        Column("account", _TEXT, "Account in the scheduler; empty: none"),
+        Column("partition", _TEXT, "Partition or queue; empty: none"),
+        Column("name", _TEXT, "Name of the job"),
+        Column("nodes", _INTEGER, "Nodes allocated"),
+        Column("cpus", _INTEGER, "CPUs allocated, on all nodes together"),
+        Column("gpus", _INTEGER, "GPUs allocated, on all nodes together"),
+        Column("energy_wh", _REAL, "Energy, all parts together", "Wh"),
+        Column("energy_how", _TEXT, "measured, apportioned or estimated: how it is known, by its least certain part"),
+        Column("gpu_wh", _REAL, "Energy of GPUs", "Wh"),
+        Column("gpu_how", _TEXT, "How that is known", null="there is none"),
+        Column("host_wh", _REAL, "Energy of hosts, by allocated CPUs", "Wh"),
+        Column("host_how", _TEXT, "How that is known", null="there is none"),
+        Column("node_wh", _REAL, "Energy of nodes whose GPUs are not known singly", "Wh"),
+        Column("node_how", _TEXT, "How that is known", null="there is none"),
+        Column("covered_pct", _REAL, "Share of its time with readings of its nodes; the rest has no energy", "%"),
+        Column("from_start", _INTEGER, "0: it ran already when metering began"),
+        Column("end_within_s", _REAL, "The end is right to so much", "s"),
+        Column("suspended_s", _REAL, "Time suspended", "s"),
+        Column("mean_w", _REAL, "Mean power over the time with readings", "W", null="there was none"),
+        Column("peak_w", _REAL, "Highest mean of a quarter hour", "W", null="there was no reading"),
+        Column("cost_eur", _REAL, "Cost of its energy, without a share of the peak", "EUR", null="no price was known"),
+        Column("unpriced_wh", _REAL, "Energy that is not in the cost, as no price or load was known", "Wh"),
+        Column("co2_g", _REAL, "CO2 of its energy", "g", null="the site file states none"),
+        Column("capped_s", _REAL, "Time under a cap, of all its nodes together", "s"),
+        Column("withheld_wh", _REAL, "About what caps took, against the power before", "Wh"),
+    ),
+)
+JOB_QUARTERS = Table(
+    "job_quarters",
+    "quarter hour",
+    "telemetry.db, job_quarter",
+    (
+        Column("time_utc", _TIME, "Start of the quarter hour, by the utility meter's clock"),
+        Column("import_wh", _REAL, "Energy imported", "Wh"),
+        Column("load_wh", _REAL, "Energy of the whole load", "Wh"),
+        Column("known_s", _REAL, "Time of it with import and load", "s"),
+        Column("jobs_wh", _REAL, "Energy of all jobs", "Wh"),
+        Column("idle_wh", _REAL, "Energy of nodes, allocated to no job", "Wh"),
+        Column("rest_wh", _REAL, "Load less jobs and idle nodes: cooling, losses, nodes without readings", "Wh"),
+        Column("gap_s", _REAL, "Time without readings, of all nodes together", "s"),
+        Column("eur_per_kwh", _REAL, "What a kWh of load cost: import x price / load", "EUR/kWh", null="not known"),
+        Column("co2_g_per_kwh", _REAL, "CO2 of a kWh of load", "g/kWh", null="not stated or not known"),
+    ),
+)
+JOB_PEAKS = Table(
+    "job_peaks",
+    "one row per bill period, where days are averaged per day",
+    "telemetry.db, job_peak",
+    (
+        Column("account", _TEXT, "Bill period or day"),
+        Column("time_utc", _TIME, "Start of its highest metering interval"),
+        Column("import_w", _REAL, "Mean import in it", "W", "> 0 imports from the grid"),
+        Column("load_wh", _REAL, "Energy of the load in it", "Wh"),
+        Column("eur", _REAL, "What it adds to the bill if it is billed", "EUR"),
+        Column("shares_wh_json", _TEXT, "[[scheduler, job, start of the run in us, Wh], …]", "Wh, JSON"),
+    ),
+)
 GAPS = Table(
     "gaps",
     "one row per gap",
     "telemetry.db, gap; times between rows of this export",
     (
-        Column("resolution", _TEXT, "What is missing: raw, 1m, 15m, events, decisions"),
+        Column("resolution", _TEXT, "What is missing: raw, 1m, 15m, events, decisions, jobs"),
         Column("begin_utc", _TIME, "Begin of the gap"),
         Column("end_utc", _TIME, "End of the gap"),
         Column("duration_s", _REAL, "Length of the gap", "s"),
@@ -185,6 +256,49 @@ def drill_rows(con: sqlite3.Connection, span: Span) -> Iterator[list[Row]]:
         yield [_drill(*row) for row in rows]
 
 
+def job_rows(con: sqlite3.Connection, span: Span) -> Iterator[list[Row]]:
+    """Runs of jobs that ended in a span, oldest first. Raises those of `damage.DAMAGED`."""
+    if _version(con) < JOBS_VERSION:
+        return
+    columns = "scheduler, job, user, account, partition, name, pseudonym, record"
+    for rows in _paged(con, "job", columns, span):
+        yield [_job(record_of_job((row[0], *row[2:])), row[1]) for row in rows]
+
+
+def job_quarter_rows(con: sqlite3.Connection, span: Span) -> Iterator[list[Row]]:
+    """Quarter hours of a span."""
+    if _version(con) >= JOBS_VERSION:
+        sql = (
+            "SELECT 1000000 * t, import_wh, load_wh, known_s, jobs_wh, idle_wh, load_wh - jobs_wh - idle_wh, gap_s, "
+            "eur_per_kwh, co2_g_per_kwh FROM job_quarter WHERE 1000000 * t >= ? AND 1000000 * t < ? ORDER BY t"
+        )
+        yield from _many(con.execute(sql, span))
+
+
+def job_peak_rows(con: sqlite3.Connection, span: Span) -> Iterator[list[Row]]:
+    """Highest intervals that began in a span."""
+    if _version(con) >= JOBS_VERSION:
+        sql = (
+            "SELECT account, 1000000 * t, import_w, load_wh, eur, shares FROM job_peak "
+            "WHERE 1000000 * t >= ? AND 1000000 * t < ? ORDER BY t"
+        )
+        yield from _many(con.execute(sql, span))
+
+
+def _many(found: sqlite3.Cursor) -> Iterator[list[Row]]:
+    while rows := found.fetchmany(ROWS_AT_ONCE):
+        yield [list(row) for row in rows]
+
+
+def _job(kept: KeptJob, end_us: int) -> Row:
+    r = kept.record
+    names = (r.scheduler, r.id, r.user, int(kept.pseudonym), r.account, r.partition, r.name)
+    parts = (r.energy_wh, r.how, r.gpu_wh, r.gpu_how, r.host_wh, r.host_how, r.node_wh, r.node_how)
+    seen = (r.covered_pct, int(r.from_start), r.end_within_s, r.suspended_s, r.mean_w, r.peak_w)
+    cost = (r.cost_eur, r.unpriced_wh, r.co2_g, r.capped_s, r.withheld_wh)
+    return [end_us, to_us(r.started_utc_s), *names, r.nodes, r.cpus, r.gpus, *parts, *seen, *cost]
+
+
 def gap_rows(con: sqlite3.Connection, span: Span) -> Iterator[list[Row]]:
     """What was deleted of a span before its age."""
     if _version(con) >= BLOCKS_VERSION:
@@ -196,6 +310,9 @@ READERS: tuple[tuple[Table, Callable[[sqlite3.Connection, Span], Iterator[list[R
     (EVENTS, event_rows),
     (DECISIONS, decision_rows),
     (DRILLS, drill_rows),
+    (JOBS, job_rows),
+    (JOB_QUARTERS, job_quarter_rows),
+    (JOB_PEAKS, job_peak_rows),
 )
 
 

@@ -13,6 +13,7 @@ from storage.disk_room import Room, room_for
 from storage.export.record_tables import Span
 from storage.export.rows import Piece, bounds_us, pieces
 from storage.export.signal_columns import MINUTES, RAW, WideTable
+from storage.reader import JOBS_VERSION
 from storage.rollup import MINUTE_S, QUARTER_S
 from storage.signals import MISSING
 
@@ -53,6 +54,8 @@ def estimate(
     others = _texts(con, "event", "length(kind || severity || subject || text || who) + 60", span_us)
     plain = "length(reason || mode || island || binding || setpoints) + 220"
     others += _texts(con, "decision", plain, span_us)
+    if con.execute("PRAGMA user_version").fetchone()[0] >= JOBS_VERSION:
+        others += _texts(con, "job", "length(record) / 2 + length(user || account || partition || name) + 120", span_us)
     in_database = _texts(con, "decision", "length(chain)", span_us)
     audit = state / audit_format.FILE
     audit_bytes = audit.stat().st_size if audit.exists() else 0

@@ -35,7 +35,8 @@ def test_dcgm_gives_each_gpu_by_uuid_and_says_how_old_its_figures_may_be() -> No
     assert watts(found) == [401.25, 75.0]
     assert [gpu.uuid for gpu in found.gpus] == [uuid_of("gpu01", 0), uuid_of("gpu01", 1)]
     assert found.gpus[0].name == "NVIDIA H100 80GB HBM3"
-    assert found.gpus[0].values == {"w": 401.25, "util_pct": 60.0, "temp_c": 41.0, "memory_used_mib": 1024.0}
+    values = {"w": 401.25, "util_pct": 60.0, "temp_c": 41.0, "memory_used_mib": 1024.0, "energy_j": 0.007}
+    assert found.gpus[0].values == values
 
 
 def test_a_gpu_divided_by_mig_is_one_gpu_whose_power_counts_once() -> None:

@@ -60,6 +60,7 @@ ON_RECORD = (
     ("audit",),
     ("drill", "report"),
     ("iq",),
+    ("jobs", "--past"),
     ("export", "out"),
 )
 
@@ -201,7 +202,12 @@ PARSERS = (
     ),
     Parser(
         "a record on the command line",
-        ("console.cli.data_source:locate", "console.cli.data_source:record", "console.cli.iq:_config"),
+        (
+            "console.cli.data_source:locate",
+            "console.cli.data_source:record",
+            "console.cli.iq:_config",
+            "console.cli.jobs:_demand",
+        ),
         rows_of(schema.FILE, "state", "decision", "event", "drill"),
         with_rows(schema.FILE, on_record),
         tree="json",

@@ -19,14 +19,21 @@ import pytest
 from fuzzing import Feed, Parser, Session, simple
 from storage_samples import T0, feed
 
+from dispatch.accounting.meter import MeterState
+from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
+from dispatch.accounting.runs import Drawn, Run
+from dispatch.accounting.site_accounts import AccountsState, Quarter, name_of
 from dispatch.model.events import Event
+from dispatch.model.jobs import Job
 from drivers.clock import SystemClock
 from gateway import controller_memory, previous_run
+from gateway.job_accounting import STATE as JOBS
 from storage import audit_format, audit_head, audit_reader, identity, manifest, schema, signing_key
 from storage.audit import AuditLog
 from storage.config import StorageConfig
 from storage.export.writer import ExportError, export
 from storage.file import TelemetryFile
+from storage.jobs import Accounted, JobQuestion
 from storage.reader import Archive, NoRecords, QueryTimeout
 from storage.recorder import Recorder, nobody
 from storage.site_backup import BackupError, back_up
@@ -36,6 +43,7 @@ from storage.verify import CannotVerify, verify
 RECORDED = Path(__file__).parents[1] / "versions" / "v0_1_0" / "state.tar.xz"
 BEGIN_S, END_S = 1_757_974_000.0, T0 + 60  # of the last minutes of that record, and of what is put behind it
 TABLES = ("run", "signal", "hot", "block", "dictionary", "r1m", "r15", "gap", "event", "decision", "drill", "state")
+TABLES += ("job", "job_quarter", "job_peak")
 ROWS = 3  # of a table in an example, its newest
 WAIT_S = 60.0
 
@@ -55,6 +63,9 @@ def a_state() -> Path:
             )
     recorder = Recorder(place, StorageConfig(), "boot")
     feed(recorder, range(10))
+    for row in accounted():
+        recorder.account(row)
+    recorder.save_state(JOBS, a_meter())
     assert recorder.close()
     identity.establish(place)
     file = TelemetryFile(place / schema.FILE, "boot", nobody)
@@ -66,6 +77,26 @@ def a_state() -> Path:
         con.execute("VACUUM")
         con.execute("PRAGMA journal_mode = DELETE")
     return place
+
+
+def accounted() -> list[Accounted]:
+    """A run of a job, a quarter hour, a peak."""
+    run = JobRecord(scheduler="slurm", id="7", started_utc_s=T0 - 60, ended_utc_s=T0, user="anna", host_wh=5.0, gpus=1)
+    energies = dict.fromkeys(("import_wh", "load_wh", "jobs_wh", "idle_wh"), 10.0)
+    quarter = SiteQuarter(
+        start_utc_s=int(T0) - 60, known_s=900.0, gap_s=0.0, eur_per_kwh=0.2, co2_g_per_kwh=None, **energies
+    )
+    shares = ((*run.key, 5.0),)
+    peak = PeakInterval(account="2025-09", start_utc_s=int(T0), import_w=1e4, load_wh=9.0, eur=9.0, shares=shares)
+    return [run, quarter, peak]
+
+
+def a_meter() -> MeterState:
+    """What is kept of a job that runs."""
+    job = Job(scheduler="slurm", id="8", state="running", submitted_utc_s=T0, started_utc_s=T0, nodes=("gpu1",))
+    run = Run(job, T0, T0, True, energy_wh={"host measured": 5.0}, drawn={int(T0): Drawn(5.0, 60.0)})
+    account = Quarter(import_wh=9.0, load_wh=9.0, known_s=60.0, runs_wh={name_of(run.key): 5.0})
+    return MeterState([run], AccountsState({int(T0): account}, [], {name_of(run.key): 1.0}, {"2025-09": 1e4}))
 
 
 @functools.cache
@@ -203,7 +234,12 @@ def read_everything(place: Path) -> None:
         archive.at(END_S)
         archive.at(BEGIN_S)
         archive.drills()
-        for key in ("controller", "drills", "iq", "dispatch"):
+        asked = JobQuestion(start_utc_s=0.0, end_utc_s=4e9)
+        archive.jobs(asked)
+        archive.job_groups(asked, "user", ["2025-09"])
+        archive.job_quarters(0.0, 4e9)
+        archive.job_peaks()
+        for key in ("controller", "drills", "iq", "jobs", "dispatch"):
             archive.last_state(key)
     finally:
         archive.close()
@@ -284,6 +320,8 @@ ARCHIVE = (
     "storage.rows:_chain",
     "storage.rows:_worded_chain",
     "storage.drills:record_of",
+    "storage.jobs:record_of",
+    "storage.jobs:peaks",
 )
 AUDIT = (
     "storage.audit_format:open_read_only",
@@ -295,6 +333,7 @@ AUDIT = (
     "storage.audit_reader:reservations",
 )
 START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")
+KEPT_JOBS = ("gateway.job_accounting:kept_state", "dispatch.accounting.site_accounts:key_of")
 VERIFY = (
     "storage.verify:_manifest",
     "storage.audit_copies:_header",
@@ -333,7 +372,7 @@ PARSERS = (
     ),
     Parser(
         "what a gateway starts from, its record",
-        START,
+        (*START, *KEPT_JOBS),
         rows_of(schema.FILE, "state", "drill", "r1m"),
         with_rows(schema.FILE, start_from),
         tree="json",
@@ -374,7 +413,7 @@ PARSERS = (
             "storage.export.writer:_sha256_on_disk",
             "storage.export.record_tables:_reason",
         ),
-        rows_of(schema.FILE, "decision", "drill", "event"),
+        rows_of(schema.FILE, "decision", "drill", "event", "job"),
         with_rows(schema.FILE, export_it),
         (NoRecords, ExportError),
         tree="json",

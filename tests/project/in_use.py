@@ -79,3 +79,7 @@ _.cpus
 _.node_count
 _.jobs
 _.cluster
+
+# storage/jobs.py: what `skerry jobs` prints of groups
+_.gpu_h
+_.node_h

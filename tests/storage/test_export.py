@@ -68,6 +68,7 @@ def test_an_export_of_minutes(state: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     manifest = export(state, out, T0 + 60, T0 + 240, MINUTES)
     tables = {WIDE, f"{WIDE}_min", f"{WIDE}_max", "events", "decisions", "drills", "gaps", "audit", "data_dictionary"}
+    tables |= {"jobs", "job_quarters", "job_peaks"}
     csv_files = {f"{table}.csv" for table in tables}
     assert {path.name for path in out.iterdir()} == {"export.db", "audit.db", "manifest.json"} | csv_files
     assert json.loads((out / "manifest.json").read_text()) == manifest

@@ -65,6 +65,12 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "decisions": ("decisions", {"start_utc_s": 0, "end_utc_s": 1}),
     "audit": ("audit", {}),
     "iq": ("iq", {}),
+    "queue.jobs": ("queue.jobs", {}),
+    "jobs.list": ("jobs.list", {}),
+    "jobs.list of others": ("jobs.list", {"user": "somebody"}),
+    "jobs.report": ("jobs.report", {"start_utc_s": 0, "end_utc_s": 60}),
+    "jobs.report of others": ("jobs.report", {"start_utc_s": 0, "end_utc_s": 60, "user": "somebody"}),
+    "job.report": ("job.report", {"what": "start", "job_id": "7", "gpu_uuids": ["GPU-1"]}),
     "device.registers": ("device.registers", {"id": "pcs1"}),
     "device.read": ("device.read", {"id": "pcs1", "address": 40_000, "count": 2}),
     "device.write": ("device.write", {"id": "pcs1", "name": "702.WMax", "value": 1.0, **REASON}),
@@ -102,9 +108,13 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 # What is answered where a role allows a request that this gateway has nothing for.
+NO_JOBS = "the site file names no scheduler ([[scheduler]]), so no job is known"
 NO_REGISTERS = "pcs1 has no registers: it is not read over Modbus"
 NOTHING = {
     "plan": "no plan is in force, the rules steer alone: planning is switched off",
+    "jobs.list": NO_JOBS,
+    "jobs.list of others": NO_JOBS,
+    "job.report": NO_JOBS,
     "device.registers": NO_REGISTERS,
     "device.read": NO_REGISTERS,
     "device.write": NO_REGISTERS,

@@ -1,0 +1,183 @@
+"""Meters jobs in the background: once a second it looks at the last snapshot and at the queues, in small pieces.
+
+The tick only leaves its snapshot here. What is settled goes to the recorder at once; what is not is kept in the
+record's memory once a minute, so that the next gateway goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from dispatch.accounting.meter import JobMeter, MeterState, QueueReading, Settled
+from dispatch.accounting.records import JobRecord
+from dispatch.accounting.samples import Instant
+from dispatch.accounting.site_accounts import SiteTerms, key_of
+from dispatch.model.clock import Clock
+from dispatch.model.jobs import Queue
+from dispatch.model.snapshot import Snapshot
+from gateway.prices_in_force import PricesInForce
+from gateway.site.schema import Site
+
+STATE = "jobs"  # its key in the record's memory
+LOOK_S = 1.0  # machine seconds
+SAVE_S = 55.0  # machine seconds: with the recorder's flush a crash loses no more than the last minute
+MOST_SAVED = 5000  # runs; those that drew least are left out
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a tick leaves here."""
+
+    snapshot: Snapshot
+    caps_w: Mapping[str, float]  # of nodes that are to hold one
+    billed_peak_w: float  # so far in this period; 0: not known, or days are averaged
+
+
+class JobAccounting:
+    """The meter of a running gateway. It does nothing on a site without a scheduler."""
+
+    def __init__(
+        self,
+        site: Site,
+        clock: Clock,
+        prices: PricesInForce,
+        *,
+        schedulers: Sequence[str],
+        queues: Callable[[], Sequence[QueueReading]],
+        record: Callable[[Settled], None],
+        save: Callable[[str, Any], None],
+        kept: MeterState | None = None,
+        on_finished: Callable[[JobRecord], None] = lambda _: None,
+    ) -> None:
+        """`schedulers`: their ids. `queues`: the last good reading of each. `record` keeps what is settled.
+
+        `save` keeps a value under a key in the record's memory; `kept`: what the gateway before has saved there.
+        `on_finished` is called with each run that is over and priced.
+        """
+        self.active = bool(schedulers)
+        self.meter = JobMeter(
+            site_terms(site),
+            schedulers=schedulers,
+            cpus={node.id: node.cpus for node in site.every_node if node.cpus},
+            names=scheduler_names(site),
+            state=kept,
+            speed=clock.speed,
+        )
+        self._terms, self._clock, self._prices = site.tariff, clock, prices
+        self._queues, self._record, self._save, self._on_finished = queues, record, save, on_finished
+        self._seen: Seen | None = None
+        self._saved_s = 0.0
+
+    def observe(self, seen: Seen) -> None:
+        """A tick has ended."""
+        self._seen = seen
+
+    async def run(self) -> None:
+        """Look once a second, until cancelled. What was not saved then is saved at the end."""
+        if not self.active:
+            return
+        self._saved_s = asyncio.get_running_loop().time()
+        try:
+            while True:
+                await asyncio.sleep(LOOK_S)
+                seen = self._seen
+                if seen is not None and seen.snapshot.utc_known:
+                    await self._look(seen)
+        finally:
+            self.keep()
+
+    async def _look(self, seen: Seen) -> None:
+        snapshot, meter = seen.snapshot, self.meter
+        now = Instant(snapshot.utc_s, snapshot.mono_s)
+        load_w = snapshot.load_w if snapshot.load is None else snapshot.load.w.good
+        meter.accounts.see(now.utc_s, now.mono_s, snapshot.grid.w.good, load_w)
+        await _in_pieces(meter.see_nodes(snapshot.nodes, now, seen.caps_w))
+        for queue in self._queues():
+            await _in_pieces(meter.see_queue(queue))
+        await _in_pieces(meter.advance(now.utc_s, self._import_price, seen.billed_peak_w))
+        settled = bool(meter.settled)
+        while meter.settled:
+            row = meter.settled.popleft()
+            self._record(row)
+            if isinstance(row, JobRecord):
+                self._on_finished(row)
+        if settled or asyncio.get_running_loop().time() - self._saved_s >= SAVE_S:
+            self.keep()
+
+    def keep(self) -> None:
+        """Save what is not settled: with what was, so that no run is recorded twice."""
+        if not self.active:
+            return
+        self._saved_s = asyncio.get_running_loop().time()
+        self._save(STATE, self.meter.state(MOST_SAVED))
+
+    def _import_price(self, utc_s: float) -> float | None:
+        market = self._prices.series.at(utc_s)
+        return None if market is None else self._terms.import_eur_per_kwh(market)
+
+    # ── for requests ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def live(self, user: str | None) -> list[JobRecord]:
+        """The runs that go on, and those that are over and not priced yet; of one user, or of all."""
+        utc_s, found = self._clock.utc_s(), []
+        for n, run in enumerate(self.meter.allocations.every()):
+            if n % 100 == 99:
+                await asyncio.sleep(0)
+            if user is None or run.job.user == user:
+                found.append(run.record(utc_s))
+        return found
+
+    @property
+    def full(self) -> bool:
+        """Whether so many run that others are not metered."""
+        return self.meter.allocations.full
+
+    def begins(self, job: str, gpus: Sequence[str]) -> bool:
+        """A node told which of its GPUs a job holds; False: too many reports."""
+        return self.meter.reports.begins(job, gpus, self._clock.utc_s())
+
+    def ends(self, job: str) -> bool:
+        """A node told that a job has ended on it; False: too many reports."""
+        return self.meter.reports.ends(job, self._clock.utc_s())
+
+
+async def _in_pieces(steps: Iterator[None]) -> None:
+    """Do steps one in each pass of the event loop."""
+    for _ in steps:
+        await asyncio.sleep(0)
+
+
+def readings(queues: Sequence[Queue]) -> list[QueueReading]:
+    """Each queue that was read, for the meter."""
+    return [QueueReading(q.scheduler, q.read_utc_s, q.jobs) for q in queues if q.read_utc_s is not None]
+
+
+def site_terms(site: Site) -> SiteTerms:
+    """What the site file says of prices and intervals."""
+    return SiteTerms(
+        demand=site.tariff.demand_terms,
+        timezone=site.site.timezone,
+        interval_s=site.grid.metering_interval_s,
+        offset_s=site.grid.interval_offset_s,
+        co2_g_per_kwh=site.tariff.co2_g_per_kwh,
+    )
+
+
+def scheduler_names(site: Site) -> dict[str, str]:
+    """The nodes' names with the scheduler, by host name or by id, to their ids here."""
+    by_id = {node.id: node.id for node in site.every_node}
+    return {node.hostname: node.id for node in site.every_node if node.hostname} | by_id
+
+
+def kept_state(raw: Any) -> MeterState | None:
+    """What an earlier gateway has saved. Raises msgspec.ValidationError."""
+    if raw is None:
+        return None
+    state = msgspec.convert(raw, MeterState, str_keys=True)
+    for runs_wh in (state.accounts.runs_wh, *(quarter.runs_wh for quarter in state.accounts.quarters.values())):
+        for name in runs_wh:
+            key_of(name)
+    return state

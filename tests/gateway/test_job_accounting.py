@@ -1,0 +1,166 @@
+"""The meter in a running gateway: what a tick leaves is metered, kept over a restart, and given to the record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from small_gateway import small_site
+from waiting import until
+
+from dispatch.accounting.meter import QueueReading, Settled
+from dispatch.billing.prices import PriceSeries
+from dispatch.model.equipment import Meter, Node
+from dispatch.model.jobs import Job
+from dispatch.model.readings import reading
+from dispatch.model.snapshot import Snapshot
+from gateway import job_accounting
+from gateway.job_accounting import STATE, JobAccounting, Seen, kept_state
+from gateway.prices_in_force import PricesInForce
+
+T0 = 1_758_000_600.0
+JOB = Job(
+    scheduler="slurm",
+    id="7",
+    user="anna",
+    state="running",
+    submitted_utc_s=T0,
+    started_utc_s=T0 + 5,
+    nodes=("gpu-01.example.org",),
+    node_count=1,
+    cpus=8,
+)
+
+
+class SiteClock:
+    """Moved by the test."""
+
+    speed = 1.0
+
+    def __init__(self) -> None:
+        self.s = 0.0
+
+    def utc_s(self) -> float:
+        return T0 + self.s
+
+    def mono_s(self) -> float:
+        return 100.0 + self.s
+
+
+class Bench:
+    """A service whose ticks, queue and clock the test makes."""
+
+    def __init__(self, directory: Path, kept: Any = None) -> None:
+        site = small_site(directory, tariff={"fee_eur_per_kwh": 0.05})
+        self.clock, self.rows, self.saved, self.reading = SiteClock(), list[Settled](), dict[str, Any](), 6.0
+        self.jobs: list[Job] = [JOB]
+        series = PriceSeries((int(T0) - 3600,), (150.0,), int(T0) + 86_400)
+        self.service = JobAccounting(
+            site,
+            self.clock,
+            PricesInForce(series),
+            schedulers=["slurm"],
+            queues=lambda: [QueueReading("slurm", T0 + self.reading, self.jobs)],
+            record=self.rows.append,
+            save=lambda key, value: self.saved.update({key: msgspec.json.decode(msgspec.json.encode(value))}),
+            kept=kept_state(kept),
+        )
+        self.seq = 0
+
+    async def second(self) -> None:
+        """A tick, and the look that follows it."""
+        self.clock.s += 1.0
+        self.seq += 1
+        if self.clock.s % 30 == 0:
+            self.reading = self.clock.s
+        node = Node("gpu-01", w=reading(360.0), source="ACPI power meter")
+        now = (self.clock.utc_s(), self.clock.mono_s())
+        snapshot = Snapshot(self.seq, *now, Meter("grid", w=reading(1000.0)), nodes=(node,))
+        self.service.observe(Seen(snapshot, {}, 0.0))
+        await self.service._look(Seen(snapshot, {}, 0.0))
+
+    async def run(self, seconds: int) -> None:
+        for _ in range(seconds):
+            await self.second()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_a_job_is_metered_by_its_hosts_name_and_priced(bench: Bench) -> None:
+    await bench.run(600)
+    (live,) = await bench.service.live("anna")
+    assert live.energy_wh == pytest.approx(60, rel=0.06)
+    assert await bench.service.live("bert") == []
+    bench.jobs = []
+    await bench.run(700)
+    job, quarter = sorted(bench.rows, key=lambda row: type(row).__name__)[:2]
+    assert job.energy_wh == pytest.approx(60, rel=0.04)  # type: ignore[union-attr]
+    # all of the load is imported: a kWh costs what an imported one does
+    assert job.cost_eur == pytest.approx(0.06 * 0.20, rel=0.04)  # type: ignore[union-attr]
+    assert quarter.load_wh == pytest.approx(250, rel=0.01)  # type: ignore[union-attr]
+    assert kept_state(bench.saved[STATE]).runs == []  # type: ignore[union-attr]
+
+
+async def test_the_next_gateway_goes_on_from_what_was_saved(bench: Bench, tmp_path: Path) -> None:
+    await bench.run(300)
+    bench.service.keep()
+    after = Bench(tmp_path, bench.saved[STATE])
+    after.clock.s, after.reading = 330.0, 330.0
+    await after.run(300)
+    (live,) = await after.service.live(None)
+    assert live.energy_wh == pytest.approx(360 * (630 - 60) / 3600, rel=0.06)
+    assert live.from_start
+    assert live.covered_pct == pytest.approx(95, abs=2)
+
+
+@asynccontextmanager
+async def working(service: JobAccounting) -> AsyncIterator[None]:
+    task = asyncio.create_task(service.run())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_it_looks_by_itself_and_saves_at_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_accounting, "LOOK_S", 0.01)
+    await bench.run(2)
+    async with working(bench.service):
+        await until(lambda: bench.service.meter.allocations.every() != [])
+    assert len(bench.saved[STATE]["runs"]) == 1
+
+
+async def test_while_the_time_is_not_known_nothing_is_metered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_accounting, "LOOK_S", 0.01)
+    unknown = Snapshot(1, T0, 100.0, Meter("grid"), utc_known=False)
+    bench.service.observe(Seen(unknown, {}, 0.0))
+    looks = iter(range(10))
+
+    def looked() -> bool:
+        return next(looks, None) is None
+
+    async with working(bench.service):
+        await until(looked)
+    assert bench.service.meter.allocations.every() == []
+
+
+async def test_of_very_many_runs_those_that_drew_most_are_saved(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_accounting, "MOST_SAVED", 3)
+    jobs = [msgspec.structs.replace(JOB, id=str(n)) for n in range(6)]
+    done(bench.service.meter.see_queue(QueueReading("slurm", T0, jobs)))
+    for n, run in enumerate(bench.service.meter.allocations.every()):
+        run.energy_wh["host measured"] = float(n)
+    bench.service.keep()
+    assert [run["job"]["id"] for run in bench.saved[STATE]["runs"]] == ["5", "4", "3"]
+
+
+def done(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass
