@@ -29,10 +29,10 @@ from drivers.meter import MeterDriver
 from drivers.modbus.address import Address
 from drivers.modbus.line import Line
 from drivers.modbus.transport import ModbusLink
-from drivers.node_config import NodeDevice
+from drivers.node_config import OBSERVED, NodeDevice
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
-from drivers.nodes.observed import OBSERVED, ObservedNodes
+from drivers.nodes.observed import ObservedNodes
 from drivers.nodes.psutil_node import PsutilNode
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.nut.pdu import Pdu, PduNode
@@ -41,6 +41,7 @@ from drivers.nut.ups import UpsDriver
 from drivers.p1.meter import P1Meter
 from drivers.pcs import PcsDriver
 from drivers.pv import PvDriver
+from drivers.redfish.config import BmcDefaults
 from drivers.register_view import RegisterValue
 
 Read = Meter | tuple[Pcs, Battery | None] | Battery | Pv | Switch | Node | Ups | Contact
@@ -108,6 +109,7 @@ def make_drivers(
     contacts: Iterable[ContactDevice] = (),
     batteries: Iterable[BatteryDevice] = (),
     prometheus: Iterable[PrometheusServer] = (),
+    bmcs: Iterable[BmcDefaults] = (),
 ) -> list[Driver]:
     """One driver for each device; nothing is connected yet. `resolve` says where a url leads; `clock`: the site's.
 
@@ -176,7 +178,7 @@ def make_drivers(
         return MapPv(config, *mapped(config))
 
     metered = {pdu.id: Pdu(pdu, servers.at(pdu.url)) for pdu in pdus}
-    observed = ObservedNodes(beside.parent if beside is not None else Path(), metered, prometheus)
+    observed = ObservedNodes(beside.parent if beside is not None else Path(), metered, prometheus, bmcs)
     others = partial(_other_node, observed=observed, metered=metered, clock=clock, known_gpus=known_gpus)
 
     def node(config: NodeDevice) -> Driver:

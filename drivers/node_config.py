@@ -23,7 +23,9 @@ from drivers.device_keys import (
 )
 from drivers.http.config import AuthorizationFile, CaFile, Fingerprint, HttpUrl
 from drivers.modbus.frames import MAX_READ
+from drivers.redfish.config import BmcAccountId, BmcChassis, BmcSerial, BmcSystem, BmcUrl
 
+OBSERVED = ("exporters", "prometheus", "redfish")  # sources over HTTP, which are read outside the tick
 Command = Annotated[tuple[str, ...], Meta(max_length=64)]
 
 
@@ -37,11 +39,11 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Annotated[Id, Meta(description="Name of the node.")]
     source: Annotated[
-        Literal["psutil", "nvml", "modbus", "nut", "exporters", "prometheus"],
+        Literal["psutil", "nvml", "modbus", "nut", "exporters", "prometheus", "redfish"],
         Meta(
             description="`psutil`: this machine, power estimated from its CPU use; `nvml`: this machine's NVIDIA GPUs, "
             "too; `modbus`: the register map `skerry-node`; `nut`: the outlets of metered PDUs; `exporters`: metrics "
-            "pages of its Prometheus exporters; `prometheus`: the site's Prometheus."
+            "pages of its Prometheus exporters; `prometheus`: the site's Prometheus; `redfish`: its BMC."
         ),
     ]
     exporters: Annotated[
@@ -79,10 +81,22 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             max_length=16,
             description="Every outlet that feeds it, `pdu:number`, with the `id` of a `[[pdu]]`: "
             '`["pdu-a:3", "pdu-b:3"]`. Its power is their sum, and is not known while one of them is not. Needed with '
-            "`nut`; with `exporters` and `prometheus` it goes before what these tell.",
+            "`nut`; with `exporters`, `prometheus` and `redfish` it goes before what these tell.",
             extra={"expected": 'outlets such as "pdu-a:3"'},
         ),
     ] = ()
+    bmc: BmcUrl = ""
+    bmc_account: BmcAccountId = ""
+    bmc_fingerprint: Annotated[
+        Fingerprint,
+        Meta(
+            description="With `bmc`: SHA-256 fingerprint of its BMC's certificate, 64 hexadecimal digits, for one that "
+            "no authority has signed; in place of a line in fingerprints_file."
+        ),
+    ] = ""
+    bmc_system: BmcSystem = ""
+    bmc_chassis: BmcChassis = ""
+    bmc_serial: BmcSerial = ""
     critical: Annotated[bool, Meta(description="true: the node is kept running off the grid; false: deferrable.")] = (
         False
     )

@@ -20,9 +20,10 @@ from dispatch.model.snapshot import Snapshot
 from drivers.device_keys import poll_period_s
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
+from drivers.node_config import OBSERVED
 from drivers.nodes.actuators import make_actuators
 from drivers.nodes.known_gpus import KnownGpus
-from drivers.nodes.observed import OBSERVED, ObservedConfig
+from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
 from gateway.command_senders import CommandSenders
 from gateway.event_sink import EventSink
@@ -109,7 +110,8 @@ class DeviceIo:
         nodes = tuple(node for node in site.every_node if node.source in OBSERVED)
         answers = [LastAnswers(n.id, "node", self._clock, site.io.stale_after_s, self._report_device) for n in nodes]
         shown = ShownNodes(answers, self._turns, self._report_notice)
-        config = ObservedConfig(nodes, site.pdu, site.prometheus, str(site.path.parent), site.io.backoff_max_s)
+        beside, backoff_max_s = str(site.path.parent), site.io.backoff_max_s
+        config = ObservedConfig(nodes, site.pdu, site.prometheus, site.bmc, beside, backoff_max_s)
         return shown, NodeReading(config, shown, self._turns, self._events, start) if nodes else None
 
     def background(self) -> list[Work]:

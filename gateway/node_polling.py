@@ -23,7 +23,7 @@ ROUND_S = 1.0  # what is new of a node is handed on once in this time
 ANSWER_SLICES = 5  # after it was begun: most reads have been answered by then
 LATE_S = 0.1  # where the event loop is later than this no read is begun
 NODES_A_FRAME = 16  # the gateway takes one in half a millisecond
-CLOSE_S = 0.5
+CLOSE_S = 2.0  # to end the session of a BMC takes a handshake and a request; all others only hang up
 
 
 class ObservedDriver(Driver, Protocol):

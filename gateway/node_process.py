@@ -8,9 +8,11 @@ import os
 import signal
 import socket
 import sys
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
-STOP_S = 0.8  # it ends when its socket does; after this it is killed
+STOP_S = 2.5  # it ends when its socket does, and has sessions of BMCs to end before; after this it is killed
+KILLED_S = 0.8  # until one that was killed has ended
 
 
 class NodeReader(Protocol):
@@ -36,15 +38,18 @@ class ReaderProcess:
         self._process, self.reader, self.writer = process, reader, writer
 
     async def stop(self) -> str:
-        """Hang up; kill it if it has not ended after `STOP_S`. How it has ended, in words."""
+        """Hang up; kill it if it has not ended after `STOP_S`. How it has ended, in words.
+
+        Cancelled, also again and again as at the gateway's end, it waits for as long all the same.
+        """
         self.writer.close()
         try:
-            with contextlib.suppress(TimeoutError):
-                code = await asyncio.wait_for(self._process.wait(), STOP_S)
+            code = await _waited(self._process.wait(), STOP_S)
+            if code is not None:
                 return _ended(code)
             self._kill()
             with contextlib.suppress(TimeoutError):  # of one that the kernel cannot end now nothing more is heard
-                await asyncio.wait_for(self._process.wait(), STOP_S)
+                await asyncio.wait_for(self._process.wait(), KILLED_S)
             return "did not end and was killed"
         finally:  # also when this is cancelled
             self._kill()
@@ -53,6 +58,21 @@ class ReaderProcess:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+
+
+async def _waited(ending: Coroutine[Any, Any, int], limit_s: float) -> int | None:
+    """What it gives; None: nothing in that time. Whoever is cancelled meanwhile is so afterwards."""
+    loop, ended = asyncio.get_running_loop(), asyncio.ensure_future(ending)
+    until_s, cancelled = loop.time() + limit_s, False
+    while not ended.done() and (left_s := until_s - loop.time()) > 0:
+        try:
+            await asyncio.wait([ended], timeout=left_s)
+        except asyncio.CancelledError:
+            cancelled = True
+    ended.cancel()
+    if cancelled:
+        raise asyncio.CancelledError
+    return ended.result() if ended.done() else None
 
 
 def _ended(code: int) -> str:

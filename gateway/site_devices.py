@@ -13,8 +13,8 @@ from drivers.devices import Driver, make_drivers
 from drivers.maps.found_modes import FoundModes
 from drivers.maps.pcs import Proven, not_proven
 from drivers.modbus.address import Address, parse
+from drivers.node_config import OBSERVED
 from drivers.nodes.known_gpus import KnownGpus
-from drivers.nodes.observed import OBSERVED
 from drivers.twin.announcement import Announcement
 from gateway import exit_codes
 from gateway.claims import device_keys
@@ -85,6 +85,7 @@ def drivers_of(
         contacts=site.contact,
         batteries=site.battery,
         prometheus=site.prometheus,
+        bmcs=site.bmc,
     )
 
 

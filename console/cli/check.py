@@ -87,7 +87,7 @@ def _report(error: SiteFileError, as_json: bool) -> None:
 
 def _derived(site: Site) -> dict[str, Any]:
     config, terms = site.dispatch, site.tariff.demand_terms
-    sections = ("battery", "pcs", "meter", "pv", "switch", "ups", "pdu", "contact", "prometheus")
+    sections = ("battery", "pcs", "meter", "pv", "switch", "ups", "pdu", "contact", "prometheus", "bmc")
     devices = {section: [d.id for d in getattr(site, section)] for section in sections}
     return {
         "site": site.site.name,

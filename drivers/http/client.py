@@ -7,19 +7,18 @@ connection and little more.
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import socket
 import ssl
-import stat
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from drivers.connect_errors import system_reason
 from drivers.http.errors import HttpError, NotTrusted
-from drivers.http.page import MOST_BYTES, Access, Answer, utc_s_of
+from drivers.http.page import MOST_BYTES, Access, Answer, Request, utc_s_of
 from drivers.http.plain import PlainPages
+from drivers.http.secret_file import first_line
 from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, Timeout
 from drivers.shared import Shared
@@ -34,6 +33,8 @@ KEEP_OF_MANY_S = 1.5  # with more pages: only connections to those that are read
 # what exporters and Prometheus send; a server that names no type is read by what it sends
 TYPES = ("text/plain", "application/openmetrics-text", "application/json", "")
 PLAIN = Access()  # nothing special
+REFUSAL_BYTES = 8192  # of what an error answer says
+SHOWN_S = 5.0  # for a server to show its certificate once more
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "skerry"}
 
 
@@ -45,12 +46,13 @@ class HttpClient(Shared):
     Make it before there are ticks: to load aiohttp takes some tenths of a second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns | None = None) -> None:
+        """`turns`: those of another client, where a site has two: one may not keep the other waiting."""
         import aiohttp  # noqa: F401  here: most sites have no page to fetch
 
         super().__init__()
         self._session: Any = None  # of aiohttp
-        self.turns = Turns()
+        self.turns = turns or Turns()
         self._room, self._room_doubtful = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE_DOUBTFUL)
         self._trust: dict[Access, ssl.SSLContext | Any] = {}
 
@@ -70,12 +72,28 @@ class HttpClient(Shared):
         most_bytes: int = MOST_BYTES,
         doubtful: bool = False,
     ) -> Answer:
-        """The page at `url`. `where`: device and address, for errors. `deadline_s`: for the whole answer.
+        """The page at `url`, as `send` has it."""
+        request = Request(url, query=query)
+        return await self.send(
+            where, request, deadline_s=deadline_s, access=access, most_bytes=most_bytes, doubtful=doubtful
+        )
+
+    async def send(
+        self,
+        where: str,
+        request: Request,
+        *,
+        deadline_s: float,
+        access: Access = PLAIN,
+        most_bytes: int = MOST_BYTES,
+        doubtful: bool = False,
+    ) -> Answer:
+        """Ask once. `where`: device and address, for errors. `deadline_s`: for the whole answer.
 
         `doubtful`: it failed the last time; it must not keep others waiting.
 
-        Raises ConnectionLost, Timeout, NotTrusted; HttpError for another status than 200, a redirect, a page that is
-        too long, packed, or of another type.
+        Raises ConnectionLost, Timeout, NotTrusted; HttpError for a status that is not accepted, a redirect, a page that
+        is too long, packed, or of another type.
         """
         import aiohttp
 
@@ -85,10 +103,12 @@ class HttpClient(Shared):
             await self.turns.turn()
             try:
                 async with asyncio.timeout(deadline_s):
-                    return await self._ask(where, url, access, query, most_bytes)
+                    return await self._ask(where, request, access, most_bytes)
             except TimeoutError:
                 advice = "check the load of that machine and the network, or raise its deadline_s"
                 raise Timeout(where, f"no whole answer within {deadline_s:g} s", advice) from None
+            except aiohttp.ClientConnectorCertificateError as error:
+                raise NotTrusted(where, _reason(error) + await self._shown(request.url)) from None
             except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch) as error:
                 raise NotTrusted(where, _reason(error)) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -96,28 +116,48 @@ class HttpClient(Shared):
                     where, _reason(error), "check url, that the exporter runs, and firewalls"
                 ) from None
 
-    async def _ask(
-        self, where: str, url: str, access: Access, query: tuple[tuple[str, str], ...], most_bytes: int
-    ) -> Answer:
-        headers = (
-            HEADERS if access.authorization is None else {**HEADERS, **_authorization(where, access.authorization)}
-        )
-        ssl_setting = self._verified_by(where, access) if url.startswith("https:") else True
-        async with self._response(url, query, headers, ssl_setting) as response:
-            _check(where, response, most_bytes)
+    async def _ask(self, where: str, request: Request, access: Access, most_bytes: int) -> Answer:
+        headers = {**HEADERS, **request.headers}
+        if access.authorization is not None:
+            headers |= _authorization(where, access.authorization)
+        ssl_setting = self._verified_by(where, access) if request.url.startswith("https:") else True
+        async with self._response(request, headers, ssl_setting) as response:
+            await _check(where, response, request.accepted, most_bytes)
             body = bytearray()
             async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                 body += chunk
                 if len(body) > most_bytes:
-                    raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is a metrics page")
-            return Answer(bytes(body), response.content_type, utc_s_of(response.headers.get("Date")))
+                    raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is the page meant")
+            served_utc_s = utc_s_of(response.headers.get("Date"))
+            return Answer(bytes(body), response.content_type, served_utc_s, response.headers)
 
-    def _response(self, url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str], ssl_setting: Any) -> Any:
-        """The answer, once its head has come. Most pages of a large site come without TLS: these by the cheaper way."""
-        if url.startswith("http:"):
-            return self._plain.get(url, query, headers)
+    async def _shown(self, url: str) -> str:
+        """The fingerprint of the certificate that a server shows, for a message. It is asked nothing but that."""
+        import aiohttp
+
         session = self._session or self._opened()
-        return session.get(url, params=query, headers=headers, ssl=ssl_setting, allow_redirects=False)
+        try:
+            async with asyncio.timeout(SHOWN_S), session.get(url, ssl=aiohttp.Fingerprint(bytes(32))):
+                return ""
+        except aiohttp.ServerFingerprintMismatch as error:  # the request was not sent
+            return f"; it has the SHA-256 fingerprint {error.got.hex()}"
+        except (aiohttp.ClientError, OSError, ValueError):
+            return ""
+
+    def _response(self, request: Request, headers: dict[str, str], ssl_setting: Any) -> Any:
+        """The answer, once its head has come. Most pages of a large site come without TLS: these by the cheaper way."""
+        if request.url.startswith("http:") and request.method == "GET":
+            return self._plain.get(request.url, request.query, headers)
+        session = self._session or self._opened()
+        return session.request(
+            request.method,
+            request.url,
+            params=request.query,
+            headers=headers,
+            data=request.body,
+            ssl=ssl_setting,
+            allow_redirects=False,
+        )
 
     @cached_property
     def _plain(self) -> PlainPages:
@@ -177,36 +217,36 @@ def _context(where: str, ca: Path | None) -> ssl.SSLContext:
 def _authorization(where: str, path: Path) -> dict[str, str]:
     """The header of a file's first line; read at each request, so that a renewed token is taken. Raises NotTrusted."""
     advice = "one line such as: Bearer TOKEN; readable by the gateway's user and by no other"
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            line = file.read(8192).partition(b"\n")[0].strip()
-    except OSError as error:
-        raise NotTrusted(where, f"authorization_file = {path}: {error.strerror}", advice) from None
-    if mode & stat.S_IROTH:
-        raise NotTrusted(where, f"authorization_file = {path}: every user can read it (mode {mode:04o})", advice)
-    if not line or not line.isascii() or not line.decode().isprintable():
+    line = first_line(where, "authorization_file", path, advice)
+    if not line.isascii():
         raise NotTrusted(where, f"authorization_file = {path}: its first line is no value of a header", advice)
-    return {"Authorization": line.decode()}
+    return {"Authorization": line}
 
 
-def _check(where: str, response: Any, most_bytes: int) -> None:
+async def _check(where: str, response: Any, accepted: tuple[int, ...], most_bytes: int) -> None:
     """Raises HttpError for an answer whose body is not worth reading."""
     status = response.status
     if 300 <= status < 400:
         target = response.headers.get("Location", "nowhere")[:120]
-        raise HttpError(where, f"redirects to {target!r}", "redirects are not followed: name the page itself")
-    if status in (401, 403):
-        raise HttpError(where, f"refuses access (HTTP {status})", "check authorization_file, or what the server allows")
-    if status != 200:
-        raise HttpError(where, f"answers HTTP {status} {response.reason or ''}".rstrip(), status=status)
+        raise HttpError(where, f"redirects to {target!r}", "redirects are not followed: name the page itself", status)
+    if status not in accepted:
+        raise await _refusal(where, response)
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise HttpError(where, f"sends packed content: {response.headers['Content-Encoding'][:40]!r}")
     if response.headers.get("Content-Type") and response.content_type not in TYPES:
-        raise HttpError(where, f"sends {response.content_type[:40]!r}, expected a metrics page (text/plain)")
+        raise HttpError(where, f"sends {response.content_type[:40]!r}, expected plain text or JSON")
     if (length := response.content_length) is not None and length > most_bytes:
-        advice = "check that this is a metrics page"
+        advice = "check that this is the page meant"
         raise HttpError(where, f"announces {length} bytes, more than {most_bytes} are not read", advice)
+
+
+async def _refusal(where: str, response: Any) -> HttpError:
+    status = response.status
+    body = b"" if response.content_type != "application/json" else await response.content.read(REFUSAL_BYTES)
+    if status in (401, 403):
+        advice = "check authorization_file, or what the server allows"
+        return HttpError(where, f"refuses access (HTTP {status})", advice, status, body)
+    return HttpError(where, f"answers HTTP {status} {response.reason or ''}".rstrip(), "", status, body)
 
 
 def _reason(error: Exception) -> str:

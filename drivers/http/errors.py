@@ -10,9 +10,9 @@ class HttpError(DeviceError):
 
     advice = "open the address with curl from this machine"
 
-    def __init__(self, where: str, what: str, advice: str = "", status: int = 0) -> None:
-        """`status`: of the answer; 0: it was another fault than that."""
-        self.status = status
+    def __init__(self, where: str, what: str, advice: str = "", status: int = 0, body: bytes = b"") -> None:
+        """`status`: of the answer; 0: it was another fault than that. `body`: the beginning of its content, if JSON."""
+        self.status, self.body = status, body
         super().__init__(where, what, advice)
 
 

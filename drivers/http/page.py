@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -23,12 +24,24 @@ class Access(msgspec.Struct, frozen=True):
     authorization: Path | None = None
 
 
+class Request(msgspec.Struct, frozen=True):
+    """What is asked. `accepted`: the statuses of an answer that is used."""
+
+    url: str
+    method: str = "GET"
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+    accepted: tuple[int, ...] = (200,)
+
+
 class Answer(msgspec.Struct, frozen=True):
     """One page. `served_utc_s`: the server's own clock when it answered, whole seconds; None: it does not say."""
 
     body: bytes
     content_type: str
     served_utc_s: float | None = None
+    headers: Mapping[str, str] = {}
 
 
 def utc_s_of(date: str | None) -> float | None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from dispatch.model.equipment import Node, NodePower
+from dispatch.model.readings import MISSING
 from drivers.http.errors import HttpError
 from drivers.http.fetcher import Fetcher
 from drivers.http.page import Answer
@@ -19,6 +23,7 @@ from drivers.nodes.node_figures import NodeFigures, host_name
 from drivers.nodes.power import GRACE_S, PERIODS
 from drivers.notices import Notices
 from drivers.nut.pdu import PduNode
+from drivers.redfish.node_bmc import NodeBmc
 
 PERIOD_S = 10.0
 EXPORTERS = "node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD device-metrics-exporter"
@@ -26,16 +31,24 @@ MOST_SAMPLES = 4000  # 64 GPUs of seven MIG instances each have 3000
 BAD_REQUEST = 400  # of node_exporter: a collector that was asked for is switched off
 
 
+class Witnesses(NamedTuple):
+    """What else measures the power of a node: outlets of PDUs, its BMC; and where both leave what they have to tell."""
+
+    notices: Notices
+    outlets: PduNode | None = None
+    bmc: NodeBmc | None = None
+
+
 class ObservedNode:
-    """What nodes that are read over the network have in common: who they are, their figures, their outlets."""
+    """What nodes that are read over the network have in common: who they are, their figures, outlets and BMC."""
 
     kind = "node"
 
-    def __init__(self, config: NodeDevice, identities: Identities, outlets: PduNode | None) -> None:
-        self.id, self._config, self.notices = config.id, config, Notices()
+    def __init__(self, config: NodeDevice, identities: Identities, witnesses: Witnesses) -> None:
+        self.id, self._config, self.notices = config.id, config, witnesses.notices
         self.period_s = config.period_s or PERIOD_S
         self.stale_after_s = PERIODS * self.period_s + GRACE_S
-        self._identities, self._outlets, self._host = identities, outlets, ""
+        self._identities, self._outlets, self.bmc, self._host = identities, witnesses.outlets, witnesses.bmc, ""
         self._figures = NodeFigures(config, self.period_s)
 
     async def _node(self, trouble: list[str], complete: bool = True) -> Node:
@@ -47,15 +60,37 @@ class ObservedNode:
         return node
 
     async def _fed(self, trouble: list[str]) -> Sequence[NodePower]:
-        """Its power by the outlets that feed it."""
-        if self._outlets is None:
-            return ()
-        try:
-            fed = await self._outlets.read()
-        except DeviceError as error:
-            trouble.append(error.what)
-            return ()
-        return (NodePower(fed.source, fed.w, self.period_s),)
+        """Its power by the outlets that feed it, and by its BMC."""
+        powers: list[NodePower] = []
+        if self._outlets is not None:
+            try:
+                fed = await self._outlets.read()
+                powers.append(NodePower(fed.source, fed.w, self.period_s))
+            except DeviceError as error:
+                trouble.append(error.what)
+        if self.bmc is not None:
+            powers.append(self._by_bmc(self.bmc, trouble))
+        return powers
+
+    def _by_bmc(self, bmc: NodeBmc, trouble: list[str]) -> NodePower:
+        """Its power by its BMC, which is read beside; nothing where that is another node's."""
+        power = bmc.power()
+        own = [f"system UUID {bmc.identity.uuid}"] if bmc.identity.uuid else []
+        if not own and bmc.identity.serial:
+            own = [f"system serial number {bmc.identity.serial}"]
+        if twice := self._identities.claim(self.id, own, PERIODS * bmc.period_s + GRACE_S):
+            trouble.append(f"{bmc.where}: {twice}")
+            return msgspec.structs.replace(power, w=MISSING)
+        if bmc.trouble:
+            trouble.append(bmc.trouble)
+        return power
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._outlets is not None:
+            await self._outlets.close()
+        if self.bmc is not None:
+            await self.bmc.close()
 
     def _is_itself(self, where: str, figures: Sequence[Figures]) -> None:
         """Raises WrongDevice where another machine than this node answers, or one that is another node."""
@@ -143,9 +178,9 @@ class ExporterNode(ObservedNode):
     """A node with pages of its own."""
 
     def __init__(
-        self, config: NodeDevice, fetchers: Sequence[Fetcher], identities: Identities, outlets: PduNode | None = None
+        self, config: NodeDevice, fetchers: Sequence[Fetcher], identities: Identities, witnesses: Witnesses
     ) -> None:
-        super().__init__(config, identities, outlets)
+        super().__init__(config, identities, witnesses)
         self._pages = [_Page(fetcher) for fetcher in fetchers]
         for fetcher in fetchers:
             fetcher.client.join()
@@ -183,5 +218,4 @@ class ExporterNode(ObservedNode):
         """Let go of the connections."""
         for page in self._pages:
             await page.fetcher.client.leave()
-        if self._outlets is not None:
-            await self._outlets.close()
+        await super().close()

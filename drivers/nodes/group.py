@@ -12,6 +12,7 @@ from drivers.device_keys import ID, Deadline, Period
 from drivers.host_lists import BadNames, names_in
 from drivers.http.config import AuthorizationFile, CaFile
 from drivers.node_config import NodeDevice
+from drivers.redfish.config import BmcAccountId, BmcChassis, BmcNameUrl, BmcSystem
 
 MOST_NODES = 1000
 _NAME = re.compile(ID)
@@ -46,9 +47,10 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     source: Annotated[
-        Literal["exporters", "prometheus"],
+        Literal["exporters", "prometheus", "redfish"],
         Meta(
-            description="`exporters`: metrics pages of their Prometheus exporters; `prometheus`: the site's Prometheus."
+            description="`exporters`: metrics pages of their Prometheus exporters; `prometheus`: the site's "
+            "Prometheus; `redfish`: their BMCs."
         ),
     ]
     exporters: Annotated[
@@ -61,6 +63,10 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     prometheus: Annotated[str, Meta(description="With `prometheus`: the `id` of a `[[prometheus]]`.")] = ""
+    bmc: BmcNameUrl = ""
+    bmc_account: BmcAccountId = ""
+    bmc_system: BmcSystem = ""
+    bmc_chassis: BmcChassis = ""
     critical: Annotated[bool, Meta(description="true: the nodes are kept running off the grid; shown.")] = False
     gpus: Annotated[int, Meta(ge=0, le=64, description="Number of GPUs of each; 0: as many as have answered.")] = 0
     cpus: Annotated[
@@ -81,6 +87,10 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
                 source=self.source,
                 exporters=tuple(url.replace("{name}", name) for url in self.exporters),
                 prometheus=self.prometheus,
+                bmc=self.bmc.replace("{name}", name),
+                bmc_account=self.bmc_account,
+                bmc_system=self.bmc_system.replace("{name}", name),
+                bmc_chassis=self.bmc_chassis,
                 critical=self.critical,
                 gpus=self.gpus,
                 cpus=self.cpus,

@@ -12,14 +12,19 @@ from drivers.http.client import HttpClient
 from drivers.http.config import PrometheusServer, Reached, access_of
 from drivers.http.fetcher import DEADLINE_S, Fetcher
 from drivers.node_config import NodeDevice
-from drivers.nodes.exporter_node import ExporterNode
+from drivers.nodes.exporter_node import ExporterNode, Witnesses
 from drivers.nodes.host_names import Identities
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
+from drivers.nodes.redfish_node import RedfishNode
+from drivers.notices import Notices
 from drivers.nut.config import PduDevice
 from drivers.nut.pdu import Pdu, PduNode
 from drivers.nut.server import NutServers
-
-OBSERVED = ("exporters", "prometheus")  # their sources
+from drivers.redfish.config import BmcDefaults, account_of
+from drivers.redfish.enclosures import Enclosures
+from drivers.redfish.link import BmcLink
+from drivers.redfish.node_bmc import NodeBmc
+from drivers.redfish.pace import Pace
 
 
 class ObservedConfig(msgspec.Struct, frozen=True):
@@ -28,35 +33,69 @@ class ObservedConfig(msgspec.Struct, frozen=True):
     nodes: tuple[NodeDevice, ...]
     pdus: tuple[PduDevice, ...] = ()
     prometheus: tuple[PrometheusServer, ...] = ()
+    bmcs: tuple[BmcDefaults, ...] = ()
     directory: str = "."
     backoff_max_s: float = 5.0
 
 
-def observed_drivers(config: ObservedConfig) -> list[ExporterNode | PrometheusNode]:
+def observed_drivers(config: ObservedConfig) -> list[ExporterNode | PrometheusNode | RedfishNode]:
     """A driver for each of them, without the site's other devices."""
     servers = NutServers(config.backoff_max_s)
     metered = {pdu.id: Pdu(pdu, servers.at(pdu.url)) for pdu in config.pdus}
-    made = ObservedNodes(Path(config.directory), metered, config.prometheus)
+    made = ObservedNodes(Path(config.directory), metered, config.prometheus, config.bmcs)
     return [made.driver(node) for node in config.nodes]
 
 
 class ObservedNodes:
     """Of one site."""
 
-    def __init__(self, directory: Path, metered: Mapping[str, Pdu], prometheus: Iterable[PrometheusServer]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        metered: Mapping[str, Pdu],
+        prometheus: Iterable[PrometheusServer],
+        bmcs: Iterable[BmcDefaults] = (),
+    ) -> None:
         """`directory`: of the site file."""
         self._directory, self._metered = directory, metered
         self._configs, self._identities = {server.id: server for server in prometheus}, Identities()
         self._servers: dict[str, Prometheus] = {}
+        self._bmcs, self._links = {defaults.id: defaults for defaults in bmcs}, dict[str, BmcLink]()
+        self._enclosures = Enclosures()
 
-    def driver(self, config: NodeDevice) -> ExporterNode | PrometheusNode:
+    def driver(self, config: NodeDevice) -> ExporterNode | PrometheusNode | RedfishNode:
         """The driver of one node."""
+        notices = Notices()
         outlets = PduNode(config, self._metered) if config.outlets else None
+        bmc = self._bmc(config, notices) if config.bmc else None
+        witnesses = Witnesses(notices, outlets, bmc)
+        if config.source == "redfish":
+            assert bmc is not None  # the check of the site file sees to it
+            return RedfishNode(config, bmc, self._identities, witnesses)
         if config.source == "prometheus":
-            return PrometheusNode(config, self._server(config.prometheus), self._identities, outlets)
+            return PrometheusNode(config, self._server(config.prometheus), self._identities, witnesses)
         deadline_s = config.deadline_s or DEADLINE_S
         fetchers = [self._fetcher(config.id, url, config, deadline_s) for url in config.exporters]
-        return ExporterNode(config, fetchers, self._identities, outlets)
+        return ExporterNode(config, fetchers, self._identities, witnesses)
+
+    def _bmc(self, config: NodeDevice, notices: Notices) -> NodeBmc:
+        """Nodes with the same address share a BMC, its session and its time."""
+        defaults = self._bmcs[config.bmc_account] if config.bmc_account else next(iter(self._bmcs.values()))
+        place = config.bmc.rstrip("/")
+        if place not in self._links:
+            account = account_of(defaults, config.bmc_fingerprint, self._directory)
+            self._links[place] = BmcLink(self._bmc_client, self._pace, place, account)
+        link, gpus = self._links[place], config.source == "redfish"
+        return NodeBmc(config, link, defaults.period_s, self._enclosures, notices, gpus)
+
+    @cached_property
+    def _bmc_client(self) -> HttpClient:
+        """One of its own: many BMCs that hang do not keep exporters waiting."""
+        return HttpClient(self._client.turns)
+
+    @cached_property
+    def _pace(self) -> Pace:
+        return Pace()
 
     @cached_property
     def _client(self) -> HttpClient:

@@ -22,11 +22,10 @@ from drivers.http.fetcher import Fetcher
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
 from drivers.node_config import NodeDevice
-from drivers.nodes.exporter_node import ObservedNode
+from drivers.nodes.exporter_node import ObservedNode, Witnesses
 from drivers.nodes.host_names import Identities
 from drivers.nodes.metrics import WANTED, HostFigures, understood
 from drivers.nodes.metrics_text import Sample
-from drivers.nut.pdu import PduNode
 
 NODES_A_QUERY = 32
 CPU = "node_cpu_seconds_total"
@@ -173,10 +172,8 @@ def _number(text: str) -> float:
 class PrometheusNode(ObservedNode):
     """A node that Prometheus scrapes."""
 
-    def __init__(
-        self, config: NodeDevice, server: Prometheus, identities: Identities, outlets: PduNode | None = None
-    ) -> None:
-        super().__init__(config, identities, outlets)
+    def __init__(self, config: NodeDevice, server: Prometheus, identities: Identities, witnesses: Witnesses) -> None:
+        super().__init__(config, identities, witnesses)
         self._server, self._match = server, config.match or config.id
         self._chunk = server.join(self._match)
 
@@ -208,8 +205,7 @@ class PrometheusNode(ObservedNode):
     async def close(self) -> None:
         """Let go of the connection."""
         await self._server.fetcher.client.leave()
-        if self._outlets is not None:
-            await self._outlets.close()
+        await super().close()
 
 
 def _with_idle(host: HostFigures, idle_pct: float) -> HostFigures:

@@ -24,6 +24,7 @@ from gateway.queues_in_force import QueuesInForce
 from gateway.site.schema import Site
 
 ROUNDS, EVERY_S = 3, 3.0  # a power by counters needs two readings, some seconds apart
+BMC_S = 60.0  # for the first reading of every BMC: what it is has to be found out, by some ten slow requests
 
 
 class NodeReport(msgspec.Struct, frozen=True):
@@ -77,9 +78,9 @@ async def _at_once() -> None:
 
 
 def check(site: Site) -> tuple[str, tuple[NodeReport, ...]]:
-    """Who read ("gateway" or "check") and each node of the site. Takes up to 20 s without a gateway.
+    """Who read ("gateway" or "check") and each node of the site.
 
-    Raises DevicesInUse, StartRefused, LinkLost.
+    Takes up to 20 s without a gateway, with BMCs up to 80 s. Raises DevicesInUse, StartRefused, LinkLost.
     """
     with gateway_of(site) as link:
         if link is not None:
@@ -98,6 +99,8 @@ async def _read(site: Site) -> Snapshot:
         nodes = [driver for driver in drivers if driver.kind == "node"]
         if not nodes:
             return Snapshot(seq=0, utc_s=clock.utc_s(), mono_s=clock.mono_s(), grid=Meter(""))
+        bmcs = [bmc for driver in nodes if (bmc := getattr(driver, "bmc", None)) is not None]
+        await asyncio.gather(*(bmc.first(BMC_S) for bmc in bmcs))
         return (await sampled(site, nodes, clock, ROUNDS, EVERY_S))[-1]
 
 
@@ -127,6 +130,8 @@ def _error(health: DeviceHealth | None) -> str:
 
 def _read_from(config: NodeDevice) -> tuple[str, ...]:
     outlets = (f"outlets {', '.join(config.outlets)}",) if config.outlets else ()
+    if config.bmc:
+        outlets = (*outlets, f"BMC {config.bmc}{f', system {config.bmc_system}' if config.bmc_system else ''}")
     if config.source == "exporters":
         return (*outlets, *config.exporters)
     if config.source == "prometheus":

@@ -30,7 +30,7 @@ from gateway.snapshot_builder import snapshot_of
 from gateway.twin_process import running_twin
 
 ROUND_S = 3.0  # at most, for every device to answer once
-CLOSE_S = 1.0
+CLOSE_S = 2.0  # to end the session of a BMC takes a handshake and a request
 ASK_S = 2.0
 
 

@@ -19,7 +19,7 @@ from drivers.modbus.address import Address, parse, place_of
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
-from gateway.site.node_checks import commands, may_have_outlets, pages
+from gateway.site.node_checks import bmcs, commands, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
 from gateway.site.scheduler_checks import schedulers
 from gateway.site.schema import Site
@@ -47,6 +47,7 @@ def _own(site: Site) -> Iterator[Check]:
         _addresses,
         _outlets,
         pages,
+        bmcs,
         commands,
         schedulers,
         _deadline,
@@ -95,7 +96,7 @@ def _load_meters(site: Site) -> Iterator[Finding]:
 
 def _ids(site: Site) -> Iterator[Finding]:
     seen: dict[str, str] = {}
-    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact", "prometheus"):
+    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact", "prometheus", "bmc"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if item.id in seen:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from dispatch.config.cross_checks import Finding
+from drivers.node_config import OBSERVED
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
@@ -28,7 +29,7 @@ def may_have_outlets(key: str, source: str, outlets: tuple[str, ...]) -> Iterato
     """Outlets go with the sources that can use them."""
     if source == "nut" and not outlets:
         yield key, [], 'at least one, such as "pdu-a:3"'
-    if outlets and source not in ("nut", "exporters", "prometheus"):
+    if outlets and source not in ("nut", *OBSERVED):
         yield key, list(outlets), 'no such key, or source = "nut"'
 
 
@@ -52,6 +53,41 @@ def pages(site: Site) -> Iterator[Finding]:
     for n, server in enumerate(site.prometheus):
         with suppress(Unreadable):
             yield from _trust(f"prometheus[{n}]", server)
+
+
+def bmcs(site: Site) -> Iterator[Finding]:
+    """The BMCs of nodes: an account for each, and no system as two nodes."""
+    read_by: dict[tuple[str, str], str] = {}
+    listed: list[tuple[str, Any]] = [(f"node[{n}]", node) for n, node in enumerate(site.node)]
+    for key, item in (*listed, *((f"nodes[{n}]", group) for n, group in enumerate(site.nodes))):
+        with suppress(Unreadable):
+            yield from _bmc_keys(key, item, [defaults.id for defaults in site.bmc])
+            for url, system in _own_bmcs(item):
+                if read_by.setdefault((url, system), key) != key:
+                    what = f"a BMC of its own, or a bmc_system; {read_by[url, system]} reads it"
+                    yield f"{key}.bmc", url, what
+
+
+def _own_bmcs(item: Any) -> Iterator[tuple[str, str]]:
+    for name in getattr(item, "names", ("",)) if item.bmc else ():
+        yield item.bmc.replace("{name}", name).rstrip("/"), item.bmc_system.replace("{name}", name)
+
+
+def _bmc_keys(key: str, item: Any, accounts: list[str]) -> Iterator[Finding]:
+    if item.source == "redfish" and not item.bmc:
+        yield f"{key}.bmc", MISSING_KEY, "the address of its BMC, such as https://gpu01-bmc"
+    if not item.bmc:
+        for name in ("bmc_account", "bmc_system", "bmc_chassis", "bmc_serial", "bmc_fingerprint"):
+            if getattr(item, name, ""):
+                yield f"{key}.{name}", getattr(item, name), "no such key, or bmc"
+        return
+    if item.source not in OBSERVED:
+        yield f"{key}.bmc", item.bmc, f"no such key, or a source among {', '.join(OBSERVED)}"
+    if key.startswith("nodes") and "{name}" not in item.bmc + item.bmc_system:
+        yield f"{key}.bmc", item.bmc, "{name} in it, for the node's name"
+    if item.bmc_account not in accounts if item.bmc_account else len(accounts) != 1:
+        known = ", ".join(accounts) or "there is none"
+        yield f"{key}.bmc_account", item.bmc_account or MISSING_KEY, f"the id of a [[bmc]] with its account: {known}"
 
 
 def _own_pages(item: Any) -> list[str]:

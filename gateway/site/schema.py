@@ -35,6 +35,7 @@ from drivers.http.config import PrometheusServer
 from drivers.node_config import NodeDevice
 from drivers.nodes.group import NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
+from drivers.redfish.config import BmcDefaults
 from drivers.schedulers.config import Scheduler
 from drivers.twin.config import TwinConfig
 from storage.config import StorageConfig
@@ -139,6 +140,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     node: tuple[NodeDevice, ...] = ()
     nodes: tuple[NodeGroup, ...] = ()
     prometheus: tuple[PrometheusServer, ...] = ()
+    bmc: tuple[BmcDefaults, ...] = ()
     ups: tuple[UpsDevice, ...] = ()
     pdu: tuple[PduDevice, ...] = ()
     contact: tuple[ContactDevice, ...] = ()

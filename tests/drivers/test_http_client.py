@@ -121,10 +121,11 @@ async def test_a_token_is_read_at_each_request_and_not_from_a_file_for_everybody
         file.chmod(0o644)
         with pytest.raises(NotTrusted, match="every user can read it"):
             await client.get("n", server.url(), deadline_s=5.0, access=Access(authorization=file))
-        file.write_bytes(b"Bearer \x07\n")
         file.chmod(0o600)
-        with pytest.raises(NotTrusted, match="no value of a header"):
-            await client.get("n", server.url(), deadline_s=5.0, access=Access(authorization=file))
+        for line, words in ((b"Bearer \x07\n", "no printable text"), ("Bearer ä\n".encode(), "no value of a header")):
+            file.write_bytes(line)
+            with pytest.raises(NotTrusted, match=words):
+                await client.get("n", server.url(), deadline_s=5.0, access=Access(authorization=file))
         with pytest.raises(NotTrusted, match="No such file"):
             await client.get("n", server.url(), deadline_s=5.0, access=Access(authorization=tmp_path / "none"))
         assert len(server.asked) == 2
@@ -166,6 +167,7 @@ async def test_a_certificate_is_verified_by_ca_or_by_its_fingerprint(client: Htt
         asked = len(server.asked)
         for access, words in (
             (Access(), "certificate"),
+            (Access(), f"it has the SHA-256 fingerprint {fingerprint}"),
             (Access(fingerprint="00" * 32), fingerprint),
             (Access(ca=tmp_path / "none.pem"), "No such file"),
             (Access(ca=private), "ca = "),

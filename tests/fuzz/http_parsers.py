@@ -19,15 +19,17 @@ from drivers.http.page import Answer
 from drivers.http.plain import BadAnswer, Link, PlainAnswer
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
-from drivers.nodes.exporter_node import ExporterNode
+from drivers.nodes.exporter_node import ExporterNode, Witnesses
 from drivers.nodes.group import NodeGroup
 from drivers.nodes.host_names import Identities
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
+from drivers.notices import Notices
 from drivers.twin.exporters import TwinExporters
 from drivers.twin.load import TwinNode
 from gateway.site.node_names import with_names
 
 CONFIG = NodeDevice(id="gpu01", source="exporters")
+ALONE = Witnesses(Notices())
 SERVER = PrometheusServer(id="p", url="http://p:9090")
 REPLY = (
     b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"DCGM_FI_DEV_POWER_USAGE",'
@@ -68,14 +70,15 @@ async def read_twice(driver: ExporterNode | PrometheusNode) -> None:
 
 def page(data: bytes, _: Path) -> None:
     async def fed() -> None:
-        await read_twice(ExporterNode(CONFIG, [Served(data)], Identities()))  # type: ignore[list-item]
+        await read_twice(ExporterNode(CONFIG, [Served(data)], Identities(), ALONE))  # type: ignore[list-item]
 
     asyncio.run(fed())
 
 
 def reply(data: bytes, _: Path) -> None:
     async def fed() -> None:
-        await read_twice(PrometheusNode(CONFIG, Prometheus(SERVER, Served(data)), Identities()))  # type: ignore[arg-type]
+        server = Prometheus(SERVER, Served(data))  # type: ignore[arg-type]
+        await read_twice(PrometheusNode(CONFIG, server, Identities(), ALONE))
 
     asyncio.run(fed())
 
@@ -161,7 +164,7 @@ PARSERS = (
     ),
     Parser(
         "authorization file",
-        ("drivers.http.client:_authorization",),
+        ("drivers.http.secret_file:first_line",),
         lambda: [b"Bearer abc\n", b"Basic dTpw"],
         simple(token),
         errors=(NotTrusted,),

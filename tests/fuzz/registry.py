@@ -16,6 +16,7 @@ import local_parsers
 import map_parsers
 import merge_parsers
 import record_parsers
+import redfish_parsers
 import salvage_parsers
 import scheduler_parsers
 from fuzzing import Parser
@@ -25,6 +26,7 @@ PARSERS: tuple[Parser, ...] = (
     *file_parsers.PARSERS,
     *device_parsers.PARSERS,
     *http_parsers.PARSERS,
+    *redfish_parsers.PARSERS,
     *map_parsers.PARSERS,
     *record_parsers.PARSERS,
     *merge_parsers.PARSERS,

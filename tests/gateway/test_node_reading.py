@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from fake_bmc import PASSWORD, USER, FakeBmc, server
 from http_server import HttpServer
 from metrics_pages import node_exporter
 from node_readers import Behaviour, starting
@@ -24,6 +26,7 @@ from drivers.http.turns import Turns
 from drivers.node_config import NodeDevice
 from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
+from drivers.redfish.config import BmcDefaults
 from gateway.last_answers import LastAnswers
 from gateway.node_frames import MOST_BYTES, Batch, NodeRead, batch_in, config_in, frame, received
 from gateway.node_polling import NODES_A_FRAME, NodePolling
@@ -228,6 +231,61 @@ async def test_the_reader_ends_when_the_gateway_hangs_up_or_sends_nothing() -> N
         if first:
             assert batch_in(await received(reader.reader, MOST_BYTES) or b"") == Batch()
         assert await asyncio.wait_for(reader.stop(), LIMIT_S) == "ended"
+
+
+async def test_the_reader_logs_out_of_bmcs_before_it_ends(tmp_path: Path) -> None:
+    password = tmp_path / "bmc-password"
+    password.touch(0o600)
+    password.write_text(PASSWORD)
+    async with FakeBmc(server()) as bmc:
+        node = NodeDevice(id="own", source="redfish", bmc=bmc.url)
+        account = BmcDefaults(id="b", user=USER, password_file=password.name)
+        reader = await starting(read_nodes)()
+        reader.writer.write(frame(ObservedConfig((node,), bmcs=(account,), directory=str(tmp_path))))
+        await until(lambda: bmc.tokens)
+        assert await asyncio.wait_for(reader.stop(), LIMIT_S) == "ended"
+        assert (bmc.logins, bmc.tokens) == (1, {})
+
+
+class Ending:
+    """In place of a process: it ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.over, self.killed = asyncio.Event(), False
+
+    @property
+    def returncode(self) -> int | None:
+        return 0 if self.over.is_set() else None
+
+    async def wait(self) -> int:
+        await self.over.wait()
+        return 0
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_process_has_time_to_end_whoever_else_is_in_a_hurry(
+    hangs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway's end cancels its tasks again and again."""
+    monkeypatch.setattr("gateway.node_process.STOP_S", 0.05 if hangs else LIMIT_S)
+    ours, theirs = socket.socketpair()
+    with ours:
+        process = Ending()
+        reader = ReaderProcess(process, *await asyncio.open_unix_connection(sock=theirs))  # type: ignore[arg-type]
+        stopping = asyncio.create_task(reader.stop())
+        for _ in range(3):
+            await asyncio.sleep(0)
+            stopping.cancel()
+        if not hangs:
+            process.over.set()
+        await asyncio.wait([stopping], timeout=LIMIT_S)
+        assert stopping.cancelled()
+        assert process.killed is hangs
+        process.over.set()
+        await reader.writer.wait_closed()
 
 
 # ── a real process ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from fake_bmc import PASSWORD, USER, FakeBmc, environment, server
 from http_server import HttpServer
 from metrics_pages import dcgm
 from small_gateway import SITE
@@ -116,3 +117,21 @@ async def test_it_reads_the_nodes_alone(monkeypatch: pytest.MonkeyPatch) -> None
         one, two = reports(site, found)
         assert one.complete
         assert "answers HTTP 404" in two.error
+
+
+async def test_it_waits_for_what_bmcs_tell_and_logs_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compute_check, "ROUNDS", 1)
+    monkeypatch.setattr(compute_check, "EVERY_S", 0.01)
+    password = tmp_path / "bmc-password"
+    password.touch(0o600)
+    password.write_text(PASSWORD)
+    pages = {"/gpu1": dcgm("gpu1", [400.0] * 2)}
+    async with FakeBmc(server()) as bmc, HttpServer(pages) as exporters:  # type: ignore[arg-type]
+        bmc.tree |= environment(1234)
+        node = {"id": "gpu1", "source": "exporters", "exporters": [exporters.url("/gpu1")], "bmc": bmc.url}
+        account = {"id": "b", "user": USER, "password_file": str(password)}
+        site = site_of(node=[node], bmc=[account])
+        (one,) = reports(site, await compute_check._read(site))
+        assert (one.node.w.good, one.node.source) == (1234.0, "BMC, PowerWatts.Reading")
+        assert one.read_from == (f"BMC {bmc.url}", exporters.url("/gpu1"))
+        assert (bmc.logins, bmc.tokens) == (1, {})

@@ -65,7 +65,7 @@ def test_names_of_a_file_come_after_those_of_the_group(tmp_path: Path) -> None:
         ({"exporters": []}, "nodes[0].exporters", "this key"),
         ({"prometheus": "prom"}, "nodes[0].prometheus", 'no such key, or source = "prometheus"'),
         ({"exporters": ["tcp://{name}:9100"]}, "nodes[0].exporters", "pages such as http://{name}:9100/metrics"),
-        ({"source": "modbus"}, "nodes[0].source", "one of exporters, prometheus"),
+        ({"source": "modbus"}, "nodes[0].source", "one of exporters, prometheus, redfish"),
         ({"cap_w": 500}, "nodes[0].cap_w", "a known key"),
     ],
 )
