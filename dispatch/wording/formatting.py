@@ -13,6 +13,8 @@ def one_line(text: str) -> str:
 
     Also what is invisible or turns the direction of text (Unicode categories "Other" and "Separator").
     """
+    if text.isprintable():
+        return text.strip()
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 

@@ -9,7 +9,7 @@ import msgspec
 from dispatch.model.jobs import ARRAY_LIMIT, HELD_REASONS, Job
 
 MOST_JOBS = 20_000  # kept of one queue, 0.4 kB each
-PIECE = 500  # tasks of an array that are made at once, half a millisecond
+PIECE = 100  # tasks of an array that are made at once, half a millisecond
 MOST_NOTES = 5
 
 

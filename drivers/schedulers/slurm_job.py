@@ -12,7 +12,16 @@ from dispatch.wording.formatting import one_line
 from drivers.host_lists import names_in_lists
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import JobList
-from drivers.schedulers.slurm_values import NOTHING, Tasks, count_of, duration_s_of, gpus_in, tasks_in, utc_s_of
+from drivers.schedulers.slurm_values import (
+    NOTHING,
+    Tasks,
+    count_of,
+    duration_s_of,
+    gpus_in,
+    remembered,
+    tasks_in,
+    utc_s_of,
+)
 
 FIELDS = (
     "JobID", "ArrayJobID", "ArrayTaskID", "State", "Reason", "TimeLimit", "SubmitTime", "StartTime", "TimeUsed",
@@ -108,6 +117,7 @@ def _submitted(fields: Mapping[str, str]) -> float:
         raise QueueNotRead(f"{found}: expected {error}; {how}") from None
 
 
+@remembered
 def _nodes(text: str) -> tuple[str, ...]:
     return () if text in NOTHING else tuple(names_in_lists(text))
 

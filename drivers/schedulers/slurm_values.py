@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 Tasks = tuple[list[range], int | None, bool]  # ranges, how many may run at once, whether that is all of them
 NOTHING = frozenset({"", "N/A", "(null)", "NONE", "None", "Unknown"})
@@ -20,6 +21,10 @@ _ENTRIES = re.compile(r"(?:[^,()]|\([^()]*\))+")
 _TASKS = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?")
 
 
+# Most jobs of a queue are alike, and a pattern costs ten times what looking up an answer does.
+remembered = lru_cache(maxsize=2_000)
+
+
 def utc_s_of(text: str) -> float | None:
     """A time as `SLURM_TIME_FORMAT=%s` gives it; None where there is none."""
     if text in NOTHING:
@@ -30,6 +35,7 @@ def utc_s_of(text: str) -> float | None:
     return float(seconds) if 0 < seconds < LATEST_S else None
 
 
+@remembered
 def duration_s_of(text: str) -> float | None:
     """MM:SS, HH:MM:SS, D-HH:MM:SS; None for no limit."""
     if text in NO_LIMIT:
@@ -43,6 +49,7 @@ def duration_s_of(text: str) -> float | None:
     return float(3600 * first + 60 * second + third if match["third"] else 60 * first + second)
 
 
+@remembered
 def count_of(text: str) -> int:
     """A number of CPUs, nodes or tasks; of "2-4" the smaller one, which is what a waiting job needs at least."""
     match = _COUNT.fullmatch(text)
@@ -51,6 +58,7 @@ def count_of(text: str) -> int:
     return min(int(match[1]) * UNITS.get(match[2], 1), MOST_COUNT)
 
 
+@remembered
 def gpus_in(text: str) -> int | None:
     """The GPUs in a list of resources; None where it names none.
 

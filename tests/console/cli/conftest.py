@@ -20,6 +20,7 @@ from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.equipment import Battery, DeviceHealth, Meter, Pcs, Pv
 from dispatch.model.events import Event
 from dispatch.model.islanding import IslandState
+from dispatch.model.jobs import Job, QueueNow
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
@@ -110,6 +111,21 @@ EVENTS = [
 ]
 
 
+JOBS = (
+    Job(scheduler="alpha", id="41", name="train\x1b[31m", user="ann", state="running",
+        submitted_utc_s=NOON_UTC_S - 9000, started_utc_s=NOON_UTC_S - 7200, nodes=("gpu01", "gpu02"), gpus=4, cpus=8),
+    Job(scheduler="alpha", id="50_3", state="pending", reason="Priority", submitted_utc_s=NOON_UTC_S - 60,
+        expected_start_utc_s=NOON_UTC_S + 1800),
+    Job(scheduler="alpha", id="50_4", state="pending", reason="JobArrayTaskLimit", submitted_utc_s=NOON_UTC_S - 60),
+)  # fmt: skip
+QUEUE = QueueNow(scheduler="alpha", running=1, waiting=2, running_gpus=4, read_utc_s=NOON_UTC_S - 20, age_s=20.0)
+
+
+def queue_page(skip: int, **_: Any) -> dict[str, Any]:
+    """An answer of `queue.jobs`, two jobs a page."""
+    return {"queues": (QUEUE,), "jobs": JOBS[skip : skip + 2], "of": len(JOBS)}
+
+
 @dataclass
 class Ran:
     """How a command ended."""
@@ -190,6 +206,8 @@ async def gateway(machine: Machine) -> AsyncIterator[LinkServer]:
                 if not machine.planned:
                     raise CommandRefused("no plan is in force, the rules steer alone: SoC unknown")
                 return msgspec.to_builtins(PLAN)
+            case "queue.jobs":
+                return msgspec.to_builtins(queue_page(**request.params))
             case "alarm.acknowledge":
                 if request.params["id"] not in ("*", "device-lost:pv1"):
                     raise CommandRefused(f"no alarm {request.params['id']!r} is listed")

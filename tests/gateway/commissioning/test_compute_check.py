@@ -20,7 +20,7 @@ from dispatch.model.readings import MISSING, Quality, Reading, reading
 from dispatch.model.snapshot import Snapshot
 from gateway import exit_codes
 from gateway.commissioning import compute_check
-from gateway.commissioning.compute_check import reports
+from gateway.commissioning.compute_check import check_queues, reports
 from gateway.site.loader import compose
 from gateway.site.schema import Site
 
@@ -135,3 +135,17 @@ async def test_it_waits_for_what_bmcs_tell_and_logs_out(monkeypatch: pytest.Monk
         assert (one.node.w.good, one.node.source) == (1234.0, "BMC, PowerWatts.Reading")
         assert one.read_from == (f"BMC {bmc.url}", exporters.url("/gpu1"))
         assert (bmc.logins, bmc.tokens) == (1, {})
+
+
+def test_each_queue_is_read_once_or_said_why_not(tmp_path: Path) -> None:
+    (tmp_path / "jobs.jsonl").write_text(
+        '{"format": "skerry-jobs/1", "jobs": 1}\n{"id": "7", "state": "running", "submitted_utc_s": 1, "gpus": 4}\n'
+    )
+    schedulers = [
+        {"id": "farm", "kind": "file", "file": "jobs.jsonl"},
+        {"id": "lost", "kind": "command", "command": ["no"]},
+    ]
+    site = compose(tmp_path / "site.toml", deepcopy(SITE) | {"scheduler": schedulers})
+    farm, lost = check_queues(site)
+    assert (farm.read_by, farm.queue.running, farm.queue.running_gpus) == (f"cat -- {tmp_path}/jobs.jsonl", 1, 4)
+    assert lost.queue.error.startswith("no: no cannot be run: No such file")
