@@ -48,6 +48,7 @@ from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
 from gateway.job_accounting import JobAccounting, readings
+from gateway.job_starts import JobStarts
 from gateway.orders_in_force import OrdersInForce
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
@@ -70,6 +71,7 @@ from storage.recorder import Recorder
 ARCHIVE_S = 15.0  # a query ends itself after 2 s (`storage.reader`), unless the disk does not answer
 IQ_S = 300.0  # a day's report on a slow machine; 20 s of them may be spent on reading
 RESERVATIONS_S = 20.0
+STARTS_S = 20.0
 PRICES_S = 10.0
 PROOFS_S = 60.0  # the figures of a proof on a slow machine
 USERS_S = 3.0  # a command waits for it
@@ -100,6 +102,7 @@ class Gateway:
     link: LinkServer
     prover: ProvingService
     background: tuple[Work, ...]
+    job_starts: tuple[JobStarts, ...] = ()
     drill_scheduler: DrillScheduler | None = None
     save_memory: Callable[[], None] = lambda: None  # of the controller, for the end
 
@@ -141,6 +144,10 @@ class Gateway:
     async def end_plans(self) -> None:
         """Wait for the plan and the report under way, each a few seconds at most."""
         await asyncio.gather(self.planner.close(), self.iq.close())
+
+    async def end_job_starts(self) -> None:
+        """Keep no power back from jobs any more."""
+        await asyncio.gather(*(starts.close() for starts in self.job_starts))
 
     async def audit_closed(self) -> bool:
         """Whether every row is on the disk and the head is signed."""
@@ -292,6 +299,20 @@ def compose_gateway(
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
     background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]
+    job_starts = tuple(
+        JobStarts(
+            scheduler,
+            site.site.name,
+            clock,
+            events,
+            loop=loop,
+            planner=planner,
+            calls=SupervisedCalls(f"job starts of {scheduler.id}", STARTS_S, parts),
+        )
+        for scheduler in site.scheduler
+        if scheduler.admit
+    )
+    background += [(f"job starts of {starts.id}", starts.run) for starts in job_starts]
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(
@@ -329,4 +350,5 @@ def compose_gateway(
         prover=prover,
         background=tuple(background),
         drill_scheduler=scheduler,
+        job_starts=job_starts,
     )

@@ -44,6 +44,36 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     cluster: Annotated[
         str, Meta(max_length=64, description="Name of the cluster in power reservations of its jobs. Empty: `id`.")
     ] = ""
+    admit: Annotated[
+        bool,
+        Meta(
+            description="With `slurm`: power that the site cannot give is kept back as licences of Slurm, so that jobs "
+            "wait for it. Otherwise nothing is ever changed in a scheduler."
+        ),
+    ] = False
+    scontrol: Annotated[
+        tuple[Argument, ...],
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="With `admit`: how scontrol is called, as an operator of Slurm; as `squeue`.",
+        ),
+    ] = ("scontrol",)
+    license: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$", description="With `admit`: the name of the licence of 100 W."),
+    ] = "skerry_kw10"
+    admit_to: Annotated[
+        Literal["contract", "plan"],
+        Meta(
+            description="With `admit`: jobs start up to the contract, or the month's peak where it is higher; or only "
+            "up to the peak that the plan keeps."
+        ),
+    ] = "contract"
+    admit_for_h: Annotated[
+        float,
+        Meta(gt=0, le=24, description="With `admit`: for how long the site must be able to give a job its power, h."),
+    ] = 4.0
     period_s: Annotated[float, Meta(ge=10, le=600, description="How often it is read, real seconds.")] = 30.0
     deadline_s: Annotated[
         float, Meta(gt=0, le=120, description="Longest wait for the whole answer, real seconds; then it is ended.")

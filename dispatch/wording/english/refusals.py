@@ -94,6 +94,17 @@ TEMPLATES = {
     "power.at_risk": "at risk: {why}",
     "power.site_state": "the site is {state}",
     "power.not_known": "SoC, load or PV is not known now",
+    # with how much power jobs may start
+    "starts.free": (
+        "jobs may start with {free_w:kw} more: an import of {level_w:kw} is kept, the load is {load_w:kw} and jobs "
+        "that have just begun may draw another {undrawn_w:kw}"
+    ),
+    "starts.none_free": (
+        "no power is free for jobs to start with: an import of {level_w:kw} is kept, the load is {load_w:kw} and jobs "
+        "that have just begun may draw another {undrawn_w:kw}"
+    ),
+    "starts.off_grid": "no job starts: the site is {state}",
+    "starts.stopped": "no job starts: {why}",
     # what holds before an order
     "now.no_setpoint": "no setpoint",
     "now.import_unknown": "import not known",

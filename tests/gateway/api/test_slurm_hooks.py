@@ -17,6 +17,8 @@ from commands import begin, ended
 from small_gateway import ROOT, Running
 from waiting import LIMIT_S as PATIENCE_S
 
+from drivers.schedulers.reader import with_environment
+from drivers.schedulers.slurm_licences import keep, release, reservation_name, show_licences, show_reservations
 from gateway import exit_codes
 
 HOOKS = ROOT / "deploy" / "hooks"
@@ -210,3 +212,44 @@ def test_a_forced_command_passes_words_not_a_shells_text(monkeypatch: pytest.Mon
     monkeypatch.setenv("SKERRY", "/bin/echo")
     done = subprocess.run([HOOKS / "for-scheduler"], capture_output=True, text=True, check=True)
     assert done.stdout == "reserve --name $(id) ;x ; true\n"
+
+
+def test_a_head_node_takes_of_the_gateway_only_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in ("scontrol", "squeue"):
+        write_script(tmp_path / program, f'echo {program} "$@"')
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    name = reservation_name("Render farm")
+    needed = [
+        ("scontrol", *arguments)
+        for arguments in (
+            show_licences(),
+            show_reservations(),
+            keep(name, "skerry_kw10", 10, exists=False),
+            keep(name, "skerry_kw10", 10, exists=True),
+            release(name),
+        )
+    ]
+    forced = [str(ssh(tmp_path, "for-gateway")), "head"]
+    for command in (*needed, ("squeue", "--noheader", "--format=%i|%j".replace("|", "\\|"))):
+        done = subprocess.run([*forced, *command], capture_output=True, text=True, check=False)
+        assert done.stdout == " ".join(command).replace("\\", "") + "\n", done.stderr
+    read = with_environment(("squeue", "--noheader"))[-2:]
+    read = with_environment(("ssh", "head", *read))[2:]
+    done = subprocess.run([*forced, *read], capture_output=True, text=True, check=False)
+    assert (read[0], done.stdout) == ("env", "squeue --noheader\n"), done.stderr
+    for command in (
+        ("scontrol", "update", "ReservationName=maintenance", "EndTime=now"),
+        ("scontrol", "update", f"ReservationName={name}", "JobId=7", "Licenses="),
+        ("scontrol", "update", "JobId=7", "Priority=0"),
+        ("scontrol", "delete", "reservation=skerry-a"),
+        ("scontrol", "delete", f"ReservationName={name}", "ReservationName=skerry-b"),
+        ("scontrol", "show", "config"),
+        ("scontrol",),
+        ("scancel", "7"),
+        ("env", "PATH=/tmp", "squeue"),
+        ("env", "SLURM_TIME_FORMAT=%s", "scancel", "7"),
+        ("env", "-S", "scancel"),
+        (),
+    ):
+        done = subprocess.run([*forced, *command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (4, ""), command
