@@ -19,7 +19,7 @@ class _Report:
 
 
 class Reports:
-    """By the scheduler's id of the job."""
+    """By the scheduler's id of the job, or the number by which its nodes know it."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Report] = {}
@@ -48,7 +48,7 @@ class Reports:
 
     def take(self, run: Run, until_utc_s: float) -> None:
         """Give a run the GPUs that were told of its job by then; what was told of an earlier start is forgotten."""
-        report = self._jobs.get(run.job.id)
+        report = self._jobs.get(self._key(run))
         if report is None or not report.gpus:
             return
         since_s = run.started_utc_s - EARLY_S
@@ -58,13 +58,17 @@ class Reports:
 
     def take_end(self, run: Run) -> float | None:
         """When the run's nodes said that it ended; None: they did not."""
-        report = self._jobs.get(run.job.id)
+        report = self._jobs.get(self._key(run))
         if report is None:
             return None
         ended_s, report.ended_utc_s = report.ended_utc_s, None
         if not report.gpus:
-            del self._jobs[run.job.id]
+            del self._jobs[self._key(run)]
         return ended_s
+
+    def _key(self, run: Run) -> str:
+        """What its nodes call a run's job. Slurm's nodes do not know of which array a task is."""
+        return run.job.id if run.job.id in self._jobs or not run.job.number else run.job.number
 
     def forget_old(self, now_utc_s: float) -> None:
         """Forget what no queue has shown for a long time."""

@@ -18,6 +18,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     scheduler: str  # id of the scheduler in the site file
     id: str  # the scheduler's own; of an array's task the array's id, "_", the task's number
+    number: str = ""  # by which its nodes know a task of an array that runs; empty: by the id
     name: str = ""
     user: str = ""
     account: str = ""

@@ -105,7 +105,7 @@ def _add_of_array(jobs: JobList, job: Job, array: str, tasks: Tasks) -> None:
     if job.state == "pending":
         jobs.add_array(of_array, ranges, at_once)
     elif ranges:
-        jobs.add(msgspec.structs.replace(job, id=f"{of_array.id}_{ranges[0].start}"))
+        jobs.add(msgspec.structs.replace(job, id=f"{of_array.id}_{ranges[0].start}", number=job.id))
 
 
 def _submitted(fields: Mapping[str, str]) -> float:

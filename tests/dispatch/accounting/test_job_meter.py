@@ -67,12 +67,16 @@ def test_within_5_pct_of_what_the_node_really_drew(machine: Machine, start_s: in
     assert record.energy_wh == pytest.approx(machine.wh(start_s, end_s) * covered, rel=0.05)
 
 
-def test_gpus_go_by_uuid_and_the_host_by_cpus() -> None:
-    """Two jobs on a node: each is charged the GPU that it holds, and nobody for the third."""
+@pytest.mark.parametrize(("id", "number"), [("2", ""), ("1_7", "2")], ids=["a job", "a task of an array"])
+def test_gpus_go_by_uuid_and_the_host_by_cpus(id: str, number: str) -> None:
+    """Two jobs on a node: each is charged the GPU that it holds, and nobody for the third.
+
+    A node of Slurm reports a task of an array by its own number, not by that of the array.
+    """
     machine = Machine("gpu1", steady(400.0), [steady(700.0), steady(100.0), steady(50.0)])
     jobs = [
         a_job("1", ["gpu1"], 60, gpus=1, cpus=16, gpu_uuids=("GPU-gpu1-0",)),
-        a_job("2", ["gpu1"], 60, gpus=1, cpus=8),
+        a_job(id, ["gpu1"], 60, gpus=1, cpus=8, number=number),
     ]
     site = MeteredSite([machine], lambda now_s: jobs if 60 <= now_s < 1260 else [], cpus={"gpu1": 32})
     site.meter.reports.begins("2", ["GPU-gpu1-1"], T0 + 59)

@@ -74,7 +74,8 @@ def test_an_array_that_waits_is_its_tasks_and_only_as_many_as_may_run_wait_for_t
     running = JOB | {"JobID": "51", "ArrayJobID": "50", "ArrayTaskID": "7"}
     jobs = {job.id: job for job in read(running, ARRAY | {"ArrayTaskID": "1-6,8-1000%4"}).jobs}
     assert len(jobs) == 1000
-    assert jobs["50_7"].state == "running"
+    assert (jobs["50_7"].state, jobs["50_7"].number) == ("running", "51"), "its node knows it by that"
+    assert jobs["50_1"].number == "", "one that waits has none of its own"
     reasons = Counter(job.reason for job in jobs.values() if job.state == "pending")
     assert reasons == {"Priority": 3, ARRAY_LIMIT: 996}
     assert [id for id, job in jobs.items() if job.reason == "Priority"] == ["50_1", "50_2", "50_3"]
