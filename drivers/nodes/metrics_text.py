@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\\n]|\\.)*)"\s*(?:,|$)')
 _ESCAPE = re.compile(r"\\(.)")
@@ -22,7 +23,7 @@ _QUOTED = r'"(?:[^"\\\n]++|\\.)*+"'
 KNOWN_LABELS, LONGEST_KNOWN = 16_384, 512  # texts between braces that are kept with their labels: 1000 nodes of 8 GPUs
 
 
-class Sample(NamedTuple):
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """One line. `utc_s`: when it was taken, by the timestamp on the line; None: it has none. Samples share labels."""
 
     name: str
