@@ -15,7 +15,7 @@ from dispatch.model.snapshot import Snapshot
 from dispatch.plausibility.bounds import Range, SiteBounds, out_of_watts
 from dispatch.plausibility.device_states import BatteryProtection, PcsStates, SwitchStates
 from dispatch.plausibility.meter_pair import MeterPair
-from dispatch.plausibility.node_power import NodeCheck
+from dispatch.plausibility.node_power import NodeCheck, figures_of_node
 from dispatch.plausibility.reading_history import ReadingHistory, figures_of
 from dispatch.plausibility.soc import SocCheck
 from dispatch.plausibility.source_power import REACH_S, BusNow, SourceCheck
@@ -172,7 +172,7 @@ class PlausibilityCheck:
     def _node(self, node: Node, allowed: Range, mono_s: float, nodes_w: float) -> Node:
         check = self._node_check(node.id)
         room_w = None if self._load_w is None else self._load_w - nodes_w + (check.power.value or 0.0)
-        figures, step_w = figures_of(node), self._bounds.step_w
+        figures, step_w = figures_of_node(node), self._bounds.step_w
         w = check.check(node.w, figures, allowed, step_w, room_w, mono_s, self._hold_s, node.period_s)
         return node if w == node.w else msgspec.structs.replace(node, w=w)
 

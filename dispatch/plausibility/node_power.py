@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dispatch.model.equipment import Node
 from dispatch.model.readings import Reading
 from dispatch.model.reasons import Reason
 from dispatch.plausibility.bounds import Range, out_of_watts
@@ -11,6 +12,12 @@ from dispatch.plausibility.witnesses import PowerWindow
 EARLY_S = 10.0  # a node's own figure may be a mean, or read seldom: the load meter showed its step as long before
 LATE_S = 3.0  # or it shows it so much later
 SHOWN_SHARE = 0.5  # of a step that the load meter shows
+
+
+def figures_of_node(node: Node) -> tuple[object, ...]:
+    """What a node has measured, without ages: as `figures_of`, for hundreds of nodes a second."""
+    gpus = [(g.w.value, g.util_pct.value, g.temp_c.value, g.memory_used_mib.value) for g in node.gpus]
+    return node.w.value, node.cpu_pct.value, node.memory_pct.value, gpus
 
 
 class NodeCheck:
