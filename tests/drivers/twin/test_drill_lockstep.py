@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from itertools import pairwise
 
 import msgspec
 import pytest
 from outage_storm import Draw, Storm
+from site_copies import Copies
 
 from dispatch.config.contact_terms import ContactTerms
 from dispatch.control.controller import Controller
@@ -25,6 +27,7 @@ CALM = Draw(1, 80.0, 100.0, 20_000.0, 0.0, 5_000.0, 0.3, False, "permit", (), No
 DRILL = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=1.0)
 ABORT = IslandRequest(id="2", kind="abort", who="ann", reason="smell of smoke")
 S = IslandState
+ROAD = (S.GRID_TIED, S.PREPARING, S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING)
 
 
 class Bench:
@@ -69,6 +72,23 @@ class Bench:
             if not found or found[-1] != decision.island.value:
                 found.append(decision.island.value)
         return found
+
+
+@functools.cache
+def begun(state: IslandState) -> Copies[Bench]:
+    """A drill that has come to this state; each goes on from the one before."""
+    if state is S.GRID_TIED:
+        return Copies(Bench())
+    bench = begun(ROAD[ROAD.index(state) - 1]).copy()
+    if state is S.PREPARING:
+        bench.tick(DRILL)
+    bench.until(lambda d: d.island is state)
+    return Copies(bench)
+
+
+def drilling(state: IslandState) -> Bench:
+    """A drill as soon as it is in this state."""
+    return begun(state).copy()
 
 
 def test_a_drill_goes_the_whole_road() -> None:
@@ -136,9 +156,7 @@ def test_import_comes_back_in_a_ramp() -> None:
 
 @pytest.mark.parametrize("state", [S.PREPARING, S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING])
 def test_abort_from_every_state_leads_back_to_the_grid(state: IslandState) -> None:
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is state)
+    bench = drilling(state)
     bench.tick(ABORT)
     assert bench.replies[-1].ok
     bench.tick(IslandRequest(id="3", kind="abort", who="bob", reason="me too"))
@@ -178,9 +196,7 @@ def test_a_protective_contact_ends_a_drill(state: IslandState) -> None:
 
 
 def test_a_switch_that_jams_fails_the_drill_and_is_withdrawn() -> None:
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is S.PREPARING)
+    bench = drilling(S.PREPARING)
     bench.site.switches[0].jammed = True
     bench.until(lambda d: d.report is not None)
     assert bench.report is not None
@@ -194,9 +210,7 @@ def test_a_switch_that_jams_fails_the_drill_and_is_withdrawn() -> None:
 
 
 def test_a_switch_that_never_closes_is_given_up_after_its_attempts() -> None:
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is S.ISLANDED)
+    bench = drilling(S.ISLANDED)
     bench.site.switches[0].jammed = True
     bench.until(lambda d: d.island is S.FAULT, 3000, tick_s=1.0)
     waits = [d.islanding.reconnect.wait_s for d in bench.decisions if d.islanding and d.islanding.reconnect]
@@ -207,9 +221,7 @@ def test_a_switch_that_never_closes_is_given_up_after_its_attempts() -> None:
 
 def test_a_pcs_that_does_not_form_leaves_the_site_dark_and_the_drill_failed() -> None:
     """Nothing is closed onto the dead bus, though the grid is there: that is for an engineer."""
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is S.OPENING)
+    bench = drilling(S.OPENING)
     bench.site.pcs[0].operate(OpCtl.STOP)
     bench.until(lambda d: d.report is not None)
     assert bench.report is not None
@@ -223,9 +235,7 @@ def test_a_pcs_that_does_not_form_leaves_the_site_dark_and_the_drill_failed() ->
 
 def test_a_bus_that_never_comes_into_step_is_a_fault_that_keeps_the_load_fed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drivers.twin.grid.SLEW_DEG_PER_S", 0.0)
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is S.SYNCHRONISING)
+    bench = drilling(S.PREPARING)
     bench.until(lambda d: d.report is not None, 500)
     assert bench.report is not None
     assert (bench.report.result, bench.decisions[-1].island) == ("failed", S.FAULT)
@@ -238,9 +248,7 @@ def test_a_bus_that_never_comes_into_step_is_a_fault_that_keeps_the_load_fed(mon
 
 
 def test_a_soc_that_falls_faster_than_planned_ends_the_hold() -> None:
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is S.ISLANDED)
+    bench = drilling(S.ISLANDED)
     bench.run(10)
     pack = bench.site.pcs[0].battery
     for _ in range(8):  # faster than the load explains, and slower than a BMS that recalibrates
@@ -255,9 +263,7 @@ def test_a_soc_that_falls_faster_than_planned_ends_the_hold() -> None:
 
 
 def test_an_outage_in_the_middle_of_a_drill_makes_it_an_outage() -> None:
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is S.ISLANDED)
+    bench = drilling(S.ISLANDED)
     machine = bench.storm.controller.island
     assert machine.step(bench.lockstep.snapshot(bench.seq)).drilling
     bench.site.faults.put(Fault("outage", until_s=bench.site.t_s + 100))
@@ -307,9 +313,7 @@ def test_a_second_drill_is_refused_while_one_runs() -> None:
 
 @pytest.mark.parametrize("state", [S.PREPARING, S.OPENING, S.ISLANDED, S.SYNCHRONISING, S.CLOSING])
 def test_a_restarted_controller_adopts_what_it_finds(state: IslandState) -> None:
-    bench = Bench()
-    bench.tick(DRILL)
-    bench.until(lambda d: d.island is state)
+    bench = drilling(state)
     kept = bench.storm.controller.memory()
     bench.storm.controller = Controller(bench.storm.config)
     bench.storm.controller.restore(kept)
