@@ -74,6 +74,7 @@ def _lines(source: str, found: tuple[NodeReport, ...]) -> Iterator[str]:
 def queue_lines(report: QueueReport) -> Iterator[str]:
     """What is read of a scheduler's queue."""
     yield f"{report.id:<13} by {report.read_by}"
+    yield f"{INDENT}{report.may or 'only read'}"
     queue = report.queue
     if queue.error:
         yield f"{INDENT}NOT READ: {queue.error}"

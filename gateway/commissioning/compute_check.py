@@ -19,6 +19,7 @@ from drivers.node_config import NodeDevice
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.reader import QueueReader
+from drivers.schedulers.slurm_licences import reservation_name
 from gateway.commissioning.device_access import gateway_of, opened, published_snapshot, sampled
 from gateway.queues_in_force import QueuesInForce
 from gateway.site.schema import Site
@@ -47,11 +48,12 @@ class NodeReport(msgspec.Struct, frozen=True):
 
 
 class QueueReport(msgspec.Struct, frozen=True):
-    """One scheduler. `read_by`: the command by which its queue is read."""
+    """One scheduler. `read_by`: the command by which it is read; `may`: what is changed in it; empty: nothing."""
 
     id: str
     read_by: str
     queue: QueueNow
+    may: str = ""
 
 
 def check_queues(site: Site) -> tuple[QueueReport, ...]:
@@ -70,7 +72,15 @@ async def _read_queue(site: Site, scheduler: Scheduler) -> QueueReport:
     except QueueNotRead as error:
         queues.refuse(scheduler.id, str(error))
     (now,) = queues.now()
-    return QueueReport(scheduler.id, " ".join(scheduler.arguments(site.path.parent)), now)
+    return QueueReport(scheduler.id, " ".join(scheduler.arguments(site.path.parent)), now, _kept_back(site, scheduler))
+
+
+def _kept_back(site: Site, scheduler: Scheduler) -> str:
+    """What a gateway would change in a scheduler."""
+    if not scheduler.admit:
+        return ""
+    name = reservation_name(site.site.name)
+    return f"keep licences {scheduler.license} back by the reservation {name}, by {' '.join(scheduler.scontrol)}"
 
 
 async def _at_once() -> None:

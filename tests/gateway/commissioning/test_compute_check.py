@@ -14,7 +14,7 @@ from http_server import HttpServer
 from metrics_pages import dcgm
 from small_gateway import SITE
 
-from console.cli.compute import compute
+from console.cli.compute import compute, queue_lines
 from dispatch.model.equipment import DeviceHealth, Gpu, Meter, Node, NodePower
 from dispatch.model.readings import MISSING, Quality, Reading, reading
 from dispatch.model.snapshot import Snapshot
@@ -149,3 +149,16 @@ def test_each_queue_is_read_once_or_said_why_not(tmp_path: Path) -> None:
     farm, lost = check_queues(site)
     assert (farm.read_by, farm.queue.running, farm.queue.running_gpus) == (f"cat -- {tmp_path}/jobs.jsonl", 1, 4)
     assert lost.queue.error.startswith("no: no cannot be run: No such file")
+
+
+def test_a_schedulers_lines_say_whether_anything_is_changed_in_it(tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("")
+    said = {}
+    for admit in (False, True):
+        slurm = {"id": "slurm", "kind": "slurm", "squeue": ["/none"], "scontrol": ["ssh", "head", "scontrol"]}
+        site = site_of(scheduler=[slurm | {"admit": admit}, {"id": "farm", "kind": "file", "file": str(jobs)}])
+        found = compute_check.check_queues(site)
+        said[admit] = [line.strip() for report in found for line in queue_lines(report)]
+    assert (said[False].count("only read"), said[True].count("only read")) == (2, 1)
+    assert "keep licences skerry_kw10 back by the reservation skerry-small, by ssh head scontrol" in said[True]
