@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import importlib
+import io
 import os
 import socket
 import subprocess
@@ -17,9 +19,11 @@ from commands import begin, ended
 from small_gateway import ROOT, Running
 from waiting import LIMIT_S as PATIENCE_S
 
+from console.cli.job_text import CSV_HEADER, csv_rows
 from drivers.schedulers.reader import with_environment
 from drivers.schedulers.slurm_licences import keep, release, reservation_name, show_licences, show_reservations
 from gateway import exit_codes
+from storage.csv_fields import field
 
 HOOKS = ROOT / "deploy" / "hooks"
 LIMIT_S = 2.0  # of a hook, from its start to its end
@@ -253,3 +257,35 @@ def test_a_head_node_takes_of_the_gateway_only_what_it_needs(tmp_path: Path, mon
     ):
         done = subprocess.run([*forced, *command], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (4, ""), command
+
+
+# ── power learnt ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def run_of(name: str, mean_w: float | None, **more: object) -> dict[str, object]:
+    run = {"id": "7", "user": "anna", "name": name, "gpus": 2, "started_utc_s": 0.0, "ended_utc_s": 3600.0}
+    return run | {"covered_pct": 99.0, "mean_w": mean_w} | more
+
+
+def test_what_jobs_have_drawn_becomes_what_the_next_ones_ask_for() -> None:
+    """From the CSV of `skerry jobs`, with what it may hold besides."""
+    runs = [run_of("train a|b", 1000.0 + n) for n in range(20)]
+    runs += [run_of("=x", 500.0) for _ in range(3)]  # shown with a quote, so that no spreadsheet runs it
+    runs += [run_of("rare", 900.0), run_of("rare", 900.0)]
+    for changed in (
+        {"ended_utc_s": 60.0},
+        {"covered_pct": 20.0},
+        {"mean_w": None},
+        {"user": ""},
+        {"user": "a b"},
+        {"gpus": None},
+        {"name": "a\nanna 2 1 b"},
+    ):
+        runs += [run_of("odd", 900.0) | changed for _ in range(9)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([CSV_HEADER, *([field(cell) for cell in row] for row in csv_rows({"jobs": runs}, None))])
+    command = [ROOT / "deploy" / "slurm" / "learn-power"]
+    done = subprocess.run(command, input=text.getvalue(), capture_output=True, text=True, check=True)
+    assert done.stdout == "anna 2 1017 train a|b\nanna 2 500 =x\n"
+    assert subprocess.run(command, input="", capture_output=True, text=True, check=True).stdout.strip() == ""
