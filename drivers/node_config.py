@@ -33,8 +33,8 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     """`[[node]]`: a compute node.
 
     The `on_*` commands are lists of arguments that run without a shell. In an argument, {node} stands for the node's
-    id, {watts} for the cap, {watts_per_gpu} for its share of each GPU, {checkpoint_s} for the time to save, {reason}
-    for the reason.
+    id, {watts} for the cap, {watts_per_gpu} for what it leaves to each GPU beside the host's full_w, {checkpoint_s} for
+    the time to save, {reason} for the reason.
     """
 
     id: Annotated[Id, Meta(description="Name of the node.")]

@@ -165,6 +165,11 @@ class CommandSenders:
         """The nodes whose GPUs are capped although their limits from before are not on disk, and why not."""
         return {id: why for id, actuator in self._node_actuators.items() if (why := actuator.not_kept)}
 
+    @property
+    def changed_by_others(self) -> dict[str, str]:
+        """The nodes whose GPUs' limits another program has changed under a cap, and which limits it has set."""
+        return {id: what for id, actuator in self._node_actuators.items() if (what := actuator.changed_by_others)}
+
     async def lift_caps(self) -> None:
         """Lift the cap of every node that was capped; for the end. What ride-through ordered stays."""
         await asyncio.gather(*(self._lift_cap(id) for id in sorted(self._touched)))

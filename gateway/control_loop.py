@@ -297,6 +297,7 @@ class ControlLoop:
             node_caps_w=self._devices.commands.caps_w,
             gpu_limits_not_kept=self._devices.commands.not_kept,
             queue_errors=self._queues.errors(),
+            gpu_limits_changed=self._devices.commands.changed_by_others,
         )
 
     def _month_saved_eur(self) -> float | None:

@@ -43,6 +43,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("gpu-limits-not-kept", MEDIUM),
     # a restart of the scheduler takes a minute or two
     AlarmDefinition("queue-lost", LOW, on_delay_s=180.0),
+    AlarmDefinition("gpu-limits-changed", MEDIUM),
     AlarmDefinition("contact-stop", HIGH, off_delay_s=0.0),
     # at once: it may be latched again right after it was released
     AlarmDefinition("contact-latched", HIGH, off_delay_s=0.0, by_name=True),

@@ -197,7 +197,7 @@ def energy_conditions(snapshot: Snapshot, decision: Decision | None) -> Iterator
 
 
 def node_conditions(nodes: Iterable[Node], facts: Facts) -> Iterator[tuple[str, Condition]]:
-    """Caps that are not followed; GPUs that do not answer; limits that a restart would not know."""
+    """Caps not followed; GPUs that do not answer; limits that a restart would not know, or that another has changed."""
     caps_w, not_kept = facts.node_caps_w, facts.gpu_limits_not_kept
     for node in nodes:  # a thousand, at each tick
         if node.id in caps_w:
@@ -207,6 +207,8 @@ def node_conditions(nodes: Iterable[Node], facts: Facts) -> Iterator[tuple[str, 
             yield f"gpus-missing:{node.id}", Condition(True, silent)
         if node.id in not_kept:
             yield f"gpu-limits-not-kept:{node.id}", Condition(True, plain(not_kept[node.id]))
+        if node.id in facts.gpu_limits_changed:
+            yield f"gpu-limits-changed:{node.id}", Condition(True, plain(facts.gpu_limits_changed[node.id]))
 
 
 def _without_power(gpus: tuple[Gpu, ...]) -> int:

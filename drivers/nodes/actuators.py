@@ -46,6 +46,9 @@ class Power(Protocol):
     @property
     def not_kept(self) -> str: ...
 
+    @property
+    def changed_by_others(self) -> str: ...
+
     def suspect(self) -> None: ...
 
     def limit(self, watts: float | None, ride_through: bool = False) -> str: ...
@@ -108,6 +111,11 @@ class NodeActuator:
     def not_kept(self) -> str:
         """Why the GPUs' limits from before a cap in force are not on disk; empty: they are."""
         return "" if self._power is None else self._power.not_kept
+
+    @property
+    def changed_by_others(self) -> str:
+        """Power limits of its GPUs that another program has set under a cap, and that were left; empty: none."""
+        return "" if self._power is None else self._power.changed_by_others
 
     def forget_cap(self) -> None:
         """What cap it has is not known any more: the next order writes it."""
@@ -186,16 +194,19 @@ class NodeActuator:
     async def _limit(self, order: NodeOrder, ride_through: bool) -> str:
         """Set the GPUs' power limits: a node's cap less what its host may draw."""
         assert self._power is not None
-        gpus_w = None if order.cap_w is None else max(order.cap_w - self._config.full_w, 0.0)
+        gpus_w = None if order.cap_w is None else self._gpus_w(order.cap_w)
         return await asyncio.to_thread(self._power.limit, gpus_w, ride_through)
 
+    def _gpus_w(self, cap_w: float) -> float:
+        """What a cap of the node leaves to its GPUs: the host may draw the power that it has at full CPU use."""
+        return max(cap_w - self._config.full_w, 0.0)
+
     async def _run(self, step: str, command: tuple[str, ...], order: NodeOrder) -> str:
-        gpus = max(self._config.gpus, 1)
-        cap_w = order.cap_w or 0.0
+        gpus, cap_w = max(self._config.gpus, 1), order.cap_w or 0.0
         values = {
             "node": self.id,
             "watts": f"{cap_w:.0f}",
-            "watts_per_gpu": f"{cap_w / gpus:.0f}",
+            "watts_per_gpu": f"{self._gpus_w(cap_w) / gpus:.0f}",
             "checkpoint_s": f"{self._config.checkpoint_s:.0f}",
             "reason": words(order.reason),
         }

@@ -1,7 +1,9 @@
 """Caps this machine's GPUs by their power limit, and gives each back the limit that it had.
 
 Each GPU is on its own: one that does not answer keeps no other from being set, is named, and is set once it is back.
-NVML: a limit is set by root and lasts until the driver is unloaded.
+NVML: a limit is set by root and lasts until the driver is unloaded, which persistence mode prevents. One that a reset
+has put back to the board's own is set again; one that another program has set since is left as it is, and told.
+All GPUs get the same limit: a job over several of them is as fast as its slowest.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from drivers.nodes.nvml_calls import (
     BoundedCalls,
     Impossible,
     NotHeld,
+    NotOurs,
     NotThere,
     NvmlTrouble,
     advice,
@@ -32,7 +35,11 @@ from drivers.nodes.nvml_calls import (
     uuid_of,
 )
 
-NOT_KEPT = "power limits from before the cap cannot be put on disk"
+ANOTHER = "another program has set since the cap; it is left so"
+NOT_PERSISTENT = "persistence mode is off, so the limit would be lost with the next unloading of the driver"
+PERSISTENCE = "switch it on: run nvidia-persistenced, or `nvidia-smi -pm 1` at each start of the machine"
+NEAR_MW = 1_000  # a board may round what it is set to
+NOT_KEPT = "power limits from before the cap and of it cannot be put on disk"
 
 
 class Board(msgspec.Struct, frozen=True):
@@ -47,6 +54,11 @@ class Board(msgspec.Struct, frozen=True):
     default_mw: int | None
     low_mw: int | None
     high_mw: int | None
+    persistent: bool = True  # persistence mode is on, or the driver has none
+
+    def near(self, *limits_mw: int | None) -> bool:
+        """Whether its limit is one of these, as boards round."""
+        return any(mw is not None and abs(self.limit_mw - mw) <= NEAR_MW for mw in limits_mw)
 
     def allowed(self, mw: int) -> int:
         """The limit nearest to `mw` that the board takes."""
@@ -77,6 +89,7 @@ class NvmlPower:
         self._declared_mw = None if declared_w is None else round(1000 * declared_w)
         self._calls, self._lock = calls or BoundedCalls(), threading.Lock()
         self._left_capped = False  # `suspect` was called, and no lift has freed every GPU since
+        self._left: dict[str, int] = {}  # limits that another program has set while ours were in force, mW
 
     @property
     def capped(self) -> bool:
@@ -87,6 +100,11 @@ class NvmlPower:
     def not_kept(self) -> str:
         """Why the limits from before a cap in force are not on disk; empty: they are."""
         return self._known.not_kept
+
+    @property
+    def changed_by_others(self) -> str:
+        """The limits that another program has set while ours were in force, and that were left so; empty: none."""
+        return ", ".join(f"{name} {mw / 1000:g} W" for name, mw in self._left.items())
 
     def suspect(self) -> None:
         """An earlier run may have left a cap, whether the record tells of it or not."""
@@ -170,6 +188,7 @@ class NvmlPower:
             default_mw=_possible(asked(nvml, "nvmlDeviceGetPowerManagementDefaultLimit", handle)[0]),
             low_mw=_possible(low_mw),
             high_mw=_possible(high_mw),
+            persistent=asked(nvml, "nvmlDeviceGetPersistenceMode", handle)[0] != 0,
         )
 
     def _absent(self, boards: list[Board], failed: Mapping[str, Exception]) -> dict[str, Exception]:
@@ -184,39 +203,69 @@ class NvmlPower:
         """Share the cap over all GPUs that there should be: one that does not answer may draw its part."""
         count = max(len(boards) + len(failed), self._known.expected(self._gpus))
         share_mw = round(1000 * watts / count)
-        known_mw = self._known.record.original_mw
-        original = {b.key: known_mw.get(b.key) or self._presumed(b) or b.limit_mw for b in boards}
-        original = {key: self._not_above_declared(mw) for key, mw in original.items()}
-        target = {b.key: min(b.allowed(share_mw), original[b.key]) for b in boards}
+        if not ride_through:
+            self._require_persistence(boards)
+        original, target = self._limits_for(boards, share_mw)
         why = self._known.keep(original, set(target.values()), insist=ride_through)
         if why and not ride_through:
             raise CannotObey(self._node, f"no cap: {NOT_KEPT}: {why}", "check space and mount of the state directory")
         failed |= self._absent(boards, failed)
-        done = self._set(boards, target, failed)
-        least = [b for b in boards if b.low_mw is not None and b.low_mw > share_mw]
+        self._left = {b.label: b.limit_mw for b in boards if self._set_by_another(b, target[b.key])}
+        failed |= {name: NotOurs(f"is at {mw / 1000:g} W, which {ANOTHER}") for name, mw in self._left.items()}
+        done = self._set([b for b in boards if b.label not in self._left], target, failed)
+        least = sum(b.low_mw is not None and b.low_mw > share_mw for b in boards)
         if least and done:
-            done.append(f"{share_mw / 1000:g} W each were asked, below the least that {len(least)} of them allow")
+            done.append(f"{share_mw / 1000:g} W each were asked, below the least that {least} of them allow")
         return done
+
+    def _require_persistence(self, boards: list[Board]) -> None:
+        """Raises CannotObey for GPUs that would lose a new cap with the driver."""
+        known = self._known.record.original_mw
+        lose_it = [b.label for b in boards if not b.persistent and b.key not in known]
+        if lose_it:
+            raise CannotObey(self._node, f"no cap: {', '.join(lose_it)}: {NOT_PERSISTENT}", PERSISTENCE)
+
+    def _limits_for(self, boards: list[Board], share_mw: int) -> tuple[dict[str, int], dict[str, int]]:
+        """By key the limit from before, and the one to set: the same for all, as far as each board takes it."""
+        known_mw = self._known.record.original_mw
+        original = {b.key: known_mw.get(b.key) or self._presumed(b) or b.limit_mw for b in boards}
+        original = {key: self._not_above_declared(mw) for key, mw in original.items()}
+        pace_mw = min((min(b.allowed(share_mw), original[b.key]) for b in boards), default=share_mw)
+        return original, {b.key: min(b.allowed(pace_mw), original[b.key]) for b in boards}
+
+    def _set_by_another(self, board: Board, wanted_mw: int) -> bool:
+        """Whether a GPU under a cap of ours has a limit that neither we nor a reset have given it."""
+        record = self._known.record
+        if board.key not in record.original_mw:
+            return False
+        after_a_reset = board.default_mw, board.high_mw if board.default_mw is None else None
+        return not board.near(wanted_mw, record.original_mw[board.key], *record.caps_mw, *after_a_reset)
 
     def _lift(self, boards: list[Board], failed: dict[str, Exception]) -> list[str]:
         """Give each GPU its own limit; those that cannot be reached stay on record and are named."""
-        original_mw, target, presumed = self._known.record.original_mw, {}, []
-        for board in boards:
-            mw = original_mw.get(board.key)
-            if mw is None and (mw := self._presumed(board)) is not None:
-                presumed.append(board.label)
-            if mw is not None:
-                target[board.key] = board.allowed(self._not_above_declared(mw))
-        if original_mw.keys() <= target.keys():
+        original_mw = self._known.record.original_mw
+        left = {b.key: b for b in boards if self._set_by_another(b, original_mw.get(b.key, 0))}
+        self._left = {b.label: b.limit_mw for b in left.values()}
+        target, presumed = self._owed([b for b in boards if b.key not in left])
+        if original_mw.keys() <= target.keys() | left.keys():
             failed.clear()  # whatever does not answer holds no cap of ours
         else:
             failed |= self._absent(boards, failed)
         done = self._set([b for b in boards if b.key in target], target, failed)
         self._known.forget(b.key for b in boards if b.label not in failed)
         self._left_capped = self._left_capped and bool(failed)
+        done += [f"{name} stays at {mw / 1000:g} W, which {ANOTHER}" for name, mw in self._left.items()]
         if presumed:
             done.append(f"{', '.join(presumed)}: the limit from before the cap was not on record")
         return done
+
+    def _owed(self, boards: list[Board]) -> tuple[dict[str, int], list[str]]:
+        """By key the limit that each is to get back, and the labels of those of which none is on record."""
+        original_mw = self._known.record.original_mw
+        presumed_mw = {b.key: mw for b in boards if b.key not in original_mw and (mw := self._presumed(b)) is not None}
+        own_mw = presumed_mw | original_mw
+        target = {b.key: b.allowed(self._not_above_declared(own_mw[b.key])) for b in boards if b.key in own_mw}
+        return target, [b.label for b in boards if b.key in presumed_mw]
 
     def _presumed(self, board: Board) -> int | None:
         """The limit, mW, for a GPU of which none is on record: it was swapped in, or the record is lost.
@@ -240,7 +289,7 @@ class NvmlPower:
 
     def _set(self, boards: list[Board], target: Mapping[str, int], failed: dict[str, Exception]) -> list[str]:
         """Set what differs, each GPU on its own; errors go to `failed`. Returns a line for each that was set."""
-        changes = {b.label: partial(self._set_one, b, target[b.key]) for b in boards if b.limit_mw != target[b.key]}
+        changes = {b.label: partial(self._set_one, b, target[b.key]) for b in boards if not b.near(target[b.key])}
         done = []
         for name, result in self._calls.each(changes).items():
             if (error := self._error(result)) is None:
@@ -253,7 +302,7 @@ class NvmlPower:
         nvml = self._nvml
         nvml.nvmlDeviceSetPowerManagementLimit(board.handle, wanted_mw)
         held_mw = int(nvml.nvmlDeviceGetPowerManagementLimit(board.handle))
-        if held_mw != wanted_mw:
+        if abs(held_mw - wanted_mw) > NEAR_MW:
             raise NotHeld(f"holds {held_mw / 1000:g} W, {wanted_mw / 1000:g} W were set")
         enforced_mw, _ = asked(nvml, "nvmlDeviceGetEnforcedPowerLimit", board.handle)
         lower = enforced_mw is not None and 0 < enforced_mw < wanted_mw

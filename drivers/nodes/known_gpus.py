@@ -70,7 +70,7 @@ class KnownGpus:
     @property
     def not_kept(self) -> str:
         """Why a limit that is needed to lift a cap is not on disk; empty: all are."""
-        return self._error if self._record.original_mw.keys() - self._on_disk.original_mw.keys() else ""
+        return "" if self._kept(self._record.original_mw, self._record.caps_mw) else self._error
 
     def expected(self, declared: int) -> int:
         """How many GPUs are to answer. `declared`: by the site file; 0: not said."""
@@ -98,11 +98,18 @@ class KnownGpus:
                 caps_mw=tuple(dict.fromkeys((*before.caps_mw, *caps_mw)))[-CAPS_KEPT:],
                 at_cap=before.at_cap if before.original_mw else tuple(before.seen),
             )
-            if not original_mw.keys() - self._on_disk.original_mw.keys():
+            if self._kept(original_mw, self._record.caps_mw):
                 return ""
             if not insist:
                 self._record = before
             return error
+
+    def _kept(self, original_mw: Mapping[str, int], caps_mw: Iterable[int]) -> bool:
+        """Whether these are on disk: without the limits that caps have set, the next gateway would not know its own."""
+        on_disk = self._on_disk
+        return original_mw.keys() <= on_disk.original_mw.keys() and (
+            not original_mw or set(caps_mw) <= {*on_disk.caps_mw}
+        )
 
     def forget(self, keys: Iterable[str]) -> None:
         """These hold a limit of their own again."""

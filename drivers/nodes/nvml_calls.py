@@ -27,6 +27,10 @@ class NotHeld(NvmlTrouble):
     """A GPU took a limit and holds another."""
 
 
+class NotOurs(NvmlTrouble):
+    """A GPU has a limit that another program has set."""
+
+
 class Impossible(NvmlTrouble):
     """A GPU gives a figure that cannot be true."""
 
@@ -124,7 +128,7 @@ ADVICE = {  # by nvmlReturn_t, nvml.h
 
 def advice(error: Exception) -> str:
     """What to do about an error of NVML."""
-    if isinstance(error, NotHeld):
+    if isinstance(error, NotHeld | NotOurs):
         return "look for another program that sets limits"
     if isinstance(error, NvmlTrouble):
         return "look for Xid errors in `dmesg`; the node may need a reboot"

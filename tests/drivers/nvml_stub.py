@@ -37,6 +37,7 @@ class StubGpu:
     lost: bool = False
     counted: bool = True
     refuses: int = 0  # error of setting a limit
+    persistence: int | None = 1  # mode; None: NVML says "Not Supported"
     hangs: threading.Event | None = None  # every call waits for it
 
 
@@ -101,6 +102,9 @@ class StubNvml:
 
     def nvmlDeviceGetPowerManagementLimitConstraints(self, gpu: StubGpu) -> Any:
         return self._of(gpu, gpu.constraints)
+
+    def nvmlDeviceGetPersistenceMode(self, gpu: StubGpu) -> Any:
+        return self._of(gpu, gpu.persistence)
 
     def nvmlDeviceGetUtilizationRates(self, gpu: StubGpu) -> Any:
         return SimpleNamespace(gpu=self._of(gpu, gpu.util), memory=0)

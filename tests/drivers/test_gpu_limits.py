@@ -21,10 +21,86 @@ def test_a_cap_is_shared_and_each_gets_back_its_own() -> None:
     assert one.limit(2000).startswith("GPU 0 (GPU-00000000) 250 W, GPU 1 ")
     assert limits(nvml) == [250] * 8
     assert one.limit(2000) == "", "nothing to do"
-    assert one.limit(3200).count("400 W") == 7, "no GPU is raised above its own limit"
-    assert limits(nvml) == [400] * 5 + [350] + [400] * 2
+    assert one.limit(3200).count("350 W") == 8, "no GPU is raised above its own limit; the slowest sets the pace"
+    assert limits(nvml) == [350] * 8
     one.limit(None)
     assert limits(nvml) == [500] * 5 + [350] + [500] * 2
+
+
+def test_a_limit_that_another_program_has_set_is_left_and_told() -> None:
+    nvml = StubNvml(*eight())
+    one = power(nvml)
+    one.limit(2000)
+    nvml.gpus[3].limit = 450_000
+    for _ in range(2):
+        with pytest.raises(CannotObey, match=r"GPU 3 .*: is at 450 W, which another program .*; look for another pro"):
+            one.limit(2000)
+    assert one.changed_by_others == "GPU 3 (GPU-00000003) 450 W"
+    with pytest.raises(CannotObey, match="GPU 3"):
+        one.limit(1800)
+    assert limits(nvml) == [225] * 3 + [450] + [225] * 4
+    said = one.limit(None)
+    assert "GPU 3 (GPU-00000003) stays at 450 W, which another program has set since the cap" in said
+    assert limits(nvml) == [500] * 3 + [450] + [500] * 4
+    assert one.limit(None) == ""
+    one.limit(2000)
+    assert one.changed_by_others == ""
+    one.limit(None)
+    assert limits(nvml) == [500] * 3 + [450] + [500] * 4, "what it was before this cap"
+
+
+def test_a_limit_changed_by_another_before_a_cap_of_an_earlier_run_ends_is_left_too() -> None:
+    nvml, disk = StubNvml(*eight()), Disk()
+    power(nvml, disk.known()).limit(2000)
+    nvml.gpus[0].limit, nvml.gpus[1].limit = 320_000, 700_000  # the second one was reset
+    later = power(nvml, disk.known())
+    assert "GPU 0 (GPU-00000000) stays at 320 W" in later.limit(None)
+    assert limits(nvml) == [320] + [500] * 7
+    assert later.changed_by_others == "GPU 0 (GPU-00000000) 320 W"
+    assert not disk.known().record.original_mw
+
+
+@pytest.mark.parametrize("default", [700_000, None])
+def test_a_limit_lost_by_a_reset_is_set_again_and_given_back(default: int | None) -> None:
+    nvml = StubNvml(*eight(default=default))
+    one = power(nvml)
+    one.limit(2000)
+    for gpu in nvml.gpus:
+        gpu.limit = 700_000  # the driver was loaded anew
+    assert one.limit(2000).count("250 W") == 8
+    nvml.gpus[2].limit = 700_000
+    one.limit(None)
+    assert (limits(nvml), one.changed_by_others) == ([500] * 8, "")
+
+
+def test_a_board_that_rounds_is_no_other_program() -> None:
+    class Rounds(StubNvml):
+        def nvmlDeviceSetPowerManagementLimit(self, gpu: StubGpu, limit_mw: int) -> None:
+            super().nvmlDeviceSetPowerManagementLimit(gpu, limit_mw - limit_mw % 1000)
+
+    nvml = Rounds(*eight())
+    one = power(nvml)
+    assert one.limit(2002).count("250.25 W") == 8
+    assert one.limit(2002) == ""
+    one.limit(None)
+    assert limits(nvml) == [500] * 8
+
+
+def test_without_persistence_mode_only_ride_through_caps() -> None:
+    nvml = StubNvml(*eight())
+    nvml.gpus[1].persistence = nvml.gpus[6].persistence = 0
+    one = power(nvml)
+    with pytest.raises(
+        CannotObey, match=r"no cap: GPU 1 .*, GPU 6 .*: persistence mode is off.*; .*nvidia-persistenced"
+    ):
+        one.limit(2000)
+    assert nvml.sets == []
+    one.limit(2000, ride_through=True)
+    assert limits(nvml) == [250] * 8
+    assert one.limit(1800).count("225 W") == 8, "it is in force already"
+    one.limit(None)
+    nvml.gpus[1].persistence = nvml.gpus[6].persistence = None
+    assert one.limit(2000).count("250 W") == 8, "a driver that has no such mode"
 
 
 @pytest.mark.parametrize("counted", [True, False])
@@ -111,7 +187,12 @@ def test_no_cap_without_the_way_back_on_disk_but_in_ride_through() -> None:
     one.limit(2000, ride_through=True)
     assert (one.not_kept, len(disk.known().record.original_mw)) == ("", 8)
     disk.full = True
-    one.limit(1600)  # the way back is on disk
+    assert one.limit(2000) == "", "all of it is on disk"
+    with pytest.raises(CannotObey, match="no cap: power limits from before the cap and of it cannot be put on disk"):
+        one.limit(1600)  # the next gateway would take 200 W for another program's
+    assert limits(nvml) == [250] * 8
+    one.limit(1600, ride_through=True)
+    assert "No space left" in one.not_kept
     one.limit(None)
     assert limits(nvml) == [500] * 8, "lifting is always allowed"
 

@@ -49,7 +49,7 @@ async def test_commands_get_their_figures_and_no_shell(tmp_path: Path) -> None:
     assert await actuator.apply(NodeOrder("gpu-1", cap_w=1200, suspended=True, off=True)) == []
     await actuator.apply(NodeOrder("gpu-1"))
     assert log.read_text().splitlines() == [
-        f"cap gpu-1 1200 300 {reason}",
+        f"cap gpu-1 1200 250 {reason}",
         "suspend",
         "down",
         "up",
@@ -161,6 +161,7 @@ class Order:
     def __init__(self, fails: bool = False) -> None:
         self.asked: list[float | None] = []
         self.fails, self.capped, self.not_kept, self.suspected = fails, False, "", False
+        self.changed_by_others = ""
 
     def suspect(self) -> None:
         self.suspected = True

@@ -253,6 +253,7 @@ CASES = [
     ("audit-changed", {"facts": {"audit_changed": "row 7 was edited"}}, "row 7 was edited"),
     ("cap-not-followed:gpu-01", {"facts": {"node_caps_w": {"gpu-01": 1_500}}}, "draws 2.0 kW, capped to 1.5 kW"),
     ("gpus-missing:gpu-01", {"nodes": (LOST_GPU,)}, "1 of 2 without a power reading: GPU 1 is lost"),
+    ("gpu-limits-changed:gpu-01", {"facts": {"gpu_limits_changed": {"gpu-01": "GPU 3 450 W"}}}, "GPU 3 450 W"),
     ("gpu-limits-not-kept:gpu-01", {"facts": {"gpu_limits_not_kept": {"gpu-01": "disk full"}}}, "disk full"),
     ("queue-lost:alpha", {"facts": {"queue_errors": {"alpha": "squeue ended with exit code 1"}}}, "exit code 1"),
     ("orders-dropped", {"facts": {"orders_dropped": "o1 of alice, hold"}}, "o1 of alice, hold"),

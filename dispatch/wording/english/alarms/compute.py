@@ -54,13 +54,25 @@ TEXTS: dict[str, AlarmText] = {
             "ride-through caps nodes. After a stop set the limits by hand: `nvidia-smi -pl`."
         ),
     ),
+    "gpu-limits-changed": AlarmText(
+        "GPU limits of {subject} changed by another",
+        "While Skerry capped the node, another program set power limits of its GPUs.",
+        "Skerry has left them as they are, and does not restore them when the cap ends. The cap may not hold.",
+        (
+            "Find what sets them (`nvidia-smi -pl`, DCGM, the BMC, a job's prolog) and let one of the two do it. Set "
+            "the limit that is wanted by hand. The alarm ends with the next cap that nobody else changes."
+        ),
+    ),
     "ride-through-step": AlarmText(
         "Ride-through gives up load",
         (
             "The battery does not last for the promised hours at this load, or the load is near what it can give, or "
             "above the rating of a generator."
         ),
-        "Deferrable nodes are capped or suspended, critical ones capped, at last all are shut down.",
+        (
+            "As far as the site file says how: no new jobs start on deferrable nodes, they are capped, their jobs "
+            "saved and requeued, empty ones powered off; then critical nodes are capped, and at last all are shut down."
+        ),
         (
             "Switch off what is not needed: each kW less gives time. Steps are undone by themselves once the grid is "
             "back, or a generator that was never overloaded has room, and the battery has recovered."
