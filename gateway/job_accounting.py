@@ -167,9 +167,10 @@ def site_terms(site: Site) -> SiteTerms:
 
 
 def scheduler_names(site: Site) -> dict[str, str]:
-    """The nodes' names with the scheduler, by host name or by id, to their ids here."""
-    by_id = {node.id: node.id for node in site.every_node}
-    return {node.hostname: node.id for node in site.every_node if node.hostname} | by_id
+    """The nodes' names with the scheduler, by host name or by id, perhaps without its domain, to their ids here."""
+    nodes = site.every_node
+    short = {node.id.partition(".")[0]: node.id for node in nodes}
+    return short | {node.hostname: node.id for node in nodes if node.hostname} | {node.id: node.id for node in nodes}
 
 
 def kept_state(raw: Any) -> MeterState | None:

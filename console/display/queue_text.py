@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from console.display.formats import duration, how_old
+from dispatch.accounting.records import JobRecord
 from dispatch.model.jobs import QueueNow, RunningJob
 
 
@@ -27,15 +28,24 @@ def queue_line(queue: QueueNow, extra_age_s: float = 0.0) -> str:
     return f"{told}, NOT READ: {queue.error}" if queue.error else told
 
 
-def job_line(job: RunningJob, now_utc_s: float | None) -> str:
-    """A job that holds nodes: by name, user, GPUs, since when."""
+def job_line(job: RunningJob, now_utc_s: float | None, drawn: Iterable[JobRecord] = ()) -> str:
+    """A job that holds nodes: by name, user, GPUs, since when; what it has drawn and cost, where that is known."""
     since = ""
     if job.started_utc_s is not None and now_utc_s is not None:
         since = f"for {duration(max(0.0, now_utc_s - job.started_utc_s))}"
     state = "" if job.state == "running" else job.state
     share = _gpus(job.gpus) if job.gpus else f"{job.cpus} CPUs"
     nodes = f"{len(job.nodes)} nodes" if len(job.nodes) > 1 else ""
-    return "  ".join(part for part in (job.id, job.name, job.user, share, nodes, since, state) if part)
+    record = next((r for r in drawn if (r.id, r.user, r.ended_utc_s) == (job.id, job.user, None)), None)
+    energy = "" if record is None else drawn_text(record)
+    return "  ".join(part for part in (job.id, job.name, job.user, share, nodes, since, state, energy) if part)
+
+
+def drawn_text(record: JobRecord) -> str:
+    """What a job has drawn so far, how that is known, and what it cost as far as it is priced."""
+    seen = "" if record.covered_pct >= 99 else f", {record.covered_pct:.0f} % seen"
+    cost = "" if record.cost_eur is None else f", {record.cost_eur:.2f} EUR"
+    return f"{record.energy_wh / 1000:.2f} kWh{cost}, {record.how}{seen}"
 
 
 def jobs_on(node: str, queues: Iterable[QueueNow]) -> list[RunningJob]:

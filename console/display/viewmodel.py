@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from console.display.audit_rows import AuditLine
+from dispatch.accounting.records import JobRecord
 from dispatch.alarms.states import Alarm, AlarmState, Priority
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.battery_bank import combined_soc, known_soc
@@ -80,6 +81,7 @@ class Model(msgspec.Struct, frozen=True):
     registers_of: str = ""  # that device; empty: none was asked for
     registers_note: str = ""  # why there are none
     proofs: Proofs = Proofs()  # what has been proven of PCS; asked while the devices are shown
+    drawn: tuple[JobRecord, ...] = ()  # by jobs that run, as far as this user may see them; asked while nodes are shown
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
 

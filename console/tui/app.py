@@ -174,6 +174,8 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._feed.update_age()
         self.store.expire_notice()
         self._orders.poll()
+        if self._shown_view == "compute":
+            self._feed.refresh_jobs()
         if self._shown_view == "devices" and self.screen_stack:  # the app may be closing
             self._feed.refresh_proofs()
             for view in self.screen.query("#view-devices").results():

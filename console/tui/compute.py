@@ -144,7 +144,7 @@ def draw_jobs(canvas: Canvas, top: int, node: Node, model: Model) -> None:
         return
     shown = jobs[: room if len(jobs) <= room else room - 1]
     for y, job in enumerate(shown, start=top):
-        canvas.put(1, y, cut(f"job {job_line(job, model.now_utc_s)}", canvas.width - 2))
+        canvas.put(1, y, cut(f"job {job_line(job, model.now_utc_s, model.drawn)}", canvas.width - 2))
     if len(shown) < len(jobs):
         canvas.put(1, top + len(shown), f"{len(jobs) - len(shown)} more jobs: skerry queue --node {node.id}", Ink.DIM)
     elif not jobs:

@@ -25,6 +25,7 @@ from console.display.viewmodel import (
     with_history,
 )
 from console.tui.model_store import ModelStore
+from dispatch.accounting.records import JobRecord
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
@@ -39,6 +40,8 @@ EVENTS_PER_PAGE = 200
 AUDIT_ROWS_PER_PAGE, AUDIT_ROWS_KEPT = 100, 1000
 AUDIT_DELAY_S = 0.5  # from an event to the request for its rows: the result is written a moment after the event
 DRILLS_LISTED = 24
+JOBS_S = 10.0  # between two requests for what the jobs have drawn
+MOST_JOBS = 500
 PROOFS_S = 30.0  # between two requests for what has been proven
 REGISTERS_S = 3.0  # between two requests for the registers that are shown
 AUDITED_KINDS = ("command", "island", "alarm", "gateway")  # of events that come with rows of the audit
@@ -85,7 +88,7 @@ class GatewayFeed:
         self._client: Client | None = None
         self._since_s = monotonic()  # the last snapshot, or the loss of the link
         self._history_loaded = False
-        self._registers_s = self._proofs_s = float("-inf")  # when they were last asked for
+        self._registers_s = self._proofs_s = self._jobs_s = float("-inf")  # when they were last asked for
         self._audit_rows: dict[int, dict[str, Any]] = {}  # by their number
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,6 +193,21 @@ class GatewayFeed:
         if self._monotonic() - self._proofs_s >= PROOFS_S:
             self._proofs_s = self._monotonic()
             self._start_worker(self._load_proofs, "proofs")
+
+    def refresh_jobs(self) -> None:
+        """Ask what the jobs that run have drawn, if it is time."""
+        if self._monotonic() - self._jobs_s >= JOBS_S:
+            self._jobs_s = self._monotonic()
+            self._start_worker(self._load_jobs, "jobs")
+
+    async def _load_jobs(self) -> None:
+        drawn: tuple[JobRecord, ...] = ()
+        try:
+            answer = await self.request("jobs.list", limit=MOST_JOBS)
+            drawn = msgspec.convert(answer["jobs"], tuple[JobRecord, ...])
+        except (RequestFailed, LinkLost):
+            pass  # no scheduler, a gateway of an earlier version, or `run` shows that the link is lost
+        self._store.update(drawn=drawn)
 
     async def _load_proofs(self) -> None:
         try:

@@ -62,6 +62,7 @@ EXCEPTIONS = {
     "console.tui.gateway_feed:GatewayFeed._load_decisions": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_drill_reports": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_events": _OUR_GATEWAY,
+    "console.tui.gateway_feed:GatewayFeed._load_jobs": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_proofs": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_registers": _OUR_GATEWAY,
     "console.tui.order_controller:OrderController._asked": _OUR_GATEWAY,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from small_gateway import small_site
-from waiting import until
+from small_gateway import running, small_site
+from waiting import until, until_done
 
 from dispatch.accounting.meter import QueueReading, Settled
 from dispatch.billing.prices import PriceSeries
@@ -20,6 +23,7 @@ from dispatch.model.jobs import Job
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
 from gateway import job_accounting
+from gateway.api.client import GatewayClient
 from gateway.job_accounting import STATE, JobAccounting, Seen, kept_state
 from gateway.prices_in_force import PricesInForce
 
@@ -159,6 +163,33 @@ async def test_of_very_many_runs_those_that_drew_most_are_saved(bench: Bench, mo
         run.energy_wh["host measured"] = float(n)
     bench.service.keep()
     assert [run["job"]["id"] for run in bench.saved[STATE]["runs"]] == ["5", "4", "3"]
+
+
+async def test_a_gateway_meters_the_queue_that_its_site_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the file that a scheduler writes to the answer of a request, and what a node reports to the run."""
+    monkeypatch.setattr(job_accounting, "LOOK_S", 0.02)
+    now_s = time.time()
+    told = {"id": "7_3", "state": "running", "submitted_utc_s": now_s - 60, "started_utc_s": now_s - 30}
+    told |= {"nodes": ["gpu-01.example.org"], "gpus": 2, "user": "anna"}
+    lines = [{"format": "skerry-jobs/1", "jobs": 1, "utc_s": now_s}, told]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scheduler = [{"id": "alpha", "kind": "file", "file": "jobs.jsonl"}]
+    with tempfile.TemporaryDirectory(prefix="sk", dir="/tmp") as short:
+        socket = Path(short) / "s.sock"
+        async with running(tmp_path, socket, commanded=False, scheduler=scheduler) as there:
+            client = await GatewayClient.connect(there.socket, 0)
+            reported = {"what": "start", "job_id": "7_3", "gpu_uuids": ["GPU-1", "GPU-2"], "node": "gpu-01"}
+            assert await client.request("job.report", **reported) == {"taken": True}
+
+            async def shown() -> Any:
+                (job,) = (await client.request("jobs.list"))["jobs"]
+                return job
+
+            job = await until_done(shown, ValueError)
+            assert (job["id"], job["user"], job["gpus"], job["from_start"]) == ("7_3", "anna", 2, False)
+            await client.close()
 
 
 def done(steps: Iterator[None]) -> None:

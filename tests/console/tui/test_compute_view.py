@@ -6,10 +6,12 @@ import msgspec
 import pytest
 import scenes
 
+from console.display.queue_text import job_line
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.compute import ORDERS, Compute, draw_ups, gpu_cell, in_order
+from dispatch.accounting.records import JobRecord
 from dispatch.model.equipment import Gpu, Node, NodePower, Ups
 from dispatch.model.jobs import QueueNow, RunningJob
 from dispatch.model.readings import Quality, Reading, Status, reading, status
@@ -105,7 +107,7 @@ def test_each_power_says_how_it_was_got_and_how_old_it_is() -> None:
     ]
 
 
-def with_queue(*jobs: RunningJob, error: str = "", height: int = 9) -> list[str]:
+def with_queue(*jobs: RunningJob, error: str = "", height: int = 9, drawn: tuple[JobRecord, ...] = ()) -> list[str]:
     queue = QueueNow(
         scheduler="alpha", running=len(jobs), waiting=7, read_utc_s=1.0, age_s=22.0, error=error, jobs=jobs
     )
@@ -114,7 +116,7 @@ def with_queue(*jobs: RunningJob, error: str = "", height: int = 9) -> list[str]
     snapshot = msgspec.structs.replace(recorded.published.snapshot, utc_s=3_600.0, nodes=nodes, ups=())
     published = msgspec.structs.replace(recorded.published, snapshot=snapshot, queues=(queue,))
     canvas, view = Canvas(80, height), Compute()
-    view.model = received(Model(welcome=recorded.welcome), published)
+    view.model = received(Model(welcome=recorded.welcome, drawn=drawn), published)
     view.paint(canvas, view.model)
     return canvas.lines()
 
@@ -130,6 +132,17 @@ def test_the_jobs_of_the_selected_node_stand_below_its_gpus_and_the_queue_in_the
     assert with_queue(error="exit code 1: slurm is down")[-1].startswith(
         " alpha: 0 running, 7 waiting, 22s old, NOT READ: exit code 1: slurm is down"
     )
+
+
+def test_a_job_shows_what_it_has_drawn_where_this_user_may_see_that() -> None:
+    job = RunningJob("50_7", "train", "ann", "running", 2, 8, None, ("gpu01",))
+    mine = JobRecord(scheduler="alpha", id="50_7", started_utc_s=0.0, user="ann", gpu_wh=2500.0, gpu_how="measured")
+    mine = msgspec.structs.replace(mine, covered_pct=80.0, cost_eur=0.5)
+    assert job_line(job, None, [mine]) == ("50_7  train  ann  2 GPUs  2.50 kWh, 0.50 EUR, measured, 80 % seen")
+    for other in ({"user": "bob"}, {"id": "50_8"}, {"ended_utc_s": 1.0}):
+        assert "kWh" not in job_line(job, None, [msgspec.structs.replace(mine, **other)])
+    lines = [line.strip() for line in with_queue(job, drawn=(mine,))]
+    assert "job 50_7  train  ann  2 GPUs  2.50 kWh, 0.50 EUR, measured, 80 % seen" in lines
 
 
 def test_more_jobs_than_fit_are_counted() -> None:

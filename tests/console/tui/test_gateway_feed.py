@@ -14,6 +14,7 @@ from console.display.viewmodel import Link, Model
 from console.tui.gateway_feed import GatewayFeed
 from console.tui.model_store import NOTICE_S, ModelStore
 from gateway.api.protocol import PlanMessage
+from gateway.errors import RequestFailed
 
 
 class Reached:
@@ -81,3 +82,30 @@ async def test_a_notice_goes_after_its_time_and_an_equal_model_is_not_drawn() ->
     reached.store.update(notice="")
     reached.store.replace(Model(view="log"), draw=False)
     assert (reached.store.model.view, reached.drawn) == ("log", 2)
+
+
+async def test_what_jobs_have_drawn_is_asked_for_now_and_then_and_a_refusal_leaves_none() -> None:
+    reached, asked = Reached(), list[str]()
+    answers: list[Any] = [{"jobs": [{"scheduler": "s", "id": "7", "started_utc_s": 1.0, "host_wh": 5.0, "how": "x"}]}]
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
+        tasks.append(asyncio.create_task(work()))
+
+    class Asked(GatewayFeed):
+        async def request(self, method: str, **params: Any) -> Any:
+            asked.append(method)
+            if not answers:
+                raise RequestFailed("the site file names no scheduler")
+            return answers.pop()
+
+    async def connect() -> RecordedClient:
+        raise OSError
+
+    feed = Asked(connect, reached.store, start, lambda: reached.now_s)
+    for after_s, drawn in ((0, 1), (5, 1), (6, 0)):
+        reached.now_s += after_s
+        feed.refresh_jobs()
+        await tasks[-1]
+        assert len(reached.store.model.drawn) == drawn
+    assert asked == ["jobs.list", "jobs.list"]

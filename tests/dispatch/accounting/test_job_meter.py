@@ -53,7 +53,12 @@ def machines(draw: st.DrawFn) -> Machine:
 @settings(max_examples=examples(10), deadline=None)
 @pytest.mark.soak
 def test_within_5_pct_of_what_the_node_really_drew(machine: Machine, start_s: int, lasts_s: int, told: bool) -> None:
-    """Any period of sampling, samples that do not come, a counter that begins anew: of the time that is covered."""
+    """Any period of sampling, samples that do not come, a counter that begins anew: of the time that is covered.
+
+    Found on 60 sites drawn by chance: 1.1 % at most, by the end between two readings of the queue; 0.01 % where it was
+    told.
+    """
+    limit = 0.002 if told else 0.05
     end_s = start_s + lasts_s
     job = a_job("7", ["gpu1"], start_s, gpus=len(machine.gpus_w))
     site = MeteredSite([machine], between(job, start_s, end_s), cpus={"gpu1": 64})
@@ -64,7 +69,7 @@ def test_within_5_pct_of_what_the_node_really_drew(machine: Machine, start_s: in
     (record,) = site.records
     covered = record.covered_pct / 100
     assert covered > 0.85
-    assert record.energy_wh == pytest.approx(machine.wh(start_s, end_s) * covered, rel=0.05)
+    assert record.energy_wh == pytest.approx(machine.wh(start_s, end_s) * covered, rel=limit)
 
 
 @pytest.mark.parametrize(("id", "number"), [("2", ""), ("1_7", "2")], ids=["a job", "a task of an array"])
