@@ -57,6 +57,7 @@ from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
 from gateway.proofs_in_force import ProofsInForce
 from gateway.proving_service import ProvingService
+from gateway.queue_forecast import seen
 from gateway.queue_polling import QueuePolling
 from gateway.queues_in_force import QueuesInForce
 from gateway.register_access import RegisterAccess
@@ -196,7 +197,10 @@ def compose_gateway(
     devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus(), proofs.note)
     orders = OrdersInForce(clock, events, audit)
     parts = PartsInTrouble()
-    planner = PlanningService(site, prices, clock, events, orders, consoles.set_plan, parts)
+    queues = QueuesInForce(site.scheduler, on_change=lambda: planner.queues.evaluate_anew())
+    planner = PlanningService(
+        site, prices, clock, events, orders, consoles.set_plan, parts, queues=lambda: seen(queues)
+    )
     planner.reserve(left.reservations)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(left.load_w, left.pv_w)
     reservations = ReservationsInForce(config, clock, events, audit, planner.reserve)
@@ -223,7 +227,6 @@ def compose_gateway(
         refresh_s={driver.id: driver.refresh_s for driver in drivers if isinstance(driver, MapPcs | MapMeter)},
         demand=site.tariff.demand_terms,
     )
-    queues = QueuesInForce(site.scheduler)
     queue_polling = QueuePolling(
         [QueueReader(scheduler, site.path.parent) for scheduler in site.scheduler],
         queues,
@@ -313,6 +316,8 @@ def compose_gateway(
         if scheduler.admit
     )
     background += [(f"job starts of {starts.id}", starts.run) for starts in job_starts]
+    if site.scheduler:
+        background.append(("job forecast", planner.queues.run))
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(

@@ -22,6 +22,7 @@ from dispatch.model.forecast import QUARTER_S
 from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.reservations import Reservation
 from gateway.parts_in_trouble import PartsInTrouble
+from gateway.queues_in_force import QueuesInForce
 from gateway.supervised_calls import PartHangs, SupervisedCalls
 
 EVALUATE_S = 30.0  # machine seconds; 5000 jobs take 0.05
@@ -55,7 +56,7 @@ class QueueForecast:
         self._queues, self._clock = queues, clock
         self._on_outlook, self._on_change = on_outlook, on_change
         self._worth_w = WORTH_SHARE * contracted_peak_w
-        self._calls = SupervisedCalls("job queue", EVALUATE_S, parts)
+        self._calls = SupervisedCalls("job forecast", EVALUATE_S, parts)
         self._model = QueueModel(max(PROBES))
         self._measured: deque[MeasuredJob] = deque(maxlen=REMEMBERED)
         self._unlearnt: list[MeasuredJob] = []
@@ -121,6 +122,14 @@ class QueueForecast:
     async def close(self, limit_s: float) -> None:
         """Wait for the evaluation under way."""
         await self._calls.ended(limit_s)
+
+
+def seen(queues: QueuesInForce) -> tuple[QueueSeen, ...]:
+    """The queues in force, as they are evaluated."""
+    return tuple(
+        QueueSeen(queue.scheduler, queue.cluster, queue.jobs, queues.age_s(queue.scheduler), queue.more_waiting)
+        for queue in queues.queues
+    )
 
 
 def _evaluate(

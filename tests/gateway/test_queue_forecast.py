@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 
 import pytest
 
 from dispatch.forecasting import queue_outlook
-from dispatch.forecasting.queue_outlook import QueueSeen
+from dispatch.forecasting.queue_outlook import TOO_OLD_S, QueueSeen
 from dispatch.model.equipment import Gpu, Node
 from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.jobs import Job
 from dispatch.model.readings import reading
+from drivers.schedulers.config import Scheduler
+from drivers.schedulers.job_list import QueueRead
 from gateway.parts_in_trouble import PartsInTrouble
-from gateway.queue_forecast import MeasuredJob, QueueForecast
+from gateway.queue_forecast import MeasuredJob, QueueForecast, seen
+from gateway.queues_in_force import QueuesInForce
 
 NOW = 1_758_024_000.0
 
@@ -142,3 +146,20 @@ async def test_it_runs_when_a_queue_was_read_and_when_a_quarter_hour_is_over() -
     await asyncio.gather(task, return_exceptions=True)
     await site.forecast.close(1.0)
     assert site.outlooks[-1].end_utc_s == NOW + 900
+
+
+async def test_a_queue_in_force_is_as_old_as_its_last_reading_whatever_the_sites_clock_says() -> None:
+    real_s = [1000.0]
+    queues = QueuesInForce([Scheduler(id="alpha", kind="slurm")], now_s=lambda: real_s[0])
+    site = Site()
+    site.forecast._queues = lambda: seen(queues)
+    await site.forecast.evaluate()
+    assert site.outlooks[0].stale == (("alpha", math.inf),)
+    queues.take("alpha", QueueRead(jobs=(job("1"),), more_waiting=3), NOW)
+    await site.forecast.evaluate()
+    assert (site.outlooks[1].counts.running, site.outlooks[1].counts.unlisted) == (1, 3)
+    real_s[0] += TOO_OLD_S + 1
+    queues.refuse("alpha", "squeue ended with exit code 1")
+    await site.forecast.evaluate()
+    assert site.outlooks[2].queues == 0
+    assert site.outlooks[2].stale == (("alpha", TOO_OLD_S + 1),)
