@@ -203,6 +203,7 @@ def compose_gateway(
     )
     planner.reserve(left.reservations)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(left.load_w, left.pv_w)
+    planner.queues.learn(left.finished_jobs)
     reservations = ReservationsInForce(config, clock, events, audit, planner.reserve)
     drills = DrillState(events, audit, recorder)
     inverters = SleepingInverters(
@@ -244,6 +245,7 @@ def compose_gateway(
         record=recorder.account,
         save=recorder.save_state,
         kept=left.job_meter,
+        on_finished=lambda run: planner.queues.learn([run]),
     )
     loop = ControlLoop(
         site=site,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dispatch.accounting.meter import MeterState
+from dispatch.accounting.records import JobRecord
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
 from dispatch.planning.pipeline import LEARN_S
@@ -21,9 +22,11 @@ from gateway.job_accounting import STATE as JOBS
 from gateway.job_accounting import kept_state
 from storage import audit_reader
 from storage.drills import DrillRecord
+from storage.jobs import JobQuestion
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 
 DAY_S = 86_400
+JOBS_READ, JOBS_S = 1000, 90 * DAY_S  # as many as one answer of the archive holds; older programs have changed
 HISTORY_TIMEOUT_S = 5.0  # for ten days of quarter hours
 
 log = logging.getLogger("skerry.gateway")
@@ -46,6 +49,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     iq_reports: dict[str, Report] = {}  # by day
     not_read: tuple[str, ...] = ()  # what there is and cannot be read, and why
     job_meter: MeterState | None = None  # runs of jobs that were not over
+    finished_jobs: list[JobRecord] = []  # the newest runs of jobs that were over, oldest first
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
@@ -83,6 +87,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         reservations=part("power reservations", reservations, []),
         load_w=load_w,
         pv_w=pv_w,
+        finished_jobs=part("jobs that ended", lambda: _finished_jobs(state_dir, now_utc_s), []),
         job_meter=part("jobs that ran", lambda: kept_state(_state(state_dir, JOBS)), None),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
         last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),
@@ -93,6 +98,13 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
 def _state(state_dir: Path, key: str) -> Any:
     with closing(Archive(state_dir)) as archive:
         return archive.last_state(key)
+
+
+def _finished_jobs(state_dir: Path, now_utc_s: float) -> list[JobRecord]:
+    """Those whose power is worth knowing for the forecast of others."""
+    asked = JobQuestion(start_utc_s=now_utc_s - JOBS_S, end_utc_s=now_utc_s)
+    with closing(Archive(state_dir, timeout_s=HISTORY_TIMEOUT_S)) as archive:
+        return [kept.record for kept in reversed(archive.jobs(asked, JOBS_READ))]
 
 
 def _last_drill(state_dir: Path) -> DrillRecord | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from dispatch.accounting.records import JobRecord
 from dispatch.forecasting.job_power import JobPower
 from dispatch.forecasting.load import PROBES
 from dispatch.forecasting.queue_outlook import QueueModel, QueueSeen
@@ -29,6 +30,13 @@ EVALUATE_S = 30.0  # machine seconds; 5000 jobs take 0.05
 REMEMBERED = 2000  # finished jobs, for a model that has to be made anew
 WORTH_SHARE = 0.02  # of the contracted peak: what is less is lost in what the load does by itself
 WORTH_STEPS = 8  # quarter hours in which it is looked for: later ones change with every reading
+
+
+# What a finished run must have been to teach what its like draw.
+SHORTEST_S = 300.0  # a shorter one only loaded its program and data
+COVERED_PCT = 50.0  # of its time, with readings
+IDLE_W_PER_GPU = 60.0  # an idle A100 of the Acme clusters draws 55 to 65 W (quantiles of 2023, CC BY 4.0)
+HOST_SHARE = 1.2  # a server draws at its supply what its GPUs draw times this, and a constant (the same)
 
 
 class MeasuredJob(msgspec.Struct, frozen=True):
@@ -75,11 +83,11 @@ class QueueForecast:
         self._reservations = tuple(reservations)
         self.evaluate_anew()
 
-    def learn(self, jobs: Iterable[MeasuredJob]) -> None:
-        """Take in jobs that ended, oldest first."""
-        for job in jobs:
-            self._measured.append(job)
-            self._unlearnt.append(job)
+    def learn(self, runs: Iterable[JobRecord]) -> None:
+        """Take in runs of jobs that ended, oldest first."""
+        jobs = [job for run in runs if (job := measured(run)) is not None]
+        self._measured.extend(jobs)
+        self._unlearnt.extend(jobs)
 
     def note_nodes(self, nodes: tuple[Node, ...]) -> None:
         """The site's nodes: how many GPUs there are, and what one may draw."""
@@ -122,6 +130,22 @@ class QueueForecast:
     async def close(self, limit_s: float) -> None:
         """Wait for the evaluation under way."""
         await self._calls.ended(limit_s)
+
+
+def measured(run: JobRecord) -> MeasuredJob | None:
+    """What a finished run teaches. None: too short or too seldom measured, or its GPUs' power is not known.
+
+    Only the GPUs' part counts, less what they draw idle, with their hosts' share of it: how much of its hosts' power
+    is there without the job is not known. What caps took is added, as the next job may not be capped.
+    """
+    if not run.gpus or not run.gpu_wh or run.mean_w is None or run.ended_utc_s is None:
+        return None
+    ran_s = run.ended_utc_s - run.started_utc_s - run.suspended_s
+    if ran_s < SHORTEST_S or run.covered_pct < COVERED_PCT or run.suspended_s > ran_s / 10:
+        return None
+    gpus_w = run.mean_w * (run.gpu_wh + run.withheld_wh) / run.energy_wh
+    above_idle_w = HOST_SHARE * max(0.0, gpus_w - IDLE_W_PER_GPU * run.gpus)
+    return MeasuredJob(run.user, run.name, run.gpus, above_idle_w)
 
 
 def seen(queues: QueuesInForce) -> tuple[QueueSeen, ...]:

@@ -103,10 +103,6 @@ class QueueModel:
         self._starts.forget_all_but(total.waiting)
         return total.outlook(now_utc_s, end_s, self._starts.errors())
 
-    def teach_duration(self, scheduler: str, job: KnownJob, duration_s: float) -> None:
-        """Learn how long a job ran that this model did not see itself."""
-        self._pools.setdefault(scheduler, _Pool()).model.finished(job, duration_s)
-
     def _add(self, total: _Total, now_utc_s: float, queue: QueueSeen, reserved: _Reserved, turned: bool) -> None:
         pool = self._pools[queue.scheduler]
         found = self._sort_out(queue, now_utc_s, reserved)

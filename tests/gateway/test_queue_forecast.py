@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
+from waiting import LIMIT_S
 
+from dispatch.accounting.records import JobRecord
 from dispatch.forecasting import queue_outlook
 from dispatch.forecasting.queue_outlook import TOO_OLD_S, QueueSeen
 from dispatch.model.equipment import Gpu, Node
@@ -17,8 +21,11 @@ from dispatch.model.readings import reading
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.job_list import QueueRead
 from gateway.parts_in_trouble import PartsInTrouble
-from gateway.queue_forecast import MeasuredJob, QueueForecast, seen
+from gateway.previous_run import read_previous_run
+from gateway.queue_forecast import HOST_SHARE, IDLE_W_PER_GPU, QueueForecast, measured, seen
 from gateway.queues_in_force import QueuesInForce
+from storage.config import StorageConfig
+from storage.recorder import Recorder
 
 NOW = 1_758_024_000.0
 
@@ -75,6 +82,27 @@ def job(id: str, gpus: int = 8) -> Job:
     )
 
 
+def run(**changes: Any) -> JobRecord:
+    """An hour of 8 GPUs that draws 500 W for each above idle, as it is counted."""
+    gpu_wh = 8 * (500 / HOST_SHARE + IDLE_W_PER_GPU)
+    values: dict[str, Any] = {
+        "scheduler": "slurm",
+        "id": "9",
+        "started_utc_s": NOW - 7200,
+        "ended_utc_s": NOW - 3600,
+        "user": "ada",
+        "name": "train",
+        "gpus": 8,
+        "gpu_wh": gpu_wh,
+        "gpu_how": "measured",
+        "host_wh": 400.0,
+        "host_how": "apportioned",
+        "covered_pct": 99.0,
+        "mean_w": gpu_wh + 400,
+    }
+    return JobRecord(**(values | changes))
+
+
 async def test_a_job_that_ended_early_asks_for_a_plan_and_a_small_one_does_not() -> None:
     site = Site()
     await site.forecast.evaluate()
@@ -117,7 +145,7 @@ async def test_the_model_is_used_in_another_thread_and_learns_there(monkeypatch:
     site.forecast.note_nodes((Node(id="n1", gpus=(Gpu(0, "H100", limit_w=reading(700.0)),)),))
     await site.forecast.evaluate()
     assert site.outlooks[0].counts.running_w == 16 * 0.75 * 700
-    site.forecast.learn([MeasuredJob("ada", "train", 8, 8 * 500.0)] * 20)
+    site.forecast.learn([run()] * 20)
     await site.forecast.evaluate()
     assert site.outlooks[1].counts.running_w == pytest.approx(16 * 500, rel=0.02)
     assert len(threads) == 2
@@ -163,3 +191,44 @@ async def test_a_queue_in_force_is_as_old_as_its_last_reading_whatever_the_sites
     await site.forecast.evaluate()
     assert site.outlooks[2].queues == 0
     assert site.outlooks[2].stale == (("alpha", TOO_OLD_S + 1),)
+
+
+def test_what_a_finished_run_teaches() -> None:
+    taught = measured(run())
+    assert taught is not None
+    assert taught.above_idle_w == pytest.approx(8 * 500)
+    capped = measured(run(withheld_wh=800.0))
+    assert capped is not None
+    assert capped.above_idle_w == pytest.approx(8 * 500 + HOST_SHARE * 800)
+    idle = measured(run(gpu_wh=100.0, mean_w=500.0))
+    assert idle is not None
+    assert idle.above_idle_w == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ended_utc_s": NOW - 7200 + 200},
+        {"ended_utc_s": None},
+        {"covered_pct": 20.0},
+        {"mean_w": None},
+        {"gpus": 0},
+        {"gpu_wh": 0.0, "gpu_how": None, "node_wh": 4000.0, "node_how": "measured"},
+        {"suspended_s": 1800.0},
+    ],
+)
+def test_what_teaches_nothing(changes: dict[str, Any]) -> None:
+    assert measured(run(**changes)) is None
+
+
+def test_a_gateway_that_starts_finds_what_jobs_drew(place: Path) -> None:
+    recorder = Recorder(place, StorageConfig(), "boot")
+    for n in (1, 2):
+        recorder.account(run(id=str(n), ended_utc_s=NOW - 3600 + n))
+    recorder.flush().result(LIMIT_S)
+    assert recorder.close()
+    left = read_previous_run(place, NOW)
+    assert [found.id for found in left.finished_jobs] == ["1", "2"]
+    assert left.not_read == ()
+    assert measured(left.finished_jobs[0]) == measured(run())
+    assert read_previous_run(place, NOW + 100 * 86_400).finished_jobs == []
