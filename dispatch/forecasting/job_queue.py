@@ -9,6 +9,7 @@ past is added. The load forecast learns how much weight this estimate deserves a
 from __future__ import annotations
 
 import bisect
+import heapq
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -180,7 +181,8 @@ def _in_turn(now_utc_s: float, jobs: Sequence[KnownJob], by_scheduler: bool) -> 
 
     Those that the scheduler has planned come before those that it has not.
     """
-    waiting = sorted((job for job in jobs if job.started_utc_s is None), key=lambda j: (j.submitted_utc_s, j.id))
+    waiting = [job for job in jobs if job.started_utc_s is None]
+    waiting.sort(key=lambda j: (j.submitted_utc_s, j.id))
     given = {j.id: max(now_utc_s, at_s) for j in waiting if (at_s := _given_start(j, by_scheduler)) is not None}
     if by_scheduler:
         waiting.sort(key=lambda j: (0, given[j.id]) if j.expected_utc_s is not None else (1, 0.0))
@@ -202,21 +204,21 @@ class _Gpus:
 
     def __init__(self, free: int, ends: list[tuple[float, int]]) -> None:
         """`ends`: (POSIX seconds, number of GPUs) of each running job."""
-        self._free, self._ends = free, sorted(ends)
+        self._free, self._ends = free, sorted(ends)  # a heap
 
     def release_until(self, utc_s: float) -> None:
         """Release the GPUs of jobs that are expected to end by that time."""
         while self._ends and self._ends[0][0] <= utc_s:
-            self._free += self._ends.pop(0)[1]
+            self._free += heapq.heappop(self._ends)[1]
 
     def wait_for(self, gpus: int, at_s: float) -> float:
         """Advance from `at_s` until that many GPUs are free, or no more job ends. Returns the time."""
         while gpus > self._free and self._ends:
-            end_s, freed = self._ends.pop(0)
+            end_s, freed = heapq.heappop(self._ends)
             at_s, self._free = max(at_s, end_s), self._free + freed
         return at_s
 
     def take(self, gpus: int, until_s: float) -> None:
         """Use some up to a time."""
         self._free -= gpus
-        bisect.insort(self._ends, (until_s, gpus))
+        heapq.heappush(self._ends, (until_s, gpus))

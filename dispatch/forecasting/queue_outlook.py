@@ -6,8 +6,10 @@ limit not at all, a suspended one with what a GPU draws that keeps its memory. P
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 
 import msgspec
 
@@ -100,7 +102,7 @@ class QueueModel:
                 pool = self._pools.setdefault(queue.scheduler, _Pool())
                 pool.gpus_total = gpus_total if len(queues) == 1 else None
                 self._add(total, now_utc_s, queue, _Reserved(queue, reservations), turned)
-        self._starts.forget_all_but(total.waiting)
+        self._starts.forget_all_but(total.read)
         return total.outlook(now_utc_s, end_s, self._starts.errors())
 
     def _add(self, total: _Total, now_utc_s: float, queue: QueueSeen, reserved: _Reserved, turned: bool) -> None:
@@ -135,8 +137,8 @@ class QueueModel:
             ours = model.expected_starts(now_utc_s, found.known, by_scheduler=False) if turned else {}
         overdue = _overdue(pool, now_utc_s, expected, theirs)
         jobs = [job for job in found.known if job.id not in overdue]
-        self._starts.note(queue.scheduler, found.running, ours, theirs)
-        total.waiting |= {(queue.scheduler, id) for id in expected}
+        self._starts.note(queue.scheduler, found.running, expected.keys(), ours, theirs)
+        total.read.add(queue.scheduler)
         total.counts.update(found.left_out)
         total.counts["overdue"] += len(overdue)
         total.counts["unlisted"] += queue.unlisted
@@ -199,10 +201,10 @@ class _Total:
         self.ahead_w, self.waiting_w = np.zeros(quarters + 1), np.zeros(quarters + 1)
         self.counts: Counter[str] = Counter()
         self.running_w = self.expected_w = 0.0
-        self.starts: list[ExpectedStart] = []
-        self.waiting: set[tuple[str, str]] = set()
+        self.starts: list[ExpectedStart] = []  # of the largest
+        self.first_start_s = math.inf
+        self.read: set[str] = set()  # schedulers
         self.stale: list[tuple[str, float]] = []
-        self.queues = 0
 
     def add_power(
         self, model: JobModel, now_utc_s: float, end_s: int, jobs: Sequence[KnownJob], expected: dict[str, float]
@@ -210,7 +212,6 @@ class _Total:
         """The power of the jobs of one scheduler. Returns those that draw any within the forecast."""
         import numpy as np
 
-        self.queues += 1
         quarters = [float(end_s + QUARTER_S * k) for k in range(len(self.ahead_w))]
         far_s = quarters[-1] + QUARTER_S
         near = [job for job in jobs if job.started_utc_s is not None or expected[job.id] < far_s]
@@ -227,16 +228,17 @@ class _Total:
         self.counts["running"] += len(running_w)
         self.running_w += sum(running_w)
         self.counts["unlimited"] += sum(1 for job in jobs if not job.time_limit_s)
-        for job in jobs:
-            if job.started_utc_s is None:
-                self._expect(job, expected[job.id], "scheduler" if job.id in by_scheduler else "queue")
-
-    def _expect(self, job: KnownJob, start_s: float, by: StartBy) -> None:
-        self.counts["expected"] += 1
-        self.counts["by_scheduler"] += by == "scheduler"
-        self.expected_w += job.power_w
-        end_s = start_s + (job.time_limit_s or UNLIMITED_S)
-        self.starts.append(ExpectedStart(job.id, start_s, end_s, job.power_w, by))
+        waiting = [job for job in jobs if job.started_utc_s is None]
+        self.counts["expected"] += len(waiting)
+        self.expected_w += sum(job.power_w for job in waiting)
+        self.counts["by_scheduler"] += sum(1 for job in waiting if job.id in by_scheduler)
+        first_s = min((expected[job.id] for job in waiting), default=math.inf)
+        self.first_start_s = min(self.first_start_s, first_s)
+        for job in heapq.nlargest(SHOWN_STARTS, waiting, key=lambda job: job.power_w):
+            start_s = expected[job.id]
+            by: StartBy = "scheduler" if job.id in by_scheduler else "queue"
+            end_s = start_s + (job.time_limit_s or UNLIMITED_S)
+            self.starts.append(ExpectedStart(job.id, start_s, end_s, job.power_w, by))
 
     def outlook(self, now_utc_s: float, end_s: int, errors: tuple[StartErrors, ...]) -> JobOutlook:
         """What came out."""
@@ -256,7 +258,7 @@ class _Total:
                 expected=counts["expected"],
                 expected_w=self.expected_w,
                 by_scheduler=counts["by_scheduler"],
-                first_start_utc_s=min((start.start_utc_s for start in self.starts), default=None),
+                first_start_utc_s=self.first_start_s if self.starts else None,
                 later=counts["later"],
                 held=counts["held"],
                 dependent=counts["dependency"],
@@ -267,7 +269,7 @@ class _Total:
                 unlimited=counts["unlimited"],
                 assumed=counts["assumed"],
             ),
-            queues=self.queues,
+            queues=len(self.read),
             starts=tuple(sorted(self.starts, key=lambda start: (-start.power_w, start.job))[:SHOWN_STARTS]),
             errors=errors,
             stale=tuple(self.stale),
@@ -295,26 +297,34 @@ class _StartRecord:
     """The start first expected of each waiting job, by both, and what came of it."""
 
     def __init__(self) -> None:
-        self._expected: dict[tuple[str, str], dict[StartBy, float]] = {}
+        self._expected: dict[str, dict[str, dict[StartBy, float]]] = {}  # by scheduler, job
         self._errors: dict[StartBy, deque[float]] = {by: deque(maxlen=ERRORS_KEPT) for by in ("scheduler", "queue")}
 
     def note(
-        self, scheduler: str, running: Sequence[KnownJob], ours: dict[str, float], theirs: dict[str, float]
+        self,
+        scheduler: str,
+        running: Sequence[KnownJob],
+        waiting: Set[str],
+        ours: dict[str, float],
+        theirs: dict[str, float],
     ) -> None:
         """Take in what runs now, and what is expected of the rest."""
+        known = self._expected.setdefault(scheduler, {})
         for job in running:
-            first = self._expected.pop((scheduler, job.id), None)
+            first = known.pop(job.id, None)
             if first is not None and job.started_utc_s is not None:
                 for by, expected_s in first.items():
                     self._errors[by].append(job.started_utc_s - expected_s)
         of_whom: tuple[tuple[StartBy, dict[str, float]], ...] = (("queue", ours), ("scheduler", theirs))
         for by, starts in of_whom:
             for id, start_s in starts.items():
-                self._expected.setdefault((scheduler, id), {}).setdefault(by, start_s)
+                known.setdefault(id, {}).setdefault(by, start_s)
+        for gone in known.keys() - waiting:  # neither runs nor waits
+            del known[gone]
 
-    def forget_all_but(self, waiting: set[tuple[str, str]]) -> None:
-        """The others wait no more, or their queue is not read."""
-        for gone in self._expected.keys() - waiting:
+    def forget_all_but(self, schedulers: set[str]) -> None:
+        """The queues of the others are not read: which of their jobs started, and when, is not known."""
+        for gone in self._expected.keys() - schedulers:
             del self._expected[gone]
 
     def errors(self) -> tuple[StartErrors, ...]:
