@@ -19,9 +19,11 @@ _DEPENDENCY = frozenset({"dependency", "dependencyneversatisfied"})
 # A limit of the association, the QOS or the partition, and an array's own limit of tasks at once: a task of it starts
 # when another ends, so what the array draws stays.
 _LIMITS = ("qos", "assoc", "max", "account", "jobarraytasklimit", "partitionnodelimit", "partitiontimelimit")
-# Never starts as it is, whatever start the scheduler once expected.
-_FAILED = frozenset(
+# Never starts as it is, whatever start the scheduler once expected; or, with licences, later than it expects: power is
+# kept back by reservations of licences that are renewed, and Slurm expects the job at the end of the present one.
+_NOT_AS_EXPECTED = frozenset(
     {
+        "licenses",
         "badconstraints",
         "constraints",
         "invalidaccount",
@@ -46,8 +48,8 @@ _FAILED = frozenset(
 def obstacle(reason: str, start_expected: bool) -> Obstacle | None:
     """What keeps a waiting job from being forecast; None: it may start.
 
-    With any other reason (licences, a reservation, a begin time, nodes that are down) it starts when the scheduler says
-    so, and is not forecast where that says nothing (`start_expected` false): free GPUs are not what it waits for.
+    With any other reason (a reservation, a begin time, nodes that are down) it starts when the scheduler says so. It is
+    not forecast where that says nothing (`start_expected` false): free GPUs are not what it waits for.
     """
     text = reason.strip().strip("()").lower()
     word = text.split(",")[0].strip()
@@ -57,6 +59,6 @@ def obstacle(reason: str, start_expected: bool) -> Obstacle | None:
         return "dependency"
     if word.startswith(_LIMITS):
         return "limit"
-    if word in _FAILED or (word not in _IN_TURN and not start_expected):
+    if word in _NOT_AS_EXPECTED or (word not in _IN_TURN and not start_expected):
         return "unavailable"
     return None

@@ -41,11 +41,11 @@ def test_without_an_expected_start(reason: str, why: str | None) -> None:
     assert obstacle(reason, start_expected=False) == why
 
 
-@pytest.mark.parametrize("reason", ["BeginTime", "Licenses", "Reservation", "ReqNodeNotAvail, May be reserved"])
+@pytest.mark.parametrize("reason", ["BeginTime", "Reservation", "ReqNodeNotAvail, May be reserved"])
 def test_what_the_scheduler_expects_is_believed_where_only_time_is_missing(reason: str) -> None:
     assert obstacle(reason, start_expected=True) is None
 
 
-@pytest.mark.parametrize("reason", ["JobHeldUser", "Dependency", "AssocGrpGRES", "InvalidQOS"])
+@pytest.mark.parametrize("reason", ["JobHeldUser", "Dependency", "AssocGrpGRES", "InvalidQOS", "Licenses"])
 def test_a_start_expected_of_a_blocked_job_is_not(reason: str) -> None:
     assert obstacle(reason, start_expected=True) is not None
