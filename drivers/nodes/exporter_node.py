@@ -24,6 +24,7 @@ from drivers.nodes.power import GRACE_S, PERIODS
 from drivers.notices import Notices
 from drivers.nut.pdu import PduNode
 from drivers.redfish.node_bmc import NodeBmc
+from drivers.redfish.power import LEAST_W
 
 PERIOD_S = 10.0
 EXPORTERS = "node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD device-metrics-exporter"
@@ -83,6 +84,9 @@ class ObservedNode:
             return msgspec.structs.replace(power, w=MISSING)
         if bmc.trouble:
             trouble.append(bmc.trouble)
+        if self._config.source != "redfish" and power.w.value is not None and power.w.value < LEAST_W:
+            trouble.append(f"{bmc.where}: says 0 W of a system that is off, but the node answers")
+            return msgspec.structs.replace(power, w=MISSING)
         return power
 
     async def close(self) -> None:

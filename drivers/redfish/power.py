@@ -25,7 +25,7 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def none_at_all(self) -> bool:
-        """Whether it is 0: what a machine that is off draws, and what a BMC gives that cannot measure."""
+        """Whether it is about 0: what a machine that is off draws, and what a BMC gives that cannot measure."""
         return self.w is not None and self.w < LEAST_W
 
 

@@ -555,15 +555,18 @@ async def test_gpus_of_an_hgx_baseboard_are_read_in_turn_and_are_no_part_of_the_
         assert "GPU 0: its power is not there" in found.note
 
 
-async def test_a_bmc_goes_before_what_exporters_tell(make: Make) -> None:
+async def test_a_bmc_goes_before_what_exporters_tell(make: Make, later: Later) -> None:
     async with FakeBmc(server()) as bmc, HttpServer({"/m": node_exporter("gpu01", meter_w=390.0)}) as pages:
         (driver,) = make(NodeDevice(id="gpu01", source="exporters", exporters=(pages.url("/m"),), bmc=bmc.url))
         await bmc_of(driver).first(LIMIT_S)
         found = await read(driver)
         assert (found.w.good, found.source) == (421.5, "BMC, PowerWatts.Reading")
         assert [power.source for power in found.powers][:2] == ["BMC, PowerWatts.Reading", "ACPI power meter"]
-        bmc.tree |= environment(None) | power(None)
         assert bmc.gets("GPU") == 0
+        bmc.tree |= environment(0) | system("1", PowerState="Off")  # its system was not asked for a while
+        found = await again(driver, later)
+        assert (found.w.good, found.source) == (390.0, "ACPI power meter")
+        assert "says 0 W of a system that is off, but the node answers" in found.note
 
 
 async def test_a_login_under_way_at_the_end_leaves_no_session(make: Make) -> None:
