@@ -24,6 +24,7 @@ BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="u
     "ups": [{"id": "ups1", "url": "nut://ups.site/su700"}],
     "pdu": [{"id": "pdu-a", "url": "nut://ups.site/pdu-a"}],
     "prometheus": [{"id": "prom", "url": "http://prom:9090"}],
+    "scheduler": [{"id": "slurm", "kind": "slurm"}],
     "bmc": [{"id": "bmcs", "user": "reader", "password_file": "bmc-password"}],
     "nodes": [{"names": ["gpu[01-04]"], "source": "prometheus", "prometheus": "prom"}],
     "contact": [{"id": "epo", "purpose": "epo", "url": "tcp://io.site:502", "address": 0, "input": "input"}],
