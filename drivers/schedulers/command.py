@@ -19,7 +19,7 @@ MOST_BYTES = 16 << 20  # printed
 PIECE = 16_384  # bytes taken at once: some fifty jobs, half a millisecond
 MOST_ERRORS = 4_096  # bytes kept of what it says on standard error
 SHOWN = 300
-ENDS_S = 2.0  # after it was killed
+ENDS_S = 2.0  # after it was killed, or its standard error after its end
 
 
 class Command:
@@ -49,6 +49,7 @@ class Command:
                         raise QueueNotRead(f"{self._name} prints more than {MOST_BYTES >> 20} MiB: ended")
                     await take(piece)
                 await output.ended.wait()
+                await output.all_said()
         except TimeoutError:
             came = f"{told} bytes came" if told else "nothing came"
             raise QueueNotRead(f"{self._name}: no whole answer within {self._deadline_s:g} s, {came}") from None
@@ -91,7 +92,7 @@ class _Output(asyncio.SubprocessProtocol):
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
-        self._came = asyncio.Event()
+        self._came, self._errors_end = asyncio.Event(), asyncio.Event()
         self._printed, self._errors = bytearray(), bytearray()
         self._closed = False
         self._transport: Any = None
@@ -112,6 +113,8 @@ class _Output(asyncio.SubprocessProtocol):
         if fd == 1:
             self._closed = True
             self._came.set()
+        else:
+            self._errors_end.set()
 
     def process_exited(self) -> None:
         self.ended.set()
@@ -145,6 +148,11 @@ class _Output(asyncio.SubprocessProtocol):
             with contextlib.suppress(RuntimeError):
                 self._transport.get_pipe_transport(1).resume_reading()
         return piece
+
+    async def all_said(self) -> None:
+        """Wait for what it said on standard error, which may come after its end; not for who else holds that open."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._errors_end.wait(), ENDS_S)
 
     async def end(self) -> None:
         """End what is left of it, and close its pipes, whoever may still hold their other ends."""
