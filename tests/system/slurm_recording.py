@@ -15,13 +15,40 @@ SAMPLES = ROOT / "tests" / "slurm_samples"
 QUEUE, ACCOUNTS = "squeue-{}.txt", "sacct-{}.txt"  # of a version
 ACCOUNTED = "JobID,JobIDRaw,State,Timelimit,ElapsedRaw,Submit,Start,End,NNodes,AllocTRES,JobName"
 FORGED = "x\n   JOB_GRES=gpu:1\n   Requeue=1 Restarts=9 BatchFlag=1\n   StartTime=1 EndTime=2 Deadline=N/A"
+ENDED = (  # the jobs that a queue shows as ended
+    ("--gpus=3", "--time=10"),
+    ("--nodes=2", "--ntasks=2", "--time=1-00:00:00"),
+    ("--exclusive", "--gres=gpu:1", "--time=UNLIMITED"),
+    ("--gpus=2", "--nodes=1", "--time=10", f"--job-name={FORGED}"),
+    ("--array=1-2%1", "--gpus=1", "--time=10"),
+    ("--gpus=1", "--time=10", ":", "--gpus=2", "--time=20"),
+    ("--gpus=1", "--time=365-00:00:00"),
+    ("--gpus=1", "--time=UNLIMITED"),
+)
 COLUMNS = "%i|%A|%F|%K|%T|%r|%l|%V|%S|%e|%b|%C|%D|%P|%u|%j"  # what a user names comes last
 
 
 def record(cluster: Cluster) -> dict[str, str]:
     """The text of each sample by its file name, from a Slurm that has had no job yet."""
+    (cluster.place / "hooks" / "slurm.env").write_text("SKERRY=/bin/true\n")
+    for options in ENDED:
+        cluster.submit(*options)
+        _end(cluster)
     version = cluster.version()
     return {QUEUE.format(version): _queue(cluster, version)}
+
+
+def _end(cluster: Cluster) -> None:
+    """Let all jobs end, each once it runs and its prologs are over: else Slurm goes on showing those as its reason."""
+
+    def all_released() -> bool:
+        rows = [line.split() for line in cluster.call("squeue", "-h", "-o", "%A %T %r").splitlines()]
+        for id, *what in rows:
+            if what == ["RUNNING", "None"]:
+                cluster.release(id)
+        return not rows
+
+    cluster.wait(all_released)
 
 
 def _queue(cluster: Cluster, version: str) -> str:
@@ -33,7 +60,7 @@ def _queue(cluster: Cluster, version: str) -> str:
     cluster.submit("--hold", "--time=5", ":", "--time=02:30:00")
     cluster.submit("--begin=now+1hour", "--time=2-12")
     job = cluster.submit("--gpus=1", "--time=30:15")
-    cluster.wait(lambda: cluster.state(job).startswith("RUNNING"))
+    cluster.wait(lambda: (cluster.state(job), cluster.reason(job)) == ("RUNNING", "None"))  # not in its prolog
     texts = []
     for options in (("-t", "all"), ("-r", "-j", array)):
         command = ("squeue", "-h", "-S", "i", *options, "-o", COLUMNS)
