@@ -78,11 +78,12 @@ def con(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def oldest(con: sqlite3.Connection) -> dict[str, float]:
-    """Days from the first of the record to the oldest row, by resolution."""
+    """Days from the first of the record to the oldest row, by resolution; no job was recorded."""
     found = {}
     for table in retention.tables(StorageConfig()):
         (t,) = con.execute(f"SELECT min({table.column}) FROM {table.name}").fetchone()
-        found[table.resolution] = (t / table.per_s - T0) / DAY
+        if table.resolution != "jobs":
+            found[table.resolution] = (t / table.per_s - T0) / DAY
     return found
 
 

@@ -18,6 +18,7 @@ from storage_samples import QUARTER, SOURCE, Site, sampled, snapshot
 from waiting import LIMIT_S
 
 from console.cli.main import run
+from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.model.events import Event
 from drivers.clock import VirtualClock
 from storage import copying, merging, schema
@@ -26,6 +27,7 @@ from storage.audit_format import FILE as AUDIT
 from storage.blocks import opened
 from storage.config import StorageConfig
 from storage.file import TelemetryFile
+from storage.jobs import Accounted
 from storage.reader import Archive
 from storage.recorder import Recorder
 from storage.rollup import Summary, merged
@@ -59,9 +61,23 @@ def record(directory: Path, seconds: int, boot: str, begin_s: float, values: dic
     site.now_s = begin_s
     site.run(seconds, values)
     site.intake.states["controller"] = (f'{{"month": {seconds}}}', int(site.now_s * 1e6))
+    for row in accounted(boot, begin_s):
+        site.intake.account(row)
     site.file.write_event(Event(site.now_s, "device", "info", boot, "hello"), 1, durable=False)
     site.pack()
     site.close()
+
+
+def accounted(job: str, at_s: float) -> list[Accounted]:
+    """A run of a job, a quarter hour and a peak."""
+    run = JobRecord(scheduler="slurm", id=job, started_utc_s=at_s - 60, ended_utc_s=at_s, host_wh=5.0)
+    energies = dict.fromkeys(("import_wh", "load_wh", "jobs_wh", "idle_wh"), 10.0)
+    quarter = SiteQuarter(
+        start_utc_s=int(at_s), known_s=900.0, gap_s=0.0, eur_per_kwh=None, co2_g_per_kwh=None, **energies
+    )
+    shares = ((*run.key, 5.0),)
+    peak = PeakInterval(account=job, start_utc_s=int(at_s), import_w=1e4, load_wh=9.0, eur=9.0, shares=shares)
+    return [run, quarter, peak]
 
 
 def merge(directory: Path) -> list[str]:
@@ -91,6 +107,9 @@ def content(directory: Path) -> dict[str, list[Any]]:
             "drill": "SELECT ts_utc_us, report FROM drill ORDER BY 1",
             "gap": "SELECT resolution, t0, t1, reason FROM gap ORDER BY 1, 2",
             "block": "SELECT seq, v FROM block ORDER BY 1",
+            "job": "SELECT ts_utc_us, job, record FROM job ORDER BY 1, 2",
+            "job_quarter": "SELECT t, load_wh FROM job_quarter ORDER BY 1",
+            "job_peak": "SELECT account, shares FROM job_peak ORDER BY 1",
             "hot": "SELECT ts, boot_id, v FROM hot JOIN run ON run.id = run ORDER BY 1",
         }
         found = {name: con.execute(sql).fetchall() for name, sql in questions.items()}
