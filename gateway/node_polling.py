@@ -21,7 +21,6 @@ from gateway.poller import Poller
 SLICE_S = 0.05  # the nodes are gone through in so many steps of a round
 ROUND_S = 1.0  # what is new of a node is handed on once in this time
 ANSWER_SLICES = 5  # after it was begun: most reads have been answered by then
-LATE_S = 0.1  # where the event loop is later than this no read is begun
 NODES_A_FRAME = 16  # the gateway takes one in half a millisecond
 CLOSE_S = 2.0  # to end the session of a BMC takes a handshake and a request; all others only hang up
 
@@ -66,16 +65,14 @@ class NodePolling:
 
     async def run(self, send: Callable[[Batch], Awaitable[None]]) -> None:
         """Begin reads that are due, and hand on what has come. At least one batch a second. Never ends."""
-        loop, slices = asyncio.get_running_loop(), round(ROUND_S / SLICE_S)
+        slices = round(ROUND_S / SLICE_S)
         groups = [self._pollers[n::slices] for n in range(slices)]
-        due_s = loop.time()
         while True:
             for n in range(slices):
-                if loop.time() - due_s <= LATE_S and not any(turns.crowded for turns in self._every_turns):
+                if not any(turns.crowded for turns in self._every_turns):
                     for poller in groups[n]:
                         poller.start_if_due()
                 await self._hand_on(groups[(n - ANSWER_SLICES) % slices], send, alive=n == 0)
-                due_s = loop.time() + SLICE_S
                 await asyncio.sleep(SLICE_S)
 
     async def _hand_on(self, pollers: Sequence[Poller], send: Callable[[Batch], Awaitable[None]], alive: bool) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 QUIET_S = 0.03  # before a tick is due: devices are asked 12 ms before it, and what was begun is to be done by then
-MOST_WAITING = 64
+MOST_WAITING = 256  # 50 nodes of two pages are begun at once where 1000 are read every second
 MOST_QUIET_S = 0.5  # a tick that has not ended by then is no longer waited for
 
 

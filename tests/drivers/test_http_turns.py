@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from waiting import LIMIT_S
 
-from drivers.http.turns import Turns
+from drivers.http.turns import MOST_WAITING, Turns
 
 
 async def passes(count: int = 5) -> None:
@@ -59,7 +59,7 @@ async def test_it_is_crowded_while_many_wait() -> None:
     """Each has a page in memory: no more are fetched."""
     turns, loop = Turns(), asyncio.get_running_loop()
     turns.tick_due(loop.time())
-    waiting = [asyncio.create_task(turns.turn()) for _ in range(70)]
+    waiting = [asyncio.create_task(turns.turn()) for _ in range(MOST_WAITING + 6)]
     await passes()
     assert turns.crowded
     waiting.pop().cancel()
