@@ -289,7 +289,7 @@ class _Reserved:
         """Until when its reservation has its power; None: it has none."""
         if not self._by_job and not self._by_name:
             return None
-        reservation = self._by_job.get(job.id) or self._by_name.get(job.name)
+        reservation = self._by_job.get(job.id) or self._by_job.get(job.number) or self._by_name.get(job.name)
         return None if reservation is None else reservation.end_utc_s
 
 

@@ -105,6 +105,8 @@ def test_a_reserved_job_is_counted_by_its_reservation_alone_and_keeps_its_gpus()
     assert told.ahead_w[4] == 8 * EACH_W, "it runs on when its reservation is over"
     assert told.waiting_w[11:13] == (0.0, 8 * EACH_W), "the next one waits for its GPUs"
     assert (told.counts.reserved, told.counts.running) == (1, 0)
+    task = looked_at(job("7_3", number="12"), reservations=[reservation(cluster="main", job_id="12")])
+    assert task.counts.reserved == 1, "a task of an array, by the number that its prolog knows"
     other = looked_at(job("1"), reservations=[reservation(cluster="other", job_id="1")])
     assert other.late_w == 8 * EACH_W
 
