@@ -11,7 +11,10 @@ import msgspec
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import NodeOrder
 from dispatch.model.orders import Order, OrderKind
+from dispatch.model.power_caps import NodeCap
 from dispatch.model.reasons import Reason, plain
+from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.latency import CapLatencies
 from gateway.event_sink import EventSink
 
 RETRY_S = 1.0  # unscaled, while a command stands that a device has not taken
@@ -140,6 +143,7 @@ class CommandSenders:
         self._ridden: dict[str, NodeOrder] = {}  # what ride-through orders of each node
         self._touched: set[str] = set()  # nodes that were capped, by hand or for the peak, or freed
         self.caps_w: Mapping[str, float] = {}  # the caps that are to hold now, whoever asks for them
+        self._latencies = CapLatencies()
         for id, actuator in node_actuators.items():
             if actuator.may_be_capped:
                 self.release(id)
@@ -199,6 +203,10 @@ class CommandSenders:
         for id, sender in self._starts.items():
             sender.submit(starts.get(id))
         self._submit_to_nodes({node.device_id: node for node in decision.nodes}, node_caps(decision, orders))
+
+    def follow_caps(self, snapshot: Snapshot) -> tuple[NodeCap, ...]:
+        """Take in what nodes draw; the caps that are to hold now, and how long caps on each node take to show."""
+        return self._latencies.update(snapshot, self.caps_w)
 
     def _submit_to_nodes(self, ridden: dict[str, NodeOrder], caps: Mapping[str, NodeOrder]) -> None:
         self._ridden = ridden

@@ -343,6 +343,7 @@ class ControlLoop:
             billed_peak_w=controller.billed_peak_w,
             iq=self._iq.now,
             clock=self._clock_seen,
+            node_caps=self._devices.commands.follow_caps(snapshot),
             queues=self._queues.now(),
         )
 

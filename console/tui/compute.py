@@ -97,7 +97,7 @@ class Compute(ListView):
             canvas.put(1, top, cut(" · ".join(ups_texts(item)), canvas.width - 2))
             return
         assert isinstance(item, Node)
-        below = draw_gpus(canvas, top, item)
+        below = draw_gpus(canvas, top, item, cap_text(item, model))
         powers = item.powers[:MOST_POWERS]
         draw_powers(canvas, below, item)
         draw_jobs(canvas, below + len(powers), item, model)
@@ -112,6 +112,19 @@ class Compute(ListView):
             canvas.fill(y, Ink.MEDIUM if queue.error else Ink.PLAIN)
 
 
+def cap_text(node: Node, model: Model) -> str:
+    """The cap that is to hold on a node, and after what time caps on it have shown; nothing without a cap."""
+    caps = model.published.node_caps if model.published else ()
+    cap = next((cap for cap in caps if cap.node == node.id), None)
+    if cap is None:
+        return ""
+    text = f"capped to {kw(cap.cap_w).strip()} kW"
+    if cap.typical_s is None or cap.longest_s is None:
+        return text
+    longest = f" to {cap.longest_s:.0f}" if round(cap.longest_s) > round(cap.typical_s) else ""
+    return f"{text}; a cap shows after {cap.typical_s:.0f}{longest} s ({cap.seen} seen)"
+
+
 def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
     """The nodes by one of `ORDERS`; those alike stay in the site file's order."""
     if order == "power":
@@ -123,14 +136,15 @@ def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
     return sorted(nodes, key=lambda node: node.id) if order == "name" else list(nodes)
 
 
-def draw_gpus(canvas: Canvas, top: int, node: Node) -> int:
-    """The GPUs of a node, two to a row, or why there are none. Returns the row below."""
+def draw_gpus(canvas: Canvas, top: int, node: Node, cap: str) -> int:
+    """The GPUs of a node, two to a row, or why there are none; above them its cap. Returns the row below."""
     x = canvas.put(1, top, f"GPUs of {node.id}", Ink.DIM)
+    told = " · ".join(filter(None, (cap, node.note if node.gpus else "")))
+    canvas.put(x + 2, top, cut(told, canvas.width - x - 3), Ink.MEDIUM)
     if not node.gpus:
         counted = f"{node.gpus_total} GPUs: {node.note or 'counted, not read one by one'}"
         canvas.put(1, top + 1, cut(counted if node.gpus_total else node.note or "no GPU", canvas.width - 2))
         return top + 2
-    canvas.put(x + 2, top, cut(node.note, canvas.width - x - 3), Ink.MEDIUM)
     for n, gpu in enumerate(node.gpus):
         gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
     return top + 1 + (len(node.gpus) + 1) // 2

@@ -16,6 +16,16 @@ def exceeds(drawn_w: float, cap_w: float) -> bool:
     return drawn_w > FOLLOWS * cap_w + LEAST_W
 
 
+class NodeCap(msgspec.Struct, frozen=True):
+    """A cap that is to hold on a node, whoever asks for it, W at the node."""
+
+    node: str
+    cap_w: float
+    typical_s: float | None  # from the order of a cap until the node's power showed it; None: none was seen yet
+    longest_s: float | None
+    seen: int  # the caps that this rests on, the last ones since the gateway started
+
+
 class CapsView(msgspec.Struct, frozen=True):
     """Caps now. Powers at the nodes, W."""
 

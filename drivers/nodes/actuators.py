@@ -1,7 +1,9 @@
 """Carries out orders to a compute node: by register map, NVML power limit, cgroup freezer or the site's commands.
 
 A command of the site file (`on_cap`, `on_suspend` ...) goes before what Skerry could do by itself. Commands are lists
-of arguments, run without a shell, in a session of their own that is ended when they take too long.
+of arguments, run without a shell, in a session of their own that is ended when they take too long. One that fails has
+done nothing, as far as it goes: it is named and run again, and nothing is undone for it. One that was ended may have
+done all of it: it is run again, and undone once it is not wanted any more.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.modbus_node import NodeDriver
 
 FREEZE_POLL_S = 0.05
+MOST_COMMANDS = 50  # of all nodes at once
 SHOWN = 200  # of a command's output
 FREE = NodeOrder("")  # no cap, running
 
@@ -54,8 +57,12 @@ class Power(Protocol):
     def limit(self, watts: float | None, ride_through: bool = False) -> str: ...
 
 
+class NotKnown(CannotObey):
+    """A command was ended before it was done: nobody knows what it has done."""
+
+
 async def run_command(args: tuple[str, ...], timeout_s: float) -> CommandRun:
-    """Run it. Raises CannotObey when it cannot be started."""
+    """Run it; of its output the end is kept. Raises CannotObey when it cannot be started."""
     try:
         process = await asyncio.create_subprocess_exec(
             *args,
@@ -67,8 +74,7 @@ async def run_command(args: tuple[str, ...], timeout_s: float) -> CommandRun:
     except OSError as error:
         raise CannotObey(args[0], f"cannot be run: {error.strerror}", "check path and permissions") from None
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), timeout_s)
-        code = process.returncode
+        output, code = await asyncio.wait_for(_ended(process), timeout_s)
     except TimeoutError:
         output, code = b"", None
     finally:
@@ -79,12 +85,30 @@ async def run_command(args: tuple[str, ...], timeout_s: float) -> CommandRun:
     return CommandRun(args, code, output.decode(errors="replace").strip()[-SHOWN:])
 
 
+async def _ended(process: asyncio.subprocess.Process) -> tuple[bytes, int]:
+    """The end of what a process says, and its exit code. However much it says, no more is held."""
+    assert process.stdout is not None
+    output = b""
+    while part := await process.stdout.read(1 << 16):
+        output = (output + part)[-4 * SHOWN :]
+    return output, await process.wait()
+
+
 class NodeActuator:
     """Brings one node to what is ordered, by the difference to what it did before."""
 
-    def __init__(self, config: NodeDevice, driver: NodeDriver | None = None, power: Power | None = None) -> None:
+    def __init__(
+        self,
+        config: NodeDevice,
+        driver: NodeDriver | None = None,
+        power: Power | None = None,
+        commands: asyncio.Semaphore | None = None,
+    ) -> None:
+        """`commands`: how many of them may run at once, shared by all nodes."""
         self.id, self._config, self._driver, self._power = config.id, config, driver, power
+        self._commands = commands or asyncio.Semaphore(MOST_COMMANDS)
         self._held = FREE
+        self._unsure: set[str] = set()  # fields of an order that a command may have brought about
 
     @property
     def can_cap(self) -> bool:
@@ -142,7 +166,10 @@ class NodeActuator:
                 done.append(await self._do(step, order, ride_through))
             except DeviceError as error:  # a cap that fails must not keep a node from being suspended or shut down
                 errors.append(error)
+                if isinstance(error, NotKnown):
+                    self._unsure.add(STATES[step])
                 continue
+            self._unsure.discard(STATES[step])
             self._held = msgspec.structs.replace(self._held, **_state(step, wanted))
         if errors:
             raise _together(errors)
@@ -156,22 +183,26 @@ class NodeActuator:
         held, cap = self._held, self._cap_step(wanted)
         suspension = "suspend" if wanted.suspended else "resume"
         steps = (
-            ("start", held.off and not wanted.off),
-            ("power_on", held.off_when_empty and not (wanted.off_when_empty or wanted.off)),
+            ("start", self._may_be("off") and not wanted.off),
+            ("power_on", self._may_be("off_when_empty") and not (wanted.off_when_empty or wanted.off)),
             ("stop_starts", wanted.starts_stopped and not held.starts_stopped),
             (cap, bool(cap)),
             ("checkpoint", wanted.saving and not held.saving),
             ("requeue", wanted.requeued and not held.requeued),
-            (suspension, wanted.suspended != held.suspended),
+            (suspension, wanted.suspended != held.suspended or "suspended" in self._unsure),
             ("power_off", wanted.off_when_empty and not held.off_when_empty),
             ("shutdown", wanted.off and not held.off),
-            ("allow_starts", held.starts_stopped and not wanted.starts_stopped),
+            ("allow_starts", self._may_be("starts_stopped") and not wanted.starts_stopped),
         )
         return [step for step, differs in steps if differs]
 
+    def _may_be(self, field: str) -> bool:
+        """Whether the node is so, or may be: the command for it was ended before it was done."""
+        return getattr(self._held, field) or field in self._unsure
+
     def _cap_step(self, wanted: NodeOrder) -> str:
         """cap, uncap, hold, or nothing."""
-        if wanted.cap_w != self._held.cap_w:
+        if wanted.cap_w != self._held.cap_w or "cap_w" in self._unsure:
             return "uncap" if wanted.cap_w is None else "cap"
         return "hold" if self._watches_cap and not wanted.off and wanted.cap_w is not None else ""
 
@@ -211,9 +242,10 @@ class NodeActuator:
             "reason": words(order.reason),
         }
         args = tuple(_filled(part, values) for part in command)
-        ran = await run_command(args, self._config.command_timeout_s)
+        async with self._commands:
+            ran = await run_command(args, self._config.command_timeout_s)
         if ran.code is None:
-            raise CannotObey(self.id, f"on_{step} was ended after {self._config.command_timeout_s:g} s: {args[0]}")
+            raise NotKnown(self.id, f"on_{step} was ended after {self._config.command_timeout_s:g} s: {args[0]}")
         if ran.code != 0:
             raise CannotObey(self.id, f"on_{step} ({args[0]}) ended with {ran.code}: {ran.output or 'no output'}")
         return f"{step}: {args[0]} ended well"
@@ -289,4 +321,6 @@ def make_actuators(nodes: tuple[NodeDevice, ...], drivers: dict[str, Any], known
 
         return NvmlPower(config.id, pynvml, known, gpus=config.gpus, declared_w=config.gpu_limit_w)
 
-    return {n.id: NodeActuator(n, d if hasattr(d := drivers.get(n.id), "order") else None, power(n)) for n in nodes}
+    commands = asyncio.Semaphore(MOST_COMMANDS)
+    ordered = {id: driver for id, driver in drivers.items() if hasattr(driver, "order")}
+    return {n.id: NodeActuator(n, ordered.get(n.id), power(n), commands) for n in nodes}

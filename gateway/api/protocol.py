@@ -22,6 +22,7 @@ from dispatch.model.jobs import QueueNow
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
+from dispatch.model.power_caps import NodeCap
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
 from dispatch.model.snapshot import Snapshot
@@ -152,6 +153,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     iq: IqNow | None = None  # None: not computed yet
     clock: ClockState | None = None  # None: a version before this one, which does not say
     queues: tuple[QueueNow, ...] = ()  # of the schedulers of compute jobs
+    node_caps: tuple[NodeCap, ...] = ()  # caps that are to hold now, and how long they take to show
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

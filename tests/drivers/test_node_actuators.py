@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,46 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path)
         return not status.exists() or "State:\tZ" in status.read_text()
 
     await until(gone)
+
+
+async def test_a_cap_that_failed_is_not_removed_and_one_that_was_ended_is(tmp_path: Path) -> None:
+    """Nothing is restored that was not set; what nobody knows of is taken for set."""
+    log = tmp_path / "log"
+    keys = {f"on_{name}": writes(log, name) for name in ("uncap", "allow_starts")}
+    failing = NodeActuator(node(on_cap=(PY, "-c", "raise SystemExit(3)"), on_stop_starts=("/bin/false",), **keys))
+    order = NodeOrder("gpu-1", cap_w=500, starts_stopped=True)
+    with pytest.raises(CannotObey, match="ended with 3"):
+        await failing.apply(order)
+    assert await failing.apply(NodeOrder("gpu-1")) == []
+    assert not log.exists()
+    sleeps = ("/bin/sleep", "600")
+    hanging = NodeActuator(node(on_cap=sleeps, on_stop_starts=sleeps, command_timeout_s=0.05, **keys))
+    for _ in range(2):  # it is tried again
+        with pytest.raises(CannotObey, match=r"on_cap was ended after 0\.05 s"):
+            await hanging.apply(order)
+    undo = NodeActuator(node(on_cap=sleeps, on_stop_starts=sleeps, command_timeout_s=30, **keys))
+    undo._held, undo._unsure = hanging._held, hanging._unsure
+    await undo.apply(NodeOrder("gpu-1"))
+    assert log.read_text().splitlines() == ["uncap", "allow_starts"]
+    assert await undo.apply(NodeOrder("gpu-1")) == []
+
+
+async def test_no_more_commands_run_at_once_than_allowed(tmp_path: Path) -> None:
+    """Each says how many there are with it."""
+    code = (
+        "import os, sys, time; d = sys.argv[1]; open(f'{d}/{os.getpid()}', 'w').close(); time.sleep(0.2);"
+        "n = len(os.listdir(d)); os.remove(f'{d}/{os.getpid()}'); sys.exit(n if n > 2 else 0)"
+    )
+    limit = asyncio.Semaphore(2)
+    nodes = [NodeActuator(node(on_cap=(PY, "-c", code, str(tmp_path))), commands=limit) for _ in range(5)]
+    done = await asyncio.gather(*(n.apply(NodeOrder("gpu-1", cap_w=500)) for n in nodes))
+    assert len(done) == 5
+
+
+async def test_however_much_a_command_says_its_end_is_kept() -> None:
+    ran = await run_command((PY, "-c", "print('x' * 10_000_000); print('the end')"), 30.0)
+    assert ran.output.endswith("the end")
+    assert len(ran.output) == 200
 
 
 async def test_a_command_that_cannot_be_run() -> None:
