@@ -51,7 +51,7 @@ def test_a_gpu(shown: Gpu, line: str) -> None:
 def test_what_is_wrong_stands_above_the_gpus() -> None:
     canvas = Canvas(80, 3)
     node = Node("gpu-01", w=Reading(), gpus=(gpu(), Gpu(1, "")), note="GPU 1: GPU is lost; " + "x" * 80)
-    Compute.detail(object.__new__(Compute), canvas, 0, node, None)  # type: ignore[arg-type]
+    Compute.detail(object.__new__(Compute), canvas, 0, node, Model())
     assert "".join(canvas.text[0]).startswith(" GPUs of gpu-01  GPU 1: GPU is lost; xxx")
     assert "1    — W  it does not answer" in "".join(canvas.text[1])
 
@@ -98,7 +98,7 @@ def test_each_power_says_how_it_was_got_and_how_old_it_is() -> None:
     )
     shown = Node("gpu01", w=powers[1].w, source=powers[1].source, gpus=(gpu(),), gpus_total=1, powers=powers)
     canvas = Canvas(80, 6)
-    Compute.detail(object.__new__(Compute), canvas, 0, shown, None)  # type: ignore[arg-type]
+    Compute.detail(object.__new__(Compute), canvas, 0, shown, Model())
     lines = ["".join(row).rstrip() for row in canvas.text]
     assert lines[2:5] == [
         "       — kW  2 outlets, measured every 10 s, not known",
