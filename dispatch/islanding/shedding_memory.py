@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.config.schema import DispatchConfig
+from dispatch.config.schema import DispatchConfig, NodeTerms
 from dispatch.islanding.runtime_estimator import RuntimeMemory
-from dispatch.islanding.shedding_steps import CODES, of_former, order_of, with_gpus
+from dispatch.islanding.shedding_steps import CODES, FORMER_SUSPENDS, SHUTDOWN, of_former, order_of, with_gpus
 from dispatch.model.islanding import NodeOrder
 
 
@@ -26,10 +26,24 @@ class LoadSheddingMemory(msgspec.Struct, frozen=True):
         """The step in the numbering of this version; of one that it does not know, the former one's."""
         return CODES.get(self.step, of_former(self.former))
 
+    def suspended_formerly(self, node: NodeTerms) -> bool:
+        """Whether a version with four steps has left it suspended, with GPUs or without; one that is off is not."""
+        if self.step or node.critical or not node.can_suspend:
+            return False
+        return self.former >= FORMER_SUSPENDS and not (self.stage == SHUTDOWN and node.can_shutdown)
+
 
 def orders_to_undo(config: DispatchConfig, memory: LoadSheddingMemory) -> tuple[NodeOrder, ...]:
-    """What nodes were left with where load shedding has been switched off since; nothing where it is on."""
-    if config.ride_through.enabled or not memory.stage:
+    """What nodes were left with and orders to come may not ask for, so that the first of them undoes it.
+
+    Where load shedding has been switched off since that is all of it. Where it is on, orders go on from the step that
+    is kept, but never suspend a node with GPUs, as a former version did.
+    """
+    if not memory.stage:
         return ()
+    if config.ride_through.enabled:
+        return tuple(NodeOrder(node.id, suspended=True) for node in config.nodes if memory.suspended_formerly(node))
     have_gpus, deepest = with_gpus(config) | set(memory.have_gpus), CODES.get(memory.deepest, 0)
-    return tuple(order_of(node, memory.stage, have_gpus, deepest, told=False, due=False) for node in config.nodes)
+    left = [(node, order_of(node, memory.stage, have_gpus, deepest, told=False, due=False)) for node in config.nodes]
+    replace = msgspec.structs.replace
+    return tuple(replace(o, suspended=True) if memory.suspended_formerly(node) else o for node, o in left)

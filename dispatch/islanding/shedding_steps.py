@@ -34,6 +34,7 @@ CODES = {step.code: number for number, step in enumerate(STEPS)} | {
     SUSPEND.code: REQUEUE,
     FORMER_SUSPEND.code: REQUEUE,
 }
+FORMER_SUSPENDS = 2
 FORMER = (0, 0, 1, 2, 2, 3, 4)
 
 

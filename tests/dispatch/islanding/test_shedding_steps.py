@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_site import a_battery, a_pcs, a_snapshot, site_config
@@ -169,6 +170,27 @@ def test_what_was_ordered_is_undone_where_load_shedding_was_switched_off_since()
     left = {o.device_id: o for o in orders_to_undo(config(enabled=False), keeper.memory())}
     assert (left["batch"].starts_stopped, left["batch"].off_when_empty, left["cpu"].suspended) == (True, True, True)
     assert not left["batch"].saving
+
+
+SHUT_DOWN_FORMERLY = msgspec.convert({"rung": 4, "engaged": True}, LoadSheddingMemory)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(("rung", "suspended"), [(1, set()), (2, {"batch", "cpu"}), (3, {"batch", "cpu"})])
+def test_a_node_with_gpus_that_a_former_version_suspended_is_resumed(
+    enabled: bool, rung: int, suspended: set[str]
+) -> None:
+    """Its orders never ask to suspend it, so nothing else would tell that there is something to undo."""
+    kept = msgspec.convert({"rung": rung, "engaged": True}, LoadSheddingMemory)
+    left = orders_to_undo(config(enabled=enabled), kept)
+    assert {o.device_id for o in left if o.suspended} == suspended
+    off = {o.device_id: o.suspended for o in orders_to_undo(config(enabled=enabled), SHUT_DOWN_FORMERLY)}
+    assert not off.get("batch"), "it is off"
+    keeper = LoadShedding(config(enabled=enabled))
+    keeper.restore(kept)
+    assert not orders(keeper, island(0.0))["batch"].suspended, "so the first order resumes it"
+    keeper.restore(msgspec.convert(msgspec.to_builtins(keeper.memory()), LoadSheddingMemory))
+    assert not any(o.suspended for o in orders_to_undo(config(), keeper.memory())), "asked once"
 
 
 def test_no_job_ends_by_an_soc_that_only_its_own_report_tells_of() -> None:
