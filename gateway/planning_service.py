@@ -122,8 +122,9 @@ class PlanningService:
         self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
         self._calls = SupervisedCalls("planner", max(PLAN_S, 2 * site.plan.deadline_s), parts)
         self._replan = asyncio.Event()  # there is a reason to plan anew before the period is over
+        grid = site.dispatch.grid
         self.queues = QueueForecast(
-            queues, clock, parts, site.dispatch.grid.contracted_peak_w, self._take_queues, self._replan.set
+            queues, clock, parts, grid.contracted_peak_w, site.dispatch.carries_w, self._take_queues, self._replan.set
         )
 
     def observe(self, seen: Observation) -> None:

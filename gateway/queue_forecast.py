@@ -57,15 +57,20 @@ class QueueForecast:
         clock: Clock,
         parts: PartsInTrouble,
         contracted_peak_w: float,
+        most_w: float,
         on_outlook: Callable[[JobOutlook], bool],
         on_change: Callable[[], None],
     ) -> None:
-        """`on_outlook` takes each, and says whether forecasts follow it; `on_change`: a plan should be made anew."""
+        """`most_w`: what the site can carry.
+
+        `on_outlook` takes each outlook, and says whether forecasts follow it; `on_change`: a plan is to be made anew.
+        """
         self._queues, self._clock = queues, clock
         self._on_outlook, self._on_change = on_outlook, on_change
         self._worth_w = WORTH_SHARE * contracted_peak_w
         self._calls = SupervisedCalls("job forecast", EVALUATE_S, parts)
-        self._model = QueueModel(max(PROBES))
+        self._most_w = most_w
+        self._model = QueueModel(max(PROBES), most_w=most_w)
         self._measured: deque[MeasuredJob] = deque(maxlen=REMEMBERED)
         self._unlearnt: list[MeasuredJob] = []
         self._reservations: tuple[Reservation, ...] = ()
@@ -121,7 +126,7 @@ class QueueForecast:
         try:
             outlook = await self._calls.call(_evaluate, self._model, *call)
         except PartHangs:  # said by its alarm; the thread that hangs keeps the model that it has
-            self._model, self._unlearnt = QueueModel(max(PROBES), JobPower()), list(self._measured)
+            self._model, self._unlearnt = QueueModel(max(PROBES), JobPower(), self._most_w), list(self._measured)
             return
         before, self._last = self._planned, outlook
         if self._on_outlook(outlook) and before is not None and _differs_w(before, outlook) > self._worth_w:

@@ -297,6 +297,12 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
         return sum(b.energy_kwh for b in self.batteries)
 
     @property
+    def carries_w(self) -> float:
+        """The most that the site's loads can draw: by the fuses, and from all PCS and PV inverters at their best, W."""
+        own_w = sum(p.discharge_w for p in self.able_pcs) + sum(pv.most_w for pv in self.pv)
+        return self.grid.fuse_w + own_w
+
+    @property
     def charge_w(self) -> float:
         """Rated charging power of all PCS, >= 0."""
         return sum(p.charge_w for p in self.pcs)

@@ -65,10 +65,10 @@ class _Sorted(msgspec.Struct):
 class QueueModel:
     """Learns from the queues it is shown, and says what to expect of their jobs. Used by one thread at a time."""
 
-    def __init__(self, quarters: int, power: JobPower | None = None) -> None:
-        """`quarters`: how far the forecast goes."""
+    def __init__(self, quarters: int, power: JobPower | None = None, most_w: float = math.inf) -> None:
+        """`quarters`: how far the forecast goes. `most_w`: what the site can carry at most."""
         self.power = power or JobPower()
-        self._quarters = quarters
+        self._quarters, self._most_w = quarters, most_w
         self._pools: dict[str, _Pool] = {}
         self._starts = _StartRecord()
         self._seen_utc_s = 0.0
@@ -154,7 +154,7 @@ class QueueModel:
             if job.state == "completing":  # its processes have ended
                 continue
             if job.state == "pending":
-                why = obstacle(job.reason, job.expected_start_utc_s is not None)
+                why = self._against(job, self._pools[queue.scheduler])
                 if why is not None:
                     found.left_out[why] += 1
                     continue
@@ -168,6 +168,21 @@ class QueueModel:
                 found.assumed.add(job.id)
         return found
 
+    def _against(self, job: Job, pool: _Pool) -> str | None:
+        """Why a waiting job is not forecast, as `JobCounts` calls it; None: it is."""
+        why = obstacle(job.reason, job.expected_start_utc_s is not None)
+        return "too_large" if why is None and self._too_large(job, pool) else why
+
+    def _too_large(self, job: Job, pool: _Pool) -> bool:
+        """Whether a waiting job cannot start here: nothing is to be charged or capped for it, and none waits behind it.
+
+        A scheduler that expects its start knows of GPUs that the site file does not name, but not of its connection.
+        """
+        if self._estimate(job).w > self._most_w:
+            return True
+        known = pool.gpus_total is not None and job.expected_start_utc_s is None
+        return known and job.gpus > max(pool.gpus_total or 0, pool.most_gpus)
+
     def _estimate(self, job: Job) -> PowerEstimate:
         return self.power.estimate(job.user, job.name, job.gpus)
 
@@ -176,7 +191,7 @@ class QueueModel:
         if job.state == "suspended":
             power_w = RESIDENT_W_PER_GPU * job.gpus
         else:
-            power_w = self._estimate(job).w
+            power_w = min(self._estimate(job).w, self._most_w)
         known = KnownJob(
             id=job.id,
             power_w=power_w,
@@ -265,6 +280,7 @@ class _Total:
                 at_limit=counts["limit"],
                 unavailable=counts["unavailable"],
                 overdue=counts["overdue"],
+                too_large=counts["too_large"],
                 unlisted=counts["unlisted"],
                 unlimited=counts["unlimited"],
                 assumed=counts["assumed"],

@@ -48,6 +48,7 @@ class JobCounts(msgspec.Struct, frozen=True):
     at_limit: int = 0
     unavailable: int = 0  # wait for something of which nobody says when it comes
     overdue: int = 0  # could have started for a while, and have not
+    too_large: int = 0  # need more GPUs than the site is known to have, or more power than it can carry
     unlisted: int = 0  # wait behind all that were read
     unlimited: int = 0  # have no time limit, of those forecast
     assumed: int = 0  # of those forecast, whose like was never measured: their power is a default

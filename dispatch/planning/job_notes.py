@@ -81,6 +81,8 @@ def _left_out(counts: JobCounts) -> Iterator[Reason]:
         yield Reason("jobs.at_limit", {"jobs": counts.at_limit})
     if counts.unavailable:
         yield Reason("jobs.unavailable", {"jobs": counts.unavailable})
+    if counts.too_large:
+        yield Reason("jobs.too_large", {"jobs": counts.too_large})
     if counts.overdue:
         yield Reason("jobs.overdue", {"jobs": counts.overdue})
     if counts.unlisted:

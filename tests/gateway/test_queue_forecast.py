@@ -56,6 +56,7 @@ class Site:
             self.clock,
             PartsInTrouble(),
             100_000.0,
+            200_000.0,
             self.take,
             self.plan,
         )

@@ -17,6 +17,7 @@ TEMPLATES = {
     "jobs.dependent": "{jobs:g} waiting for other jobs",
     "jobs.at_limit": "{jobs:g} at a limit",
     "jobs.unavailable": "{jobs:g} without an expected start",
+    "jobs.too_large": "{jobs:g} for more than the site is known to have",
     "jobs.overdue": "{jobs:g} that seemed free to start and did not",
     "jobs.unlisted": "{jobs:g} behind the longest queue that is read",
     "jobs.not_learnt": "not in the forecast yet: {seen:g} of {needed:g} quarter hours observed with the queue",

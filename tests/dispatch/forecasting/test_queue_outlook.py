@@ -90,6 +90,41 @@ def test_blocked_jobs_are_counted_and_not_forecast(reason: str, count: str) -> N
     assert told.counts.expected == 0
 
 
+@pytest.mark.parametrize(
+    ("known", "changes"),
+    [
+        ({"gpus_total": 64}, {"gpus": 65}),
+        ({"gpus_total": 64}, {"gpus": 10_000}),
+        ({}, {"gpus": 10_000}),
+        ({}, {"gpus": 10_000, "expected_start_utc_s": NOW + 60}),
+    ],
+)
+def test_a_job_that_the_site_cannot_carry_is_not_forecast_and_keeps_nobody_waiting(
+    known: dict[str, int], changes: dict[str, Any]
+) -> None:
+    huge = job("0", state="pending", **changes)
+    there = (job("1"), job("2", state="pending", gpus=4))
+    told = looked_at(huge, *there, model=QueueModel(16, most_w=200_000.0), **known)
+    without = looked_at(*there, model=QueueModel(16, most_w=200_000.0), **known)
+    assert (told.ahead_w, told.starts) == (without.ahead_w, without.starts)
+    assert told.counts.too_large == 1
+
+
+def test_a_job_is_counted_that_needs_as_many_gpus_as_there_are_or_as_its_scheduler_knows_of() -> None:
+    assert looked_at(job("1", state="pending", gpus=64), gpus_total=64).counts.too_large == 0
+    planned = job("1", state="pending", gpus=96, expected_start_utc_s=NOW + 60)
+    assert looked_at(planned, gpus_total=64).counts.expected == 1
+    model = QueueModel(16)
+    looked_at(job("1", gpus=96), model=model, gpus_total=64)
+    as_large = job("2", state="pending", gpus=96)
+    assert looked_at(as_large, model=model, now_s=NOW + 60, gpus_total=64).counts.expected == 1
+
+
+def test_no_job_that_runs_is_taken_for_more_than_the_site_carries() -> None:
+    told = looked_at(job("1", gpus=10_000), model=QueueModel(16, most_w=200_000.0))
+    assert told.late_w == told.ahead_w[0] == 200_000.0
+
+
 def test_a_suspended_job_draws_what_keeps_its_memory_and_a_completing_one_nothing() -> None:
     told = looked_at(job("1", state="suspended"), job("2", state="completing"), job("3", state="configuring"))
     assert told.late_w == 8 * (RESIDENT_W_PER_GPU + EACH_W)

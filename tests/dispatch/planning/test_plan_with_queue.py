@@ -106,6 +106,7 @@ def test_what_is_said_of_the_jobs() -> None:
         dependent=6,
         at_limit=7,
         unavailable=8,
+        too_large=11,
         overdue=9,
         assumed=10,
     )
@@ -118,7 +119,8 @@ def test_what_is_said_of_the_jobs() -> None:
         "; job queue: 12 running, 31.0 kW above idle, 1 suspended, 3 expected to start (2 as their scheduler expects), "
         "9.0 kW, the first at 10:45, power of 10 assumed: no such job has been measured, 2 with a power reservation "
         "counted by that, not counted: 4 expected after the plan, 5 held, 6 waiting for other jobs, 7 at a limit, 8 "
-        "without an expected start, 9 that seemed free to start and did not, "
+        "without an expected start, 11 for more than the site is known to have, "
+        "9 that seemed free to start and did not, "
     ) in said
     assert " % of what they change within an hour is in the forecast" in said
     assert (
