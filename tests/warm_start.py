@@ -28,7 +28,7 @@ from console.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 SKERRY = [sys.executable, "-P", "-m", "skerry"]
-AT_START = ("PYTHON", "LC_", "LANG")  # settings that Python reads before it runs a line of ours
+AT_START = ("PYTHON", "LC_", "LANG", "LD_")  # settings that the loader and Python read before a line of ours runs
 OPTIONS = frozenset(("stdin", "stdout", "stderr", "cwd", "start_new_session"))
 STREAM_LIMIT = 2**16  # asyncio's own
 
