@@ -34,6 +34,7 @@ KEEP_OF_MANY_S = 1.5  # with more pages: only connections to those that are read
 TYPES = ("text/plain", "application/openmetrics-text", "application/json", "")
 PLAIN = Access()  # nothing special
 REFUSAL_BYTES = 8192  # of what an error answer says
+REASON_MOST = 60  # characters of what a server says beside its status
 SHOWN_S = 5.0  # for a server to show its certificate once more
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "skerry"}
 
@@ -246,7 +247,12 @@ async def _refusal(where: str, response: Any) -> HttpError:
     if status in (401, 403):
         advice = "check authorization_file, or what the server allows"
         return HttpError(where, f"refuses access (HTTP {status})", advice, status, body)
-    return HttpError(where, f"answers HTTP {status} {response.reason or ''}".rstrip(), "", status, body)
+    return HttpError(where, f"answers HTTP {status} {_words(response.reason)}".rstrip(), "", status, body)
+
+
+def _words(reason: str | None) -> str:
+    """What a server says beside its status, as it may be shown."""
+    return "".join(c if c.isprintable() else " " for c in (reason or "")[:REASON_MOST]).strip()
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import re
 import socket
+import string
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -27,6 +28,8 @@ TRY_S = 1.0  # of an address that does not answer, where a name has others
 NAMES_S = 300.0  # a looked-up name is used for so long
 SWEEP_S = 10.0  # between two looks for connections that were idle for too long
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?")
+_LINE_END = re.compile(r"\r?\n")  # RFC 9112, 2.2: a line feed alone ends a line, too; small servers send that
+_HEAD_END = re.compile(rb"\n\r?\n")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SHARED = memoryview(bytearray(64 * 1024))  # what one read of a socket takes; one at a time in an event loop
 
@@ -41,6 +44,7 @@ class Link(asyncio.BufferedProtocol):
     def __init__(self) -> None:
         self.idle_since_s = 0.0
         self.ended = False
+        self.broken = False  # it ended by an error, such as a reset
         self.asked = 0
         self._waiting: asyncio.Future[None] | None = None
         self._received = bytearray()
@@ -71,7 +75,7 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: it is gone."""
-        self.ended = True
+        self.ended, self.broken = True, exc is not None
         self._wake()
 
     def _wake(self) -> None:
@@ -120,6 +124,16 @@ class Link(asyncio.BufferedProtocol):
         del self._received[: end + len(mark)]
         return found
 
+    async def head(self) -> bytes:
+        """The lines before the empty one. Raises BadAnswer if they are too long, ConnectionError."""
+        while (end := _HEAD_END.search(self._received, 0, MOST_HEAD_BYTES + 3)) is None:
+            if len(self._received) > MOST_HEAD_BYTES:
+                raise BadAnswer(f"its answer has a head of more than {MOST_HEAD_BYTES} bytes")
+            await self.more()
+        found = bytes(self._received[: end.start()])
+        del self._received[: end.end()]
+        return found
+
     async def some(self, most_bytes: int) -> bytes:
         """What is there, at least a byte. Raises ConnectionError."""
         while not self._received:
@@ -136,7 +150,7 @@ class PlainAnswer:
         """Raises BadAnswer."""
         self.content = self
         self._link = link
-        lines = head.decode("latin-1").split("\r\n")
+        lines = _LINE_END.split(head.decode("latin-1").removesuffix("\r"))
         if (match := _STATUS.fullmatch(lines[0])) is None:
             raise BadAnswer(f"its answer begins with {lines[0][:40]!r}, which is not HTTP/1.1")
         self.status, self.reason = int(match[2]), match[3] or ""
@@ -147,6 +161,8 @@ class PlainAnswer:
         self.content_length = None if self._chunked else _length(self.headers.get("Content-Length"))
         says = self.headers.get("Connection", "").lower()
         self.kept = "close" not in says and (match[1] == "1" or "keep-alive" in says)
+        if self._chunked and (match[1] == "0" or "content-length" in self.headers):
+            self.kept = False  # where its end is may be seen in two ways (RFC 9112, 6.1 and 6.3)
         self.whole = self.status in (204, 304)
 
     @property
@@ -184,11 +200,13 @@ class PlainAnswer:
         raise BadAnswer(f"its answer ends in more than {MOST_TRAILERS} lines")
 
     async def _rest(self, most_bytes: int) -> AsyncIterator[bytes]:
-        """Until the server closes the connection."""
+        """Until the server closes the connection. Raises ConnectionError where it breaks: the end may be missing."""
         self.kept = False
         while not self._link.ended or self._link.holds:
             with contextlib.suppress(ConnectionError):
                 yield await self._link.some(most_bytes)
+        if self._link.broken:
+            raise ConnectionResetError("its connection broke before the end of its answer")
 
     async def _exactly(self, size: int, most_bytes: int) -> AsyncIterator[bytes]:
         left = size
@@ -216,10 +234,12 @@ class _Headers(dict[str, str]):
             name, colon, value = line.partition(":")
             if not colon or _NAME.fullmatch(name) is None:
                 raise BadAnswer(f"its answer has a header {line[:40]!r}")
-            name, value = name.lower(), value.strip(" \t")
-            if name == "content-length" and self.setdefault(name, value) != value:
+            name, value = name.lower(), value.strip(" \t\r")
+            before = super().get(name)
+            if name != "content-length":
+                self[name] = value if before is None else f"{before}, {value}"  # RFC 9110, 5.2
+            elif self.setdefault(name, value) != value:
                 raise BadAnswer("its answer has two lengths")
-            self[name] = value
 
     def get(self, name: str, default: Any = None) -> Any:
         """In any case of letters."""
@@ -261,8 +281,8 @@ class PlainPages:
     ) -> AsyncIterator[PlainAnswer]:
         """The answer to a request. Raises BadAnswer, OSError."""
         parts = urlsplit(url)
-        place = parts.hostname or "", parts.port or 80
-        request = _request(parts, query, headers)
+        place = (parts.hostname or "").replace("%25", "%"), parts.port or 80  # RFC 6874, of a link-local address
+        request = request_to(parts, query, headers)
         link, answer = await self._asked(place, request)
         try:
             yield answer
@@ -360,7 +380,7 @@ async def _answer(link: Link, request: bytes) -> PlainAnswer:
     try:
         link.send(request)
         for _ in range(MOST_INFORMATION):
-            answer = PlainAnswer(link, await link.until(b"\r\n\r\n", MOST_HEAD_BYTES))
+            answer = PlainAnswer(link, await link.head())
             if answer.status >= 200:
                 return answer
         raise BadAnswer("it answers 1xx again and again")
@@ -369,12 +389,20 @@ async def _answer(link: Link, request: bytes) -> PlainAnswer:
         raise
 
 
-def _request(parts: Any, query: tuple[tuple[str, str], ...], headers: dict[str, str]) -> bytes:
-    asked = "&".join(filter(None, (parts.query, urlencode(query))))
+def request_to(parts: Any, query: tuple[tuple[str, str], ...], headers: dict[str, str]) -> bytes:
+    """A request for a page, as it is sent. Raises ValueError for a host that cannot be one."""
+    asked = "&".join(filter(None, (quote(parts.query, safe=string.punctuation), urlencode(query))))
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (f"?{asked}" if asked else "")
     lines = [
         f"GET {target} HTTP/1.1",
-        f"Host: {parts.netloc}",
+        f"Host: {_host(parts)}",
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def _host(parts: Any) -> str:
+    """For the header: in ASCII, without the interface of a link-local address (RFC 6874, 1)."""
+    host = (parts.hostname or "").partition("%")[0]
+    name = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+    return name if parts.port is None else f"{name}:{parts.port}"

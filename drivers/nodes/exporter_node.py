@@ -104,7 +104,7 @@ class ObservedNode:
         names = {host} if host else stated
         if wanted and names and wanted not in names:
             advice = "check its address in exporters, or hostname in the site file"
-            raise WrongDevice(where, f"answers as {', '.join(sorted(names))}, expected {wanted}", advice)
+            raise WrongDevice(where, f"answers as {', '.join(sorted(names))[:120]}, expected {wanted}", advice)
         own = [f"host {host}"] if host else []
         own += [f"GPU {g.uuid}" for f in figures for g in f.gpus if g.uuid]
         if twice := self._identities.claim(self.id, own, self.stale_after_s):
@@ -131,7 +131,7 @@ class _Page:
         """
         answer = await self._fetched()
         sent, (known, meant) = hash(answer.body), self._last
-        found = meant if sent == known else await self._found(answer.body)
+        found = meant if sent == known else await self._found(_lines(answer))
         if not found:
             begins = " ".join(answer.body[:60].decode("utf-8", errors="replace").split())
             error = HttpError(
@@ -176,6 +176,12 @@ class _Page:
         self._query = ()
         self.fetcher.forgive()
         return await self.fetcher.get()
+
+
+def _lines(answer: Answer) -> bytes:
+    """A page's whole lines: where only the connection's end says that it has ended, the last one may be cut."""
+    told = any(answer.headers.get(name) is not None for name in ("Content-Length", "Transfer-Encoding"))
+    return answer.body if told else answer.body[: answer.body.rfind(b"\n") + 1]
 
 
 class ExporterNode(ObservedNode):

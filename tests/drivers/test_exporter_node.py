@@ -94,6 +94,24 @@ async def test_a_page_with_the_same_bytes_is_not_taken_apart_again_and_counts_as
         assert len(taken) > once
 
 
+@pytest.mark.parametrize(("headers", "w"), [(b"", None), (b"Content-Length: %d\r\n", 400.0)])
+async def test_a_last_line_that_may_be_cut_is_not_read(make: Make, headers: bytes, w: float | None) -> None:
+    """Where only the end of the connection ends a page, nobody knows whether 400 was to be 4000."""
+    page = dcgm("gpu01", [400.0]).partition("DCGM_FI_DEV_POWER_USAGE{")
+    cut = f"{page[0]}{page[1]}{page[2].partition(chr(10))[0]}".encode()
+
+    async def sent(target: str, writer: asyncio.StreamWriter) -> None:
+        length = headers % len(cut) if headers else b""
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + length + b"\r\n" + cut)
+        await writer.drain()
+        writer.close()
+
+    async with HttpServer({"/gpu": sent}) as server:
+        (driver,) = make(node("gpu01", server.url("/gpu")))
+        (gpu,) = (await read(driver)).gpus
+        assert gpu.w.value == w
+
+
 async def test_a_node_exporter_without_a_collector_is_asked_for_all(make: Make) -> None:
     async def page(target: str, writer: asyncio.StreamWriter) -> None:
         refused = response(b"missing collector: rapl", "400 Bad Request")
