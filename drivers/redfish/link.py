@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -32,6 +33,7 @@ FIRST_PAUSE_S, MOST_PAUSE_S = 60.0, 600.0
 REFUSED_S = 900.0  # after a refused password: BMCs lock an account for some minutes after three to ten
 LOGOUT_S, LOGIN_S = 1.2, 0.5  # at the end, for the logout and for a login under way
 SESSIONS = "/redfish/v1/SessionService/Sessions"
+TOKEN = "X-Auth-Token"
 NO_SESSIONS = (404, 405, 501)
 HEADERS = {"Accept": "application/json", "OData-Version": "4.0"}  # DSP0266, "Request headers"
 ADVICE = {
@@ -119,7 +121,7 @@ class BmcLink(Shared):
         except HttpError as error:
             if error.status != 401:
                 raise
-            if not self._session:
+            if TOKEN not in self._credentials:
                 raise self._refusal(error) from None
         await self._end_session()  # mostly it has lapsed; where it has not, it is not left behind
         await self._logged_in()
@@ -167,14 +169,16 @@ class BmcLink(Shared):
             if error.status in NO_SESSIONS:
                 return False
             raise self._refusal(error) if error.status in (400, 401, 403) else error from None
-        token = answer.headers.get("X-Auth-Token", "")
+        token = answer.headers.get(TOKEN, "")
         if not token or not token.isascii() or not token.isprintable():
             raise HttpError(
                 self.where, "its answer to a login has no X-Auth-Token", 'set login = "basic" in its [[bmc]]'
             )
-        place = answer.headers.get("Location", "")
-        self._session = path_of(place.removeprefix(self.url)) or link(document(self.where, answer.body or b"{}"))
-        self._credentials, self._refused = {"X-Auth-Token": token}, ""
+        self._credentials, self._refused = {TOKEN: token}, ""
+        self._session = _path_in(answer.headers.get("Location", ""))
+        if not self._session:
+            with contextlib.suppress(HttpError):  # logged in all the same
+                self._session = link(document(self.where, answer.body or b"{}"))
         return True
 
     def _refusal(self, error: HttpError) -> Refused:
@@ -235,6 +239,12 @@ class BmcLink(Shared):
             except DeviceError as error:
                 log.info("%s: its session was not ended and lapses by itself: %s", self.where, error.what)
         self._session, self._credentials = "", {}
+
+
+def _path_in(location: str) -> str:
+    """The path in a Location header. BMCs put their own name, an address or a port before it."""
+    _, scheme, rest = location.partition("://")
+    return path_of(f"/{rest.partition('/')[2]}" if scheme else location)
 
 
 def _quoted(body: bytes) -> str:

@@ -129,6 +129,7 @@ class FakeBmc:
         self.tokens: dict[str, str] = {}  # path of a session, token
         self.logins = self.at_once = self.most_at_once = self.hosts = 0
         self.password = PASSWORD
+        self.location, self.login_content = "{path}", True  # of the answer to a login
         self._context, self._sessions = context, sessions
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -206,8 +207,9 @@ class FakeBmc:
             return refused("503 Service Unavailable", "The maximum number of user sessions is reached.")
         path, token = f"{V1}/SessionService/Sessions/{self.logins}", f"token{self.logins}"
         self.tokens[path] = token
-        content = json.dumps(ref(path)).encode()
-        return response(content, "201 Created", "application/json", X_Auth_Token=token, Location=path)
+        content = json.dumps(ref(path)).encode() if self.login_content else b"created"
+        place = self.location.format(path=path)
+        return response(content, "201 Created", "application/json", X_Auth_Token=token, Location=place)
 
     def _known(self, headers: dict[str, str]) -> bool:
         basic = base64.b64encode(f"{USER}:{self.password}".encode()).decode()

@@ -187,6 +187,29 @@ async def test_a_session_that_lapsed_is_opened_once_more(make: Make, later: Late
         assert (bmc.logins, len(bmc.tokens)) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("location", "content", "left"),
+    [
+        ("https://bmc-of-gpu01.example:443{path}", False, 0),  # a name of its own
+        ("{path}", False, 0),
+        ("", True, 0),
+        ("", False, 1),  # it does not say which session it has made: that lapses by itself
+    ],
+)
+async def test_a_session_is_ended_however_the_bmc_names_it_and_opened_again_after_it_lapsed(
+    make: Make, later: Later, location: str, content: bool, left: int
+) -> None:
+    async with FakeBmc(server()) as bmc:
+        bmc.location, bmc.login_content = location, content
+        (driver,) = make(node(bmc.url))
+        assert (await read(driver)).w.good == 421.5
+        bmc.tokens.clear()
+        assert (await again(driver, later)).w.good == 421.5
+        assert bmc.logins == 2
+        await driver.close()
+        assert len(bmc.tokens) == left
+
+
 async def test_a_session_that_may_not_read_is_not_left_behind(make: Make, later: Later) -> None:
     async with FakeBmc(server()) as bmc:
         bmc.faults[f"{V1}/Systems"] = answers(response(b"{}", "401 Unauthorized", "application/json"))
