@@ -10,6 +10,8 @@ from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, DeviceHealth, DeviceIdentity, LinkHealth, Part, aged
 from dispatch.model.readings import Quality
 
+SILENT = "no answer and no error since"  # such as of a read that hangs
+
 
 class LastAnswers:
     """The latest parts of one device, and how many reads were answered and failed.
@@ -28,7 +30,7 @@ class LastAnswers:
         """`on_change`: is told when the device is lost, and when it answers again."""
         self.id, self.kind, self.clock, self.stale_after_s = id, kind, clock, stale_after_s
         self.reads = self.failures = 0
-        self.error = ""
+        self.error = ""  # what went wrong since its last good answer
         self.online: bool | None = None  # None: no answer and no failure yet
         self.identity: DeviceIdentity | None = None
         self._on_change = on_change
@@ -41,7 +43,7 @@ class LastAnswers:
 
     def answered(self, parts: tuple[Part, ...], ago_s: float = 0.0) -> None:
         """It gave these parts, so many unscaled seconds ago."""
-        self.reads += 1
+        self.reads, self.error = self.reads + 1, ""
         self._site_s = self.clock.mono_s() - ago_s * self.clock.speed
         self._io_s = asyncio.get_running_loop().time() - ago_s
         self._parts = parts
@@ -58,6 +60,8 @@ class LastAnswers:
         age_io_s = self.age_io_s
         online = age_io_s is not None and age_io_s <= self.stale_after_s
         if online != self.online:
+            if age_io_s is not None and not online:
+                self.error = self.error or SILENT
             self.online = online
             self._on_change(self, online)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import msgspec
 
@@ -48,6 +49,23 @@ def frame(message: Batch | ObservedConfig) -> bytes:
     """A message as it is sent."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(4, "big") + body
+
+
+def frames(batch: Batch) -> Iterator[bytes]:
+    """Some nodes as they are sent: in several frames where one would be too long for the gateway.
+
+    A single node that is too long is sent as one that cannot be used: no node may end the reading of the others.
+    """
+    whole, count = frame(batch), len(batch.read)
+    if len(whole) <= MOST_BYTES:
+        yield whole
+    elif count > 1:
+        yield from frames(Batch(batch.read[: count // 2]))
+        yield from frames(Batch(batch.read[count // 2 :]))
+    else:
+        (read,) = batch.read
+        why = f"{read.id}: what it tells of itself has {len(whole)} bytes, at most {MOST_BYTES} are taken; not used"
+        yield frame(Batch((NodeRead(read.id, read.stale_after_s, error=why),)))
 
 
 async def received(reader: asyncio.StreamReader, most_bytes: int) -> bytes | None:

@@ -22,6 +22,7 @@ SLICE_S = 0.05  # the nodes are gone through in so many steps of a round
 ROUND_S = 1.0  # what is new of a node is handed on once in this time
 ANSWER_SLICES = 5  # after it was begun: most reads have been answered by then
 NODES_A_FRAME = 16  # the gateway takes one in half a millisecond
+MOST_ERROR = 500  # characters: much of an error may be what a strange server has sent
 CLOSE_S = 2.0  # to end the session of a BMC takes a handshake and a request; all others only hang up
 
 
@@ -95,7 +96,7 @@ class NodePolling:
             poller.stale_after_s,
             node,
             asyncio.get_running_loop().time() - (poller.age_io_s or 0.0),
-            poller.error if poller.failures > failures else "",
+            poller.error[:MOST_ERROR] if poller.failures > failures else "",
             tuple(self._notices.pop(poller.id, ())),
             getattr(poller.driver, "identity", None),
         )

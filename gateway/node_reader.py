@@ -19,7 +19,7 @@ from pathlib import Path
 
 from drivers.nodes.observed import observed_drivers
 from gateway.log_output import LogOutput
-from gateway.node_frames import MOST_CONFIG_BYTES, Batch, config_in, frame, received
+from gateway.node_frames import MOST_CONFIG_BYTES, Batch, config_in, frames, received
 from gateway.node_polling import NodePolling
 
 NICE = 10  # below the gateway: a tick that is due goes before
@@ -73,7 +73,8 @@ async def read_nodes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     polling = NodePolling(observed_drivers(config_in(body)))
 
     async def send(batch: Batch) -> None:
-        writer.write(frame(batch))
+        for one in frames(batch):
+            writer.write(one)
         await writer.drain()
 
     work = [asyncio.create_task(polling.run(send)), asyncio.create_task(reader.read(1))]

@@ -45,7 +45,7 @@ class NodeReading:
                 self._back_off.answered()
             self._back_off.failed(why, loop.time())
             wait_s = self._back_off.wait_s(loop.time())
-            text = f"the process that reads compute nodes {why}; it is started again in {wait_s:.0f} s"
+            text = f"the process that reads compute nodes {why}; it is started again after {wait_s:.0f} s"
             self._failed = True
             self._events.event("gateway", "warning", "node reading", text)
             await self._shown.not_read(text)

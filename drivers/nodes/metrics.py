@@ -126,6 +126,8 @@ LIMITS: dict[GpuField, tuple[float, float]] = {
     "energy_j": (0.0, ENERGY_MOST_J),
 }
 MOST_GPUS = 64  # of one node
+MOST_UUID, MOST_HOST = 64, 253  # characters; "GPU-" and a UUID have 40, a name in DNS 253
+MOST_HOSTS = 16  # names that one page may state
 MOST_CHIP_W = 1e5
 
 
@@ -225,9 +227,8 @@ def _gpu_page(exporter: GpuExporter, by_name: Mapping[str, list[Sample]]) -> Fig
 
 
 def _host_names(exporter: GpuExporter, by_name: Mapping[str, list[Sample]]) -> frozenset[str]:
-    return frozenset(
-        name for metric in exporter.fields for s in by_name.get(metric, ()) if (name := s.labels.get(exporter.host))
-    )
+    stated = (s.labels.get(exporter.host, "") for metric in exporter.fields for s in by_name.get(metric, ()))
+    return frozenset(sorted({name for name in stated if 0 < len(name) <= MOST_HOST})[:MOST_HOSTS])
 
 
 def _informed(exporter: GpuExporter, sample: Sample, gpus: dict[str, _Gpu]) -> None:
@@ -240,7 +241,7 @@ def _informed(exporter: GpuExporter, sample: Sample, gpus: dict[str, _Gpu]) -> N
 
 def _owner(exporter: GpuExporter, labels: Mapping[str, str], gpus: dict[str, _Gpu]) -> _Gpu | None:
     """The GPU that a sample is of; None: its labels do not say."""
-    uuid = next((labels[name] for name in exporter.uuid if labels.get(name)), "")
+    uuid = next((labels[name] for name in exporter.uuid if 0 < len(labels.get(name, "")) <= MOST_UUID), "")
     if uuid and exporter.prefix and not uuid.startswith(exporter.prefix):
         uuid = exporter.prefix + uuid
     number = labels.get(exporter.index, "")
@@ -296,7 +297,8 @@ def _host(by_name: Mapping[str, list[Sample]], notes: list[str]) -> HostFigures:
     rapl = [s for metric in RAPL for s in by_name.get(metric, ()) if 0 <= s.value < math.inf]
     total, free = (_single(by_name, f"node_memory_Mem{w}_bytes") for w in ("Total", "Available"))
     known = total is not None and free is not None and 0 <= free <= total and 0 < total < math.inf
-    names = {s.labels.get("nodename", "") for s in by_name.get("node_uname_info", ())} - {""}
+    stated = {s.labels.get("nodename", "") for s in by_name.get("node_uname_info", ())}
+    names = {name for name in stated if 0 < len(name) <= MOST_HOST}
     stamps = [s.utc_s for s in rapl if s.utc_s is not None]
     return HostFigures(
         name=names.pop() if len(names) == 1 else "",

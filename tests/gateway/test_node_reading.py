@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from fake_bmc import PASSWORD, USER, FakeBmc, server
 from http_server import HttpServer
@@ -19,7 +20,7 @@ from node_readers import Behaviour, starting
 from test_slow_devices import Events
 from waiting import LIMIT_S, until
 
-from dispatch.model.equipment import Node
+from dispatch.model.equipment import Gpu, Node
 from dispatch.model.readings import Quality, reading
 from drivers.clock import SystemClock
 from drivers.http.turns import Turns
@@ -27,8 +28,8 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
 from drivers.redfish.config import BmcDefaults
-from gateway.last_answers import LastAnswers
-from gateway.node_frames import MOST_BYTES, Batch, NodeRead, batch_in, config_in, frame, received
+from gateway.last_answers import SILENT, LastAnswers
+from gateway.node_frames import MOST_BYTES, Batch, NodeRead, batch_in, config_in, frame, frames, received
 from gateway.node_polling import NODES_A_FRAME, NodePolling
 from gateway.node_process import ReaderProcess, start_process
 from gateway.node_reader import read_nodes
@@ -36,7 +37,7 @@ from gateway.node_reading import NodeReading, Start
 from gateway.shown_nodes import ShownNodes
 
 PAUSE_S = 60.0  # so that the test decides when it is over
-STARTED_AGAIN = "it is started again in 60 s"
+STARTED_AGAIN = "it is started again after 60 s"
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +165,31 @@ async def test_nodes_become_stale_with_the_reason_while_nobody_reads_them(monkey
         assert site.events.texts.count("own swapped") == 1
 
 
+async def test_a_node_that_becomes_stale_is_not_told_with_what_went_wrong_long_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process was killed once, is read again, then hangs: until that is known nobody knows why."""
+    monkeypatch.setattr("gateway.node_reading.FIRST_PAUSE_S", 0.01)
+    jump = Jump(monkeypatch)
+
+    async def good(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await received(reader, 1 << 20)
+        writer.write(frame(Batch((NodeRead("own", 10.0, node(), asyncio.get_running_loop().time()),))))
+        await reader.read()
+
+    site = Site(starting(hang_up, good))
+    async with site.running():
+        await until(lambda: site.answers[0].failures)
+        await until(lambda: site.told("own answers"))
+        site.events.texts.clear()
+        jump.by_s += 12.0
+        await until(lambda: site.told("own lost: "))
+        assert not site.told("own lost: ", "process")
+        await until(lambda: site.shown.health and site.shown.health[0].error == SILENT)
+        jump.by_s += 10.0
+        await until(lambda: site.shown.health and "said nothing for 20 s" in site.shown.health[0].error)
+
+
 async def test_what_is_not_known_and_times_that_cannot_be_do_no_harm() -> None:
     site = Site(starting(Sending(frame(Batch((NodeRead("stranger", 30.0, node("stranger")),))), GOOD)))
     async with site.running():
@@ -221,6 +247,46 @@ async def test_nodes_come_in_bounded_batches_each_once_a_round_and_a_sign_of_lif
     await until(lambda: batches)
     work.cancel()
     assert batches[0] == Batch()
+
+
+def gpu(number: int, size: int) -> Gpu:
+    return Gpu(number, "H100", uuid="u" * size)
+
+
+def test_a_node_that_tells_too_much_does_not_end_the_reading_of_the_others() -> None:
+    large = Node("large", gpus=tuple(gpu(n, MOST_BYTES // 16) for n in range(8)))
+    too_large = Node("too large", gpus=tuple(gpu(n, MOST_BYTES // 4) for n in range(8)))
+    nodes = [node("small"), large, too_large, *(msgspec.structs.replace(large, id=f"l{n}") for n in range(5))]
+    sent = list(frames(Batch(tuple(NodeRead(one.id, 30.0, one, 1.0) for one in nodes))))
+    assert all(len(one) <= MOST_BYTES for one in sent)
+    read = [read for one in sent for read in batch_in(one[4:]).read]
+    assert [one.id for one in read] == [one.id for one in nodes]
+    assert [one.id for one in read if one.node is None] == ["too large"]
+    assert f"at most {MOST_BYTES} are taken" in read[2].error
+    assert list(frames(Batch())) == [frame(Batch())]
+
+
+async def test_an_exporter_that_sends_long_names_costs_its_own_node_alone() -> None:
+    uuid, host = "u" * 30_000, "h" * 30_000
+    long = "".join(
+        f'DCGM_FI_DEV_POWER_USAGE{{gpu="{n}",UUID="{uuid}{n}",Hostname="{host}{n}"}} 100\n' for n in range(64)
+    )
+    async with HttpServer({"/long": long, "/good": node_exporter("good")}) as server:
+        page = server.url
+        nodes = [
+            NodeDevice(id="long", source="exporters", exporters=(page("/long"),), hostname="long", period_s=0.2),
+            NodeDevice(id="good", source="exporters", exporters=(page("/good"),), period_s=0.2),
+        ]
+        reader = await starting(read_nodes)()
+        reader.writer.write(frame(ObservedConfig(tuple(nodes))))
+        found: dict[str, NodeRead] = {}
+        async with asyncio.timeout(LIMIT_S):
+            while set(found) != {"long", "good"}:
+                batch = batch_in(await received(reader.reader, MOST_BYTES) or b"")
+                found |= {read.id: read for read in batch.read}
+        assert await asyncio.wait_for(reader.stop(), LIMIT_S) == "ended"
+    assert found["good"].node is not None
+    assert len(frame(Batch((found["long"],)))) < 64_000
 
 
 async def test_the_reader_ends_when_the_gateway_hangs_up_or_sends_nothing() -> None:
