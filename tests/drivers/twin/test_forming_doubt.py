@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import msgspec
 import pytest
+from checked_day import Day
 from genset_site import GensetSite, without_source
 from soak_sizes import examples
 
 from dispatch.control.forming_doubt import MOVES_S
+from dispatch.model.equipment import Pcs, Switch
 from dispatch.model.readings import MISSING
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
@@ -76,3 +79,45 @@ def test_a_flow_through_a_meter_on_the_bus_proves_a_source() -> None:
     site.change = without_source
     site.site.faults.put(Fault("frozen", "pcs1"))
     assert site.run(5).setpoints[0].w is not None
+
+
+def resting(snapshot: Snapshot) -> Snapshot:
+    """A silent switch, and a PCS that shows no V and Hz, and its power in steps of 100 W."""
+
+    def rounded(pcs: Pcs) -> Pcs:
+        w = pcs.w if pcs.w.value is None else msgspec.structs.replace(pcs.w, value=round(pcs.w.value, -2))
+        return msgspec.structs.replace(pcs, w=w, v=MISSING, hz=MISSING)
+
+    switches = tuple(Switch(switch.id) for switch in snapshot.switches)
+    return msgspec.structs.replace(snapshot, switches=switches, pcs=tuple(rounded(pcs) for pcs in snapshot.pcs))
+
+
+def test_a_fuse_is_kept_though_a_pcs_at_rest_shows_no_sign_of_life() -> None:
+    """The grid meter on the grid's side shows just what the load leaves over: the PCS gives what it says."""
+    load = {"w": 20_000.0}
+    day = Day(load_w=lambda t_s: load["w"] + 40.0 * math.sin(t_s))
+    assert not day.config.meters_on_bus & {"grid"}
+    day.run(20).run(20, resting)
+    fuse_w = day.config.grid.fuse_w
+    load["w"] = fuse_w + 20_000.0
+    assert day.run(10, resting).twin.grid_w < fuse_w
+
+
+def test_a_pcs_that_formed_while_it_repeated_old_words_balances_nothing() -> None:
+    """Loads before the switch draw from the grid as much as any: what the site's own meter shows is not among it."""
+    day = Day(load_w=lambda t_s: 25_000.0 + 40.0 * math.sin(t_s))
+    day.run(20)
+    before = day.shown[-1]
+
+    def repeats(snapshot: Snapshot) -> Snapshot:
+        """The grid's meter shows another load that lies before the switch."""
+        w = msgspec.structs.replace(before.grid.w, value=6_000.0 + 40.0 * math.sin(snapshot.mono_s))
+        grid = msgspec.structs.replace(before.grid, w=w)
+        return msgspec.structs.replace(resting(snapshot), pcs=before.pcs, grid=grid)
+
+    day.outage(60)
+    day.run(MOVES_S + SLACK_S, repeats)
+    begun = len(day.decisions)
+    day.run(20, repeats)
+    assert day.twin.pcs[0].forming
+    assert all(s.w is None for d in day.decisions[begun:] for s in d.setpoints)
