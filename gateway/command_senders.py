@@ -17,7 +17,8 @@ from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.latency import CapLatencies
 from gateway.event_sink import EventSink
 
-RETRY_S = 1.0  # unscaled, while a command stands that a device has not taken
+RETRY_S = 1.0  # unscaled, before a command that a device has not taken is sent again
+NODE_RETRY_MOST_S = 60.0  # to a node the pause doubles up to this: its command may be a script of the site
 HOLD_S = 30.0  # unscaled, between two looks whether a node still holds its cap: it may have been restarted
 
 Send = Callable[[Any], Awaitable[str]]  # sends a command; returns what to report of it, or nothing
@@ -41,14 +42,17 @@ class CommandSender:
         device_error: type[Exception],
         events: EventSink,
         to_hold: Callable[[], bool] = lambda: False,
+        retry_most_s: float = RETRY_S,
     ) -> None:
         """`kind` of the events in which it reports. `send` may raise `device_error`.
 
         `to_hold`: whether the command taken is to be sent again every HOLD_S, as the device may lose it.
+        `retry_most_s`: the pause after a failure doubles up to it.
         """
         self.id = id
         self._kind, self._send, self._device_error, self._events = kind, send, device_error, events
-        self._to_hold = to_hold
+        self._to_hold, self._retry_most_s = to_hold, retry_most_s
+        self._retry_s = 0.0  # the pause after the last failure
         self._wanted: Any = None
         self._taken: Any = None
         self._error = ""
@@ -68,19 +72,21 @@ class CommandSender:
     async def run(self) -> None:
         """Send commands until cancelled."""
         while True:
+            self._news.clear()
             wanted = self._wanted
             taken = wanted is None or wanted == self._taken or await self._try(wanted)
             if wanted is None:
                 self._taken = None
             try:  # news cut the wait short: an abort is not kept waiting
                 await asyncio.wait_for(self._news.wait(), self._pause_s(taken))
+                self._retry_s = 0.0
             except TimeoutError:
                 self._taken = None
-            self._news.clear()
 
     def _pause_s(self, taken: bool) -> float | None:
+        self._retry_s = 0.0 if taken else longer_pause_s(self._retry_s, self._retry_most_s)
         if not taken:
-            return RETRY_S
+            return self._retry_s
         return HOLD_S if self._to_hold() else None
 
     async def _try(self, command: Any) -> bool:
@@ -95,6 +101,11 @@ class CommandSender:
         if text:
             self._events.event(self._kind, "info", self.id, text)
         return True
+
+
+def longer_pause_s(pause_s: float, most_s: float) -> float:
+    """The pause after another failure in a row; `pause_s`: the one before, 0 for none."""
+    return min(max(2 * pause_s, RETRY_S), max(most_s, RETRY_S))
 
 
 def _to_switch(driver: Any) -> Send:
@@ -134,7 +145,8 @@ class CommandSenders:
             return CommandSender(id, kind, send, device_error, events)
 
         def to_node(id: str, actuator: Any) -> CommandSender:
-            return CommandSender(id, "node", _to_node(actuator), device_error, events, lambda: actuator.holds_cap)
+            send, hold = _to_node(actuator), lambda: actuator.holds_cap
+            return CommandSender(id, "node", send, device_error, events, hold, NODE_RETRY_MOST_S)
 
         self._switches = {d.id: sender(d.id, "device", _to_switch(d)) for d in drivers if d.kind == "switch"}
         self._starts = {d.id: sender(d.id, "device", _to_pcs(d)) for d in drivers if d.kind == "pcs"}

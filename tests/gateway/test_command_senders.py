@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from dispatch.model.reasons import RuleId, plain
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.errors import CannotObey
 from gateway import command_senders
-from gateway.command_senders import CommandSenders
+from gateway.command_senders import NODE_RETRY_MOST_S, CommandSenders, longer_pause_s
 
 
 @dataclass
@@ -112,6 +113,40 @@ async def test_ride_through_is_told_apart(ridden_w: float | None, hand_w: float 
     running = [asyncio.create_task(sender.run()) for sender in commands.all]
     await until(lambda: node.applied == [applied])
     assert commands.caps_w == {"n": applied[0]}
+    for task in running:
+        task.cancel()
+
+
+def test_the_pause_after_failures_doubles_up_to_a_minute() -> None:
+    pauses_s = [0.0]
+    for _ in range(8):
+        pauses_s.append(longer_pause_s(pauses_s[-1], NODE_RETRY_MOST_S))
+    assert pauses_s[1:] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+
+async def test_a_command_that_fails_is_sent_again_later_and_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_senders, "RETRY_S", 0.02)
+    node = Actuator(fails=True)
+    commands, events = senders(n=node)
+    commands.submit(decided(NodeOrder("n", cap_w=900.0)), ())
+    running = [asyncio.create_task(sender.run()) for sender in commands.all]
+    began_s = time.monotonic()
+    await until(lambda: len(node.applied) >= 5)
+    assert time.monotonic() - began_s > 0.02 + 0.04 + 0.08 + 0.16 - 0.01
+    assert len(events.texts) == 1
+    for task in running:
+        task.cancel()
+
+
+async def test_another_wish_does_not_wait_for_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_senders, "RETRY_S", 1000.0)
+    node = Actuator(fails=True)
+    commands, _ = senders(n=node)
+    running = [asyncio.create_task(sender.run()) for sender in commands.all]
+    for cap_w in (900.0, 800.0, None, 700.0):
+        commands.submit(decided(NodeOrder("n", cap_w=cap_w)), ())
+        await until(lambda cap_w=cap_w: bool(node.applied) and node.applied[-1][0] == cap_w)  # type: ignore[misc]
+    assert [cap_w for cap_w, _ in node.applied] == [900.0, 800.0, None, 700.0]
     for task in running:
         task.cancel()
 
