@@ -11,8 +11,10 @@ of the values NO_VAL. Licences are "NAME:COUNT,..." (_build_license_list of src/
 
 local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "/etc/slurm/"
 local W_PER_LICENCE = 100
-local SHAPE = {"tres_per_job", "tres_per_node", "tres_per_socket", "tres_per_task", "partition"} -- texts of a request
-local COUNTS = {"min_nodes", "max_nodes", "num_tasks", "ntasks_per_node", "cpus_per_task", "min_cpus", "shared"}
+local SHAPE = {"tres_per_job", "tres_per_node", "tres_per_socket", "tres_per_task", "cpus_per_tres", "req_nodes",
+	"partition"} -- texts of a request
+local COUNTS = {"min_nodes", "max_nodes", "num_tasks", "ntasks_per_node", "cpus_per_task", "min_cpus", "pn_min_cpus",
+	"shared"}
 local REQUIRED = {"total", "gpu_w", "host_w", "gpus_per_node"}
 local RUNNING, PENDING = 1, 0 -- enum job_states of slurm.h
 
@@ -40,9 +42,11 @@ local function settings()
 		if line:match("%S") and not line:match("^%s*#") then
 			local name, value = line:match("^%s*([%w_./-]+)%s*=%s*(.-)%s*$")
 			if name ~= "license" then value = tonumber(value) end
+			if name == "license" and not value:match("^%a[%w_-]*$") then value = nil end -- Slurm would refuse all jobs
 			if not name or not value or (name ~= "license" and not (value >= 0 and value < 1e9)) then
 				file:close()
-				error(path .. ":" .. number .. ": expected NAME=number, found: " .. line, 0)
+				local expected = name == "license" and "license=NAME, without quotes" or "NAME=number"
+				error(path .. ":" .. number .. ": expected " .. expected .. ", found: " .. line, 0)
 			end
 			found[name] = value
 		end
@@ -54,8 +58,10 @@ local function settings()
 	return found
 end
 
--- What a job of this user, name and number of GPUs has drawn, W; nil: not learnt.
+-- What a job of this user, name and number of GPUs has drawn, W; nil: not learnt. Without GPUs its size is not known by
+-- these, and of parts of GPUs nothing is written down.
 local function learnt(user, name, gpus)
+	if gpus < 1 or gpus % 1 ~= 0 then return nil end
 	local file = io.open(here .. "skerry_learnt.conf", "r")
 	if not file then return nil end
 	local wanted = string.format("%s %d ", user or "", gpus)
@@ -84,6 +90,23 @@ local function gpus_in(text, set)
 		if kind == "gpu" or kind == "mps" or kind == "shard" then
 			found[type_of] = (found[type_of] or 0) + number
 		end
+	end
+	return found
+end
+
+-- How many nodes a list such as "gpu[1-4,7],login" names.
+local function nodes_in(text)
+	local found = 0
+	for item in (text or ""):gsub("%b[]", function(list) return (list:gsub(",", ";")) end):gmatch("[^,%s]+") do
+		local number = 1
+		for list in item:gmatch("%[(.-)%]") do
+			local of_list = 0
+			for first, last in list:gmatch("(%d+)%-?(%d*)") do
+				of_list = of_list + 1 + math.max(0, (tonumber(last) or tonumber(first)) - tonumber(first))
+			end
+			number = number * of_list
+		end
+		found = found + number
 	end
 	return found
 end
@@ -126,16 +149,18 @@ end
 local function power_in(job, name, partition, set)
 	local tasks = positive(job.num_tasks)
 	local per_node = positive(job.ntasks_per_node)
-	local nodes = math.max(positive(job.min_nodes) or 1, positive(job.max_nodes) or 1)
+	local nodes = math.max(positive(job.min_nodes) or 1, positive(job.max_nodes) or 1, nodes_in(job.req_nodes))
 	if tasks and per_node then nodes = math.max(nodes, math.ceil(tasks / per_node)) end
 	tasks = tasks or nodes * (per_node or 1)
-	local cpus = math.max(positive(job.min_cpus) or 1, tasks * (positive(job.cpus_per_task) or 1))
+	local cpus = math.max(positive(job.min_cpus) or 1, tasks * (positive(job.cpus_per_task) or 1),
+		nodes * (positive(job.pn_min_cpus) or 1))
 	local in_node, cpus_in_node = of(set, name, "gpus_per_node"), of(set, name, "cpus_per_node")
 	if not cpus_in_node and partition and positive(partition.total_nodes) then
 		cpus_in_node = positive(partition.total_cpus) and partition.total_cpus / partition.total_nodes
 	end
-	local number, watts = gpus(job, name, nodes, tasks, set)
 	if cpus_in_node and cpus_in_node > 0 then nodes = math.max(nodes, math.ceil(cpus / cpus_in_node)) end
+	local number, watts = gpus(job, name, nodes, tasks, set)
+	cpus = math.max(cpus, number * (gpus_in(job.cpus_per_tres, set)[""] or 0))
 	if job.shared == 0 or (partition and partition.max_share == 0) then
 		if in_node > 0 and number > 0 then nodes = math.max(nodes, math.ceil(number / in_node)) end
 		watts = math.max(watts, nodes * in_node * gpu_w(set, name, ""))

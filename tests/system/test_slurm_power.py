@@ -43,6 +43,10 @@ def of(number: int, besides: str = "") -> str:
         (("--gpus-per-socket=1", "--sockets-per-node=1", "--ntasks=1"), of(12)),
         (("--ntasks-per-gpu=2", "--ntasks=4"), of(24)),
         (("--gpus=1", "--cpus-per-task=8"), of(14)),  # all CPUs of a node: all of its other power
+        (("--gpus=1", "--cpus-per-gpu=8"), of(14)),
+        (("--gpus=1", "--mincpus=8"), of(14)),
+        (("--gpus-per-node=1", "--ntasks=16"), of(28)),  # which takes both nodes
+        (("--gpus-per-node=1", "--nodelist=a,b"), of(24)),
         (("--exclusive", "--gres=gpu:1"), of(24)),
         (("--exclusive", "--ntasks=9"), of(48)),
         (("--partition=whole",), of(25)),
@@ -72,7 +76,8 @@ def test_no_job_asks_for_more_than_there_is(held: Cluster) -> None:
 
 
 def test_what_was_learnt_of_a_job_comes_first(held: Cluster) -> None:
-    (held.place / "skerry_learnt.conf").write_text("root 1 700 train a|b\nroot 2 900 train\nnobody 1 300 train\n")
+    (held.place / "skerry_learnt.conf").write_text("root 1 700 train a|b\nroot 2 900 train\nnobody 1 300 train\nroot 0 100 train\n")
+    assert held.licences(held.submit("--hold", "--ntasks=16", "--job-name=train")) == of(8), "its CPUs count"
     for name, gpus, number in (("train a|b", 1, 7), ("train", 2, 9), ("train", 1, 12), ("a|b", 1, 12)):
         job = held.submit("--hold", f"--gpus={gpus}", f"--job-name={name}")
         assert held.licences(job) == of(number), (name, gpus)
@@ -96,6 +101,16 @@ def test_a_change_never_takes_a_jobs_power_from_it(held: Cluster) -> None:
     assert held.licences(id) == of(3), "root may"
 
 
+def test_a_change_to_more_nodes_asks_for_their_power(held: Cluster) -> None:
+    for nodes, licences in (("a", of(12)), ("a,b", of(24)), ("", of(24))):
+        job = held.as_nobody("sbatch", "--parsable", "--hold", "--output=/dev/null", "--gres=gpu:1", "--wrap=true")
+        id = job.stdout.strip()
+        held.as_nobody("scontrol", "update", f"JobId={id}", f"ReqNodeList={nodes or 'a,b'}")
+        if not nodes:
+            held.as_nobody("scontrol", "update", f"JobId={id}", "ReqNodeList=a")
+        assert held.licences(id) == licences, nodes
+
+
 def test_a_running_job_keeps_its_power(held: Cluster) -> None:
     """Slurm lets users give back all licences of a job that runs on."""
     job = held.as_nobody("sbatch", "--parsable", "--output=/dev/null", "--gpus=1", "--wrap=sleep 60").stdout.strip()
@@ -110,6 +125,7 @@ def test_whatever_is_wrong_the_job_is_taken_as_it_is(held: Cluster) -> None:
     settings = held.place / "skerry_power.conf"
     for text, said in (
         ("total=100\ngpu_w=lots\n", "skerry_power.conf:2: expected NAME=number, found: gpu_w=lots"),
+        (POWER + 'license="skerry_kw10"\n', "expected license=NAME, without quotes, found: license="),
         ("total=100\ngpu_w=500\nhost_w=1\n", "gpus_per_node= is missing"),
         ("", "total= is missing"),
         (None, "No such file or directory"),
