@@ -129,3 +129,7 @@ def say(text):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
             log.setblocking(False)
             log.sendto(f"<{WARNING}>skerry-slurm: {line}".encode(), os.environ.get("SKERRY_LOG", "/dev/log"))
+
+
+if __name__ == "__main__":
+    run(sys.argv[1])

@@ -7,9 +7,9 @@ import csv
 import importlib
 import io
 import os
+import shutil
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -58,12 +58,12 @@ def driver(place: Path, minors: tuple[int, ...] = (2, 0, 3, 1)) -> Path:
     return place
 
 
-def run_hook(name: str, skerry: str, **environment: str) -> tuple[int, str, float]:
+def run_hook(name: str, skerry: str, hooks: Path = HOOKS, **environment: str) -> tuple[int, str, float]:
     """Its exit code, what it said, and how long it took, s."""
     given = {"SLURM_JOB_ID": "42", "SLURM_CLUSTER_NAME": "alpha", "SLURMD_NODENAME": "gpu-01"}
     given |= {"PATH": os.environ["PATH"], "SKERRY": skerry, "SKERRY_LOG": "/none"} | environment
     began_s = time.monotonic()
-    done = subprocess.run([sys.executable, HOOKS / name], env=given, capture_output=True, text=True, check=False)
+    done = subprocess.run([hooks / name], env=given, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr, time.monotonic() - began_s
 
 
@@ -94,6 +94,20 @@ def test_whatever_is_wrong_a_hook_ends_with_0(skerry: str, environment: dict[str
     assert code == 0
     assert err.startswith(f"skerry: the start of job {environment.get('SLURM_JOB_ID', '42')} is not reported: "), err
     assert said in err
+
+
+def test_a_hook_without_python_or_its_file_ends_with_0(tmp_path: Path) -> None:
+    """A copy of the hooks may be incomplete, and a node may have no Python."""
+    for name in ("slurm-prolog", "slurm-epilog"):
+        shutil.copy(HOOKS / name, tmp_path)
+        assert run_hook(name, "true", hooks=tmp_path)[0] == 0
+    (tmp_path / "bin").mkdir()
+    for path in ("/none", str(tmp_path / "bin")):
+        code, err, _ = run_hook("slurm-prolog", "true", PATH=path)
+        assert (code, "the start of job 42 is not reported" in err) == (0, True), err
+    (tmp_path / "slurm_report.py").write_text("import time\ntime.sleep(600)\n")
+    code, err, took_s = run_hook("slurm-prolog", "true", hooks=tmp_path)
+    assert (code, took_s < LIMIT_S) == (0, True), (err, took_s)
 
 
 def test_a_gateway_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
