@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dispatch.forecasting.waiting_reasons import obstacle
 from dispatch.model.jobs import Job
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
@@ -67,9 +68,20 @@ def test_htcondor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (runs.nodes, runs.started_utc_s) == (("gpu01.example.org",), 1796010300.0)
     assert (waits.id, waits.name, waits.state, waits.gpus, waits.time_limit_s) == ("8.3", "sweep", "pending", 0, 3600.0)
+    assert (waits.reason, obstacle(waits.reason, start_expected=False)) == ("", None), "it is forecast"
     assert (held.state, held.reason, held.nodes) == ("pending", "JobHeldUser", ())
     assert "-allusers -json -attributes ClusterId,ProcId" in (tmp_path / "asked").read_text()
     assert read("htcondor-jobs", "condor_q", "", 0, tmp_path, monkeypatch) == []
+
+
+@pytest.mark.parametrize("odd", [10**12, 1e300, float("inf"), float("nan"), -1, "text", [], True])
+def test_what_a_user_writes_into_a_job_of_htcondor_hides_no_other(
+    odd: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = dict.fromkeys(("RequestGPUs", "RequestCpus", "AllowedJobDuration", "JobCurrentStartDate", "QDate"), odd)
+    ad = ADS[0] | own | {"ProcId": 1, "JobBatchName": "n" * 200_000, "RemoteHost": "h" * 300, "AcctGroup": odd}
+    jobs = read("htcondor-jobs", "condor_q", json.dumps([ad, ADS[0]]), 0, tmp_path, monkeypatch)
+    assert [job.id for job in jobs] == ["7.1", "7.0"]
 
 
 def test_nomad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
