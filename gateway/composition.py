@@ -146,10 +146,6 @@ class Gateway:
         """Wait for the plan and the report under way, each a few seconds at most."""
         await asyncio.gather(self.planner.close(), self.iq.close())
 
-    async def end_job_starts(self) -> None:
-        """Keep no power back from jobs any more."""
-        await asyncio.gather(*(starts.close() for starts in self.job_starts))
-
     async def audit_closed(self) -> bool:
         """Whether every row is on the disk and the head is signed."""
         return await may_hang(self.audit.close)

@@ -8,7 +8,6 @@ what the site can give, nobody waits for it for longer than that.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from dispatch.control.contact_states import stop_reason
 from dispatch.model.clock import Clock
@@ -72,6 +71,8 @@ class JobStarts:
         self._settling = SettlingJobs()
         self._pv_w = 0.0  # what the PV usually gives now, for loads measured while it is not known
         self._kept = 0
+        self._written: int | None = None  # how many we have had kept back last; None: not known, or lapsed
+        self._shut = False  # as the last look saw it
         self._told = ""
         self._trouble = ""
 
@@ -102,7 +103,7 @@ class JobStarts:
         while True:
             await asyncio.sleep(OBSERVE_S)
             self.observe()
-            if loop.time() < due_s:
+            if loop.time() < due_s and (self._closed() is not None) == self._shut:
                 continue
             if await self.look():
                 pause.answered()
@@ -112,6 +113,7 @@ class JobStarts:
 
     async def look(self) -> bool:
         """Keep back what is missing now; whether Slurm took it."""
+        self._shut = self._closed() is not None
         try:
             await self._look()
         except (QueueNotRead, NotUnderstood) as error:
@@ -119,12 +121,6 @@ class JobStarts:
             return False
         self._tell_trouble("")
         return True
-
-    async def close(self) -> None:
-        """Keep nothing back any more: the gateway ends."""
-        if self._kept:
-            with contextlib.suppress(QueueNotRead):  # it lapses by itself
-                await self._said(release(self._name))
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,13 +130,13 @@ class JobStarts:
         shown = licences_in(await self._said(show_licences()), license)
         held = held_in(await self._said(show_reservations()), license, self._name)
         self._kept = held.ours or 0
+        self._tell_changed(held)
         self._settling.observe_used(mono_s, shown.used)
         allowed = await self._allowed(mono_s)
         if allowed is None:
-            if held.ours is not None:
-                self._tell(
-                    "not known", f"what the site can give is not known: what is kept back lapses in {span(LASTS_S)}"
-                )
+            lapses = f"what is kept back lapses within {span(LASTS_S)}"
+            then = lapses if self._kept else "nothing is kept back from jobs"
+            self._tell("not known", f"what the site can give is not known: {then}")
             return
         licences = Licences(shown.total, shown.used, held.others)
         count = kept_back(licences, allowed, self._kept, self._settling.settled(mono_s))
@@ -149,9 +145,9 @@ class JobStarts:
 
     async def _allowed(self, mono_s: float) -> StartAllowance | None:
         """With how much power jobs may start; None: not known."""
-        if (published := self._loop.published) is None:
+        if self._loop.published is None:
             return None
-        nothing = closed(published.decision.island, stop_reason(published.decision.contacts))
+        nothing = self._closed()
         inputs, load = self._planner.inputs(), self._settling.load(mono_s)
         if inputs is not None and inputs.pv_w:
             self._pv_w = inputs.pv_w[0]
@@ -162,13 +158,20 @@ class JobStarts:
         except PartHangs:  # said by its alarm
             return None
 
+    def _closed(self) -> StartAllowance | None:
+        """Why nothing may start now, whatever the site draws; None: that decides, or there was no tick yet."""
+        if (published := self._loop.published) is None:
+            return None
+        return closed(published.decision.island, stop_reason(published.decision.contacts))
+
     async def _keep(self, count: int, held: Held) -> None:
         """Make, renew or end the reservation. Raises QueueNotRead."""
+        self._written = None
         if count:
             await self._said(keep(self._name, self._scheduler.license, count, held.ours is not None))
         elif held.ours is not None:
             await self._said(release(self._name))
-        self._kept = count
+        self._kept = self._written = count
 
     async def _said(self, arguments: tuple[str, ...]) -> str:
         """What scontrol prints. Raises QueueNotRead."""
@@ -192,6 +195,14 @@ class JobStarts:
         state = "closed" if allowed.closed else "waiting" if count else "open"
         waits = f"{kw(count * LICENCE_W)} of {kw(total * LICENCE_W)} are kept back from jobs: {words(allowed.why)}"
         self._tell(state, waits if count else "nothing is kept back from jobs any more")
+
+    def _tell_changed(self, held: Held) -> None:
+        """Say that another has changed our reservation, such as a second gateway whose site has the same name."""
+        if self._written is None or held.ours is None or held.ours == self._written:
+            return
+        found = f"the reservation {self._name} was changed by another: {held.ours} licences, {self._written} were set"
+        advice = "does a second gateway run whose site has the same name?"
+        self._events.event("gateway", "warning", self._subject, f"{found}; {advice}")
 
     def _tell(self, state: str, text: str) -> None:
         if state != self._told and (self._told or state != "open"):

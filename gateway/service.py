@@ -51,7 +51,6 @@ AUDIT_END_S = 3.0
 RECORD_END_S = 5.0
 DEVICES_END_S = 4.0
 LINK_END_S = 2.0
-STARTS_END_S = 2.0  # what is kept back from jobs lapses by itself
 STOP_MOST_S = 27.0  # from the stop to the end of the process, whatever hangs; systemd kills after 30 s
 RETURN_S = 1800.0  # the console is gone in a drill on a twin: the gateway lives so long at most to bring the site back
 
@@ -363,7 +362,6 @@ class _Service:
         async with contextlib.AsyncExitStack() as last:  # in reverse; whatever fails, the rest is closed all the same
             last.callback(self._systemd.close)
             last.push_async_callback(_within, LINK_END_S, gateway.link.close, "the link")
-            last.push_async_callback(_within, STARTS_END_S, gateway.end_job_starts, "scontrol")
             last.push_async_callback(_within, DEVICES_END_S, gateway.close_devices, "the devices")
             last.push_async_callback(self._close_record, gateway)
             last.push_async_callback(_within, AUDIT_END_S, gateway.audit_closed, "the audit")

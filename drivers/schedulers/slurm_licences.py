@@ -17,6 +17,7 @@ LASTS_S = 300  # of a reservation, from its last renewal
 NOBODY = "root"  # a reservation must name a user; users cannot be it
 UNSAFE = re.compile(r"[^a-z0-9]+")
 LONGEST_NAME = 48
+NOTHING = ("", "(null)")
 NUMBER = re.compile(r"[0-9]{1,9}")  # Slurm's are of 31 bits
 
 
@@ -79,16 +80,34 @@ def licences_in(text: str, license: str) -> LicencesShown:
 
 
 def held_in(text: str, license: str, name: str) -> Held:
-    """What `show_reservations` has printed: the licences of this name that are reserved."""
+    """What `show_reservations` has printed: the licences of this name that are reserved.
+
+    Raises NotUnderstood where the reservation that has our name is not such as we make: it is somebody else's.
+    """
     ours, others = None, 0
     for fields in map(_fields, text.splitlines()):
         found = fields.get("ReservationName")
         count = _count(fields.get("Licenses", ""), license)
         if found == name:
+            if not _such_as_ours(fields, license):
+                its = " ".join(f"{key}={fields.get(key)}" for key in ("Nodes", "Users", "Licenses"))
+                advice = "give it another name, or change name of [site], of which ours is made"
+                raise NotUnderstood(f"the reservation {name} is somebody else's ({its}) and stays as it is: {advice}")
             ours = count
         elif found and fields.get("State") == "ACTIVE":
             others += count
     return Held(ours, others)
+
+
+def _such_as_ours(fields: dict[str, str], license: str) -> bool:
+    """Whether a reservation has no nodes, is for nobody's jobs, and has licences of this name alone."""
+    licences = {part.partition(":")[0] for part in re.split("[,;]", fields.get("Licenses", ""))}
+    return (
+        fields.get("Nodes", "") in NOTHING
+        and fields.get("Users") == NOBODY
+        and "ANY_NODES" in fields.get("Flags", "").split(",")
+        and licences <= {license, *NOTHING}
+    )
 
 
 def _fields(line: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from waiting import LIMIT_S
 from dispatch.model.islanding import IslandState
 from dispatch.planning.start_allowance import SETTLES_S
 from drivers.schedulers.config import Scheduler
+from drivers.schedulers.errors import QueueNotRead
 from gateway.job_starts import JobStarts
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.supervised_calls import SupervisedCalls
@@ -32,10 +33,12 @@ case $1 in
 show) cat "$2";;
 create | update)
     grep -v "^ReservationName=$name " reservations > others
-    echo "ReservationName=$name Licenses=$licences State=ACTIVE" | cat others - > reservations;;
+    own="Nodes=(null) Flags=ANY_NODES Users=root"
+    echo "ReservationName=$name $own Licenses=$licences State=ACTIVE" | cat others - > reservations;;
 delete) grep -v "^ReservationName=$name " reservations > others; mv others reservations;;
 esac
 """
+OWN = "Nodes=(null) Flags=ANY_NODES Users=root"
 OTHERS = "ReservationName=maintenance Licenses=skerry_kw10:50 State=ACTIVE\n"
 
 
@@ -161,13 +164,19 @@ async def test_what_is_kept_back_lapses_while_the_site_is_not_known(cluster: Clu
         made._loop = SimpleNamespace(published=None)  # type: ignore[assignment]
     assert await made.look()
     assert cluster.asked() == []
-    assert cluster.events[-1][1] == "what the site can give is not known: what is kept back lapses in 5 min"
+    assert cluster.events[-1][1] == "what the site can give is not known: what is kept back lapses within 5 min"
+
+
+async def test_that_the_site_was_never_known_is_told(cluster: Cluster) -> None:
+    cluster.known = False
+    assert await starts(cluster).look()
+    assert cluster.events == [("info", "what the site can give is not known: nothing is kept back from jobs")]
 
 
 async def test_a_gateway_that_starts_takes_over_what_the_one_before_left(cluster: Cluster) -> None:
     """It does not know yet which jobs have just begun, and draw little so far: it keeps no less back."""
     (cluster.place / "reservations").write_text(
-        OTHERS + "ReservationName=skerry-render-farm Licenses=skerry_kw10:450 State=ACTIVE\n"
+        f"{OTHERS}ReservationName=skerry-render-farm {OWN} Licenses=skerry_kw10:450 State=ACTIVE\n"
     )
     made = starts(cluster)
     assert await made.look()
@@ -186,22 +195,39 @@ async def test_reservations_of_others_stay_and_count(cluster: Cluster) -> None:
     cluster.island = IslandState.OPENING
     made = await settled(cluster)
     assert made.kept == 550, "more, and Slurm would refuse it"
-    await made.close()
-    assert cluster.reservations == [OTHERS.strip()]
+    assert OTHERS.strip() in cluster.reservations
     assert all("maintenance" not in line for line in cluster.asked())
 
 
-async def test_an_orderly_end_gives_back_its_own_and_asks_nothing_where_there_is_none(cluster: Cluster) -> None:
-    made = await settled(cluster)
-    await made.close()
-    assert kept(cluster) == []
-    cluster.asked()
-    cluster.load_w = 0.0
-    other = starts(cluster)
-    await other.close()
-    assert await other.look()
-    await other.close()
+@pytest.mark.parametrize("load_w", [20_000.0, 0.0])
+async def test_a_reservation_of_the_same_name_that_is_somebody_elses_stays(cluster: Cluster, load_w: float) -> None:
+    """It was shortened to five minutes and, with power for all, deleted."""
+    theirs = "ReservationName=skerry-render-farm Nodes=a Flags=SPEC_NODES Users=ann Licenses=(null) State=ACTIVE"
+    (cluster.place / "reservations").write_text(f"{theirs}\n")
+    cluster.load_w = load_w
+    made = starts(cluster)
+    for _ in range(2):
+        assert not await made.look()
     assert cluster.asked() == []
+    assert cluster.reservations == [theirs]
+    ((severity, text),) = cluster.events
+    assert severity == "warning"
+    assert "the reservation skerry-render-farm is somebody else's (Nodes=a Users=ann Licenses=(null))" in text
+
+
+async def test_two_gateways_that_change_one_reservation_are_told(cluster: Cluster) -> None:
+    """A copy of a site file is enough for that."""
+    made = await settled(cluster)
+    assert await made.look()
+    told = len(cluster.events)
+    (cluster.place / "reservations").write_text(
+        f"ReservationName=skerry-render-farm {OWN} Licenses=skerry_kw10:7 State=ACTIVE\n"
+    )
+    assert await made.look()
+    ((severity, text),) = cluster.events[told:]
+    assert (severity, "changed by another: 7 licences, 200 were set" in text) == ("warning", True), text
+    assert await made.look()
+    assert len(cluster.events) == told + 1
 
 
 async def test_what_slurm_refuses_is_told_once_and_when_it_is_over(cluster: Cluster) -> None:
@@ -252,6 +278,35 @@ async def test_looks_come_one_after_the_other_and_later_while_they_fail(
     with pytest.raises(EOFError):
         await made.run()
     assert looked_s == [30.0, 60.0, 90.0, 150.0, 270.0, 300.0]
+
+
+async def test_when_the_grid_fails_or_returns_it_is_looked_at_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that wait could start on the battery for up to half a minute, or two after failures."""
+    made, now_s, looked_s = starts(cluster), [0.0], list[float]()
+    look = made.look
+
+    async def looked() -> bool:
+        looked_s.append(now_s[0])
+        return await look()
+
+    async def sleep(for_s: float) -> None:
+        now_s[0] += for_s
+        cluster.island = IslandState.ISLANDED if 40 <= now_s[0] < 75 else IslandState.GRID_TIED
+        if now_s[0] > 100:
+            raise EOFError
+
+    async def said(*_: object) -> str:
+        raise QueueNotRead("away")
+
+    monkeypatch.setattr(made, "look", looked)
+    monkeypatch.setattr(made, "_said", said)
+    clock = SimpleNamespace(time=lambda: now_s[0])
+    monkeypatch.setattr("gateway.job_starts.asyncio", SimpleNamespace(sleep=sleep, get_running_loop=lambda: clock))
+    with pytest.raises(EOFError):
+        await made.run()
+    assert looked_s == [30.0, 40.0, 75.0]
 
 
 async def test_nothing_of_it_runs_unless_the_site_file_says_so(place: Path) -> None:

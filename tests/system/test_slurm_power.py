@@ -76,7 +76,8 @@ def test_no_job_asks_for_more_than_there_is(held: Cluster) -> None:
 
 
 def test_what_was_learnt_of_a_job_comes_first(held: Cluster) -> None:
-    (held.place / "skerry_learnt.conf").write_text("root 1 700 train a|b\nroot 2 900 train\nnobody 1 300 train\nroot 0 100 train\n")
+    lines = ("root 1 700 train a|b", "root 2 900 train", "nobody 1 300 train", "root 0 100 train")
+    (held.place / "skerry_learnt.conf").write_text("\n".join(lines) + "\n")
     assert held.licences(held.submit("--hold", "--ntasks=16", "--job-name=train")) == of(8), "its CPUs count"
     for name, gpus, number in (("train a|b", 1, 7), ("train", 2, 9), ("train", 1, 12), ("a|b", 1, 12)):
         job = held.submit("--hold", f"--gpus={gpus}", f"--job-name={name}")

@@ -108,7 +108,6 @@ async def test_a_job_waits_for_its_power_and_starts_when_it_is_there(
         told = [event.text for event in there.events if event.subject == "job starts of alpha"]
         assert any("are kept back from jobs: " in text for text in told), told
         assert told[-1] == "nothing is kept back from jobs any more"
-        await there.gateway.end_job_starts()
 
 
 async def test_a_killed_gateways_limits_lapse_and_the_next_one_takes_them_over(
@@ -130,7 +129,7 @@ async def test_a_killed_gateways_limits_lapse_and_the_next_one_takes_them_over(
     await in_state(cluster, job, "RUNNING", limit_s=LASTS_S + LIMIT_S)  # nobody gave it back: it lapsed
 
 
-async def test_an_orderly_end_gives_back_and_others_reservations_stay(
+async def test_a_gateway_that_stops_lets_no_jobs_in_and_others_reservations_stay(
     slurm_with_power: Cluster, place: Path, load: Callable[[float], None]
 ) -> None:
     cluster = slurm_with_power
@@ -143,13 +142,26 @@ async def test_an_orderly_end_gives_back_and_others_reservations_stay(
             job = await submitted(cluster, "--gpus=1")
             await waits(cluster, job)
             there.gateway.loop.stop()
-            await there.gateway.end_job_starts()
-            shown = cluster.call("scontrol", "show", "reservations")
-            assert NAME not in shown
-            assert "maintenance" in shown
-        await in_state(cluster, job, "RUNNING")
+        shown = cluster.call("scontrol", "show", "reservations")
+        assert NAME in shown, "a restart would else let all jobs start that wait"
+        assert "maintenance" in shown
+        assert cluster.state(job) == "PENDING"
+        await in_state(cluster, job, "RUNNING", limit_s=LASTS_S + LIMIT_S)
     finally:
         cluster.call("scontrol", "delete", "ReservationName=maintenance")
+
+
+async def test_somebody_elses_reservation_of_our_name_stays_as_it_is(
+    slurm_with_power: Cluster, place: Path, load: Callable[[float], None]
+) -> None:
+    cluster = slurm_with_power
+    theirs = (f"ReservationName={NAME}", "StartTime=now", "Duration=60", "Users=nobody", "Nodes=a")
+    cluster.call("scontrol", "create", "reservation", *theirs)
+    before = cluster.call("scontrol", "show", "reservations", "--oneliner")
+    load(29.9)
+    async with gateway(cluster, place / "a") as there:
+        await until(lambda: any("is somebody else's" in event.text for event in there.events))
+        assert cluster.call("scontrol", "show", "reservations", "--oneliner") == before
 
 
 async def test_a_slurm_that_is_away_is_told_and_nothing_else_happens(

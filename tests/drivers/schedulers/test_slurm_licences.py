@@ -75,6 +75,21 @@ def test_reservations_as_slurm_shows_them(text: str, held: Held) -> None:
     assert held_in(text, "skerry_kw10", "skerry-site") == held
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ("Nodes=(null)", "Nodes=gpu[01-04]"),
+        ("Users=root", "Users=ann"),
+        ("Users=root", "Users=root,ann"),
+        ("Flags=ANY_NODES", "Flags=MAINT,SPEC_NODES"),
+        ("skerry_kw10:80", "matlab:2,skerry_kw10:80"),
+    ],
+)
+def test_somebody_elses_reservation_of_our_name_is_not_taken_for_ours(changed: tuple[str, str]) -> None:
+    with pytest.raises(NotUnderstood, match="the reservation skerry-site is somebody else's"):
+        held_in(OURS.replace(*changed), "skerry_kw10", "skerry-site")
+
+
 @given(st.text())
 @settings(max_examples=examples(50))
 def test_any_text_is_read_or_refused(text: str) -> None:
