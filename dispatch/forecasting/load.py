@@ -126,19 +126,21 @@ class LoadForecaster:
         for horizon, state in self._horizons.items():
             profile_w, trust = self._profile(quarter + horizon), state.trust(self._moved)
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
-            predicted_w = self._expected(trust, self._last_w, profile_w, pull_w)
+            predicted_w = _expected(trust, self._last_w, profile_w, pull_w)
             below, above = (-math.inf, math.inf) if trust.band is None else trust.band
             guess = PastForecast(
-                predicted_w, predicted_w + below, predicted_w + above, self._last_w, profile_w, pull_w, self._moved
+                predicted_w,
+                predicted_w + below,
+                predicted_w + above,
+                self._last_w,
+                profile_w,
+                pull_w,
+                self._moved,
+                by_profile_w=_by_profile(trust, self._last_w, profile_w),
+                by_jobs_w=None if pull_w is None or not trust.jobs_learnt else _by_jobs(trust, self._last_w, pull_w),
             )
             self._pending.setdefault(quarter + horizon, []).append((horizon, guess))
         return True
-
-    def _expected(self, trust: Trust, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
-        """Load at some horizon: by the known jobs where their change is believed, else by the profile."""
-        if pull_w is not None and trust.jobs > 0:
-            return max(0.0, last_w + trust.jobs * pull_w + trust.unannounced_w)
-        return last_w if profile_w is None else (1 - trust.profile) * last_w + trust.profile * profile_w
 
     def predict(
         self,
@@ -190,10 +192,12 @@ class LoadForecaster:
         for quarter in range(drawn.first + len(drawn.load_w), drawn.first + steps):
             ahead = max(1, quarter - self._last)
             before, after, weight = _neighbours(ahead)
-            trust = _between(trusts[before], trusts[after], weight)
+            one, two = trusts[before], trusts[after]
             pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
-            load_w = self._expected(trust, drawn.last_w, self._profile(quarter), pull_w)
-            below, above = self._range(load_w) if trust.band is None else trust.band
+            profile_w = self._profile(quarter)
+            of_one_w = _expected(one, drawn.last_w, profile_w, pull_w)
+            load_w = of_one_w + weight * (_expected(two, drawn.last_w, profile_w, pull_w) - of_one_w)
+            below, above = _band_between(one, two, weight) or self._range(load_w)
             drawn.load_w.append(load_w)
             drawn.low_w.append(max(0.0, min(load_w, load_w + below)))
             drawn.high_w.append(max(load_w, load_w + above))
@@ -259,18 +263,27 @@ class LoadForecaster:
         return low_w - margin - load_w, high_w + margin - load_w
 
 
-def _between(one: Trust, two: Trust, weight: float) -> Trust:
-    """What two followed horizons say between them; `weight`, 0..1, is that of the later one."""
+def _expected(trust: Trust, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
+    """Load at some horizon: by the known jobs where their change is believed, else by the profile."""
+    if pull_w is not None and trust.jobs > 0:
+        return _by_jobs(trust, last_w, pull_w)
+    return _by_profile(trust, last_w, profile_w)
+
+
+def _by_jobs(trust: Trust, last_w: float, pull_w: float) -> float:
+    return max(0.0, last_w + trust.jobs_learnt * pull_w + trust.unannounced_w)
+
+
+def _by_profile(trust: Trust, last_w: float, profile_w: float | None) -> float:
+    return last_w if profile_w is None else (1 - trust.profile) * last_w + trust.profile * profile_w
+
+
+def _band_between(one: Trust, two: Trust, weight: float) -> tuple[float, float] | None:
+    """What the 90 % band leaves on either side, between two followed horizons; `weight`, 0..1, is that of the later."""
+    if one.band is None or two.band is None:
+        return None
     rest = 1 - weight
-    band = None
-    if one.band is not None and two.band is not None:
-        band = (rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1])
-    return Trust(
-        rest * one.profile + weight * two.profile,
-        rest * one.jobs + weight * two.jobs,
-        rest * one.unannounced_w + weight * two.unannounced_w,
-        band,
-    )
+    return rest * one.band[0] + weight * two.band[0], rest * one.band[1] + weight * two.band[1]
 
 
 def _held_forecast(first: int, steps: int, now_w: float | None) -> Forecast:

@@ -14,6 +14,8 @@ import msgspec
 
 RESIDUALS = 7 * 96  # errors kept for each horizon
 RESIDUALS_MIN = 48  # below these the band is the load's own range
+# Times the squared errors. With 1 the forecasts of four months in which jobs are the load were up to 3 % worse at 12 h.
+CLEARLY = 1.25
 TAIL = 0.05  # on either side of a 90 % band
 TAIL_STEP = 0.01  # how far one miss moves the share that is left out
 
@@ -28,14 +30,17 @@ class PastForecast(msgspec.Struct, frozen=True):
     profile_w: float | None
     pull_w: float | None  # change of the known jobs' power until then; None: no jobs are known to us
     moved: bool | None  # whether the load had changed within the hour; None: not told apart
+    by_profile_w: float  # what the profile said
+    by_jobs_w: float | None  # what the known jobs said; None: nothing yet
 
 
 class Trust(msgspec.Struct, frozen=True):
     """What to believe at one horizon."""
 
     profile: float  # weight of the profile against persistence, 0..1
-    jobs: float  # share of the known jobs' change, 0..1
+    jobs: float  # share of the known jobs' change, 0..1; 0: the profile is believed instead
     unannounced_w: float  # comes on top of it
+    jobs_learnt: float  # the share that would have been best, believed or not
     band: tuple[float, float] | None  # what the 90 % band leaves below (<= 0) and above; None: too few errors
 
 
@@ -85,6 +90,7 @@ class Horizon:
         self._agree = 0.0
         self._norm = 0.0
         self._jobs = [0.0] * 5  # weight, pull, pull squared, change, change x pull; sums that forget
+        self._profile_off = self._jobs_off = 0.0  # squared errors of both; sums that forget
 
     def learn(self, actual_w: float, guess: PastForecast) -> None:
         """Take in what came of a guess."""
@@ -102,21 +108,30 @@ class Horizon:
             pull = profile_w - last_w
             self._agree = forget * self._agree + (actual_w - last_w) * pull
             self._norm = forget * self._norm + pull * pull
+        self._profile_off, self._jobs_off = forget * self._profile_off, forget * self._jobs_off
+        if profile_w is not None and guess.by_jobs_w is not None:
+            self._profile_off += (actual_w - guess.by_profile_w) ** 2
+            self._jobs_off += (actual_w - guess.by_jobs_w) ** 2
         if guess.pull_w is not None:
             change = actual_w - last_w
             now = (1.0, guess.pull_w, guess.pull_w**2, change, change * guess.pull_w)
             self._jobs = [forget * a + b for a, b in zip(self._jobs, now, strict=True)]
 
     def trust(self, moved: bool | None = None) -> Trust:
-        """What the past errors say; the weights by least squares. Worked out once for each thing learnt."""
+        """What the past errors say; the weights by least squares. Worked out once for each thing learnt.
+
+        Where the profile has told the load clearly better than the known jobs did, as in a load that is mostly not
+        theirs, it is believed: to know jobs must make no forecast worse.
+        """
         found = self._trust.get(moved)
         if found is None:
-            jobs, unannounced_w = self._known()
+            learnt, unannounced_w = self._known()
+            jobs = learnt if self._jobs_off <= CLEARLY * self._profile_off else 0.0
             profile = min(1.0, max(0.0, self._agree / self._norm)) if self._norm > 0 else 0.0
             errors = self._alike(moved)
             enough = len(errors) >= RESIDUALS_MIN
             band = (errors.beyond(self.below.share, -1), errors.beyond(self.above.share, 1)) if enough else None
-            found = self._trust[moved] = Trust(profile, jobs, unannounced_w, band)
+            found = self._trust[moved] = Trust(profile, jobs, unannounced_w, learnt, band)
         return found
 
     def _alike(self, moved: bool | None) -> _Errors:

@@ -1,5 +1,6 @@
 """What the load forecast makes of known jobs: as much as they were worth in the past."""
 
+import math
 import random
 
 from dispatch.forecasting.load import PROBES, LoadForecaster
@@ -64,3 +65,35 @@ def test_with_known_jobs_the_band_of_a_quiet_load_is_not_that_of_one_that_moves(
         forecaster.observe(T0 + 900 * k, w, known)
     assert widths[False] < 0.3 * widths[True]
     assert sum(inside) / len(inside) > 0.85
+
+
+def small_jobs(days: int, seed: int) -> list[tuple[int, int, float]]:
+    """(first quarter, quarters, W), 12 a day."""
+    chance = random.Random(seed)
+    return [
+        (chance.randrange(days * 96), chance.randrange(4, 60), chance.choice([200.0, 2000.0])) for _ in range(days * 12)
+    ]
+
+
+def test_to_know_jobs_makes_the_forecast_of_a_load_that_is_not_theirs_no_worse() -> None:
+    """Days that resemble each other, and jobs that are a small part of the load."""
+    days, errors_w, chance = 14, dict[bool, list[float]](), random.Random(1)
+    jobs = small_jobs(days, 1)
+    base_w = [
+        20_000 + 15_000 * math.exp(-((((k % 96) / 4 - 13) / 3) ** 2)) + chance.gauss(0, 400) for k in range(days * 96)
+    ]
+    loads = [w + sum(p for begin, n, p in jobs if begin <= k < begin + n) for k, w in enumerate(base_w)]
+    for known in (False, True):
+        forecaster, errors_w[known] = LoadForecaster(), []
+        for k, w in enumerate(loads[:-96]):
+            running = [job for job in jobs if job[0] <= k < job[0] + job[1]]
+            limits = [0.0] * FAR
+            for begin, n, p in running:  # their users ask for twice the time
+                for at in range(min(FAR, begin + 2 * n - k)):
+                    limits[at] += p
+            told = limits if known else None
+            forecaster.observe(T0 + 900 * k, w, told)
+            if k > 10 * 96 and k % 12 == 0:
+                ahead = forecaster.predict(T0 + 900 * (k + 1), 48, known_w=told).load_w
+                errors_w[known] += [abs(ahead[h - 1] - loads[k + h]) for h in (16, 48)]
+    assert sum(errors_w[True]) <= 1.1 * sum(errors_w[False])
