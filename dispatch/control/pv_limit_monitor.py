@@ -36,7 +36,7 @@ class PvLimitMonitor:
         for pv in snapshot.pv:
             if pv.id not in self._rated_w:
                 continue
-            if (over := self._judge(pv, snapshot.mono_s)) is not None:
+            if (over := self._judge(pv, snapshot.mono_s - (pv.w.age_s or 0.0))) is not None:
                 found.append(over)
             if pv.id in now:
                 self._note(pv.id, now[pv.id], snapshot.mono_s)
@@ -49,8 +49,11 @@ class PvLimitMonitor:
         while len(given) > 1 and given[1][0] <= mono_s - FOLLOW_S:
             given.popleft()
 
-    def _judge(self, pv: Pv, mono_s: float) -> PvOver | None:
-        """An unconfirmed reading says nothing and ends nothing; it is over as soon as a confirmed one is within."""
+    def _judge(self, pv: Pv, at_s: float) -> PvOver | None:
+        """An unconfirmed reading says nothing and ends nothing; it is over as soon as a confirmed one is within.
+
+        `at_s`: when it was measured. One that is read seldom has not had its time while the same sample is shown.
+        """
         w, given, rated_w = pv.w.confirmed, self._given.get(pv.id), self._rated_w[pv.id]
         if not given or (w is None and not pv.asleep):
             return None
@@ -59,10 +62,10 @@ class PvLimitMonitor:
             self._over.pop(pv.id, None)
             self._told.discard(pv.id)
             return None
-        since_s, then_w = self._over.setdefault(pv.id, (mono_s, w))
-        if mono_s - since_s >= FOLLOW_S:
+        since_s, then_w = self._over.setdefault(pv.id, (at_s, w))
+        if at_s - since_s >= FOLLOW_S:
             if w < then_w - FALLING * rated_w:
-                self._over[pv.id] = mono_s, w
+                self._over[pv.id] = at_s, w
             else:
                 self._told.add(pv.id)
         return PvOver(pv.id, w, limit_w) if pv.id in self._told else None

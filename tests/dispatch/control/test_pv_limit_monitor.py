@@ -58,6 +58,17 @@ def test_a_limit_that_sinks_all_the_time_is_compared_with_what_it_was() -> None:
     assert set(run(sinking)) == {None}
 
 
+def test_an_inverter_that_is_read_once_a_minute_is_not_judged_by_a_sample_from_before_the_limit() -> None:
+    def read(second: int, follows: bool) -> Reading:
+        """A sample a minute, which takes 3 s to arrive; the limit is given at second 60 and kept from 64 on."""
+        taken = max(0, (second - 3) // 60 * 60)
+        return Reading(4_000 if follows and taken > 63 else 15_000, float(second - taken), Quality.GOOD)
+
+    limits = [None if s < 60 else 4_000.0 for s in range(300)]
+    assert set(run([(read(s, True), limits[s]) for s in range(300)])) == {None}
+    assert run([(read(s, False), limits[s]) for s in range(300)])[-1] is not None
+
+
 def test_a_doubted_or_missing_reading_says_nothing_and_ends_nothing() -> None:
     doubted = Reading(15_000, 0.1, Quality.SUSPECT)
     assert set(run([(doubted, 4_000.0)] * 200)) == {None}
