@@ -18,7 +18,7 @@ from dispatch.forecasting.job_queue import UNLIMITED_S, JobModel, KnownJob
 from dispatch.forecasting.load import LATEST_S
 from dispatch.forecasting.waiting_reasons import obstacle
 from dispatch.model.forecast import QUARTER_S
-from dispatch.model.job_outlook import ExpectedStart, JobCounts, JobOutlook, StartBy, StartErrors
+from dispatch.model.job_outlook import SHOWN_STARTS, ExpectedStart, JobCounts, JobOutlook, StartBy, StartErrors
 from dispatch.model.jobs import Job
 from dispatch.model.reservations import Reservation
 
@@ -27,7 +27,6 @@ TOO_OLD_S = 900.0  # of a queue: after a step of the forecast it says nothing of
 # (A100, H100; "The Model Parking Tax", 2026, arXiv:2605.23918): suspended jobs are not taken for less.
 RESIDENT_W_PER_GPU = 50.0
 OVERDUE_S = 900.0  # a job that could have started for so long waits for something that the queue does not show
-SHOWN_STARTS = 50
 HOLDING = ("configuring", "running", "suspended")  # states of jobs that hold GPUs and are not over
 ERRORS_KEPT = 200  # starts, of each kind
 

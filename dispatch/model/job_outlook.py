@@ -11,6 +11,9 @@ from dispatch.model.forecast import QUARTER_S
 StartBy = Literal["scheduler", "queue"]  # who says when a job starts: its scheduler, or our reading of the queue
 
 
+SHOWN_STARTS = 50  # the largest, by power
+
+
 class ExpectedStart(msgspec.Struct, frozen=True):
     """A waiting job that is expected to start."""
 

@@ -17,7 +17,7 @@ from dispatch.billing.demand_charge import free_peak
 from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
-from dispatch.model.job_outlook import ExpectedStart
+from dispatch.model.job_outlook import SHOWN_STARTS, ExpectedStart
 from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, reserved_w
@@ -196,7 +196,7 @@ def _waiting(plan: Sketch, k: int) -> Reason | None:
         return None
     largest = max(there, key=lambda job: job.power_w)
     since = _clock(plan, largest.start_utc_s)
-    if len(there) == 1:
+    if len(there) == 1 and len(plan.expected) < SHOWN_STARTS:  # of more, small ones are not among these
         return Reason("waiting.job", {"job": largest.job, "since": since})
     return Reason("waiting.jobs", {"job": largest.job, "since": since})
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from plan_site import NOON, ask, hourly, promised, site
 
-from dispatch.model.job_outlook import ExpectedStart
+from dispatch.model.job_outlook import SHOWN_STARTS, ExpectedStart
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
@@ -164,6 +164,17 @@ def test_waiting_jobs() -> None:
     small = ExpectedStart("4712", begins - 900, begins + 7200, 2_000.0, "queue")
     both = make_plan(waiting(inputs, small, large))
     assert told(both) == {
+        "month's peak 35.0 kW at risk at 22:00: jobs that wait are expected, the largest is 4711 from 22:00"
+    }
+
+
+def test_one_of_many_waiting_jobs_is_not_named_alone() -> None:
+    """Only the largest are known by name: smaller ones may start beside it."""
+    inputs = ask(site(**PEAKS), FLAT, [20_000], month_peak_w=35_000)
+    begins, later = NOON + 8 * 3600, NOON + 400 * 3600
+    large = ExpectedStart("4711", begins, begins + 7200, 20_000.0, "scheduler")
+    others = (ExpectedStart(f"{n}", later, later + 7200, 25_000.0, "queue") for n in range(SHOWN_STARTS - 1))
+    assert told(make_plan(waiting(inputs, *others, large))) == {
         "month's peak 35.0 kW at risk at 22:00: jobs that wait are expected, the largest is 4711 from 22:00"
     }
 
