@@ -10,7 +10,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.equipment import Battery, DeviceHealth, DeviceIdentity, LinkHealth, Part, aged
 from dispatch.model.readings import Quality
 
-SILENT = "no answer and no error since"  # such as of a read that hangs
+SILENT = "nothing has come of its reads"  # they hang, or whoever reads it does
 
 
 class LastAnswers:

@@ -96,7 +96,7 @@ class NodePolling:
             poller.stale_after_s,
             node,
             asyncio.get_running_loop().time() - (poller.age_io_s or 0.0),
-            poller.error[:MOST_ERROR] if poller.failures > failures else "",
+            _shown(poller.error) if poller.failures > failures else "",
             tuple(self._notices.pop(poller.id, ())),
             getattr(poller.driver, "identity", None),
         )
@@ -107,3 +107,8 @@ class NodePolling:
             if (read := poller.in_flight) is not None:
                 read.cancel()  # it may wait for a node that hangs
         await asyncio.gather(*(poller.close(CLOSE_S) for poller in self._pollers))
+
+
+def _shown(error: str) -> str:
+    """An error without what cannot be sent: bytes of a strange server that are no text."""
+    return error[:MOST_ERROR].encode(errors="replace").decode()

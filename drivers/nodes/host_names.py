@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+KEPT = 20_000  # claims that are kept although they may have lapsed: 1000 nodes of 8 GPUs make 9000
+
 
 class Identities:
     """What each node says it is. A claim lapses when its node has not been read for a while."""
 
     def __init__(self) -> None:
         self._owners: dict[str, tuple[str, float]] = {}  # node id, until when on the event loop's clock
+        self._room = KEPT
 
     def claim(self, node_id: str, identities: Iterable[str], for_s: float) -> str:
         """Take them for this node. Returns which other node has one of them, in words; empty: none."""
@@ -21,4 +24,7 @@ class Identities:
                 return f"answers as {identity}, which is node {owner}: nothing of it is used"
         for identity in wanted:
             self._owners[identity] = (node_id, now_s + for_s)
+        if len(self._owners) > self._room:  # a page may name other GPUs each time
+            self._owners = {identity: claim for identity, claim in self._owners.items() if claim[1] > now_s}
+            self._room = max(KEPT, 2 * len(self._owners))
         return ""

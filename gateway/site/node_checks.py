@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -52,7 +52,7 @@ def pages(site: Site) -> Iterator[Finding]:
                     yield f"{key}.exporters", url, f"a page of its own; {read_by[url]} reads it"
     for n, server in enumerate(site.prometheus):
         with suppress(Unreadable):
-            yield from _trust(f"prometheus[{n}]", server)
+            yield from _trust(f"prometheus[{n}]", server, (server.url,))
 
 
 def bmcs(site: Site) -> Iterator[Finding]:
@@ -106,13 +106,17 @@ def _source_keys(key: str, item: Any, servers: set[str]) -> Iterator[Finding]:
     if item.source == "prometheus" and item.prometheus and item.prometheus not in servers:
         known = ", ".join(sorted(servers)) or "there is none"
         yield f"{key}.prometheus", item.prometheus, f"the id of a [[prometheus]]: {known}"
-    if hasattr(item, "fingerprint"):
-        yield from _trust(key, item)
+    yield from _trust(key, item, item.exporters)
 
 
-def _trust(key: str, item: Any) -> Iterator[Finding]:
-    if item.ca and item.fingerprint:
+def _trust(key: str, item: Any, urls: Sequence[str]) -> Iterator[Finding]:
+    """What a certificate is verified by: one of them, and none where there is no certificate."""
+    given = {name: value for name in ("ca", "fingerprint") if (value := getattr(item, name, ""))}
+    if len(given) > 1:
         yield f"{key}.fingerprint", item.fingerprint, "ca or fingerprint, not both"
+    elif not any(url.startswith("https:") for url in urls):
+        for name, value in given.items():
+            yield f"{key}.{name}", value, "no such key, or https: without it nothing is verified"
 
 
 def commands(site: Site) -> Iterator[Finding]:

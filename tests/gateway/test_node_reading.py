@@ -24,13 +24,14 @@ from dispatch.model.equipment import Gpu, Node
 from dispatch.model.readings import Quality, reading
 from drivers.clock import SystemClock
 from drivers.http.turns import Turns
+from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
 from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
 from drivers.redfish.config import BmcDefaults
 from gateway.last_answers import SILENT, LastAnswers
 from gateway.node_frames import MOST_BYTES, Batch, NodeRead, batch_in, config_in, frame, frames, received
-from gateway.node_polling import NODES_A_FRAME, NodePolling
+from gateway.node_polling import MOST_ERROR, NODES_A_FRAME, NodePolling
 from gateway.node_process import ReaderProcess, start_process
 from gateway.node_reader import read_nodes
 from gateway.node_reading import NodeReading, Start
@@ -287,6 +288,28 @@ async def test_an_exporter_that_sends_long_names_costs_its_own_node_alone() -> N
         assert await asyncio.wait_for(reader.stop(), LIMIT_S) == "ended"
     assert found["good"].node is not None
     assert len(frame(Batch((found["long"],)))) < 64_000
+
+
+class Failing(Steady):
+    """A driver whose server says what is no text."""
+
+    async def read(self) -> Node:
+        raise DeviceError("a node", "answers HTTP 500 \udcff" + "x" * 2000)
+
+
+async def test_an_error_that_is_no_text_is_sent_all_the_same() -> None:
+    polling, sent = NodePolling([Failing("n1")]), list[NodeRead]()
+
+    async def send(batch: Batch) -> None:
+        sent.extend(read for one in frames(batch) for read in batch_in(one[4:]).read)
+
+    work = asyncio.create_task(polling.run(send))
+    await until(lambda: sent)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    await polling.close()
+    assert "answers HTTP 500 ?xx" in sent[0].error
+    assert len(sent[0].error) <= MOST_ERROR
 
 
 async def test_the_reader_ends_when_the_gateway_hangs_up_or_sends_nothing() -> None:

@@ -65,6 +65,7 @@ def test_names_of_a_file_come_after_those_of_the_group(tmp_path: Path) -> None:
         ({"exporters": []}, "nodes[0].exporters", "this key"),
         ({"prometheus": "prom"}, "nodes[0].prometheus", 'no such key, or source = "prometheus"'),
         ({"exporters": ["tcp://{name}:9100"]}, "nodes[0].exporters", "pages such as http://{name}:9100/metrics"),
+        ({"ca": "ca.pem"}, "nodes[0].ca", "or https: without it nothing is verified"),
         ({"source": "modbus"}, "nodes[0].source", "one of exporters, prometheus, redfish"),
         ({"cap_w": 500}, "nodes[0].cap_w", "a known key"),
     ],
@@ -85,6 +86,8 @@ def test_mistakes_of_a_group(changes: dict[str, Any], key: str, expected: str) -
         ),
         (0, {"fingerprint": "AB"}, "node[0].fingerprint", "64 hexadecimal digits"),
         (0, {"fingerprint": "0" * 64, "ca": "ca.pem"}, "node[0].fingerprint", "ca or fingerprint, not both"),
+        (0, {"fingerprint": "0" * 64}, "node[0].fingerprint", "or https: without it nothing is verified"),
+        (0, {"ca": "ca.pem"}, "node[0].ca", "or https: without it nothing is verified"),
         (0, {"exporters": ["http://{name}:9100/metrics"]}, "node[0].exporters", "pages such as http://gpu01:9100"),
         (1, {"prometheus": "other"}, "node[1].prometheus", "the id of a [[prometheus]]: prom"),
         (1, {"id": "prom"}, "prometheus[0].id", "an id of its own; node[1] has it already"),
@@ -94,6 +97,13 @@ def test_mistakes_of_a_node(node: int, changes: dict[str, Any], key: str, expect
     raw = with_nodes()
     raw["node"][node] |= changes
     assert expected in errors_of(raw)[key]
+
+
+def test_certificates_of_some_pages_of_a_node_are_verified() -> None:
+    raw = with_nodes(exporters=["https://{name}:9100/metrics", "http://{name}:9400/metrics"], ca="ca.pem")
+    assert loader.compose(Path("x.toml"), raw).nodes[0].ca == "ca.pem"
+    raw["prometheus"][0]["url"] = "http://prom.example:9090"
+    assert "or https: without it nothing is verified" in errors_of(raw)["prometheus[0].ca"]
 
 
 def test_a_page_is_of_one_node() -> None:
