@@ -10,6 +10,7 @@ from small_site import a_battery, a_pcs, a_snapshot, site_config
 
 from dispatch.config.schema import DispatchConfig, NodeTerms
 from dispatch.islanding.load_shedding import LoadShedding
+from dispatch.islanding.shedding_steps import CAP_CRITICAL
 from dispatch.model.equipment import Battery, Pcs
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import Quality, Reading, Status, reading
@@ -130,7 +131,7 @@ def test_a_limit_that_is_doubted_for_good_keeps_no_step_from_being_taken() -> No
     def absurd_and_off(age_s: float) -> Told:
         return absurd(age_s)[0], of_pcs("state", "off")(age_s)[1]
 
-    assert island.run(30, absurd_and_off) == 3
+    assert island.run(30, absurd_and_off) == CAP_CRITICAL
 
 
 def test_a_limit_that_is_tapered_is_not_doubted() -> None:
