@@ -15,6 +15,7 @@ import msgspec
 
 from dispatch.alarms.states import Alarm
 from dispatch.evaluation.energy_iq import Iq
+from dispatch.islanding.shedding_steps import FORMER
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.decoding import with_reasons
 from dispatch.model.islanding import DrillReport, IslandReply, IslandState, IslandView, RideThrough
@@ -37,16 +38,21 @@ from gateway.api.protocol import (
 
 def for_version(message: object, version: int) -> Any:
     """A message, or any part of one, as built-in types in the shape of an earlier version."""
-    built = _states_known(msgspec.to_builtins(message))
+    built = _known_before(msgspec.to_builtins(message))
     return _former(built) if version == 1 else _with_sentences(built)
 
 
-def _states_known(value: Any) -> Any:
-    """Earlier versions know no generator: to them it is not known what feeds the site."""
+def _known_before(value: Any) -> Any:
+    """Earlier versions know no generator: to them it is not known what feeds the site.
+
+    They count four steps of load shedding, and say "of 4".
+    """
     if isinstance(value, (list, tuple)):
-        return [_states_known(part) for part in value]
+        return [_known_before(part) for part in value]
     if isinstance(value, dict):
-        return {name: _states_known(part) for name, part in value.items()}
+        has_more = value.keys() == _RIDE and value["rungs"] > FORMER[-1]
+        step = {"rung": FORMER[value["rung"]]} if has_more else {}
+        return {name: _known_before(part) for name, part in (value | step).items()}
     return IslandState.UNKNOWN.value if value == IslandState.GENSET.value else value
 
 
@@ -66,6 +72,7 @@ def _former(value: Any) -> Any:
 
 
 _REASON, _TRACE, _ALARM, _REPLY = (set(k.__struct_fields__) for k in (Reason, RuleTrace, Alarm, IslandReply))
+_RIDE = set(RideThrough.__struct_fields__)
 _RESPONSE = {"type", *Response.__struct_fields__}
 # Empty ones where this version has none.
 _SENTENCES = ("reason", "why", "against", "remedy", "transfer_gap", "note", "low_why", "high_why")

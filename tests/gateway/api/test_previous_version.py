@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.islanding.shedding_steps import STEPS as SHEDDING
 from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.equipment import Meter
 from dispatch.model.islanding import IslandState, IslandView, NodeOrder, Reconnect, RideThrough, SwitchOrder
@@ -108,6 +109,16 @@ PLAN = Plan(1_758_006_000.0, 900, STEPS, 30_000.0, 1.0, 2.0)
 def sent(message: msgspec.Struct) -> Any:
     """A message as a console of version 1 decodes it before it knows its types."""
     return msgspec.msgpack.decode(msgspec.msgpack.encode(for_version(message, 1)))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_console_that_knows_four_steps_of_load_shedding_is_told_of_those(version: int) -> None:
+    assert PUBLISHED.decision.ride is not None
+    for step, former in enumerate((0, 0, 1, 2, 2, 3, 4)):
+        ride = msgspec.structs.replace(PUBLISHED.decision.ride, rung=step, rung_name=SHEDDING[step], rungs=6)
+        decision = msgspec.structs.replace(PUBLISHED.decision, ride=ride)
+        told = for_version(msgspec.structs.replace(PUBLISHED, decision=decision), version)
+        assert told["decision"]["ride"]["rung"] == former
 
 
 def test_a_console_of_version_1_gets_sentences_numbers_and_names() -> None:
