@@ -139,12 +139,14 @@ async def assemble(
         access_trouble=lambda: link.trouble,
         proofs=proofs,
     )
+    nodes = gateway.devices.commands
+    saver.on_nodes = lambda: nodes.may_hold
     late = partial(_adopt_late, gateway, proofs, state.path, run)
     work: list[Work] = [
         *([("clock", clock.run)] if isinstance(clock, SiteClock) else []),
         ("link", partial(link.complete, gateway.link, gateway.events)),
         ("state directory", partial(state.run, gateway.events)),
-        ("memory", partial(saver.recover, state.path, trouble, gateway.events, gateway.devices.commands.release, late)),
+        ("memory", partial(saver.recover, state.path, trouble, gateway.events, nodes.release, nodes.assume, late)),
     ]
     if found.memory is not None:
         _undo_orders(gateway, site, found.memory)
@@ -172,8 +174,9 @@ def _undo_orders(gateway: Gateway, site: Site, memory: ControllerMemory) -> None
     """Let the first orders to nodes undo what an earlier run has asked and this one does not."""
     for node in memory.caps.nodes:
         gateway.devices.commands.release(node)
-    for order in orders_to_undo(site.dispatch, memory.ride):
-        gateway.devices.commands.assume(order)
+    left = {order.device_id: order.lasting for order in orders_to_undo(site.dispatch, memory.ride)}
+    for id in left.keys() | memory.nodes.keys():
+        gateway.devices.commands.assume(id, left.get(id, frozenset()) | set(memory.nodes.get(id, ())))
 
 
 def _tell_identity(gateway: Gateway, state: StateDirectory) -> None:

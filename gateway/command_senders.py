@@ -58,6 +58,16 @@ class CommandSender:
         self._error = ""
         self._news = asyncio.Event()
 
+    @property
+    def wanted(self) -> Any:
+        """The command that is to hold now; None: there is none."""
+        return self._wanted
+
+    def send_again(self) -> None:
+        """Send the command once more, though the device has taken it."""
+        self._taken = None
+        self._news.set()
+
     def submit(self, command: Any) -> None:
         """Set the command that is to hold now; None: there is none."""
         if command != self._wanted:
@@ -171,10 +181,22 @@ class CommandSenders:
             self._node_actuators[node].forget_cap()
             self._touched.add(node)
 
-    def assume(self, order: NodeOrder) -> None:
-        """An earlier run has ordered this of a node; it is undone where the next order does not ask for it."""
-        if order.device_id in self._node_actuators:
-            self._node_actuators[order.device_id].assume(order)
+    def assume(self, node: str, fields: Iterable[str]) -> None:
+        """An earlier run has ordered this of a node, by the fields of an order; what is not wanted now is undone."""
+        if node in self._node_actuators:
+            self._node_actuators[node].assume(fields)
+            self._touched.add(node)
+            self._nodes[node].send_again()
+
+    @property
+    def may_hold(self) -> dict[str, tuple[str, ...]]:
+        """By node what was asked of it and may hold there, as fields of an order; a gateway that follows undoes it."""
+        found = {}
+        for id, sender in self._nodes.items():
+            wanted = sender.wanted.order.lasting if sender.wanted is not None else frozenset()
+            if fields := wanted | self._node_actuators[id].may_hold:
+                found[id] = tuple(sorted(fields))
+        return found
 
     @property
     def not_kept(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,15 @@ def _absent(path: Path) -> bool:
 class ControllerMemorySaver:
     """Saves after ticks. `held`: not now, there may be a memory that has not been read."""
 
-    def __init__(self, controller: Controller, recorder: Recorder, held: bool = False) -> None:
-        self._controller, self._recorder, self.held = controller, recorder, held
+    def __init__(
+        self,
+        controller: Controller,
+        recorder: Recorder,
+        held: bool = False,
+        on_nodes: Callable[[], dict[str, tuple[str, ...]]] = dict,
+    ) -> None:
+        """`on_nodes`: what may hold on nodes, by the fields of an order."""
+        self._controller, self._recorder, self.held, self.on_nodes = controller, recorder, held, on_nodes
         self._saved_s, self._saved = 0.0, self._urgent()
 
     def after_tick(self, ticks: int) -> None:
@@ -78,12 +85,13 @@ class ControllerMemorySaver:
         """Hand the memory to the recorder, unless that is held back."""
         if self.held:
             return
-        self._recorder.save_state(STATE, msgspec.to_builtins(self._controller.memory()))
+        memory = msgspec.structs.replace(self._controller.memory(), nodes=self.on_nodes())
+        self._recorder.save_state(STATE, msgspec.to_builtins(memory))
 
     def _urgent(self) -> tuple[Any, ...]:
-        """An islanding fault, the step of load shedding, which nodes are capped, which contacts limit the site."""
-        controller = self._controller
-        return controller.island.memory(), controller.ride.stage, controller.caps.nodes, controller.contacts.kept
+        """An islanding fault, the step of load shedding, what nodes are asked, which contacts limit the site."""
+        controller, nodes = self._controller, self.on_nodes()
+        return controller.island.memory(), controller.ride.stage, controller.caps.nodes, controller.contacts.kept, nodes
 
     async def recover(
         self,
@@ -91,12 +99,14 @@ class ControllerMemorySaver:
         trouble: Callable[[], str],
         events: EventSink,
         release: Callable[[str], None],
+        assume: Callable[[str, Iterable[str]], None],
         adopt: Callable[[], Awaitable[None]],
     ) -> None:
         """Read the memory as soon as that can be done, join it to what is known by now, and save from then on.
 
         `trouble`: why the directory cannot be used now; empty if it can. `release` lifts the cap of a node that the
-        controller does not cap itself. `adopt` takes over the rest of what earlier runs left.
+        controller does not cap itself, `assume` takes in what may hold on one. `adopt` takes over the rest of what
+        earlier runs left.
         """
         while self.held:
             await asyncio.sleep(AGAIN_S)
@@ -107,11 +117,18 @@ class ControllerMemorySaver:
             except MemoryNotRead:
                 continue
             if memory is not None:
-                self._controller.recover(memory)
-                for node in set(memory.caps.nodes) - set(self._controller.caps.nodes):
-                    release(node)
+                self._join(memory, release, assume)
             await adopt()
             text = "what the controller remembered has been read now, and counts from here on"
             severity = "warning" if damage else "info"
             events.event("gateway", severity, "memory", damage or (text if memory else "there was no memory to read"))
             self.held, self._saved_s = False, -PERIOD_S
+
+    def _join(
+        self, memory: ControllerMemory, release: Callable[[str], None], assume: Callable[[str, Iterable[str]], None]
+    ) -> None:
+        self._controller.recover(memory)
+        for node in set(memory.caps.nodes) - set(self._controller.caps.nodes):
+            release(node)
+        for node, fields in memory.nodes.items():
+            assume(node, fields)

@@ -68,6 +68,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     island: IslandMemory = IslandMemory()
     soc: dict[str, SocMemory] = {}  # of batteries whose SoC stands still
     contacts: tuple[str, ...] = ()  # that are latched, or steps of the grid operator's in force
+    nodes: dict[str, tuple[str, ...]] = {}  # the gateway's: what may hold on nodes, by the fields of an order
 
 
 class Controller:

@@ -73,6 +73,14 @@ class NodeOrder(msgspec.Struct, frozen=True):
     requeued: bool = False  # and are back in the queue
     off_when_empty: bool = False  # its scheduler powers it off once no job is on it
 
+    @property
+    def lasting(self) -> frozenset[str]:
+        """The fields that ask for what holds until it is undone; saving and requeueing are over once done."""
+        return frozenset(name for name in LASTING if getattr(self, name) not in (None, False))
+
+
+LASTING = ("cap_w", "suspended", "off", "starts_stopped", "off_when_empty")  # fields of a NodeOrder
+
 
 class IslandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a person asks of the islanding state machine."""

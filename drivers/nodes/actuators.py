@@ -2,8 +2,9 @@
 
 A command of the site file (`on_cap`, `on_suspend` ...) goes before what Skerry could do by itself. Commands are lists
 of arguments, run without a shell, in a session of their own that is ended when they take too long. One that fails has
-done nothing, as far as it goes: it is named and run again, and nothing is undone for it. One that was ended may have
-done all of it: it is run again, and undone once it is not wanted any more.
+done nothing, as far as it goes: it is named and run again, and nothing is undone for it. One that was ended, and a
+write to a register map that failed, may have done all of it: it is done again, and undone once it is not wanted any
+more.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from dispatch.model.islanding import NodeOrder
+from dispatch.model.islanding import LASTING, NodeOrder
 from dispatch.wording.catalogue import words
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
@@ -147,9 +149,22 @@ class NodeActuator:
         if self._power is not None:
             self._power.suspect()
 
-    def assume(self, order: NodeOrder) -> None:
-        """An earlier run has ordered this, and nobody knows whether it holds: what the next order lacks is undone."""
-        self._held = msgspec.structs.replace(order, device_id="", reason=None)
+    @property
+    def may_hold(self) -> frozenset[str]:
+        """What holds on it or may, by the fields of an order, until it is undone."""
+        return self._held.lasting | self._unsure
+
+    def assume(self, fields: Iterable[str]) -> None:
+        """An earlier run has ordered this, and nobody knows whether it holds: it is ordered anew, or undone.
+
+        `fields` of an order. What the site file knows no way to undo any more is left as it is.
+        """
+        self._unsure |= {field for field in fields if field in LASTING and self._can_undo(field)}
+
+    def _can_undo(self, field: str) -> bool:
+        if self._driver is not None or getattr(self._config, f"on_{UNDO[field]}"):
+            return True
+        return (field == "cap_w" and self._power is not None) or (field == "suspended" and bool(self._config.freeze))
 
     async def apply(self, order: NodeOrder, ride_through: bool = False) -> list[str]:
         """Do it; return a line for each thing done. `ride_through`: the site lives on its battery.
@@ -162,12 +177,14 @@ class NodeActuator:
         ended = {"saving": self._held.saving and wanted.saving, "requeued": self._held.requeued and wanted.requeued}
         self._held = msgspec.structs.replace(self._held, **ended)  # nothing is to be done for it
         for step in self._steps(wanted):
+            before = frozenset(self._unsure)
+            self._unsure |= {STATES[step]} & set(LASTING)  # until it has ended, and if this is cancelled
             try:
                 done.append(await self._do(step, order, ride_through))
             except DeviceError as error:  # a cap that fails must not keep a node from being suspended or shut down
                 errors.append(error)
-                if isinstance(error, NotKnown):
-                    self._unsure.add(STATES[step])
+                if STATES[step] not in before and not self._may_have_done(step, error):
+                    self._unsure.discard(STATES[step])
                 continue
             self._unsure.discard(STATES[step])
             self._held = msgspec.structs.replace(self._held, **_state(step, wanted))
@@ -196,6 +213,15 @@ class NodeActuator:
         )
         return [step for step, differs in steps if differs]
 
+    def _may_have_done(self, step: str, error: DeviceError) -> bool:
+        """A command that ended badly has done nothing; a write that was not answered may have come through."""
+        by_map = self._driver is not None and not self._command(step)
+        return by_map or isinstance(error, NotKnown)
+
+    def _command(self, step: str) -> tuple[str, ...]:
+        command: tuple[str, ...] = () if step == "hold" else getattr(self._config, f"on_{step}")
+        return command
+
     def _may_be(self, field: str) -> bool:
         """Whether the node is so, or may be: the command for it was ended before it was done."""
         return getattr(self._held, field) or field in self._unsure
@@ -208,7 +234,7 @@ class NodeActuator:
 
     async def _do(self, step: str, order: NodeOrder, ride_through: bool) -> str:
         """One step; what was done, or nothing where a cap is held as it should be."""
-        command: tuple[str, ...] = () if step == "hold" else getattr(self._config, f"on_{step}")
+        command = self._command(step)
         if step == "uncap" and command and self.may_be_capped:
             await self._limit(order, ride_through)  # from before the site file had commands
         if command:
@@ -286,6 +312,15 @@ STATES = {  # the field of an order that a step brings about
     "power_on": "off_when_empty",
     "shutdown": "off",
     "start": "off",
+}
+
+
+UNDO = {  # the step that undoes what a field of an order asks
+    "cap_w": "uncap",
+    "suspended": "resume",
+    "off": "start",
+    "starts_stopped": "allow_starts",
+    "off_when_empty": "power_on",
 }
 
 

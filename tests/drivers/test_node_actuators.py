@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from waiting import until
 
-from dispatch.model.islanding import NodeOrder
+from dispatch.model.islanding import LASTING, NodeOrder
 from dispatch.model.reasons import plain
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
@@ -106,9 +106,49 @@ async def test_jobs_leave_a_node_before_it_is_powered_off_and_start_only_once_it
 async def test_what_an_earlier_run_has_ordered_is_undone_and_no_job_is_requeued_for_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     actuator = laddered(log)
-    actuator.assume(NodeOrder("gpu-1", starts_stopped=True, requeued=True, off_when_empty=True))
+    left = NodeOrder("gpu-1", starts_stopped=True, requeued=True, off_when_empty=True).lasting
+    assert left == {"starts_stopped", "off_when_empty"}
+    actuator.assume(left)
     await actuator.apply(NodeOrder("gpu-1"))
     assert log.read_text().splitlines() == ["power_on 90", "allow_starts 90"]
+
+
+async def test_what_an_earlier_run_has_ordered_and_is_wanted_is_done_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    actuator = laddered(log)
+    wanted = NodeOrder("gpu-1", starts_stopped=True, off_when_empty=True)
+    actuator.assume(wanted.lasting)
+    await actuator.apply(wanted)
+    assert await actuator.apply(wanted) == []
+    assert log.read_text().splitlines() == ["stop_starts 90", "power_off 90"]
+
+
+async def test_a_write_that_was_not_answered_may_have_capped_the_node() -> None:
+    class Lost:
+        """Takes each order, but its first answer does not arrive."""
+
+        cap_w: float | None = None
+        orders = 0
+
+        async def order(self, order: NodeOrder) -> str:
+            self.cap_w, self.orders = order.cap_w, self.orders + 1
+            if self.orders == 1:
+                raise DeviceError("gpu-1", "no answer")
+            return ""
+
+    driver = Lost()
+    actuator = NodeActuator(NodeDevice(id="gpu-1", source="modbus"), driver=driver)  # type: ignore[arg-type]
+    with pytest.raises(DeviceError):
+        await actuator.apply(NodeOrder("gpu-1", cap_w=900.0))
+    assert (driver.cap_w, actuator.may_hold) == (900.0, {"cap_w"})
+    await actuator.apply(NodeOrder("gpu-1"))
+    assert (driver.cap_w, actuator.may_hold) == (None, frozenset())
+
+
+async def test_what_the_site_file_cannot_undo_any_more_is_left(tmp_path: Path) -> None:
+    bare = NodeActuator(node())
+    bare.assume((*LASTING, "a field of a later version"))
+    assert (bare.may_hold, await bare.apply(NodeOrder("gpu-1"))) == (frozenset(), [])
 
 
 async def test_a_command_that_fails_says_how_and_is_tried_again(tmp_path: Path) -> None:
