@@ -188,7 +188,7 @@ async def test_a_node_that_becomes_stale_is_not_told_with_what_went_wrong_long_a
         assert not site.told("own lost: ", "process")
         await until(lambda: site.shown.health and site.shown.health[0].error == SILENT)
         jump.by_s += 10.0
-        await until(lambda: site.shown.health and "said nothing for 20 s" in site.shown.health[0].error)
+        await until(lambda: site.told("node reading", "said nothing for 20 s"))
 
 
 async def test_what_is_not_known_and_times_that_cannot_be_do_no_harm() -> None:
@@ -267,8 +267,9 @@ def test_a_node_that_tells_too_much_does_not_end_the_reading_of_the_others() -> 
     assert list(frames(Batch())) == [frame(Batch())]
 
 
-async def test_an_exporter_that_sends_long_names_costs_its_own_node_alone() -> None:
-    uuid, host = "u" * 30_000, "h" * 30_000
+async def test_an_exporter_that_sends_long_names_costs_its_own_node_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.node_polling.ROUND_S", 0.1)
+    uuid, host = "u" * 20_000, "h" * 10_000
     long = "".join(
         f'DCGM_FI_DEV_POWER_USAGE{{gpu="{n}",UUID="{uuid}{n}",Hostname="{host}{n}"}} 100\n' for n in range(64)
     )
@@ -284,9 +285,8 @@ async def test_an_exporter_that_sends_long_names_costs_its_own_node_alone() -> N
         async with asyncio.timeout(LIMIT_S):
             while set(found) != {"long", "good"}:
                 batch = batch_in(await received(reader.reader, MOST_BYTES) or b"")
-                found |= {read.id: read for read in batch.read}
+                found |= {read.id: read for read in batch.read if read.node is not None or read.id == "long"}
         assert await asyncio.wait_for(reader.stop(), LIMIT_S) == "ended"
-    assert found["good"].node is not None
     assert len(frame(Batch((found["long"],)))) < 64_000
 
 
@@ -297,7 +297,8 @@ class Failing(Steady):
         raise DeviceError("a node", "answers HTTP 500 \udcff" + "x" * 2000)
 
 
-async def test_an_error_that_is_no_text_is_sent_all_the_same() -> None:
+async def test_an_error_that_is_no_text_is_sent_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.node_polling.ROUND_S", 0.1)
     polling, sent = NodePolling([Failing("n1")]), list[NodeRead]()
 
     async def send(batch: Batch) -> None:
