@@ -251,7 +251,9 @@ class ComputeFlow(EnergyFlow):
         self._draw_critical(canvas, [n for n in nodes if n.critical])
         if off:
             canvas.put(0, 5, f"shut down {off}", Ink.MEDIUM)
-        elif capped or suspended:
+        elif capped and not suspended:
+            canvas.put(0, 5, f"capped {capped}", Ink.MEDIUM)
+        elif suspended:
             canvas.fit(0, 5, [f"capped {capped} susp. {suspended}", f"cap {capped} susp {suspended}"], Ink.MEDIUM)
         else:
             self._draw_gpus(canvas, nodes)

@@ -192,7 +192,7 @@ def _nodes_text(model: Model) -> str:
     if island_state(model) in DEAD_BUS_STATES:
         return "no power"
     _, capped, suspended, off = node_counts(model)
-    asked = f"shut down {off}" if off else f"capped {capped} · suspended {suspended}"
+    asked = f"shut down {off}" if off else f"capped {capped}" + (f" · suspended {suspended}" if suspended else "")
     return f"{nodes_run_text(model)} · {asked}"
 
 

@@ -23,10 +23,10 @@ OUTAGE_AT, OUTAGE_TICKS = 900, 300
 
 def scenes(directory: Path) -> None:
     """The console's scenes, recorded anew."""
-    from record import island_scenes, scenes
+    from record import GROUPS
 
     with TemporaryDirectory() as audit:
-        recorded = scenes() | island_scenes(Path(audit))
+        recorded = {name: scene for made in GROUPS.values() for name, scene in made(Path(audit)).items()}
     (directory / "scenes.json").write_bytes(_in_words(recorded))
 
 

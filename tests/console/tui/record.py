@@ -1,8 +1,8 @@
 """Records scenes for the console's tests and pictures: the twin in lock-step, steered by the real controller.
 
-`python tests/console/tui/record.py` writes `scenes.json`, with `island` only the scenes of orders and islanding. Per
-scene: a welcome, a plan, the snapshot to show, the trends before it, the last events, answers to some questions. Same
-seed, same bytes; nothing in it depends on the machine's clock.
+`python tests/console/tui/record.py` writes `scenes.json`; with `day`, `island` or `outage` only the scenes of the day,
+of orders and drills, or of the outage. Per scene: a welcome, a plan, the snapshot to show, the trends before it, the
+last events, answers to some questions. Same seed, same bytes; nothing in it depends on the machine's clock.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from drivers.tariffs.csv_file import load as load_prices  # noqa: E402
 from drivers.twin.faults import Fault  # noqa: E402
 from drivers.twin.lockstep import LockstepSite  # noqa: E402
 from drivers.twin.physics import TwinSite  # noqa: E402
-from gateway.api.protocol import LastDrill, LoopStats, Published, TariffNow, Welcome  # noqa: E402
+from gateway.api.protocol import VERSION, LastDrill, LoopStats, Published, TariffNow, Welcome  # noqa: E402
 from gateway.planning_service import QuarterMean  # noqa: E402
 from gateway.site.loader import compose  # noqa: E402
 from gateway.site.schema import Site  # noqa: E402
@@ -65,9 +65,12 @@ PLAN_EVERY_S = 900
 SOLVE_MS = 10.0  # stands for what was measured, which would differ at each recording
 
 
-def site(reserve_hours: float = 1.0) -> Site:
-    """A render farm of eight nodes: the demo site's sizes, with a name of its own."""
-    nodes = [{"id": f"gpu-{n:02d}", "source": "modbus", "unit": n, "critical": n <= 2} for n in range(1, 9)]
+def site(reserve_hours: float = 1.0, **deferrable: Any) -> Site:
+    """A render farm of eight nodes: the demo site's sizes, with a name of its own. `deferrable`: keys of such nodes."""
+    nodes = [
+        {"id": f"gpu-{n:02d}", "source": "modbus", "unit": n, "critical": n <= 2} | (deferrable if n > 2 else {})
+        for n in range(1, 9)
+    ]
     raw: dict[str, Any] = {
         "site": {"name": "Fjord One", "timezone": "Europe/Oslo"},
         "grid": {
@@ -311,7 +314,7 @@ class Hands:
 
 
 def island_scenes(directory: Path) -> dict[str, Scene]:
-    """An order in force; a drill that holds; what it left behind; another site in an outage, its nodes suspended."""
+    """An order in force; a drill that holds; what it left behind."""
     rec = Recorder()
     hands = Hands(rec, directory)
     rec.run(1500)
@@ -333,14 +336,17 @@ def island_scenes(directory: Path) -> dict[str, Scene]:
     answers = msgspec.to_builtins(check) | {"text": catalogue.words(check.reason)}
     status = {"report": msgspec.to_builtins(rec.report)}
     found["drilled"] = rec.scene(**{"audit": hands.rows(), "drill.check": answers, "drill.status": status})
+    return found
 
-    rec = Recorder(site(reserve_hours=4.0))
+
+def outage_scenes() -> dict[str, Scene]:
+    """A site in an outage that caps its deferrable nodes; it has no other step but the shutdown."""
+    rec = Recorder(site(reserve_hours=4.0, cap_w="3 kW"))
     rec.run(900)
     rec.twin.faults.put(Fault("outage"))
     rec.until(lambda p: p.decision.ride is not None and p.decision.ride.rung >= 2, 7200)
     rec.run(300)
-    found["outage"] = rec.scene()
-    return found
+    return {"outage": rec.scene()}
 
 
 def feed(seconds: int) -> Iterator[tuple[Published, Plan | None]]:
@@ -351,10 +357,23 @@ def feed(seconds: int) -> Iterator[tuple[Published, Plan | None]]:
         yield rec.step(), rec.plan
 
 
-if __name__ == "__main__":
-    only_island = sys.argv[1:] == ["island"]
-    kept = msgspec.json.decode(SCENES.read_bytes(), type=dict[str, Scene]) if only_island else {}
+GROUPS: dict[str, Callable[[Path], dict[str, Scene]]] = {
+    "day": lambda _: scenes(),
+    "island": island_scenes,
+    "outage": lambda _: outage_scenes(),
+}
+
+
+def main(wanted: list[str]) -> None:
+    """Record the groups that are named, or all; the other scenes stay as they are."""
+    kept = msgspec.json.decode(SCENES.read_bytes())
     with TemporaryDirectory() as place:
-        made = island_scenes(Path(place)) if only_island else scenes() | island_scenes(Path(place))
-    SCENES.write_bytes(msgspec.json.encode(kept | made))
-    print(f"{SCENES}: {', '.join(f'{name} {len(msgspec.json.encode(s)) // 1024} kB' for name, s in made.items())}")
+        for group in wanted or GROUPS:
+            for name, scene in GROUPS[group](Path(place)).items():
+                kept[name] = msgspec.to_builtins(scene) | {"version": VERSION}
+                print(f"{name}: {len(msgspec.json.encode(scene)) // 1024} kB")
+    SCENES.write_bytes(msgspec.json.encode(kept))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -12,7 +12,7 @@ from console.display.viewmodel import Point
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from gateway.api.previous_version import from_version
-from gateway.api.protocol import Published, Welcome
+from gateway.api.protocol import VERSION, Published, Welcome
 
 SCENES = Path(__file__).parent / "scenes.json"
 
@@ -31,8 +31,10 @@ class Scene(msgspec.Struct, frozen=True):
 
 @cache
 def read(name: str) -> Scene:
-    """One recorded scene; they were recorded when the link was of version 2."""
+    """One recorded scene. Those that name no version of the link were recorded when it was 2."""
     scene = msgspec.json.decode(SCENES.read_bytes())[name]
+    if scene.pop("version", 2) == VERSION:
+        return msgspec.convert(scene, Scene)
     said = {what: _of_version_2(what, scene[what]) for what in ("published", "plan")}
     answers = {method: _of_version_2("response", answer) for method, answer in scene["answers"].items()}
     return msgspec.convert(scene | said | {"answers": answers}, Scene)

@@ -161,11 +161,20 @@ def test_an_outage_says_since_when_what_runs_and_how_long_it_lasts() -> None:
     assert battery.startswith("lasts ")
     assert " – " in battery
     compute = "\n".join(drawn(ComputeFlow(), model, 19, 6))
-    suspended = sum(o.suspended for o in model.published.decision.nodes)
-    assert suspended > 0
-    assert f"{8 - suspended} of 8 run" in compute
-    assert f"susp. {suspended}" in compute
-    assert "suspended: gpu-03, gpu-04, gpu-05, gpu-06, gpu-07, gpu-08" in "\n".join(drawn(Island(), model))
+    assert not any(order.suspended for order in model.published.decision.nodes), "their jobs hold GPUs"
+    assert "8 nodes 23.7 kW" in compute
+    assert "capped 6" in compute
+    assert "susp." not in compute
+    screen = "\n".join(drawn(Island(), model))
+    capped = ", ".join(f"gpu-0{n} at 3.0 kW" for n in range(3, 9))
+    assert f"capped: {capped}" in " ".join(screen.split())
+    assert "8 of 8 run · capped 6" in screen
+    assert "suspended" not in screen
+    cpu_only = replace(model.published.decision.nodes[2], suspended=True)
+    decision = replace(model.published.decision, nodes=(cpu_only, *model.published.decision.nodes[3:]))
+    model = replace(model, published=replace(model.published, decision=decision))
+    assert "capped 5 susp. 1" in "\n".join(drawn(ComputeFlow(), model, 19, 6))
+    assert "7 of 8 run · capped 5 · suspended 1" in "\n".join(drawn(Island(), model))
     assert "orderly shutdown if the grid stays away" in drawn(NextLine(), model, 120, 1)[0]
 
 
@@ -399,7 +408,8 @@ def test_the_status_in_an_outage_says_how_long_it_lasts_and_what_comes_next_in_t
     assert "contracted" not in rows["Grid"]
     assert "room for" not in rows["Interval"]
     assert f"lasts {runtime_text(model)}" in rows["Battery"]
-    assert "suspended: " in rows["Nodes"]
+    assert rows["Nodes"].startswith("8 of 8 run")
+    assert "capped: gpu-03 at 3.0 kW" in rows["Nodes"]
     assert rows["Why"] == why_text(model)
     assert "orderly shutdown" in rows["Next"]
     assert rows["Next"] == next_step_text(model)

@@ -70,12 +70,12 @@ TEXTS: dict[str, AlarmText] = {
             "above the rating of a generator."
         ),
         (
-            "As far as the site file says how: no new jobs start on deferrable nodes, they are capped, their jobs "
-            "saved and requeued, empty ones powered off; then critical nodes are capped, and at last all are shut down."
+            "As the site file says how: deferrable nodes start no new jobs, are capped, their jobs requeued, and empty "
+            "ones powered off; then critical nodes are capped; at last all are shut down."
         ),
         (
-            "Switch off what is not needed: each kW less gives time. Steps are undone by themselves once the grid is "
-            "back, or a generator that was never overloaded has room, and the battery has recovered."
+            "Switch off what is not needed: each kW less gives time. Steps are undone once the grid is back, or a "
+            "generator never overloaded has room, and the battery has recovered."
         ),
     ),
     "ups-on-battery": AlarmText(
