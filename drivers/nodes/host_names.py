@@ -13,7 +13,7 @@ class Identities:
 
     def __init__(self) -> None:
         self._owners: dict[str, tuple[str, float]] = {}  # node id, until when on the event loop's clock
-        self._room = KEPT
+        self._room = KEPT  # how many are there before lapsed ones are looked for
 
     def claim(self, node_id: str, identities: Iterable[str], for_s: float) -> str:
         """Take them for this node. Returns which other node has one of them, in words; empty: none."""

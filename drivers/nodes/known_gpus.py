@@ -39,6 +39,9 @@ class GpuRecord(msgspec.Struct, frozen=True):
     at_cap: tuple[str, ...] = ()
 
 
+MOST_SEEN = 256  # GPUs that are known of one node: those of 64 slots, and what was in them before
+
+
 class KnownGpus:
     """The record, in memory and on disk. Threads share it."""
 
@@ -84,6 +87,8 @@ class KnownGpus:
             complete = len(answered) >= self.expected(declared)
             self._most = max(self._most, len(answered))
             seen = dict(answered) if complete else self._record.seen | dict(answered)
+            if len(seen) > MOST_SEEN:  # it names other ones each time
+                seen = dict(answered)
             self._update(count=len(answered) if complete else self._record.count, seen=seen)
 
     def keep(self, original_mw: Mapping[str, int], caps_mw: Iterable[int], insist: bool = False) -> str:

@@ -16,13 +16,16 @@ from fake_upsd import FakeUpsd
 from http_server import HttpServer, response
 from metrics_pages import dcgm, node_exporter
 
-from dispatch.model.equipment import Node
+from dispatch.model.equipment import Gpu, Node
 from drivers.config import IoConfig
 from drivers.devices import Driver, make_drivers
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import HttpError
 from drivers.modbus.errors import ConnectionLost, DeviceError, WrongDevice
 from drivers.node_config import NodeDevice
+from drivers.nodes.gpu_slots import GpuSlots
+from drivers.nodes.host_names import Identities
+from drivers.nodes.known_gpus import MOST_SEEN
 from drivers.nodes.metrics import WANTED
 from drivers.nodes.metrics_text import MetricsPattern
 from drivers.nut.config import PduDevice
@@ -110,6 +113,23 @@ async def test_a_last_line_that_may_be_cut_is_not_read(make: Make, headers: byte
         (driver,) = make(node("gpu01", server.url("/gpu")))
         (gpu,) = (await read(driver)).gpus
         assert gpu.w.value == w
+
+
+async def test_a_node_that_names_other_gpus_each_time_is_not_remembered_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("drivers.nodes.host_names.KEPT", 100)
+    slots, identities = GpuSlots(0), Identities()
+    identities.claim("other", ["GPU kept"], 1e6)
+    for n in range(300):
+        count = 64 if n == 0 else 63  # never as many again as are expected
+        uuids = [f"GPU-{n}-{index}" for index in range(count)]
+        gpus, _, _ = slots.see(tuple(Gpu(index, "H100", uuid=uuid) for index, uuid in enumerate(uuids)))
+        assert len(gpus) == 64
+        assert identities.claim("n1", uuids, -1.0) == ""  # lapsed at once
+    assert len(slots._known.record.seen) <= MOST_SEEN
+    assert len(identities._owners) <= 200
+    assert "which is node other" in identities.claim("n1", ["GPU kept"], 30.0)
 
 
 async def test_a_node_exporter_without_a_collector_is_asked_for_all(make: Make) -> None:
