@@ -68,6 +68,7 @@ class JobAccounting:
         )
         self._terms, self._clock, self._prices = site.tariff, clock, prices
         self._queues, self._record, self._save, self._on_finished = queues, record, save, on_finished
+        self._clusters = {scheduler.known_as: scheduler.id for scheduler in site.scheduler}
         self._seen: Seen | None = None
         self._saved_s = 0.0
 
@@ -135,13 +136,13 @@ class JobAccounting:
         """Whether so many run that others are not metered."""
         return self.meter.allocations.full
 
-    def begins(self, job: str, gpus: Sequence[str]) -> bool:
+    def begins(self, job: str, gpus: Sequence[str], cluster: str = "") -> bool:
         """A node told which of its GPUs a job holds; False: too many reports."""
-        return self.meter.reports.begins(job, gpus, self._clock.utc_s())
+        return self.meter.reports.begins(job, gpus, self._clock.utc_s(), self._clusters.get(cluster, ""))
 
-    def ends(self, job: str) -> bool:
+    def ends(self, job: str, cluster: str = "") -> bool:
         """A node told that a job has ended on it; False: too many reports."""
-        return self.meter.reports.ends(job, self._clock.utc_s())
+        return self.meter.reports.ends(job, self._clock.utc_s(), self._clusters.get(cluster, ""))
 
 
 async def _in_pieces(steps: Iterator[None]) -> None:

@@ -19,27 +19,30 @@ class _Report:
 
 
 class Reports:
-    """By the scheduler's id of the job, or the number by which its nodes know it."""
+    """By the scheduler's id of the job, or the number by which its nodes know it; both are of one scheduler.
+
+    `scheduler` is its id in the site file; empty: the node did not tell one that is known, it may be any.
+    """
 
     def __init__(self) -> None:
-        self._jobs: dict[str, _Report] = {}
+        self._jobs: dict[tuple[str, str], _Report] = {}
 
-    def begins(self, job: str, gpus: Sequence[str], utc_s: float) -> bool:
+    def begins(self, job: str, gpus: Sequence[str], utc_s: float, scheduler: str = "") -> bool:
         """A job holds these GPUs of one of its nodes; False: there are too many reports, or too many GPUs."""
-        report = self._report(job, utc_s)
+        report = self._report((scheduler, job), utc_s)
         if report is None or len(report.gpus.keys() | set(gpus)) > MOST_GPUS:
             return False
         report.gpus.update(dict.fromkeys(gpus, utc_s))
         return True
 
-    def ends(self, job: str, utc_s: float) -> bool:
+    def ends(self, job: str, utc_s: float, scheduler: str = "") -> bool:
         """A job has ended on one of its nodes; False: there are too many reports."""
-        report = self._report(job, utc_s)
+        report = self._report((scheduler, job), utc_s)
         if report is not None:
             report.ended_utc_s = utc_s
         return report is not None
 
-    def _report(self, job: str, utc_s: float) -> _Report | None:
+    def _report(self, job: tuple[str, str], utc_s: float) -> _Report | None:
         if job not in self._jobs and len(self._jobs) >= MOST_JOBS:
             return None
         report = self._jobs.setdefault(job, _Report())
@@ -66,9 +69,11 @@ class Reports:
             del self._jobs[self._key(run)]
         return ended_s
 
-    def _key(self, run: Run) -> str:
+    def _key(self, run: Run) -> tuple[str, str]:
         """What its nodes call a run's job. Slurm's nodes do not know of which array a task is."""
-        return run.job.id if run.job.id in self._jobs or not run.job.number else run.job.number
+        job = run.job
+        names = [(scheduler, name) for scheduler in (job.scheduler, "") for name in (job.id, job.number) if name]
+        return next((name for name in names if name in self._jobs), names[0])
 
     def forget_old(self, now_utc_s: float) -> None:
         """Forget what no queue has shown for a long time."""

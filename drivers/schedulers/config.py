@@ -42,7 +42,11 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     file: Annotated[str, Meta(description="With `file`: the file, relative to the site file.")] = ""
     cluster: Annotated[
-        str, Meta(max_length=64, description="Name of the cluster in power reservations of its jobs. Empty: `id`.")
+        str,
+        Meta(
+            max_length=64,
+            description="Its name in power reservations of its jobs, and in what their nodes report. Empty: `id`.",
+        ),
     ] = ""
     admit: Annotated[
         bool,

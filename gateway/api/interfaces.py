@@ -129,12 +129,12 @@ class JobAccounts(Protocol):
         """The runs that go on or are not recorded yet; of one user, or of all."""
         ...
 
-    def begins(self, job: str, gpus: Sequence[str]) -> bool:
-        """A node told which of its GPUs a job holds; False: too many reports."""
+    def begins(self, job: str, gpus: Sequence[str], cluster: str = "") -> bool:
+        """A node told which of its GPUs a job of a cluster holds; False: too many reports."""
         ...
 
-    def ends(self, job: str) -> bool:
-        """A node told that a job has ended on it; False: too many reports."""
+    def ends(self, job: str, cluster: str = "") -> bool:
+        """A node told that a job of a cluster has ended on it; False: too many reports."""
         ...
 
 

@@ -78,10 +78,13 @@ class JobQueries:
         return report | {"user": user} | ({} if asked.everybody else {"site": None})
 
     async def _told(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """What a node's prolog or epilog says. Params: `what` start or end, `job_id`, `gpu_uuids`; others are left."""
+        """What a node's prolog or epilog says. Params: `what` start or end, `job_id`, `cluster`, `gpu_uuids`.
+
+        Others are left.
+        """
         if not self._accounts.active:
             raise CommandRefused(NO_SCHEDULER)
-        what, job = str(params["what"]), str(params["job_id"])
+        what, job, cluster = str(params["what"]), str(params["job_id"]), str(params.get("cluster") or "")
         gpus = params.get("gpu_uuids") or ()
         if not job or len(job) > TEXT_MOST:
             raise ValueError(f"job_id: expected 1 to {TEXT_MOST} characters")
@@ -91,7 +94,8 @@ class JobQueries:
             raise ValueError(f"gpu_uuids: expected texts of at most {TEXT_MOST} characters")
         if what not in ("start", "end"):
             raise ValueError(f"what {what!r}: expected start or end")
-        taken = self._accounts.begins(job, gpus) if what == "start" else self._accounts.ends(job)
+        accounts = self._accounts
+        taken = accounts.begins(job, gpus, cluster) if what == "start" else accounts.ends(job, cluster)
         if not taken:
             raise CommandRefused("too many jobs or GPUs were reported that no queue has shown yet")
         return {"taken": True}

@@ -96,6 +96,22 @@ def test_gpus_go_by_uuid_and_the_host_by_cpus(id: str, number: str) -> None:
     assert idle_wh > 150 * hours  # the third GPU and a quarter of the host, and the node before and after
 
 
+@pytest.mark.parametrize(("scheduler", "taken"), [("slurm", True), ("", True), ("beta", False)])
+def test_what_a_node_of_another_cluster_reports_is_not_of_a_job_with_the_same_number(
+    scheduler: str, taken: bool
+) -> None:
+    """Two clusters number their jobs alike."""
+    machine = Machine("gpu1", steady(400.0), [steady(700.0), steady(100.0)])
+    job = a_job("7", ["gpu1"], 60, gpus=1)
+    site = MeteredSite([machine], between(job, 60, 1295))
+    site.meter.reports.begins("7", ["GPU-gpu1-0"], T0 + 59, scheduler)
+    site.meter.reports.ends("7", T0 + 1200, scheduler)
+    site.run(2600)
+    (record,) = site.records
+    assert record.gpu_how == ("measured" if taken else "apportioned")
+    assert (record.ended_utc_s == T0 + 1200) == taken
+
+
 def test_without_uuids_gpus_go_by_their_number() -> None:
     machine = Machine("gpu1", steady(400.0), [steady(600.0)] * 4)
     jobs = [a_job("1", ["gpu1"], 60, gpus=1, cpus=8), a_job("2", ["gpu1"], 60, gpus=2, cpus=8)]

@@ -47,12 +47,12 @@ class Accounts:
     async def live(self, user: str | None) -> list[JobRecord]:
         return [run for run in (a_run("1", "anna"), a_run("2", "bert", 500)) if user in (None, run.user)]
 
-    def begins(self, job: str, gpus: Any) -> bool:
-        self.told.append((job, tuple(gpus)))
+    def begins(self, job: str, gpus: Any, cluster: str = "") -> bool:
+        self.told.append((cluster, job, tuple(gpus)))
         return len(self.told) < 3
 
-    def ends(self, job: str) -> bool:
-        self.told.append((job, "end"))
+    def ends(self, job: str, cluster: str = "") -> bool:
+        self.told.append((cluster, job, "end"))
         return True
 
 
@@ -151,8 +151,8 @@ async def test_a_node_reports_what_a_job_holds(queries: JobQueries, accounts: Ac
     assert await asked(queries, SLURM, "job.report", what="start", job_id="7", gpu_uuids=["GPU-1"], node="n1") == {
         "taken": True
     }
-    await asked(queries, SLURM, "job.report", what="end", job_id="7")
-    assert accounts.told == [("7", ("GPU-1",)), ("7", "end")]
+    await asked(queries, SLURM, "job.report", what="end", job_id="7", cluster="alpha")
+    assert accounts.told == [("", "7", ("GPU-1",)), ("alpha", "7", "end")]
     with pytest.raises(CommandRefused, match="too many jobs"):
         await asked(queries, SLURM, "job.report", what="start", job_id="8")
 
