@@ -15,10 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-REPORT_S = 1.5  # for the command; a slow start of it is in this
-ALL_S = 1.8  # after which this ends whatever it does
+# from the start of the process: on a busy node Python itself takes a while to begin
+REPORT_S = 1.5  # until the command must have ended
+ALL_S = 1.7  # after which this ends whatever it does; slurm-prolog and slurm-epilog kill it after 1.9 s
+ALONE = ("timeout", "-s", "KILL", "3")  # ends the command also where this was killed
 SETTINGS = Path(__file__).with_name("slurm.env")
 GPUS = Path("/proc/driver/nvidia/gpus")  # the kernel driver's; asking it starts no program
 WORD = re.compile(r"[\w.,:+@-]{1,255}")  # what is passed on needs no quoting, at a shell of ssh neither
@@ -31,32 +34,45 @@ def run(what):
 
     def give_up(*_):
         end(child)
+        say(untold(what, f"no end within {ALL_S:g} s"))
         os._exit(0)
 
     signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, ALL_S)
+    signal.setitimer(signal.ITIMER_REAL, max(0.05, ALL_S - elapsed_s()))
     try:
         why = report(what, child)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         why = repr(error)
     if why:
-        say(f"skerry: the {what} of job {os.environ.get('SLURM_JOB_ID', '')} is not reported: {why}")
+        say(untold(what, why))
     sys.exit(0)
+
+
+def untold(what, why):
+    """What is said of a job that is not reported."""
+    return f"skerry: the {what} of job {os.environ.get('SLURM_JOB_ID', '')} is not reported: {why}"
 
 
 def report(what, child):
     """Run the command; why it failed, or empty. `child` gets its process. Raises OSError, ValueError."""
     configure()
-    command = [*shlex.split(os.environ.get("SKERRY", "/opt/skerry/bin/skerry")), "jobs", "report", what, *options()]
+    skerry = shlex.split(os.environ.get("SKERRY", "/opt/skerry/bin/skerry"))
+    command = [*ALONE, *skerry, "jobs", "report", what, *options()]
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     process = subprocess.Popen(command, stdin=null, stdout=null, stderr=pipe, start_new_session=True)
     child.append(process)
     try:
-        _, said = process.communicate(timeout=REPORT_S)
+        _, said = process.communicate(timeout=max(0.05, REPORT_S - elapsed_s()))
     except subprocess.TimeoutExpired:
         end(child)
         return f"no answer within {REPORT_S:g} s"
     return "" if process.returncode == 0 else f"exit code {process.returncode}: {last_line(said)}"
+
+
+def elapsed_s():
+    """How long ago this process was started, s (proc_pid_stat(5), field 22)."""
+    begun = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+    return min(max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - begun / os.sysconf("SC_CLK_TCK")), ALL_S)
 
 
 def last_line(said):
