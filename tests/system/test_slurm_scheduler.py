@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import Cluster
+from small_gateway import ROOT
 
 LIMIT_S = 8.0  # of a job that does nothing, from its submission to its end, with two hooks that hang
 
@@ -70,3 +71,24 @@ def test_settings_that_are_wrong_hold_nothing_up(slurm: Cluster) -> None:
     job = slurm.submit(run="true")
     slurm.wait(lambda: slurm.state(job) == "COMPLETED")
     slurm.wait(lambda: slurm.call("sinfo", "-h", "-o", "%D %t") == "2 idle\n")
+
+
+def test_a_node_that_somebody_else_has_drained_is_not_resumed(slurm: Cluster) -> None:
+    starts = str(ROOT / "deploy" / "hooks" / "slurm-starts")
+
+    def drained() -> str:
+        shown = slurm.call("scontrol", "show", "node", "a", "--oneliner")
+        return shown.partition(" Reason=")[2].partition(" [root@")[0]
+
+    slurm.call(starts, "stop", "a", "off the grid")
+    assert drained() == "skerry: off the grid"
+    slurm.call(starts, "allow", "a")
+    assert drained() == ""
+    slurm.call("scontrol", "update", "nodename=a", "state=drain", "reason=bad GPU")
+    try:
+        slurm.call(starts, "stop", "a", "off the grid")
+        slurm.call(starts, "allow", "a")
+        assert drained() == "bad GPU"
+    finally:
+        slurm.call("scontrol", "update", "nodename=a", "state=resume")
+    assert slurm.try_call(starts, "stop", "nowhere", "x").returncode != 0
