@@ -19,7 +19,7 @@ from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, wor
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.fallback import revert_values
 from dispatch.control.pv_curtailment import fallback_limits
-from dispatch.islanding.shedding_memory import orders_to_undo
+from dispatch.islanding.shedding_memory import left_suspended, orders_to_undo
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
@@ -59,6 +59,11 @@ RECORD_OPEN_S = 2.0
 RECORD_LOOK_S = 0.05
 PRICES_S = 3.0  # for the price file, which may be on another machine's disk
 START_READ_S = 8.0  # what earlier runs left is read in this time, or not at all
+LEFT_SUSPENDED = (
+    "the version before may have suspended its jobs off the grid, where its site file had freeze or on_suspend; these "
+    "keys are not used on nodes with GPUs any more, so resume it by hand: with what on_resume ran, or 0 into its "
+    "cgroup.freeze"
+)
 NOT_READ = "until it is read, month's peak, islanding fault and capped nodes are not known, and none are saved"
 
 
@@ -177,6 +182,8 @@ def _undo_orders(gateway: Gateway, site: Site, memory: ControllerMemory) -> None
     left = {order.device_id: order.lasting for order in orders_to_undo(site.dispatch, memory.ride)}
     for id in left.keys() | memory.nodes.keys():
         gateway.devices.commands.assume(id, left.get(id, frozenset()) | set(memory.nodes.get(id, ())))
+    for node in left_suspended(site.dispatch, memory.ride):
+        gateway.events.event("node", "warning", node, LEFT_SUSPENDED)
 
 
 def _tell_identity(gateway: Gateway, state: StateDirectory) -> None:

@@ -28,9 +28,22 @@ class LoadSheddingMemory(msgspec.Struct, frozen=True):
 
     def suspended_formerly(self, node: NodeTerms) -> bool:
         """Whether a version with four steps has left it suspended, with GPUs or without; one that is off is not."""
-        if self.step or node.critical or not node.can_suspend:
+        return node.can_suspend and self.asked_formerly(node)
+
+    def asked_formerly(self, node: NodeTerms) -> bool:
+        """Whether such a version has asked to suspend it, if there was a way to."""
+        if self.step or node.critical:
             return False
         return self.former >= FORMER_SUSPENDS and not (self.stage == SHUTDOWN and node.can_shutdown)
+
+
+def left_suspended(config: DispatchConfig, memory: LoadSheddingMemory) -> tuple[str, ...]:
+    """Nodes with GPUs that a version with four steps may have left suspended, and that nothing can resume any more.
+
+    The keys for it are not read on such nodes since.
+    """
+    nodes = (node for node in config.nodes if node.has_gpus and not node.can_suspend)
+    return tuple(node.id for node in nodes if memory.asked_formerly(node))
 
 
 def orders_to_undo(config: DispatchConfig, memory: LoadSheddingMemory) -> tuple[NodeOrder, ...]:

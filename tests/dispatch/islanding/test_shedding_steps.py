@@ -13,7 +13,7 @@ from small_site import a_battery, a_pcs, a_snapshot, site_config
 from dispatch.config.off_grid import RideThroughConfig
 from dispatch.config.schema import DispatchConfig, NodeTerms
 from dispatch.islanding.load_shedding import LoadShedding
-from dispatch.islanding.shedding_memory import LoadSheddingMemory, orders_to_undo
+from dispatch.islanding.shedding_memory import LoadSheddingMemory, left_suspended, orders_to_undo
 from dispatch.islanding.shedding_steps import FORMER, REQUEUE, SHUTDOWN, STEPS, lacking, of_former
 from dispatch.model.equipment import Gpu, Node
 from dispatch.model.islanding import IslandState, NodeOrder
@@ -191,6 +191,18 @@ def test_a_node_with_gpus_that_a_former_version_suspended_is_resumed(
     assert not orders(keeper, island(0.0))["batch"].suspended, "so the first order resumes it"
     keeper.restore(msgspec.convert(msgspec.to_builtins(keeper.memory()), LoadSheddingMemory))
     assert not any(o.suspended for o in orders_to_undo(config(), keeper.memory())), "asked once"
+
+
+def test_a_node_with_gpus_that_nothing_can_resume_any_more_is_named() -> None:
+    """Site files of before are read without the keys that suspend and resume such nodes."""
+    nodes = tuple(msgspec.structs.replace(node, can_suspend=False) for node in NODES)
+    for rung, named in ((1, ()), (2, ("batch",)), (3, ("batch",)), (4, ())):
+        kept = msgspec.convert({"rung": rung, "engaged": True}, LoadSheddingMemory)
+        assert left_suspended(config(nodes), kept) == named
+        assert left_suspended(config(), kept) == (), "it is resumed"
+    keeper = LoadShedding(config(nodes))
+    keeper.restore(msgspec.convert({"rung": 3, "engaged": True}, LoadSheddingMemory))
+    assert left_suspended(config(nodes), keeper.memory()) == ()
 
 
 def test_no_job_ends_by_an_soc_that_only_its_own_report_tells_of() -> None:
