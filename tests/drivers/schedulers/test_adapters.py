@@ -93,6 +93,25 @@ def test_nomad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "asked").read_text() == "operator api /v1/allocations?resources=true&namespace=*\n"
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"TaskStates": {"t": None}},
+        {"TaskStates": {"t": {}}},
+        {"TaskStates": {"t": {"StartedAt": None}}},
+        {"AllocatedResources": {"Tasks": {"t": None}}},
+        {"AllocatedResources": {"Tasks": None}},
+        {"AllocatedResources": None},
+    ],
+)
+def test_what_nomad_does_not_tell_of_one_allocation_hides_no_other(
+    more: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = json.dumps([ALLOCATIONS[0] | {"ID": "new"} | more, ALLOCATIONS[0]])
+    jobs = read("nomad-jobs", "nomad", answer, 0, tmp_path, monkeypatch)
+    assert [job.id for job in jobs] == ["new", "5456bd7a-9fc0"]
+
+
 @pytest.mark.parametrize(("adapter", "program"), [("htcondor-jobs", "condor_q"), ("nomad-jobs", "nomad")])
 def test_a_command_that_fails_fails_the_adapter(
     adapter: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
