@@ -123,12 +123,12 @@ class JobAccounting:
 
     async def live(self, user: str | None) -> list[JobRecord]:
         """The runs that go on, and those that are over and not priced yet; of one user, or of all."""
-        utc_s, found = self._clock.utc_s(), []
+        found = []
         for n, run in enumerate(self.meter.allocations.every()):
             if n % 100 == 99:
                 await asyncio.sleep(0)
             if user is None or run.job.user == user:
-                found.append(run.record(utc_s))
+                found.append(self.meter.as_known(run))
         return found
 
     @property

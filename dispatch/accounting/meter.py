@@ -75,6 +75,7 @@ class JobMeter:
         self._samples: dict[str, NodeSamples] = {}
         self._waiting: dict[str, deque[Segment]] = {}
         self._divided_until: dict[str, float] = {}
+        self._until_s = float("-inf")  # up to when energy is divided, where there are readings
         self._read = dict.fromkeys(schedulers, float("-inf"))  # when each queue was read
         self._began_utc_s: float | None = None
         self._ahead_s: float | None = None  # of the calendar before the clock that is never set
@@ -165,7 +166,7 @@ class JobMeter:
         `least_peak_w`: the billed peak that the controller knows of.
         """
         late_s = now_utc_s - LATE_S * self._speed
-        until_s = min([max(read_s, late_s) for read_s in self._read.values()], default=late_s)
+        until_s = self._until_s = min([max(read_s, late_s) for read_s in self._read.values()], default=late_s)
         oldest_s = min(self._read.values(), default=now_utc_s)
         for n, (node, waiting) in enumerate(self._waiting.items()):
             if n % DIVIDED == DIVIDED - 1:
@@ -245,7 +246,14 @@ class JobMeter:
         if run.drawn or not (whole or until_s > ended_s + LATE_S * self._speed):
             return
         self.allocations.forget(run)
-        self.settled.append(run.record(until_s))
+        self.settled.append(run.record(ended_s))
+
+    def as_known(self, run: Run) -> JobRecord:
+        """A run with what is divided so far. What its nodes drew since the queue was read is not, and is no gap."""
+        late_s = self._until_s - LATE_S * self._speed
+        divided = [self._divided_until.get(node, self._until_s) for node in self.allocations.nodes(run)]
+        until_s = min([at_s if at_s > late_s else self._until_s for at_s in divided], default=self._until_s)
+        return run.record(until_s if run.ended_utc_s is None else min(until_s, run.ended_utc_s))
 
     def state(self, most: int) -> MeterState:
         """What is to be kept over a restart; of more than `most` runs those that drew most."""

@@ -90,11 +90,11 @@ class Run(msgspec.Struct):
             self.co2_known_wh += drawn.wh
             self.co2_g += drawn.wh / 1000 * rates.co2_g_per_kwh
 
-    def record(self, utc_s: float) -> JobRecord:
-        """The run as it is at a time."""
-        job, until_s = self.job, utc_s if self.ended_utc_s is None else self.ended_utc_s
+    def record(self, until_utc_s: float) -> JobRecord:
+        """The run as it is known; `until_utc_s`: up to when its energy is."""
+        job = self.job
         parts = {part: self._part(part) for part in _PARTS}
-        whole_s = max(0.0, until_s - self.started_utc_s) * self.node_count
+        whole_s = max(0.0, until_utc_s - self.started_utc_s) * self.node_count
         energy_wh = sum(self.energy_wh.values())
         mean_w = energy_wh * 3600 / self.node_s * self.node_count if self.node_s > 0 else None
         waiting_wh = sum(drawn.wh for drawn in self.drawn.values())
@@ -118,7 +118,7 @@ class Run(msgspec.Struct):
             host_how=parts["host"][1],
             node_wh=parts["node"][0],
             node_how=parts["node"][1],
-            covered_pct=100 * min(1.0, self.node_s / whole_s) if whole_s else 0.0,
+            covered_pct=100 * min(1.0, self.node_s / whole_s) if whole_s else 100.0,
             suspended_s=self.suspended_s,
             mean_w=mean_w,
             peak_w=mean_w if self.peak_w is None else self.peak_w,

@@ -90,12 +90,15 @@ class NodeSamples:
         self._at = None
 
     def take(self, node: Node, now: Instant, capped: bool = False, speed: float = 1.0) -> Segment | None:
-        """The energy up to the node's sample, if that is a new one. `speed`: seconds of the site in one of an age."""
+        """The energy up to the node's sample, if that is a new one. `speed`: seconds of the site in one of the machine.
+
+        An age is of the site's clock, a period of the machine's.
+        """
         w = node.w.good
         if node is self._seen or w is None:
             return None
         self._seen = node
-        age_s = (node.w.age_s or 0.0) * speed
+        age_s = node.w.age_s or 0.0
         at, before = Instant(now.utc_s - age_s, now.mono_s - age_s), self._at
         if before is not None and at.mono_s <= before.mono_s + SAME_S:
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,9 @@ from soak_sizes import examples
 
 from dispatch.accounting.costs import billed, peak_costs
 from dispatch.accounting.meter import MeterState
+from dispatch.accounting.samples import Instant, NodeSamples
+from dispatch.model.equipment import Node
+from dispatch.model.readings import Quality, Reading
 
 
 def steady(w: float) -> Power:
@@ -31,6 +36,28 @@ def test_a_job_with_a_whole_node_is_charged_what_it_drew() -> None:
     assert record.end_within_s == 15.0
     assert record.cost_eur == pytest.approx(record.energy_wh / 1000 * PRICE, rel=1e-6)
     assert record.co2_g == pytest.approx(record.energy_wh / 1000 * 400, rel=1e-6)
+
+
+def test_what_waits_for_the_next_reading_of_the_queue_is_no_gap() -> None:
+    """While a job runs only time without readings of its nodes is missing: SEEN would tell of gaps that are none."""
+    machine = Machine("gpu1", steady(900.0))
+    site = MeteredSite([machine], between(a_job("7", ["gpu1"], 95), 95, 2000), cpus={"gpu1": 64})
+    for until_s in (125, 149, 179, 400):
+        site.run(until_s)
+        assert site.live("7").covered_pct == pytest.approx(100, abs=0.1)
+    site = MeteredSite([replace(machine, missing=frozenset(range(20, 40)))], site.jobs, cpus={"gpu1": 64})
+    site.run(395)
+    assert site.live("7").covered_pct == pytest.approx(100 * (190 - 95) / (390 - 95), abs=1), "no reading for 200 s"
+
+
+def test_ages_of_readings_are_of_the_sites_clock_however_fast_that_goes() -> None:
+    """Else the samples of a simulated site would be put back to before the gateway began."""
+    samples, node = NodeSamples(), Node("gpu1", w=Reading(900.0, 4.0, Quality.GOOD), period_s=1.0)
+    assert samples.take(node, Instant(T0, 50.0), speed=10) is None
+    later = msgspec.structs.replace(node, w=Reading(900.0, 7.0, Quality.GOOD))
+    segment = samples.take(later, Instant(T0 + 13, 63.0), speed=10)
+    assert segment is not None
+    assert (segment.start_utc_s, segment.end_utc_s, segment.wh) == (T0 - 4, T0 + 6, 900 * 10 / 3600)
 
 
 @st.composite
