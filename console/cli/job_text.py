@@ -7,7 +7,9 @@ from datetime import tzinfo
 from typing import Any
 
 from console.display.formats import ABSENT, date_hour_minute, duration, number
+from console.display.queue_text import queue_line
 from console.terminal_output import one_line
+from dispatch.model.jobs import QueueNow
 from dispatch.wording.formatting import kw
 
 CSV_HEADER = [
@@ -47,17 +49,17 @@ CSV_HEADER = [
     "scheduler",
 ]
 _KEYS = {"job": "id", "energy_how": "how", "peak_share_eur": "peak_eur"}
-_HEAD = (
-    f"{'JOB':<14} {'USER':<10} {'GPU':>4} {'CPU':>5} {'TIME':>9} {'kWh':>9} {'kW':>6} {'EUR':>8} {'SEEN':>5} KNOWN BY"
-)
+_HEAD = f"{'JOB':<14} {'USER':<10} {'GPU':>4} {'CPU':>5} {'TIME':>9} {'kWh':>9} {'MEAN kW':>7} {'EUR':>8} {'SEEN':>5} KNOWN BY"
 REST = "cooling, losses, other load, nodes without readings"
 
 
-def live_lines(answer: dict[str, Any], now_utc_s: float) -> Iterator[str]:
-    """Jobs that run."""
+def live_lines(answer: dict[str, Any], now_utc_s: float, queues: Sequence[QueueNow] = ()) -> Iterator[str]:
+    """Jobs that run, and those that ended and have no cost yet; before them the queues that are not read."""
     whose = "" if answer["user"] is None else f" of {answer['user']}"
+    lost = [one_line(queue_line(queue)) for queue in queues if queue.error or queue.read_utc_s is None]
+    yield from lost
     if not answer["jobs"]:
-        yield one_line(f"no job{whose} runs")
+        yield one_line(f"no job{whose} is known to run" if lost else f"no job{whose} runs")
         return
     yield _HEAD
     for job in answer["jobs"]:
@@ -100,13 +102,16 @@ def group_lines(report: dict[str, Any], by: str, start_utc_s: float, end_utc_s: 
 
 def _job(job: dict[str, Any], until_utc_s: float) -> str:
     """One run on a line."""
+    ended_utc_s, known_by = job["ended_utc_s"], job["how"]
+    if ended_utc_s is not None and ended_utc_s != until_utc_s:
+        until_utc_s, known_by = ended_utc_s, f"{known_by}, ended, cost not known yet"
     lasted = duration(until_utc_s - job["started_utc_s"])
     mean_kw = None if job["mean_w"] is None else job["mean_w"] / 1000
     cost = number(job["cost_eur"], 8, 2)
     seen = f"{job['covered_pct']:>4.0f}%"
-    told = job["how"] if job["from_start"] else f"{job['how']}, ran before metering began"
+    told = known_by if job["from_start"] else f"{known_by}, ran before metering began"
     head = f"{job['id']:<14.14} {job['user']:<10.10} {job['gpus']:>4} {job['cpus']:>5} {lasted:>9}"
-    return one_line(f"{head} {number(job['energy_wh'] / 1000, 9, 3)} {number(mean_kw, 6, 2)} {cost} {seen} {told}")
+    return one_line(f"{head} {number(job['energy_wh'] / 1000, 9, 3)} {number(mean_kw, 7, 2)} {cost} {seen} {told}")
 
 
 def _notes(jobs: Sequence[dict[str, Any]]) -> Iterator[str]:

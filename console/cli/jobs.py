@@ -9,12 +9,14 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from console.cli.data_source import Live, Record, gateway, gateway_or_record
 from console.cli.failures import Failure
 from console.cli.job_text import CSV_HEADER, csv_rows, group_lines, live_lines, past_lines
 from console.cli.json_output import json_text
 from console.value_parsers import json_option, moment, site_option
+from dispatch.model.jobs import QueueNow
 from storage.csv_fields import field
 
 if TYPE_CHECKING:
@@ -63,9 +65,14 @@ def jobs(
 ) -> None:
     """Show what compute jobs draw and cost.
 
-    Without a time: the jobs that run. With --since, --past or --by: those that ended, and the account of the site:
-    jobs, idle nodes and the rest (cooling, losses, other load) are what the load meter counted. Times are when a run
-    ended. You see your own jobs; operators see all. When no gateway runs, the record is read by whoever may read it.
+    Without a time: the jobs that run, and those that ended in the last minutes and have no cost yet. With --since,
+    --past or --by: those that ended, and the account of the site: jobs, idle nodes and the rest (cooling, losses, other
+    load) are what the load meter counted. Times are when a run ended; a requeued job is two runs. A run and its cost
+    are on record about 20 minutes after its end. You see your own jobs; operators see all, and the account of the site.
+    When no gateway runs, the record is read by whoever may read it.
+
+    GPU and CPU are those allocated; SEEN is the part of its time with readings of its nodes. KNOWN BY: measured, all of
+    it belongs to that job; apportioned, divided by what is allocated; estimated, no meter or no word of the scheduler.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -114,7 +121,9 @@ def _show_live(source: Live, asked: dict[str, Any], limit: int, as_csv: bool, as
     elif as_csv:
         _write_csv(csv_rows(answer, None))
     else:
-        for line in live_lines(answer, source.now_utc_s()):
+        now = source.status()
+        queues = msgspec.convert(now["queues"], tuple[QueueNow, ...])
+        for line in live_lines(answer, now["snapshot"]["utc_s"], queues):
             click.echo(line)
 
 
@@ -137,8 +146,6 @@ def _report(source: Live | Record, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _demand(source: Record) -> DemandTerms:
     """The demand charge, as the record keeps the site file. Raises Failure."""
-    import msgspec
-
     from dispatch.config.schema import DispatchConfig
     from storage.config import DISPATCH
 

@@ -19,6 +19,7 @@ from console.cli.jobs import jobs
 from console.cli.main import COMMANDS
 from dispatch.accounting.records import JobRecord, SiteQuarter
 from dispatch.config.schema import DispatchConfig, GridConfig
+from dispatch.model.jobs import QueueNow
 from storage.config import DISPATCH, StorageConfig
 from storage.recorder import Recorder
 
@@ -64,11 +65,28 @@ def test_a_job_that_runs_is_a_line_that_no_name_can_break() -> None:
     assert "\x1b" not in line
     assert "\n" not in line
     assert line.endswith("apportioned, ran before metering began")
-    assert " 2 h 00     2.000   1.00     0.50  100% " in line
+    assert " 2 h 00     2.000    1.00     0.50  100% " in line
     assert notes[0] == "2 more are not shown: raise --limit"
     assert notes[1].startswith("NOTE: so many jobs run")
     assert notes[2] == "1 were capped, 1.0 node hours together: about 0.00 kWh less"
     assert list(live_lines(answer | {"jobs": [], "user": "anna"}, T0)) == ["no job of anna runs"]
+
+
+def test_a_run_that_has_ended_is_not_shown_as_one_that_runs() -> None:
+    answer = {"jobs": [told(a_run(cost_eur=None))], "of": 1, "user": None, "not_metered": False}
+    line = list(live_lines(answer, T0 + 600))[1]
+    assert " 2 h 00 " in line, "it lasts no longer than it ran"
+    assert line.endswith("apportioned, ended, cost not known yet")
+
+
+def test_a_queue_that_is_not_read_is_said_where_its_jobs_are_listed() -> None:
+    answer = {"jobs": [], "of": 0, "user": None, "not_metered": False}
+    never, lost = QueueNow(scheduler="a", error="no file"), QueueNow(scheduler="b", read_utc_s=T0, age_s=90, error="no")
+    first, second, none = live_lines(answer, T0, (never, lost, QueueNow(scheduler="c", read_utc_s=T0, age_s=1.0)))
+    assert first == "a: not read: no file"
+    assert second.startswith("b: 0 running, 0 waiting, ")
+    assert second.endswith("NOT READ: no")
+    assert none == "no job is known to run"
 
 
 def test_the_rest_is_a_line_of_its_own_and_all_lines_add_up_to_the_load() -> None:
