@@ -276,7 +276,7 @@ def compose_gateway(
     dispatcher = Dispatcher(
         log,
         queries.handlers,
-        QueueCommands(queues).handlers,
+        QueueCommands(queues, log).handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
         JobQueries(site.tariff.demand_terms, log=log, accounts=accounting, records=queries).handlers,
@@ -349,7 +349,7 @@ def compose_gateway(
         log=log,
         island_commands=island_commands,
         queries=queries,
-        link=LinkServer(socket, welcome, dispatcher.handle, consoles, urgent=urgent, watcher=loop),
+        link=LinkServer(socket, welcome, dispatcher.handle, consoles, urgent=urgent, watcher=loop, named=log.named),
         prover=prover,
         background=tuple(background),
         drill_scheduler=scheduler,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -19,6 +20,7 @@ from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.islanding.shedding_steps import lacking, names_of, takes, with_gpus
 from dispatch.wording.catalogue import words
 from drivers.modbus.address import place_of
+from drivers.schedulers.config import Scheduler
 from gateway import exit_codes
 from gateway.site import paths, versions
 from gateway.site.loader import SiteError, SiteFileError, load, parse, read
@@ -41,7 +43,14 @@ def check(site: Path | None, schema: bool, as_json: bool) -> int:
     try:
         loaded = load(site)
         tariff, trouble = _tariff(loaded)
-        trouble += [*_certificates(loaded), *_gpio(loaded), *_caps(loaded), *_waits(loaded), *_retired(site)]
+        trouble += [
+            *_certificates(loaded),
+            *_gpio(loaded),
+            *_caps(loaded),
+            *_queue_files(loaded),
+            *_waits(loaded),
+            *_retired(site),
+        ]
     except SiteFileError as error:
         _report(error, as_json)
         return exit_codes.USAGE
@@ -129,10 +138,29 @@ def _summary(site: Site) -> Iterator[str]:
     yield "devices   " + "; ".join(f"{section} {_names(ids)}" for section, ids in d["devices"].items() if ids)
     if site.node:
         yield f"shedding  {'; '.join(_shedding(site))}"
+    for n, scheduler in enumerate(site.scheduler):
+        yield f"{'' if n else 'jobs':<9} {_scheduler(scheduler, site.path.parent)}"
     if site.drills.schedule:
         how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
         yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
+
+
+def _scheduler(scheduler: Scheduler, directory: Path) -> str:
+    """By what a queue is read, and whether anything is changed by that."""
+    read = f"{scheduler.id}: {scheduler.kind}, by {shlex.join(scheduler.arguments(directory))}"
+    changes = "keeps licences back by scontrol" if scheduler.admit else "only read"
+    return f"{read}, every {scheduler.period_s:g} s; {changes}"
+
+
+def _queue_files(site: Site) -> list[str]:
+    """Files of `[[scheduler]]` that cannot be read now."""
+    files = [(s.id, site.path.parent / s.file) for s in site.scheduler if s.kind == "file"]
+    return [
+        f"the file of scheduler {id} is not there: {file.absolute()}; until it is, its jobs are not known"
+        for id, file in files
+        if not file.exists()
+    ]
 
 
 def _shedding(site: Site) -> Iterator[str]:

@@ -49,7 +49,10 @@ CSV_HEADER = [
     "scheduler",
 ]
 _KEYS = {"job": "id", "energy_how": "how", "peak_share_eur": "peak_eur"}
-_HEAD = f"{'JOB':<14} {'USER':<10} {'GPU':>4} {'CPU':>5} {'TIME':>9} {'kWh':>9} {'MEAN kW':>7} {'EUR':>8} {'SEEN':>5} KNOWN BY"
+_HEAD = (
+    f"{'JOB':<14} {'USER':<10} {'GPU':>4} {'CPU':>5} {'TIME':>9} {'kWh':>9} {'MEAN kW':>7} {'EUR':>8} {'SEEN':>5} "
+    "KNOWN BY"
+)
 REST = "cooling, losses, other load, nodes without readings"
 
 
@@ -61,6 +64,7 @@ def live_lines(answer: dict[str, Any], now_utc_s: float, queues: Sequence[QueueN
     if not answer["jobs"]:
         yield one_line(f"no job{whose} is known to run" if lost else f"no job{whose} runs")
         return
+    yield from _whose(answer)
     yield _HEAD
     for job in answer["jobs"]:
         yield _job(job, now_utc_s)
@@ -71,12 +75,19 @@ def live_lines(answer: dict[str, Any], now_utc_s: float, queues: Sequence[QueueN
     yield from _notes(answer["jobs"])
 
 
-def past_lines(report: dict[str, Any], start_utc_s: float, end_utc_s: float, zone: tzinfo) -> Iterator[str]:
-    """Runs that ended, the last at the bottom, and the account of the site."""
+def past_lines(
+    report: dict[str, Any], start_utc_s: float, end_utc_s: float, zone: tzinfo, limit: int = 500
+) -> Iterator[str]:
+    """Runs that ended, the last at the bottom, and the account of the site. `limit`: so many were asked for."""
     if not report["jobs"]:
-        yield f"no job ended from {date_hour_minute(start_utc_s, zone)} to {date_hour_minute(end_utc_s, zone)}"
+        whose = "" if report.get("user") is None else f" of {report['user']}"
+        span = f"from {date_hour_minute(start_utc_s, zone)} to {date_hour_minute(end_utc_s, zone)}"
+        yield one_line(f"no job{whose} ended {span}")
     else:
+        yield from _whose(report)
         yield f"{'ENDED':<16} {_HEAD}"
+    if len(report["jobs"]) >= limit:
+        yield f"the last {limit} shown; there may be more: --limit, --csv for all, sums with --by"
     for job in reversed(report["jobs"]):
         yield f"{date_hour_minute(job['ended_utc_s'], zone)} {_job(job, job['ended_utc_s'])}"
     yield from _notes(report["jobs"])
@@ -98,6 +109,12 @@ def group_lines(report: dict[str, Any], by: str, start_utc_s: float, end_utc_s: 
         yield f"{unpriced_wh / 1000:.2f} kWh have no cost: no price or no load was known then"
     yield from _peaks(report, report["groups"], zone)
     yield from _site(report, zone)
+
+
+def _whose(answer: dict[str, Any]) -> Iterator[str]:
+    """Whose jobs these are, unless they are everybody's."""
+    if answer.get("user") is not None:
+        yield one_line(f"jobs of {answer['user']}; operators see all")
 
 
 def _job(job: dict[str, Any], until_utc_s: float) -> str:
@@ -146,7 +163,7 @@ def _site(report: dict[str, Any], zone: tzinfo) -> Iterator[str]:
         yield f"{name:<12} {wh / 1000:>10.2f} kWh{f'  {more}' if more else ''}"
     unknown_s = 900 * site["n"] - site["known_s"]
     if unknown_s > 0.01 * site["known_s"]:
-        yield f"import or load was not known for {duration(unknown_s)} of it: what jobs drew then is not in the load"
+        yield f"import or load was not known for {duration(unknown_s)} of it: what nodes drew then is not in the load"
     if site["gap_s"] >= 60:
         yield f"nodes were without readings for {site['gap_s'] / 3600:.1f} node hours: what they drew is in the rest"
 
@@ -168,7 +185,7 @@ def csv_rows(report: dict[str, Any], by: str | None) -> Iterator[list[Any]]:
     for group in report.get("groups", ()):
         told = group | ({by: group["name"]} if by is not None else {}) | {"name": None}
         yield ["group", *(_cell(told, column) for column in CSV_HEADER[1:])]
-    if site := report.get("site"):
+    if (site := report.get("site")) and site["n"]:
         for name, wh, _ in _account(site):
             yield [name, *(wh if column == "energy_wh" else None for column in CSV_HEADER[1:])]
 

@@ -87,7 +87,7 @@ def jobs(
         span = _span(source, since, until)
         asked |= {"start_utc_s": span[0], "end_utc_s": span[1]} | ({} if by is None else {"by": by})
         report = _pages(source, asked) if as_csv and by is None else _report(source, asked | {"limit": limit})
-    _show_past(report, by, span, source.zone, as_csv, as_json)
+    _show_past(report, by, span, source.zone, limit, as_csv, as_json)
 
 
 def _span(source: Live | Record, since: str | None, until: str | None) -> tuple[float, float]:
@@ -101,14 +101,20 @@ def _span(source: Live | Record, since: str | None, until: str | None) -> tuple[
 
 
 def _show_past(
-    report: dict[str, Any], by: str | None, span: tuple[float, float], zone: tzinfo, as_csv: bool, as_json: bool
+    report: dict[str, Any],
+    by: str | None,
+    span: tuple[float, float],
+    zone: tzinfo,
+    limit: int,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
     if as_json:
         click.echo(json_text(report))
     elif as_csv:
         _write_csv(csv_rows(report, by))
     else:
-        for line in past_lines(report, *span, zone) if by is None else group_lines(report, by, *span, zone):
+        for line in past_lines(report, *span, zone, limit) if by is None else group_lines(report, by, *span, zone):
             click.echo(line)
 
 

@@ -27,6 +27,7 @@ class _Page(msgspec.Struct, frozen=True):
     queues: tuple[QueueNow, ...]
     jobs: tuple[Job, ...]
     of: int
+    named: str | None = None  # the user whose jobs have names; None: all have
 
 
 @click.command()
@@ -54,6 +55,12 @@ def queue(node: str | None, limit: int, site: str | None, as_json: bool) -> int:
     else:
         for line in _lines(page, jobs, now_utc_s):
             click.echo(one_line(line))
+        if node is not None and page.queues and not jobs:
+            click.echo(
+                one_line(
+                    f"no job is listed that runs on {node}; nodes go by the names that their scheduler has for them"
+                )
+            )
     return exit_codes.FAILED if any(each.error for each in page.queues) else exit_codes.OK
 
 
@@ -64,6 +71,8 @@ def _lines(page: _Page, jobs: list[Job], now_utc_s: float) -> Iterator[str]:
     for each in page.queues:
         yield queue_line(each)
         yield from each.notes
+    if page.named is not None and any(job.user != page.named for job in jobs):
+        yield f"names are shown of the jobs of {page.named} only; operators see all"
     if jobs:
         yield HEAD
     for job in jobs:

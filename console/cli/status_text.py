@@ -21,6 +21,7 @@ from console.display.islanding_text import (
     runtime_texts,
     switch_open,
 )
+from console.display.queue_text import queue_line
 from console.display.status_text import clock_texts, unmeasured_texts, why_text
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
@@ -69,7 +70,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield _row("Load", _load(snapshot), *_pulse(published))
     if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", nodes_run_text(model), *asked)
-    yield from _contacts_and_ups(published)
+    yield from _queues_contacts_and_ups(published)
     yield _row("Tariff", *_tariff(published.tariff, zone))
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))
@@ -93,8 +94,10 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield from _devices(snapshot)
 
 
-def _contacts_and_ups(published: Published) -> Iterator[str]:
-    """Contacts that are not at rest, and every UPS."""
+def _queues_contacts_and_ups(published: Published) -> Iterator[str]:
+    """Every queue of jobs, contacts that are not at rest, and every UPS."""
+    for n, queue in enumerate(published.queues):
+        yield _row("" if n else "Jobs", queue_line(queue))
     noted = [c for c in published.decision.contacts if c.latched or c.state != "inactive" or not c.read]
     for n, contact in enumerate(noted):
         yield _row("" if n else "Contacts", catalogue.words(contact_reason(contact)))

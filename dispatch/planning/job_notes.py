@@ -11,6 +11,8 @@ from dispatch.forecasting.load_errors import RESIDUALS_MIN
 from dispatch.model.job_outlook import JobCounts, JobOutlook
 from dispatch.model.reasons import Reason
 
+JOBS_FOR_SPREAD = 5  # starts of fewer jobs do not tell within what four of five lie
+
 
 def job_notes(
     outlook: JobOutlook, share: float | None, seen: float, zone: ZoneInfo, old_s: float | None = None
@@ -37,6 +39,9 @@ def job_notes(
     for errors in outlook.errors:
         low_min, median_min, high_min = errors.low_s / 60, errors.median_s / 60, errors.high_s / 60
         by = Reason("starts.scheduler") if errors.by == "scheduler" else Reason("starts.queue")
+        if errors.jobs < JOBS_FOR_SPREAD:
+            notes.append(Reason("plan.few_job_starts", {"by": by, "jobs": errors.jobs, "median_min": median_min}))
+            continue
         notes.append(
             Reason(
                 "plan.job_starts",

@@ -80,7 +80,12 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4.0
     period_s: Annotated[float, Meta(ge=10, le=600, description="How often it is read, real seconds.")] = 30.0
     deadline_s: Annotated[
-        float, Meta(gt=0, le=120, description="Longest wait for the whole answer, real seconds; then it is ended.")
+        float,
+        Meta(
+            gt=0,
+            le=120,
+            description="Longest wait for the whole answer, real seconds, at most period_s; then it is ended.",
+        ),
     ] = 20.0
 
     @property
@@ -91,5 +96,5 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     def arguments(self, directory: Path) -> tuple[str, ...]:
         """The command by which it is read, without what is appended. `directory`: that of the site file."""
         if self.kind == "file":
-            return "cat", "--", str(directory / self.file)
+            return "cat", "--", str((directory / self.file).absolute())
         return self.squeue if self.kind == "slurm" else self.command

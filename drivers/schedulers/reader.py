@@ -39,6 +39,7 @@ class QueueReader:
         arguments = config.arguments(directory)
         if config.kind == "slurm":
             arguments = with_environment(arguments)
+        self._where = f"{arguments[-1]}: " if config.kind == "file" else ""  # put before what is wrong in it
         self._command = Command(arguments, ENVIRONMENT, config.deadline_s)
 
     async def read(self, turn: Turn) -> QueueRead:
@@ -53,19 +54,25 @@ class QueueReader:
                 for _ in answer.take(piece) if refusal is None else ():
                     await turn()
             except QueueNotRead as error:  # how the command ends, and what else it says, may tell why
-                refusal = error
+                refusal = QueueNotRead(f"{self._where}{error}")
 
         await turn()
         try:
             await self._command.run(answer.options, take)
             if refusal is not None:
                 raise refusal
-            for _ in answer.finish():
-                await turn()
+            await self._finish(answer, turn)
         except QueueNotRead as error:
             text = f"{error}{self._command.complaint}"
             raise QueueNotRead(text if refusal in (None, error) else f"{refusal}; {text}") from None
         return answer.read
+
+    async def _finish(self, answer: Answer, turn: Turn) -> None:
+        try:
+            for _ in answer.finish():
+                await turn()
+        except QueueNotRead as error:
+            raise QueueNotRead(f"{self._where}{error}") from None
 
 
 def with_environment(arguments: Sequence[str]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from dispatch.orders.refusal import OrderRefused
 from dispatch.wording.formatting import one_line
 from gateway.api.peer import Peer
 from gateway.api.permissions import PERMISSIONS
-from gateway.api.roles import Roles, Standing
+from gateway.api.roles import Role, Roles, Standing
 from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
 from gateway.supervised_calls import PartHangs, SupervisedCalls
@@ -98,6 +98,17 @@ class CommandLog:
         except PartHangs as error:
             line = f"the groups of {peer.who} cannot be looked up now: {error}; root may do everything all the same"
             raise CommandRefused(line) from None
+
+    async def named(self, peer: Peer) -> str | None:
+        """The user whose jobs a peer sees by name, of others no name, user or account; None: it sees all.
+
+        Operators see all. Where groups cannot be looked up it is the own user.
+        """
+        try:
+            standing = await self.standing(peer)
+        except CommandRefused:
+            return peer.user
+        return None if standing.role >= Role.OPERATOR else peer.user
 
     async def permit(self, peer: Peer, name: str) -> None:
         """Raise CommandRefused unless the peer's groups, as of now, allow this row of the permission table."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
 
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from gateway.api.frames import FrameError, encode
+from gateway.api.job_names import shown_queues
 from gateway.api.protocol import EventMessage, PlanMessage, Published
 from gateway.api.session import Session
 
@@ -80,16 +84,25 @@ class Consoles:
 def _frames(
     message: Published | PlanMessage | EventMessage, sessions: list[Session]
 ) -> Iterator[tuple[Session, bytes]]:
-    """The message as a frame for each session, encoded once for each link version that is spoken.
+    """The message as a frame for each session, encoded once for each link version and each user that sees own jobs.
 
     If it is too long to send, that is logged, and the tick goes on without it.
     """
-    frames: dict[int, bytes] = {}
+    frames: dict[tuple[int, str | None], bytes] = {}
     for session in sessions:
+        named = session.named if isinstance(message, Published) and message.queues else None
+        key = session.version, named
         try:
-            if session.version not in frames:
-                frames[session.version] = encode(message, session.version)
+            if key not in frames:
+                frames[key] = encode(_for_user(message, named), session.version)
         except FrameError as error:
             log.error("not sent to the consoles: %s", error)
             return
-        yield session, frames[session.version]
+        yield session, frames[key]
+
+
+def _for_user(message: Published | PlanMessage | EventMessage, named: str | None) -> Any:
+    """The message without the names of the jobs of others than a user."""
+    if named is None or not isinstance(message, Published):
+        return message
+    return msgspec.structs.replace(message, queues=shown_queues(message.queues, named))

@@ -16,6 +16,7 @@ from dispatch.planning.lp_solver import SolverFailed
 from dispatch.wording.catalogue import words
 from gateway.api.command_log import CommandLog, Handler
 from gateway.api.interfaces import EnergyIq, Loop, Planner
+from gateway.api.job_names import shown_queues
 from gateway.api.peer import Peer
 from gateway.energy_iq_history import today
 from gateway.errors import CommandRefused
@@ -92,7 +93,8 @@ class Queries:
         published = self._loop.published
         if published is None:
             raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
-        return msgspec.to_builtins(published)
+        queues = shown_queues(published.queues, await self._log.named(peer))
+        return msgspec.to_builtins(msgspec.structs.replace(published, queues=queues))
 
     async def _role(self, peer: Peer, params: dict[str, Any]) -> Any:
         """What the asker may do at this moment, and what that follows from."""

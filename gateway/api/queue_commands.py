@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from dispatch.model.jobs import Job
-from gateway.api.command_log import Handler
+from gateway.api.command_log import CommandLog, Handler
 from gateway.api.interfaces import Queues
+from gateway.api.job_names import shown_jobs
 from gateway.api.peer import Peer
 
 MOST_JOBS = 500  # of one answer, 0.4 kB each
@@ -18,22 +19,27 @@ MOST_NODES = 20_000  # names of nodes in one answer, 40 bytes at most
 class QueueCommands:
     """Tells what the schedulers' queues hold."""
 
-    def __init__(self, queues: Queues) -> None:
-        self._queues = queues
+    def __init__(self, queues: Queues, log: CommandLog) -> None:
+        self._queues, self._log = queues, log
         self.handlers: dict[str, Handler] = {"queue.jobs": self._jobs}
 
     async def _jobs(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """Jobs from number `skip` on, running ones first. `node`: only those that run there. `scheduler`: only its."""
+        """Jobs from number `skip` on, running ones first. `node`: only those that run there. `scheduler`: only its.
+
+        `named`: the user whose jobs have their names; None: all have.
+        """
         node, scheduler = params.get("node"), params.get("scheduler")
         found = [job for queue in self._queues.queues for job in queue.jobs if scheduler in (None, queue.scheduler)]
         if node is not None:
             found = [job for job in found if job.runs and node in job.nodes]
         found = [*(job for job in found if job.runs), *(job for job in found if not job.runs)]
+        user = await self._log.named(peer)
         page = _page(found[max(0, int(params.get("skip", 0))) :])
         return {
             "queues": [msgspec.to_builtins(msgspec.structs.replace(now, jobs=())) for now in self._queues.now()],
-            "jobs": [msgspec.to_builtins(job) for job in page],
+            "jobs": [msgspec.to_builtins(job) for job in shown_jobs(page, user)],
             "of": len(found),
+            "named": user,
         }
 
 

@@ -38,11 +38,17 @@ BODY_S = 5.0  # from a frame's length to its end
 FAREWELL_S = 1.0  # for what is under way when the server closes
 MAX_RATE_HZ = 50.0
 MAX_DEPTH = 16  # of lists and maps in a request; those of this version need 3
+LOOK_UP_S = 60.0  # between two looks into the user database for a console
 CONNECT_GAP_S = 0.005  # after a connection beyond its user's rate: what a flood costs the event loop is bounded
 REFUSAL_GAP_S = 0.5  # a client that was told to wait is refused so long; its urgent commands are answered at once
 NO_FILE_GAP_S = 0.1  # before accepting again when the process has no file descriptor left
 
 _DECODER = msgspec.msgpack.Decoder(ClientMessage)
+
+
+async def own_jobs(peer: Peer) -> str | None:
+    """Nobody sees more than the own jobs by name."""
+    return peer.user
 
 
 class _Logged:
@@ -70,10 +76,12 @@ class LinkServer:
         limits: LinkLimits | None = None,
         watcher: Watcher | None = None,
         clock: Callable[[], float] = time.monotonic,
+        named: Callable[[Peer], Awaitable[str | None]] = own_jobs,
     ) -> None:
         """`handle` answers requests; it may raise CommandRefused with a line for the person who asked.
 
-        `watcher` is told when accepting clients fails.
+        `watcher` is told when accepting clients fails. `named`: the user whose jobs a client gets by name; None:
+        everybody's. It is asked once a minute, and until it has answered the client gets those of its own user.
 
         `urgent` names the command of a request that has a reserve beyond its user's limits; None: it has none.
 
@@ -85,7 +93,7 @@ class LinkServer:
         self._connections: set[asyncio.Task[None]] = set()
         self._requests: set[asyncio.Task[None]] = set()
         self._urgent, self._admission = urgent, Admission(limits or LinkLimits(), clock)
-        self._log_limit = LogLimit(clock)
+        self._log_limit, self._named = LogLimit(clock), named
         self._watcher = watcher or _Logged()
         self._counting: asyncio.TimerHandle | None = None
         self._socket: socket.socket | None = None
@@ -191,10 +199,18 @@ class LinkServer:
         session = Session(peer, writer, hello.rate_hz, self._write_timeout_s, version)
         session.put(encode(msgspec.structs.replace(self._welcome(peer), version=version), version))
         self.consoles.add(session)
+        looking = asyncio.create_task(self._look_up(session))
         try:
             await session.run(self._requests_of(session, entry, reader))
         finally:
             self.consoles.remove(session)
+            looking.cancel()
+
+    async def _look_up(self, session: Session) -> None:
+        """Keep up to date whose jobs a console gets by name: who is put into a group or out of it is told later."""
+        while session.rate_hz > 0:
+            session.named = await self._named(session.peer)
+            await asyncio.sleep(LOOK_UP_S)
 
     async def _hello(self, entry: Admitted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Hello:
         try:

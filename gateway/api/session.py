@@ -29,6 +29,7 @@ class Session:
         self, peer: Peer, writer: asyncio.StreamWriter, rate_hz: float, write_timeout_s: float, version: int
     ) -> None:
         self.peer, self.rate_hz, self.version = peer, rate_hz, version  # the link version that both sides speak
+        self.named: str | None = peer.user  # whose jobs it gets by name; None: everybody's, once that is known
         self.slots = asyncio.Semaphore(MAX_REQUESTS)
         self._writer, self._write_timeout_s = writer, write_timeout_s
         # No buffering beyond the kernel's: a drain that returns means the bytes are in the socket.

@@ -37,7 +37,9 @@ def _own(scheduler: Scheduler) -> Iterator[Finding]:
         yield "command", list(scheduler.command), f'no such key with kind = "{scheduler.kind}"'
     if scheduler.kind != "file" and scheduler.file:
         yield "file", scheduler.file, f'no such key with kind = "{scheduler.kind}"'
+    if scheduler.kind != "slurm" and scheduler.squeue != ("squeue",):
+        yield "squeue", list(scheduler.squeue), f'no such key with kind = "{scheduler.kind}"'
     if scheduler.admit and scheduler.kind != "slurm":
         yield "admit", True, f'no such key with kind = "{scheduler.kind}": licences are kept back in Slurm only'
     if scheduler.deadline_s > scheduler.period_s:
-        yield "deadline_s", scheduler.deadline_s, f"at most period_s, {scheduler.period_s:g}"
+        yield "deadline_s", scheduler.deadline_s, f"at most period_s, {scheduler.period_s:g}; give both"

@@ -40,6 +40,6 @@ async def test_the_queue_is_in_the_plans_note(place: Path) -> None:
     async with running(place, place / "s.sock", **sections) as there:
         said = await noted(there, "job queue: ")
         assert (
-            "job queue: 1 running, 2.4 kW above idle, power of 1 assumed: no such job has been measured, "
+            "job queue: 1 running, 2.4 kW above idle, power of 1 assumed: the GPUs of no such job have been measured, "
             "not counted: 1 held, not in the forecast yet: 0 of 48 quarter hours observed with the queue"
         ) in said

@@ -16,6 +16,8 @@ from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import QueueRead
 from drivers.schedulers.reader import QueueReader, Turn
 from gateway.api.frames import encode
+from gateway.api.job_names import shown_queues
+from gateway.api.peer import Peer
 from gateway.api.queue_commands import MOST_JOBS, QueueCommands
 from gateway.queue_polling import QueuePolling
 from gateway.queues_in_force import MOST_SHOWN, USABLE_S, QueuesInForce, for_consoles
@@ -146,6 +148,33 @@ def test_times_that_cannot_be_are_refused_with_both_clocks_in_mind(read: QueueRe
     assert polled(QueueRead(jobs=(RUNNING,), clock_utc_s=NOW_S + 30, asked_utc_s=NOW_S - 60))[2] == [True]
 
 
+class Log:
+    """Says whose jobs a peer sees by name."""
+
+    async def named(self, peer: Peer) -> str | None:
+        return None if peer.user == "olga" else peer.user
+
+
+async def asked(queues: QueuesInForce, user: str = "olga", **params: object) -> dict[str, Any]:
+    log: Any = Log()
+    answer: dict[str, Any] = await QueueCommands(queues, log).handlers["queue.jobs"](Peer(1, 1001, 1001, user), params)
+    return answer
+
+
+def test_a_viewer_sees_the_names_of_the_own_jobs_only() -> None:
+    queues = QueuesInForce([ALPHA])
+    told = {"name": "train", "account": "film", "gpus": 4, "nodes": ("gpu01",)}
+    queues.take("alpha", QueueRead(jobs=(job(1, user="anna", **told), job(2, user="bert", **told))), NOW_S)
+    for user, names in (("olga", "train train"), ("anna", "train "), ("root", " ")):
+        jobs = asyncio.run(asked(queues, user))["jobs"]
+        assert " ".join(j["name"] for j in jobs) == names
+        assert [(j["id"], j["gpus"], j["nodes"]) for j in jobs] == [("1", 4, ("gpu01",)), ("2", 4, ("gpu01",))]
+    bert = asyncio.run(asked(queues, "anna"))["jobs"][1]
+    assert (bert["user"], bert["account"], asyncio.run(asked(queues, "anna"))["named"]) == ("", "", "anna")
+    shown = shown_queues(queues.now(), "bert")[0]
+    assert [(j.user, j.name, j.nodes) for j in shown.jobs] == [("", "", ("gpu01",)), ("bert", "train", ("gpu01",))]
+
+
 def many(count: int, nodes: int) -> tuple[Job, ...]:
     names = tuple(f"node-with-a-long-name-{n:04}" for n in range(nodes))
     return tuple(job(n, name="x" * 200, user="u" * 200, nodes=names, started_utc_s=NOW_S) for n in range(count))
@@ -160,8 +189,8 @@ def test_what_consoles_get_fits_into_a_message(count: int, nodes: int) -> None:
     assert len(msgspec.msgpack.encode(now)) < 200_000
     assert sum(1 + len(shown.nodes) for shown in now.jobs) <= MOST_SHOWN
 
-    async def ask(**params: object) -> dict[str, Any]:
-        answer: dict[str, Any] = await QueueCommands(queues).handlers["queue.jobs"](None, params)  # type: ignore[arg-type]
+    async def ask(**params: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = await asked(queues, **params)
         return answer
 
     first = asyncio.run(ask())
@@ -176,10 +205,9 @@ def test_what_consoles_get_fits_into_a_message(count: int, nodes: int) -> None:
 def test_jobs_of_one_node_running_ones_first() -> None:
     queues = QueuesInForce([ALPHA])
     queues.take("alpha", QueueRead(jobs=(WAITING, RUNNING, job(3, nodes=("gpu02",)))), NOW_S)
-    handler = QueueCommands(queues).handlers["queue.jobs"]
 
-    def ids(**params: object) -> Sequence[str]:
-        answer = asyncio.run(handler(None, params))  # type: ignore[arg-type]
+    def ids(**params: Any) -> Sequence[str]:
+        answer = asyncio.run(asked(queues, **params))
         return [each["id"] for each in answer["jobs"]]
 
     assert ids() == ["1", "3", "2"]

@@ -9,7 +9,7 @@ TEMPLATES = {
     "jobs.expected": (
         "{jobs:g} expected to start ({theirs:g} as their scheduler expects), {power_w:kw}, the first at {at}"
     ),
-    "jobs.assumed": "power of {jobs:g} assumed: no such job has been measured",
+    "jobs.assumed": "power of {jobs:g} assumed: the GPUs of no such job have been measured",
     "jobs.reserved": "{jobs:g} with a power reservation counted by that",
     "jobs.left_out": "not counted: {said:comma}",
     "jobs.later": "{jobs:g} expected after the plan",
@@ -26,6 +26,7 @@ TEMPLATES = {
         "starts against {by}: median {median_min:+.0f} min, four of five from {low_min:+.0f} to {high_min:+.0f} min, "
         "{jobs:g} jobs"
     ),
+    "plan.few_job_starts": "starts against {by}: median {median_min:+.0f} min, of {jobs:g} so far",
     "starts.scheduler": "the scheduler's first estimate",
     "starts.queue": "first in, first out",
     "plan.queue_old": "queue of {scheduler} was read last {age_s:span} ago: its jobs are not in the forecast",

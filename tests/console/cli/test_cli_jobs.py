@@ -100,8 +100,12 @@ def test_the_rest_is_a_line_of_its_own_and_all_lines_add_up_to_the_load() -> Non
     account = {line[:12].strip(): float(line[12:24]) for line in lines[6:10]}
     assert account == {"jobs": 6.0, "idle nodes": 1.5, "rest": 2.5, "load meter": 10.0}
     assert lines[10].startswith("nodes were without readings for 2.0 node hours")
+    assert list(past_lines(report, T0 - 86_400, T0, BERLIN, 1))[1].startswith("the last 1 shown; there may be more")
     without = past_lines(report | {"site": None, "peaks": [], "jobs": []}, T0 - 86_400, T0, BERLIN)
     assert list(without) == ["no job ended from 2025-09-15 12:00 to 2025-09-16 12:00"]
+    own = report | {"user": "anna", "site": None, "peaks": []}
+    assert next(past_lines(own, T0 - 86_400, T0, BERLIN)) == "jobs of anna; operators see all"
+    assert next(past_lines(own | {"jobs": []}, T0 - 86_400, T0, BERLIN)).startswith("no job of anna ended from ")
 
 
 def test_groups_say_what_has_no_price() -> None:

@@ -6,10 +6,11 @@ import msgspec
 
 from console.cli.status_text import lines
 from dispatch.model.decision import PvLimit
+from dispatch.model.jobs import QueueNow
 from dispatch.model.readings import status
 from dispatch.model.reasons import Reason
 from gateway.api.protocol import Welcome
-from tests.console.cli.conftest import NOON_UTC_S, PUBLISHED
+from tests.console.cli.conftest import NOON_UTC_S, PUBLISHED, QUEUE
 
 WHY = Reason("curtail.export", {"limit_w": 8_000.0, "load_w": 3_000.0, "charge_w": 0.0, "export_w": 5_000.0})
 
@@ -40,3 +41,11 @@ def test_what_is_estimated_and_what_a_bms_reports_is_shown() -> None:
     before = "\n".join(lines(PUBLISHED, welcome))
     assert "estimated by" not in before
     assert "contactor" not in before
+
+
+def test_each_queue_and_whether_it_is_read_is_a_line() -> None:
+    welcome = Welcome(1, "Fjord One", "Europe/Berlin", "ada", 1, NOON_UTC_S, 1.0, True, 5.0)
+    lost = QueueNow(scheduler="beta", read_utc_s=NOON_UTC_S - 600, age_s=600.0, error="squeue: no answer")
+    text = list(lines(msgspec.structs.replace(PUBLISHED, queues=(QUEUE, lost)), welcome))
+    assert "Jobs      alpha: 1 running on 4 GPUs, 2 waiting, 20s old" in text
+    assert "          beta: 0 running, 0 waiting, 10m old, NOT READ: squeue: no answer" in text

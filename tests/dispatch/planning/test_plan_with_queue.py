@@ -117,8 +117,9 @@ def test_what_is_said_of_the_jobs() -> None:
     said = noted(inputs)
     assert (
         "; job queue: 12 running, 31.0 kW above idle, 1 suspended, 3 expected to start (2 as their scheduler expects), "
-        "9.0 kW, the first at 10:45, power of 10 assumed: no such job has been measured, 2 with a power reservation "
-        "counted by that, not counted: 4 expected after the plan, 5 held, 6 waiting for other jobs, 7 at a limit, 8 "
+        "9.0 kW, the first at 10:45, power of 10 assumed: the GPUs of no such job have been measured, "
+        "2 with a power reservation counted by that, "
+        "not counted: 4 expected after the plan, 5 held, 6 waiting for other jobs, 7 at a limit, 8 "
         "without an expected start, 11 for more than the site is known to have, "
         "9 that seemed free to start and did not, "
     ) in said
@@ -129,6 +130,10 @@ def test_what_is_said_of_the_jobs() -> None:
     )
     assert "starts against first in, first out: median +0 min, four of five from -1 to +15 min, 12 jobs" in said
     assert inputs.expected == starts
+    few = (StartErrors("scheduler", 1, -960.0, -960.0, -960.0),)
+    source.take_queues(outlook(now_s, 3, 8, 0.0, utc_s=now_s + 120.0, counts=counts, errors=few))
+    said = noted(asked(source, now_s + 120))
+    assert "starts against the scheduler's first estimate: median -16 min, of 1 so far" in said, "no spread of one"
 
 
 def test_without_queues_nothing_is_said_and_nothing_changes() -> None:

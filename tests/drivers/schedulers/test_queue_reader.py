@@ -89,7 +89,9 @@ def test_a_file_of_json_lines(tmp_path: Path) -> None:
 )
 def test_lines_that_cannot_be_used(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "jobs.jsonl").write_text(text)
-    assert expected in refused(tmp_path, kind="file", file="jobs.jsonl")
+    said = refused(tmp_path, kind="file", file="jobs.jsonl")
+    assert expected in said
+    assert said.startswith(f"{tmp_path / 'jobs.jsonl'}: "), "it names the file"
 
 
 def test_a_command_that_fails_is_quoted(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""Leaves the names out of jobs that a user may not see by name: `CommandLog.named` says whose that are.
+
+Of the others a viewer sees what tells how busy the site is: id, state, GPUs, CPUs, nodes, partition, times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dispatch.model.jobs import Job, QueueNow
+
+
+def shown_jobs(jobs: Sequence[Job], user: str | None) -> list[Job]:
+    """Jobs, without the names of those that are not this user's."""
+    return [
+        job if user in (None, job.user) else msgspec.structs.replace(job, name="", user="", account="") for job in jobs
+    ]
+
+
+def shown_queues(queues: tuple[QueueNow, ...], user: str | None) -> tuple[QueueNow, ...]:
+    """Queues, likewise."""
+    if user is None:
+        return queues
+    return tuple(
+        msgspec.structs.replace(
+            queue,
+            jobs=tuple(
+                job if job.user == user else msgspec.structs.replace(job, name="", user="") for job in queue.jobs
+            ),
+        )
+        for queue in queues
+    )

@@ -1,0 +1,83 @@
+"""A console is sent the names of those jobs that its user may see by name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from waiting import LIMIT_S, until
+
+from dispatch.model.jobs import QueueNow, RunningJob
+from gateway.api.client import GatewayClient
+from gateway.api.command_log import CommandLog
+from gateway.api.peer import Peer, user_name
+from gateway.api.protocol import Published, Welcome
+from gateway.api.roles import Roles
+from gateway.api.server import LinkServer
+from gateway.site.schema import RolesConfig
+from gateway.supervised_calls import PartHangs
+
+OWN = user_name(os.getuid())
+JOBS = tuple(
+    RunningJob(id, "train", user, "running", 4, 8, None, ("gpu01",)) for id, user in (("1", "bert"), ("2", OWN))
+)
+
+
+@pytest.mark.parametrize("operator", [False, True])
+async def test_a_console_gets_names_by_its_users_role(
+    tmp_path: Path, welcome: Callable[[Peer], Welcome], published: Callable[[int], Published], operator: bool
+) -> None:
+    """Until the role is known it gets those of the own jobs alone."""
+    known = asyncio.Event()
+
+    async def named(peer: Peer) -> str | None:
+        await known.wait()
+        return None if operator else peer.user
+
+    async def names() -> list[str]:
+        async with asyncio.timeout(LIMIT_S):
+            message = await anext(aiter(client.messages()))
+            while not isinstance(message, Published):
+                message = await anext(aiter(client.messages()))
+        assert [(job.id, job.gpus, job.nodes) for job in message.queues[0].jobs] == [(j.id, 4, j.nodes) for j in JOBS]
+        return [f"{job.name} of {job.user}" for job in message.queues[0].jobs]
+
+    async def answer(*_: object) -> None:
+        return None
+
+    server = LinkServer(tmp_path / "s.sock", welcome, answer, named=named)
+    await server.start()
+    shown = msgspec.structs.replace(published(1), queues=(QueueNow(scheduler="alpha", running=2, jobs=JOBS),))
+    server.consoles.publish(shown)
+    client = await GatewayClient.connect(server.path, rate_hz=50)
+    assert await names() == [" of ", f"train of {OWN}"]
+    (session,) = server.consoles.sessions
+    known.set()
+    await until(lambda: session.named is None if operator else session.named == OWN)
+    await asyncio.sleep(0.05)  # then another snapshot is due, on any machine
+    server.consoles.publish(shown)
+    assert await names() == ["train of bert" if operator else " of ", f"train of {OWN}"]
+    await client.close()
+    await server.close()
+
+
+async def test_operators_see_all_names_others_the_own_ones() -> None:
+    class Lookups:
+        async def call(self, ask: Callable[[Peer], Any], peer: Peer) -> Any:
+            if peer.uid == 3:
+                raise PartHangs("the user database does not answer")
+            return ask(peer)
+
+    groups = {"viewers": 10, "batch": 11, "ops": 12, "engineers": 13}
+    config = RolesConfig(viewer="viewers", scheduler="batch", operator="ops", engineer="engineers")
+    roles = Roles(config, 99, groups=lambda uid: frozenset({uid}), gid=groups.__getitem__)
+    nothing: Any = None
+    lookups: Any = Lookups()
+    log = CommandLog(roles, nothing, nothing, nothing, lookups)
+    found = [await log.named(Peer(1, uid, uid, "anna")) for uid in (0, 10, 11, 12, 13, 3)]
+    assert found == [None, "anna", "anna", None, None, "anna"]
