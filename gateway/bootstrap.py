@@ -145,7 +145,7 @@ async def assemble(
         proofs=proofs,
     )
     nodes = gateway.devices.commands
-    saver.on_nodes = lambda: nodes.may_hold
+    saver.keep_nodes(lambda: nodes.may_hold)
     late = partial(_adopt_late, gateway, proofs, state.path, run)
     work: list[Work] = [
         *([("clock", clock.run)] if isinstance(clock, SiteClock) else []),

@@ -65,8 +65,12 @@ class ControllerMemorySaver:
         on_nodes: Callable[[], dict[str, tuple[str, ...]]] = dict,
     ) -> None:
         """`on_nodes`: what may hold on nodes, by the fields of an order."""
-        self._controller, self._recorder, self.held, self.on_nodes = controller, recorder, held, on_nodes
+        self._controller, self._recorder, self.held, self._on_nodes = controller, recorder, held, on_nodes
         self._saved_s, self._saved = 0.0, self._urgent()
+
+    def keep_nodes(self, on_nodes: Callable[[], dict[str, tuple[str, ...]]]) -> None:
+        """Keep what may hold on nodes by this, from now on: the nodes' orders are made after the controller."""
+        self._on_nodes = on_nodes
 
     def after_tick(self, ticks: int) -> None:
         """Save if it is time to, or if something urgent has changed; then it is on disk at once."""
@@ -85,12 +89,12 @@ class ControllerMemorySaver:
         """Hand the memory to the recorder, unless that is held back."""
         if self.held:
             return
-        memory = msgspec.structs.replace(self._controller.memory(), nodes=self.on_nodes())
+        memory = msgspec.structs.replace(self._controller.memory(), nodes=self._on_nodes())
         self._recorder.save_state(STATE, msgspec.to_builtins(memory))
 
     def _urgent(self) -> tuple[Any, ...]:
         """An islanding fault, the step of load shedding, what nodes are asked, which contacts limit the site."""
-        controller, nodes = self._controller, self.on_nodes()
+        controller, nodes = self._controller, self._on_nodes()
         return controller.island.memory(), controller.ride.stage, controller.caps.nodes, controller.contacts.kept, nodes
 
     async def recover(

@@ -209,7 +209,7 @@ class LinkServer:
     async def _look_up(self, session: Session) -> None:
         """Keep up to date whose jobs a console gets by name: who is put into a group or out of it is told later."""
         while session.rate_hz > 0:
-            session.named = await self._named(session.peer)
+            session.name_jobs_of(await self._named(session.peer))
             await asyncio.sleep(LOOK_UP_S)
 
     async def _hello(self, entry: Admitted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Hello:

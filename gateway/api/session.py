@@ -29,7 +29,7 @@ class Session:
         self, peer: Peer, writer: asyncio.StreamWriter, rate_hz: float, write_timeout_s: float, version: int
     ) -> None:
         self.peer, self.rate_hz, self.version = peer, rate_hz, version  # the link version that both sides speak
-        self.named: str | None = peer.user  # whose jobs it gets by name; None: everybody's, once that is known
+        self._named: str | None = peer.user
         self.slots = asyncio.Semaphore(MAX_REQUESTS)
         self._writer, self._write_timeout_s = writer, write_timeout_s
         # No buffering beyond the kernel's: a drain that returns means the bytes are in the socket.
@@ -41,6 +41,15 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._doom: str | None = None
         self._due_s: float | None = None
+
+    @property
+    def named(self) -> str | None:
+        """The user whose jobs it gets by name, its own until more is known; None: everybody's."""
+        return self._named
+
+    def name_jobs_of(self, user: str | None) -> None:
+        """From now on it gets the jobs of this user by name; None: of everybody."""
+        self._named = user
 
     def take_turn(self, now_s: float) -> bool:
         """Take a snapshot offered now (loop time) if it is this client's turn; its next turn is then a period later.
