@@ -15,9 +15,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import SKERRY, Site, a_site, site_text, until
+from harness import Site, a_site, site_text, until
 from test_gateway_wire import FLAT, FLAT_TRACE
 from waiting import LIMIT_S
+from warm_start import SKERRY
 
 from dispatch.model.decision import Mode
 from gateway.api.client import GatewayClient

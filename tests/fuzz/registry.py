@@ -54,6 +54,7 @@ EXCEPTIONS = {
     "console.cli.device_write:write_device": _OUR_GATEWAY,
     "console.cli.orders:_words_of": _OUR_GATEWAY,
     "console.cli.prove:_checked": _OUR_GATEWAY,
+    "console.cli.jobs:_show_live": _OUR_GATEWAY,
     "console.cli.queue:queue": _OUR_GATEWAY,
     "console.cli.prove:_list": _OUR_GATEWAY,
     "console.cli.prove:_peak": _OUR_GATEWAY,

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +27,16 @@ from gateway import exit_codes
 from storage.csv_fields import field
 
 HOOKS = ROOT / "deploy" / "hooks"
-LIMIT_S = 2.0  # of a hook, from its start to its end
+GIVEN_S = 1.5  # to the report
+
+
+def limit_s() -> float:
+    """From a hook's start to its end: below 2 s where Python starts in 25 ms; a busy machine is slower at both."""
+    began_s = time.monotonic()
+    subprocess.run([sys.executable, "-S", "-c", ""], check=True)
+    return GIVEN_S + 20 * (time.monotonic() - began_s)
+
+
 UUIDS = [f"GPU-{n}f0e1d2c-0000-4000-8000-00000000000{n}" for n in range(4)]
 
 
@@ -107,7 +117,7 @@ def test_a_hook_without_python_or_its_file_ends_with_0(tmp_path: Path) -> None:
         assert (code, "the start of job 42 is not reported" in err) == (0, True), err
     (tmp_path / "slurm_report.py").write_text("import time\ntime.sleep(600)\n")
     code, err, took_s = run_hook("slurm-prolog", "true", hooks=tmp_path)
-    assert (code, took_s < LIMIT_S) == (0, True), (err, took_s)
+    assert (code, took_s < limit_s()) == (0, True), (err, took_s)
 
 
 def test_a_gateway_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
@@ -126,7 +136,7 @@ def test_a_gateway_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     end_s = time.monotonic() + PATIENCE_S
     while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < end_s, "what the command has started runs on"
-    assert took_s < LIMIT_S, f"{took_s:.2f} s"
+    assert took_s < limit_s(), f"{took_s:.2f} s"
 
 
 def test_the_gpus_of_a_job_by_their_uuids(hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
