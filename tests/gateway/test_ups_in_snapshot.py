@@ -50,7 +50,7 @@ async def test_a_ups_and_a_node_on_two_feeds(monkeypatch: pytest.MonkeyPatch) ->
     real_s = loop.time
     monkeypatch.setattr(loop, "time", lambda: real_s() + 60.0)  # their readings are stale by then
     polling = asyncio.create_task(dict(io.background())["node polling"]())
-    await until(lambda: all(d.error for d in io.snapshot(2).devices if d.kind in ("ups", "node")))
+    await until(lambda: all("upsd answers" in d.error for d in io.snapshot(2).devices if d.kind in ("ups", "node")))
     lost = io.snapshot(3)
     assert (lost.ups[0].says("OB"), lost.nodes[0].w.good) == (None, None)
     found = conditions(lost, None, Facts(config=site.dispatch))
