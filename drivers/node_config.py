@@ -213,6 +213,8 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             can_suspend=served or bool(self.freeze) or bool(self.on_suspend and self.on_resume),
             can_shutdown=served or bool(self.on_shutdown),
             has_gpus=self.has_gpus,
+            gpus=self.gpus,
+            host_w=self.full_w,
             can_stop_starts=bool(self.on_stop_starts),
             can_requeue=bool(self.on_requeue),
             checkpoint_s=self.checkpoint_s if self.on_checkpoint else 0.0,

@@ -47,7 +47,7 @@ from gateway.drill_scheduler import DrillScheduler
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
-from gateway.job_accounting import JobAccounting, readings
+from gateway.job_accounting import JobAccounting, readings, scheduler_names
 from gateway.job_starts import JobStarts
 from gateway.orders_in_force import OrdersInForce
 from gateway.parts_in_trouble import PartsInTrouble
@@ -193,7 +193,8 @@ def compose_gateway(
     devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus(), proofs.note)
     orders = OrdersInForce(clock, events, audit)
     parts = PartsInTrouble()
-    queues = QueuesInForce(site.scheduler, on_change=lambda: planner.queues.evaluate_anew())
+    names = scheduler_names(site)
+    queues = QueuesInForce(site.scheduler, on_change=lambda: planner.queues.evaluate_anew(), names=names)
     planner = PlanningService(
         site, prices, clock, events, orders, consoles.set_plan, parts, queues=lambda: seen(queues)
     )

@@ -244,6 +244,7 @@ class ControlLoop:
         requests = [request for request, _ in asked.values()]
         orders, failing = self._orders.active, self._devices.commands.failing
         proving = self._prover.step(snapshot, orders)
+        self._controller.caps.follow_jobs(self._queues.node_groups)
         decision = self._controller.step(
             snapshot, self._planner.plan, requests, orders=orders, failing=failing, proving=proving
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from dispatch.model.jobs import Job, Queue, QueueNow, RunningJob
+from dispatch.power_caps.job_groups import Groups, merged, of_jobs
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.job_list import QueueRead
 
@@ -24,8 +25,15 @@ class QueuesInForce:
         schedulers: Iterable[Scheduler] = (),
         on_change: Callable[[], None] = lambda: None,
         now_s: Callable[[], float] = time.monotonic,
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        """`on_change` is called after each reading, good or failed. `now_s`: real seconds."""
+        """`on_change` is called after each reading, good or failed. `now_s`: real seconds.
+
+        `names`: the ids of nodes by the names that schedulers give them.
+        """
+        self._names = names or {}
+        self._groups_read: dict[str, Groups] = {}
+        self._groups: Groups = ()
         self._now_s, self._on_change = now_s, on_change
         self._queues = {s.id: Queue(scheduler=s.id, cluster=s.known_as) for s in schedulers}
         self._read_at_s: dict[str, float] = {}
@@ -41,11 +49,24 @@ class QueuesInForce:
     @property
     def jobs(self) -> tuple[Job, ...]:
         """The jobs of all queues that may be counted with. The same object until something has changed."""
+        self._count()
+        return self._jobs
+
+    @property
+    def node_groups(self) -> Groups:
+        """The ids of nodes that run the same jobs, of these queues. A name that no node of the site has stays as it is.
+
+        The same object until something has changed.
+        """
+        self._count()
+        return self._groups
+
+    def _count(self) -> None:
         usable = tuple(queue for queue in self._queues.values() if self.age_s(queue.scheduler) < USABLE_S)
         if len(usable) != len(self._counted) or any(a is not b for a, b in zip(usable, self._counted, strict=True)):
             self._counted = usable
             self._jobs = tuple(job for queue in usable for job in queue.jobs)
-        return self._jobs
+            self._groups = merged(group for queue in usable for group in self._groups_read.get(queue.scheduler, ()))
 
     def age_s(self, scheduler: str) -> float:
         """How long ago its queue was as listed, real seconds; infinite before the first reading."""
@@ -63,6 +84,8 @@ class QueuesInForce:
             notes=read.notes,
         )
         self._queues[scheduler], self._shown[scheduler] = queue, for_consoles(queue)
+        groups = of_jobs(read.jobs)
+        self._groups_read[scheduler] = tuple(frozenset(self._names.get(n, n) for n in group) for group in groups)
         self._on_change()
 
     def refuse(self, scheduler: str, why: str) -> None:

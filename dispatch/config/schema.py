@@ -209,6 +209,8 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
     can_suspend: bool = False
     can_shutdown: bool = False
     has_gpus: bool = False  # by the site file; what it shows counts as well
+    gpus: int = 0  # 0: as many as it shows
+    host_w: float = 0.0  # of a cap, what is left to the host before its GPUs share it
     can_stop_starts: bool = False  # and allow them again
     can_requeue: bool = False
     checkpoint_s: float = 0.0  # the time that its jobs have to save before they are requeued

@@ -19,6 +19,7 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import LEAST_W, SETTLE_S, CapsView, exceeds
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.job_groups import Groups, NodeShare, capped_in_part, with_one_limit
 from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
@@ -58,6 +59,7 @@ class CapController:
         self._before: dict[str, float] = {}  # what each of them drew without
         self._since: dict[str, float] = {}  # mono_s of the order
         self._off: dict[str, float] = {}  # nodes that did not follow, and until when they are left alone, mono_s
+        self._groups: Groups = ()  # nodes of one job each
         self._asked_w = 0.0
         self._begun_utc_s: float | None = None
         self._reason = Reason("caps.none")
@@ -76,6 +78,10 @@ class CapController:
     def nodes(self) -> tuple[str, ...]:
         """The nodes that are capped now."""
         return tuple(self._caps)
+
+    def follow_jobs(self, groups: Groups) -> None:
+        """Which nodes run the same jobs, from the next decision on; empty: not known, each is on its own."""
+        self._groups = groups
 
     def memory(self) -> CapsMemory:
         """What to keep for a restart."""
@@ -197,15 +203,18 @@ class CapController:
         if self._caps and not lost and (1 - EASE) * self._asked_w <= wanted_w <= self._asked_w:
             self._reason = reason
             return []
-        able = self._available(now, failing)
-        total_w = sum(room_w for _, room_w in able.values())
+        able = self._chosen(self._available(now, failing), wanted_w, failing)
+        total_w = sum(share.room_w for share in able.values())
         if total_w <= LEAST_W:
             return self._lift(now, Reason("caps.no_node", {"reason": reason}))
         part, begins = min(1.0, wanted_w / total_w), not self._caps
-        self._caps = {id: LEAST_W * round((base - part * room) / LEAST_W) for id, (base, room) in able.items()}
-        self._before = {id: base_w for id, (base_w, _) in able.items()}
+        caps_w = {id: LEAST_W * round((one.base_w - part * one.room_w) / LEAST_W) for id, one in able.items()}
+        self._caps = with_one_limit(caps_w, able, self._groups)
+        self._before = {id: share.base_w for id, share in able.items()}
         self._since = {id: self._since.get(id, now.mono_s) for id in able}
         self._asked_w, self._reason = part * total_w, reason
+        if self._groups:
+            self._asked_w = sum(max(able[id].base_w - cap_w, 0.0) for id, cap_w in self._caps.items())
         self._ledger = msgspec.structs.replace(self._ledger, cap_w=self._asked_w)
         if not begins:
             return []
@@ -213,9 +222,9 @@ class CapController:
         text = f"{', '.join(self._caps)} capped by {kw(self._asked_w)}: {words(reason)}"
         return [_event(now, "warning", "caps", text)]
 
-    def _available(self, now: Snapshot, failing: Set[str]) -> dict[str, tuple[float, float]]:
-        """Of each node that can be counted on: what it would draw without a cap, and what it could give of that, W."""
-        drawn = _drawn(now)
+    def _available(self, now: Snapshot, failing: Set[str]) -> dict[str, NodeShare]:
+        """Each node that can be counted on and can give something."""
+        drawn, counted = _drawn(now), {node.id: node.gpus_total or len(node.gpus) for node in now.nodes}
         result = {}
         for id, term in self._terms.items():
             if id in failing or id in self._off or id not in drawn:
@@ -223,8 +232,15 @@ class CapController:
             base_w = max(self._before[id], drawn[id]) if self._binds(id, drawn[id]) else drawn[id]
             room_w = base_w - max(term.cap_w or 0.0, (1 - self._config.caps.max_share) * base_w)
             if room_w > LEAST_W:
-                result[id] = (base_w, room_w)
+                result[id] = NodeShare(base_w, room_w, term.gpus or counted.get(id, 0), term.host_w)
         return result
+
+    def _chosen(self, able: dict[str, NodeShare], wanted_w: float, failing: Set[str]) -> dict[str, NodeShare]:
+        """Those that are enough for what is wanted, if any are: jobs of which some nodes take no cap come last."""
+        takes = self._terms.keys() - failing - self._off.keys()
+        last = capped_in_part(self._groups, able, takes)
+        first = {id: share for id, share in able.items() if id not in last}
+        return first if sum(share.room_w for share in first.values()) >= wanted_w else able
 
     def _binds(self, id: str, w: float) -> bool:
         return id in self._caps and w >= BINDING * self._caps[id]

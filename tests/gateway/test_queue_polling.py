@@ -243,3 +243,15 @@ def test_it_is_asked_later_and_later_while_it_fails(monkeypatch: pytest.MonkeyPa
 def test_counts_of_nothing() -> None:
     (queue,) = QueuesInForce([ALPHA]).queues
     assert (for_consoles(queue).running, for_consoles(queue).waiting) == (0, 0)
+
+
+def test_nodes_of_one_job_are_grouped_by_their_ids_while_the_queue_may_be_counted_with() -> None:
+    clocks = Clocks()
+    queues = QueuesInForce([ALPHA], now_s=lambda: clocks.s, names={"gpu01.site": "gpu01"})
+    jobs = (job(1, nodes=("gpu01.site", "gpu02")), job(2, nodes=("gpu03",)))
+    queues.take("alpha", QueueRead(jobs=jobs), NOW_S)
+    assert queues.jobs == jobs
+    assert queues.node_groups == (frozenset({"gpu01", "gpu02"}),)
+    assert queues.node_groups is queues.node_groups
+    clocks.s = USABLE_S + 1
+    assert queues.node_groups == ()

@@ -234,3 +234,40 @@ def test_whatever_happens_the_bounds_hold(hours: list[tuple[float, float, float]
                 assert id in ("one", "two")
                 assert cap_w >= 1_990
             assert view.minutes <= 20 + 2 * PERIOD_S / 60
+
+
+def with_gpus(*counts: int) -> DispatchConfig:
+    """Nodes n0, n1 … of so many GPUs; 200 W of a cap are left to each host."""
+    nodes = tuple(NodeTerms(id=f"n{n}", cap_w=500, gpus=gpus, host_w=200) for n, gpus in enumerate(counts))
+    return msgspec.structs.replace(config(), nodes=nodes)
+
+
+def limits_w(farm: Farm, view: CapsView) -> dict[str, float]:
+    gpus = {term.id: term.gpus for term in farm.keeper._config.nodes}
+    return {id: (cap_w - 200) / gpus[id] for id, cap_w in view.nodes}
+
+
+def test_the_nodes_of_a_job_get_one_limit_for_each_gpu_and_others_stay_as_they_are() -> None:
+    farm = Farm(CapController(with_gpus(8, 4, 4)))
+    farm.wanted_w = {"n0": 5_800.0, "n1": 3_000.0, "n2": 4_000.0}
+    farm.battery_w = 0.0
+    apart = limits_w(farm, farm.run(PERIOD_S))
+    assert apart["n0"] != apart["n1"]
+    farm.keeper.follow_jobs((frozenset({"n0", "n1"}),))
+    farm.import_max_w += 1.0  # 1 W less to take: more than EASE apart it would stay as it is
+    farm.keeper._asked_w = 0.0
+    together = limits_w(farm, farm.run(PERIOD_S))
+    assert together["n0"] == together["n1"]
+    assert farm.view is not None
+    before_w = {id: farm.wanted_w[id] - cap_w for id, cap_w in farm.view.nodes}
+    assert sum(before_w.values()) == pytest.approx(farm.view.asked_w, abs=30)
+
+
+def test_a_job_with_a_node_that_takes_no_cap_comes_last() -> None:
+    farm = Farm(CapController(with_gpus(8, 8)))
+    farm.wanted_w = {"n0": 6_000.0, "n1": 6_000.0, "elsewhere": 500.0}
+    farm.keeper.follow_jobs((frozenset({"n0", "elsewhere"}),))
+    farm.battery_w = 20_000 + 12_500 - 30_000 - 2_000.0  # 2 kW to take: n1 alone has 3 kW
+    assert dict(farm.run(60).nodes) == {"n1": 4_000.0}
+    farm.battery_w -= 2_000.0
+    assert dict(farm.run(60).nodes).keys() == {"n0", "n1"}, "it does not suffice"
