@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from dispatch.accounting.records import JobRecord
+from dispatch.accounting.shares import IDLE_W_PER_GPU
 from dispatch.forecasting.job_power import JobPower
 from dispatch.forecasting.load import PROBES
 from dispatch.forecasting.queue_outlook import QueueModel, QueueSeen
@@ -35,7 +36,6 @@ WORTH_STEPS = 8  # quarter hours in which it is looked for: later ones change wi
 # What a finished run must have been to teach what its like draw.
 SHORTEST_S = 300.0  # a shorter one only loaded its program and data
 COVERED_PCT = 50.0  # of its time, with readings
-IDLE_W_PER_GPU = 60.0  # an idle A100 of the Acme clusters draws 55 to 65 W (quantiles of 2023, CC BY 4.0)
 HOST_SHARE = 1.2  # a server draws at its supply what its GPUs draw times this, and a constant (the same)
 
 

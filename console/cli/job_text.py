@@ -35,6 +35,8 @@ CSV_HEADER = [
     "host_how",
     "node_wh",
     "node_how",
+    "by_cpu_time_wh",
+    "by_activity_wh",
     "covered_pct",
     "from_start",
     "suspended_s",
@@ -119,7 +121,7 @@ def _whose(answer: dict[str, Any]) -> Iterator[str]:
 
 def _job(job: dict[str, Any], until_utc_s: float) -> str:
     """One run on a line."""
-    ended_utc_s, known_by = job["ended_utc_s"], job["how"]
+    ended_utc_s, known_by = job["ended_utc_s"], _known_by(job)
     if ended_utc_s is not None and ended_utc_s != until_utc_s:
         until_utc_s, known_by = ended_utc_s, f"{known_by}, ended, cost not known yet"
     lasted = duration(until_utc_s - job["started_utc_s"])
@@ -129,6 +131,26 @@ def _job(job: dict[str, Any], until_utc_s: float) -> str:
     told = known_by if job["from_start"] else f"{known_by}, ran before metering began"
     head = f"{job['id']:<14.14} {job['user']:<10.10} {job['gpus']:>4} {job['cpus']:>5} {lasted:>9}"
     return one_line(f"{head} {number(job['energy_wh'] / 1000, 9, 3)} {number(mean_kw, 7, 2)} {cost} {seen} {told}")
+
+
+def _known_by(job: dict[str, Any]) -> str:
+    """How its energy is known, and each part of it where that is not all measured."""
+    parts = []
+    for part, name, by_wh, by, allocated in _PARTS:
+        how, wh = job[f"{part}_how"], job[f"{part}_wh"]
+        if how is None:
+            continue
+        share_pct = 100 * job.get(by_wh, 0.0) / wh if wh > 0 else 0.0
+        divided = f"{share_pct:.0f} % by {by}" if share_pct >= 0.5 else f"by {allocated}"
+        parts.append(f"{name} {divided if how == 'apportioned' else how}")
+    return job["how"] if job["how"] == "measured" else f"{job['how']} ({', '.join(parts)})"
+
+
+_PARTS = (
+    ("gpu", "GPUs", "by_activity_wh", "activity", "number"),
+    ("host", "host", "by_cpu_time_wh", "CPU time", "allocated CPUs"),
+    ("node", "nodes", "", "", "what is allocated"),
+)
 
 
 def _notes(jobs: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -72,7 +72,8 @@ def jobs(
     When no gateway runs, the record is read by whoever may read it.
 
     GPU and CPU are those allocated; SEEN is the part of its time with readings of its nodes. KNOWN BY: measured, all of
-    it belongs to that job; apportioned, divided by what is allocated; estimated, no meter or no word of the scheduler.
+    it belongs to that job; apportioned, divided by CPU time, by activity or by what is allocated, as stands behind it;
+    estimated, no meter or no word of the scheduler.
     """
     if ctx.invoked_subcommand is not None:
         return

@@ -103,7 +103,8 @@ class Allocations:
         """What it holds of one of its nodes: what it has of all, divided evenly."""
         job, nodes = run.job, run.node_count
         uuids = frozenset(job.gpu_uuids or run.gpu_uuids)
-        return Claim(number, job.gpus / nodes, job.cpus / nodes, uuids, job.state == "suspended")
+        names = frozenset((job.id, job.number or job.id))
+        return Claim(number, job.gpus / nodes, job.cpus / nodes, uuids, job.state == "suspended", names)
 
     def _ids(self, job: Job) -> list[str]:
         names = self._names

@@ -44,6 +44,7 @@ class MeterState(msgspec.Struct):
 
     runs: list[Run] = []
     accounts: AccountsState = msgspec.field(default_factory=AccountsState)
+    idle_w: dict[str, float] = {}  # what the host of each node draws when idle
 
 
 Settled = JobRecord | SiteQuarter | PeakInterval
@@ -73,6 +74,7 @@ class JobMeter:
         self.reports = Reports()
         self._speed = speed
         self._samples: dict[str, NodeSamples] = {}
+        self._idle_w = dict(state.idle_w)
         self._waiting: dict[str, deque[Segment]] = {}
         self._divided_until: dict[str, float] = {}
         self._until_s = float("-inf")  # up to when energy is divided, where there are readings
@@ -90,7 +92,7 @@ class JobMeter:
                 yield
             samples = self._samples.get(node.id)
             if samples is None:
-                samples = self._samples[node.id] = NodeSamples()
+                samples = self._samples[node.id] = NodeSamples(self._idle_w.get(node.id))
             gap_s = samples.gap_s
             segment = samples.take(node, now, node.id in capped, self._speed)
             if samples.gap_s > gap_s:
@@ -260,7 +262,8 @@ class JobMeter:
         runs = self.allocations.every()
         if len(runs) > most:
             runs = sorted(runs, key=lambda run: -sum(run.energy_wh.values()))[:most]
-        return MeterState(runs, self.accounts.state)
+        idle_w = {node: samples.idle_w for node, samples in self._samples.items() if samples.idle_w is not None}
+        return MeterState(runs, self.accounts.state, self._idle_w | idle_w)
 
 
 def _count_cap(segment: Segment, holding: Sequence[Run], portions: Sequence[Portion], seconds: float) -> None:

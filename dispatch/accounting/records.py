@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 How = Literal["measured", "apportioned", "estimated"]
+By = Literal["", "cpu time", "activity"]  # by what is apportioned; empty: by what is allocated
 Part = Literal["gpu", "host", "node"]  # of a node's energy; node: not divided, as its GPUs are not known singly
 QUARTER_S = 900
 
@@ -38,6 +39,10 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     host_how: How | None = None
     node_wh: float = 0.0
     node_how: How | None = None
+    by_cpu_time_wh: float = (
+        0.0  # of host_wh, what was divided by CPU time: the host's energy above idle is, where known
+    )
+    by_activity_wh: float = 0.0  # of gpu_wh, what was divided by the activity of MIG instances, likewise
     covered_pct: float = 0.0  # of its time on its nodes with readings; nothing is assumed for the rest
     suspended_s: float = 0.0
     mean_w: float | None = None  # over the time with readings

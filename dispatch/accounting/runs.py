@@ -42,6 +42,8 @@ class Run(msgspec.Struct):
     capped_s: float = 0.0
     withheld_wh: float = 0.0
     gpu_uuids: tuple[str, ...] = ()  # as its nodes told
+    by_cpu_time_wh: float = 0.0  # of what was apportioned of hosts
+    by_activity_wh: float = 0.0  # of what was apportioned of GPUs
 
     @property
     def key(self) -> RunKey:
@@ -58,6 +60,10 @@ class Run(msgspec.Struct):
         name, wh = f"{portion.part} {portion.how}", portion.wh * part
         self.energy_wh[name] = self.energy_wh.get(name, 0.0) + wh
         self._quarter(quarter).wh += wh
+        if portion.by == "cpu time":
+            self.by_cpu_time_wh += wh
+        elif portion.by == "activity":
+            self.by_activity_wh += wh
 
     def cover(self, seconds: float, quarter: int) -> None:
         """Count time with readings on one of its nodes."""
@@ -118,6 +124,8 @@ class Run(msgspec.Struct):
             host_how=parts["host"][1],
             node_wh=parts["node"][0],
             node_how=parts["node"][1],
+            by_cpu_time_wh=self.by_cpu_time_wh,
+            by_activity_wh=self.by_activity_wh,
             covered_pct=100 * min(1.0, self.node_s / whole_s) if whole_s else 100.0,
             suspended_s=self.suspended_s,
             mean_w=mean_w,

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from dispatch.model.equipment import Gpu, Node
+from dispatch.model.equipment import Gpu, JobUse, Node
 
 PERIODS, GRACE_S = 2.0, 10.0  # two samples belong together within so many periods and this time more
 SAME_S = 0.05  # samples closer than this are one
 MOST_GPU_W = 5_000.0  # a counter that says more has not counted what the GPU drew
 SETTLED_S = 60.0  # over which the power before a cap is taken
+IDLE_S = 300.0  # over which what a host draws at the least is a mean: single samples of two sources do not fit together
 
 
 class Instant(NamedTuple):
@@ -38,6 +39,13 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     estimated: bool = False  # the host's part, or a whole that is not divided, is no measurement
     capped: bool = False
     withheld_wh: float = 0.0  # about what a cap took
+    idle_wh: float | None = None  # of host_wh, what the host draws when idle; None: not known
+    use: JobUse | None = None  # what the node's exporters tell of jobs
+
+    @property
+    def hours(self) -> float:
+        """How long it is."""
+        return (self.end_utc_s - self.start_utc_s) / 3600
 
 
 class _GpuSample:
@@ -74,16 +82,42 @@ class _GpuSample:
         return counted_wh - since_wh
 
 
+class _LeastPower:
+    """The least that a host has drawn for `IDLE_S` while it answered."""
+
+    def __init__(self, w: float | None) -> None:
+        self.w, self._wh, self._s = w, 0.0, 0.0
+
+    def take(self, wh: float | None, passed_s: float) -> float | None:
+        """Energy of the host, None: it does not answer. What it would have drawn idle, Wh; None: not known."""
+        if wh is None:
+            self._wh = self._s = 0.0
+            return None
+        self._wh, self._s = self._wh + wh, self._s + passed_s
+        if self._s >= IDLE_S:
+            mean_w = max(0.0, self._wh * 3600 / self._s)
+            self.w = mean_w if self.w is None else min(self.w, mean_w)
+            self._wh = self._s = 0.0
+        return None if self.w is None else min(max(0.0, wh), self.w * passed_s / 3600)
+
+
 class NodeSamples:
     """The samples of one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle_w: float | None = None) -> None:
+        """`idle_w`: the least that its host was known to draw before."""
+        self._least = _LeastPower(idle_w)
         self.gap_s = 0.0  # time between samples that were too far apart
         self._seen: Node | None = None
         self._at: Instant | None = None
         self._w = self._period_s = 0.0
         self._gpus: dict[str, _GpuSample] = {}
         self._uncapped_w: float | None = None
+
+    @property
+    def idle_w(self) -> float | None:
+        """What its host draws when idle; None: not known."""
+        return self._least.w
 
     def forget(self) -> None:
         """The calendar was set: the next sample is a first one."""
@@ -133,6 +167,8 @@ class NodeSamples:
             estimated=is_estimate(node.source),
             capped=capped,
             withheld_wh=self._withheld_wh(mean_w, passed_s, capped),
+            idle_wh=self._least.take(None if node.cpu_pct.good is None else host_wh, passed_s),
+            use=node.job_use,
         )
 
     def _gpu_energies(self, node: Node, passed_s: float) -> dict[str, tuple[float, float]] | None:

@@ -175,6 +175,23 @@ class NodePower(msgspec.Struct, frozen=True, gc=False):
     period_s: float = 0.0
 
 
+class GpuPart(msgspec.Struct, frozen=True, gc=False):
+    """A MIG instance of a GPU; with an empty `id` the whole of a GPU that is not divided."""
+
+    gpu: str  # UUID
+    id: str = ""  # of the GPU instance
+    slices: int = 1  # of the GPU's compute
+    active: float | None = None  # share of time in which it worked, 0 to 1; None: not known
+    jobs: tuple[str, ...] = ()  # that hold it, as the labels of its exporter say; empty: they do not
+
+
+class JobUse(msgspec.Struct, frozen=True, gc=False):
+    """What the exporters of a node tell of the jobs on it, by the names that they give them: for accounting alone."""
+
+    cpus: tuple[tuple[str, float], ...] = ()  # that each job used of late; of those whose CPU time is known
+    gpu_parts: tuple[GpuPart, ...] = ()
+
+
 class Node(msgspec.Struct, frozen=True):
     """A compute node. `w` may be an estimate; `source` says how it was got, `note` what is missing ("no GPU").
 
@@ -193,6 +210,7 @@ class Node(msgspec.Struct, frozen=True):
     note: str = ""
     period_s: float = 0.0  # how often the source of `w` measures; 0: at each reading
     powers: tuple[NodePower, ...] = ()
+    job_use: JobUse | None = None  # not sent to consoles: it may hold names
 
 
 class Ups(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
 from drivers.node_config import NodeDevice
 from drivers.nodes.host_names import Identities
+from drivers.nodes.job_metrics import JobFigures, without_jobs
 from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
 from drivers.nodes.metrics_text import MetricsPattern, Sample, pieces
 from drivers.nodes.node_figures import NodeFigures, host_name
@@ -27,7 +28,10 @@ from drivers.redfish.node_bmc import NodeBmc
 from drivers.redfish.power import LEAST_W
 
 PERIOD_S = 10.0
-EXPORTERS = "node_exporter, dcgm-exporter, nvidia_gpu_exporter or AMD device-metrics-exporter"
+EXPORTERS = (
+    "node_exporter, dcgm-exporter, nvidia_gpu_exporter, AMD device-metrics-exporter, cgroup_exporter, "
+    "slurm-job-exporter or cAdvisor"
+)
 MOST_SAMPLES = 4000  # 64 GPUs of seven MIG instances each have 3000
 BAD_REQUEST = 400  # of node_exporter: a collector that was asked for is switched off
 
@@ -151,6 +155,8 @@ class _Page:
         found = understood(await self._samples(text, pattern_of(self.exporter)))
         if not found and self.exporter:  # another exporter answers there now
             found = understood(await self._samples(text, pattern_of("")))
+        if not found and (exporter := without_jobs(text)) is not None:
+            found = [Figures(exporter.name, jobs=JobFigures())]
         return found
 
     async def _samples(self, text: str, pattern: MetricsPattern) -> list[Sample]:

@@ -16,7 +16,9 @@ from typing import Literal
 
 import msgspec
 
+from dispatch.model.equipment import GpuPart
 from drivers.nodes.gpu_readings import BUSY_PCT, ENERGY_MOST_J, MEMORY_MOST_MIB, TEMP_C, UNKNOWN_BOARD_W
+from drivers.nodes.job_metrics import ACTIVE, JOB_EXPORTERS, OF_PARTS, JobFigures, gpu_parts, job_figures
 from drivers.nodes.metrics_text import MetricsPattern, Sample
 
 GpuField = Literal["w", "limit_w", "enforced_w", "util_pct", "temp_c", "memory_used_mib", "energy_j"]
@@ -115,7 +117,12 @@ AMD = GpuExporter(
     host="hostname",
 )
 GPU_EXPORTERS = (DCGM, NVIDIA_SMI, AMD)
-WANTED = (*NODE_EXPORTER, *(name for e in GPU_EXPORTERS for name in (*e.fields, *e.info)))
+WANTED = (
+    *NODE_EXPORTER,
+    *(name for e in GPU_EXPORTERS for name in (*e.fields, *e.info)),
+    *(e.metric for e in JOB_EXPORTERS),
+    ACTIVE,
+)
 LIMITS: dict[GpuField, tuple[float, float]] = {
     "w": (0.0, UNKNOWN_BOARD_W),
     "limit_w": (1.0, UNKNOWN_BOARD_W),
@@ -164,6 +171,8 @@ class Figures(msgspec.Struct, frozen=True):
     gpus: tuple[GpuFigures, ...] = ()
     host_names: frozenset[str] = frozenset()  # that GPU exporters state
     notes: tuple[str, ...] = ()
+    gpu_parts: tuple[GpuPart, ...] = ()  # MIG instances, and whole GPUs whose holder is told
+    jobs: JobFigures | None = None
 
 
 def pattern_of(exporter: str) -> MetricsPattern:
@@ -181,6 +190,9 @@ def understood(samples: Sequence[Sample]) -> list[Figures]:
         notes: list[str] = []
         host = _host(by_name, notes)
         found.append(Figures("node_exporter", host=host, notes=tuple(notes)))
+    for e in JOB_EXPORTERS:
+        if e.metric in by_name:
+            found.append(Figures(e.name, jobs=job_figures(e, by_name[e.metric])))
     return found
 
 
@@ -223,6 +235,7 @@ def _gpu_page(exporter: GpuExporter, by_name: Mapping[str, list[Sample]]) -> Fig
         gpus=tuple(GpuFigures(g.key, g.index, g.uuid, g.name, g.values, g.utc_s, len(g.parts)) for g in listed),
         host_names=_host_names(exporter, by_name),
         notes=tuple(notes),
+        gpu_parts=gpu_parts(by_name) if exporter is DCGM else (),
     )
 
 
@@ -343,11 +356,13 @@ def _power_meter(by_name: Mapping[str, list[Sample]], notes: list[str]) -> float
 
 
 def _pattern(names: Iterable[str]) -> MetricsPattern:
-    return MetricsPattern(names, holding={"node_cpu_seconds_total": 'mode="idle"'})
+    return MetricsPattern(names, holding={"node_cpu_seconds_total": 'mode="idle"'} | OF_PARTS)
 
 
 _ANY = _pattern(WANTED)
 _PATTERNS = {
     "node_exporter": _pattern(NODE_EXPORTER),
     **{e.name: _pattern((*e.fields, *e.info)) for e in GPU_EXPORTERS},
+    **{e.name: _pattern((e.metric,)) for e in JOB_EXPORTERS},
+    DCGM.name: _pattern((*DCGM.fields, ACTIVE)),
 }

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from dispatch.model.equipment import Gpu, Node, NodePower
+from dispatch.model.equipment import Gpu, JobUse, Node, NodePower
 from dispatch.model.readings import MISSING, Quality, Reading, reading
 from drivers.node_config import NodeDevice
 from drivers.nodes.gpu_readings import BUSY_PCT
 from drivers.nodes.gpu_slots import GpuSlots
+from drivers.nodes.job_metrics import JobCpus
 from drivers.nodes.metrics import Figures, GpuField, GpuFigures, HostFigures
 from drivers.nodes.power import GRACE_S, LEAST_S, MOST_GAP_S, PERIODS, CounterRate, Part, best, gpus_part, summed
 
@@ -60,6 +61,7 @@ class NodeFigures:
         self._config, self._period_s = config, period_s
         self._pages: dict[str, _Page] = {}
         self._rapl, self._cpu, self._slots = CounterRate(), CpuUse(), GpuSlots(config.gpus)
+        self._jobs = JobCpus()
         self._measured_s: dict[str, float] = {}  # how often a source has new samples, learnt from their stamps
         self._host_seen = False
         self.swapped = ""  # what was swapped, as of the last call of `node`
@@ -75,6 +77,8 @@ class NodeFigures:
             self._cpu.take(host.idle_s, taken_s)
             if host.idle_pct is not None:
                 self._cpu.pct = 100 - host.idle_pct
+        if (jobs := figures.jobs) is not None:
+            self._jobs.take(jobs.cpu_s, at_s - (page.age_s(jobs.utc_s, at_s) if jobs.utc_s is not None else 0.0))
 
     def node(self, now_s: float, others: Sequence[NodePower], trouble: Sequence[str], complete: bool = True) -> Node:
         """The node now. `others`: powers that rank first, such as of a PDU. `trouble`: what could not be read.
@@ -108,7 +112,15 @@ class NodeFigures:
             note="; ".join(dict.fromkeys(notes))[:NOTE_MOST],
             period_s=self._period_s if chosen is None else max(chosen.period_s, self._period_s),
             powers=tuple(powers),
+            job_use=self._job_use(pages, gpu_page, now_s),
         )
+
+    def _job_use(self, pages: list[_Page], gpu_page: _Page | None, now_s: float) -> JobUse | None:
+        """What is told of jobs; None: nothing is."""
+        parts = () if gpu_page is None else gpu_page.figures.gpu_parts
+        page = next((page for page in pages if page.figures.jobs is not None), None)
+        cpus = () if page is None else self._jobs.used(now_s, PERIODS * self._every_s(page) + GRACE_S)
+        return JobUse(cpus, parts) if cpus or parts else None
 
     def _gpus(self, pages: list[_Page], now_s: float, notes: list[str]) -> tuple[tuple[Gpu, ...], _Page | None]:
         """Of one exporter: two of them on a node tell of the same GPUs. The one that was read last."""

@@ -24,11 +24,13 @@ from drivers.modbus.errors import DeviceError, WrongDevice
 from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ObservedNode, Witnesses
 from drivers.nodes.host_names import Identities
+from drivers.nodes.job_metrics import PODS_CPU
 from drivers.nodes.metrics import WANTED, HostFigures, understood
 from drivers.nodes.metrics_text import Sample
 
 NODES_A_QUERY = 32
 CPU = "node_cpu_seconds_total"
+NOT_ASKED = (CPU, PODS_CPU)  # too many series: of each CPU, of each container
 
 
 class _Series(msgspec.Struct, frozen=True):
@@ -104,7 +106,7 @@ class Prometheus:
         label, window = self._config.label, f"{self._config.window_s}s"
         nodes = "|".join(re.escape(match).replace("\\", "\\\\") for match in chunk.matches)
         of_nodes = f'{label}=~"(?:{nodes})(?:[.:].*)?"'
-        metrics = "|".join(name for name in WANTED if name != CPU)
+        metrics = "|".join(name for name in WANTED if name not in NOT_ASKED)
         reply, chunk.served_utc_s = await self._query(f'{{__name__=~"{metrics}",{of_nodes}}}[{window}]')
         idle, _ = await self._query(f'100 * avg by ({label}) (rate({CPU}{{mode="idle",{of_nodes}}}[{window}]))')
         await self.fetcher.client.turns.turn()

@@ -1,4 +1,7 @@
-"""What of a site's nodes is sent to consoles: not each GPU where there are many, or the message would be too long."""
+"""What of a site's nodes is sent to consoles: not each GPU where there are many, or the message would be too long.
+
+What exporters tell of jobs is not: the names of pods are for accounting alone.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,11 @@ class ConsoleNodes:
         """The snapshot without single GPUs where the site has too many, and without the powers that do not count."""
         nodes = snapshot.nodes
         many = sum(len(node.gpus) for node in nodes) > MOST_GPUS
-        if not many and len(nodes) <= MOST_NODES:
+        few = not many and len(nodes) <= MOST_NODES
+        if few and all(node.job_use is None for node in nodes):
             return snapshot
+        if few:
+            return msgspec.structs.replace(snapshot, nodes=tuple(map(_without_jobs, nodes)))
         if many != self._many or len(nodes) != len(self._before):
             self._many, self._before = many, (Node(""),) * len(nodes)
             self._sent = self._before
@@ -38,5 +44,9 @@ class ConsoleNodes:
 def _shortened(node: Node, many_gpus: bool) -> Node:
     if many_gpus and node.gpus:
         note = f"{node.note}; {NOT_SENT}" if node.note else NOT_SENT
-        return msgspec.structs.replace(node, gpus=(), powers=(), note=note)
-    return msgspec.structs.replace(node, powers=())
+        return msgspec.structs.replace(node, gpus=(), powers=(), note=note, job_use=None)
+    return msgspec.structs.replace(node, powers=(), job_use=None)
+
+
+def _without_jobs(node: Node) -> Node:
+    return node if node.job_use is None else msgspec.structs.replace(node, job_use=None)

@@ -139,10 +139,12 @@ JOBS = Table(
         Column("energy_how", _TEXT, "measured, apportioned or estimated: how it is known, by its least certain part"),
         Column("gpu_wh", _REAL, "Energy of GPUs", "Wh"),
         Column("gpu_how", _TEXT, "How that is known", null="there is none"),
-        Column("host_wh", _REAL, "Energy of hosts, by allocated CPUs", "Wh"),
+        Column("host_wh", _REAL, "Energy of hosts: idle by allocated CPUs, the rest by CPU time where known", "Wh"),
         Column("host_how", _TEXT, "How that is known", null="there is none"),
         Column("node_wh", _REAL, "Energy of nodes whose GPUs are not known singly", "Wh"),
         Column("node_how", _TEXT, "How that is known", null="there is none"),
+        Column("by_cpu_time_wh", _REAL, "Part of host_wh that was divided by CPU time", "Wh"),
+        Column("by_activity_wh", _REAL, "Part of gpu_wh that was divided by the activity of MIG instances", "Wh"),
         Column("covered_pct", _REAL, "Share of its time with readings of its nodes; the rest has no energy", "%"),
         Column("from_start", _INTEGER, "0: it ran already when metering began"),
         Column("end_within_s", _REAL, "The end is right to so much", "s"),
@@ -294,9 +296,10 @@ def _job(kept: KeptJob, end_us: int) -> Row:
     r = kept.record
     names = (r.scheduler, r.id, r.user, int(kept.pseudonym), r.account, r.partition, r.name)
     parts = (r.energy_wh, r.how, r.gpu_wh, r.gpu_how, r.host_wh, r.host_how, r.node_wh, r.node_how)
+    divided = (r.by_cpu_time_wh, r.by_activity_wh)
     seen = (r.covered_pct, int(r.from_start), r.end_within_s, r.suspended_s, r.mean_w, r.peak_w)
     cost = (r.cost_eur, r.unpriced_wh, r.co2_g, r.capped_s, r.withheld_wh)
-    return [end_us, to_us(r.started_utc_s), *names, r.nodes, r.cpus, r.gpus, *parts, *seen, *cost]
+    return [end_us, to_us(r.started_utc_s), *names, r.nodes, r.cpus, r.gpus, *parts, *divided, *seen, *cost]
 
 
 def gap_rows(con: sqlite3.Connection, span: Span) -> Iterator[list[Row]]:

@@ -3,7 +3,7 @@
 node_exporter: collector/{uname,rapl,hwmon,cpu,meminfo}_linux.go and its end-to-end output. dcgm-exporter:
 etc/default-counters.csv and internal/pkg/rendermetrics (labels gpu, UUID, pci_bus_id, device, modelName,
 GPU_I_PROFILE, GPU_I_ID, Hostname). nvidia_gpu_exporter: docs/METRICS.md. AMD device-metrics-exporter:
-docs/configuration/metricslist.md.
+docs/configuration/metricslist.md. Exporters of jobs: as drivers/nodes/job_metrics.py cites them.
 """
 
 from __future__ import annotations
@@ -59,6 +59,55 @@ def dcgm_mig(node: str, w: float) -> str:
             if value is not None:
                 labels = f'gpu="0",UUID="{uuid}",device="nvidia0",GPU_I_PROFILE="{profile}",GPU_I_ID="{number}"'
                 lines.append(f'DCGM_FI_DEV_{field}{{{labels},Hostname="{node}"}} {value}')
+    return "\n".join(lines) + "\n"
+
+
+def dcgm_jobs(node: str, w: float, jobs: Iterable[str]) -> str:
+    """A whole GPU of several jobs: a sample for each (internal/pkg/transformation/hpc.go)."""
+    labels = f'gpu="0",UUID="{uuid_of(node, 0)}",device="nvidia0",Hostname="{node}"'
+    return "".join(f'DCGM_FI_DEV_POWER_USAGE{{{labels},hpc_job="{job}"}} {w}\n' for job in jobs)
+
+
+def dcgm_active(node: str, active: Iterable[float], jobs: Iterable[str]) -> str:
+    """More of the page of `dcgm_mig`: how active its instances are, and of which jobs or pods ("namespace/pod")."""
+    lines = []
+    for id, profile, value, job in zip((8, 9), ("1g.5gb", "3g.20gb"), active, jobs, strict=True):
+        namespace, _, pod = job.rpartition("/")
+        whose = f'hpc_job="{job}"' if not namespace else f'container="c",namespace="{namespace}",pod="{pod}"'
+        labels = f'gpu="0",UUID="{uuid_of(node, 0)}",GPU_I_PROFILE="{profile}",GPU_I_ID="{id}",{whose}'
+        lines.append(f"DCGM_FI_PROF_GR_ENGINE_ACTIVE{{{labels}}} {value}\n")
+    return "".join(lines)
+
+
+def cgroup_exporter(cpu_s: Mapping[str, float], *, version: int = 2) -> str:
+    """A page of cgroup_exporter, much shortened (README.md; collector/cgroupv2_test.go)."""
+    place = "/system.slice/slurmstepd.scope" if version == 2 else "/slurm/uid_20821"
+    lines = ['cgroup_exporter_build_info{branch="main",version="1.0.1"} 1']
+    for job, seconds in cpu_s.items():
+        lines.append(f'cgroup_cpu_user_seconds{{cgroup="{place}/job_{job}"}} 0')
+        lines.append(f'cgroup_cpu_total_seconds{{cgroup="{place}/job_{job}"}} {seconds}')
+    lines.append('cgroup_cpu_total_seconds{cgroup="/user.slice/user-20821.slice"} 3.8')
+    return "\n".join(lines) + "\n"
+
+
+def slurm_job_exporter(cpu_s: Mapping[str, float]) -> str:
+    """A page of slurm-job-exporter, much shortened: nanoseconds, here half of them on each of two cores."""
+    lines = ["# TYPE slurm_job_core_usage_total counter"]
+    for job, seconds in cpu_s.items():
+        for core in range(2):
+            labels = f'account="a",core="{core}",slurmjobid="{job}",user="anna"'
+            lines.append(f"slurm_job_core_usage_total{{{labels}}} {seconds * 5e8}")
+    return "\n".join(lines) + "\n"
+
+
+def cadvisor(cpu_s: Mapping[str, float]) -> str:
+    """A page of the kubelet's cAdvisor, much shortened: the pod, its pause container, its container."""
+    lines = ['container_cpu_usage_seconds_total{container="",cpu="total",id="/",image="",namespace="",pod=""} 99']
+    for job, seconds in cpu_s.items():
+        namespace, _, pod = job.partition("/")
+        for container, image, value in (("", "", seconds), ("", "pause:3.9", 0.01), ("main", "train:1", seconds - 1)):
+            labels = f'container="{container}",cpu="total",image="{image}",namespace="{namespace}",pod="{pod}"'
+            lines.append(f"container_cpu_usage_seconds_total{{{labels}}} {value} 1786331963155")
     return "\n".join(lines) + "\n"
 
 

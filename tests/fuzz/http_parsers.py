@@ -113,7 +113,10 @@ def names(data: bytes, directory: Path) -> None:
 def pages() -> list[bytes]:
     return [
         metrics_pages.dcgm("gpu01", [400.0, 3.5]).encode(),
-        metrics_pages.dcgm_mig("gpu01", 212.0).encode(),
+        (metrics_pages.dcgm_mig("gpu01", 212.0) + metrics_pages.dcgm_active("gpu01", (0.5, 1), ("7", "a/b"))).encode(),
+        metrics_pages.cgroup_exporter({"12": 3.5}).encode(),
+        metrics_pages.slurm_job_exporter({"12": 3.5}).encode(),
+        metrics_pages.cadvisor({"physics/train-0": 3.5}).encode(),
         metrics_pages.node_exporter("gpu01", meter_w=900.0).encode(),
         metrics_pages.nvidia_smi([28.07]).encode(),
         metrics_pages.amd("gpu01", [748.0], "amd_").encode(),

@@ -12,6 +12,7 @@ import pytest
 from waiting import LIMIT_S
 
 from dispatch.accounting.records import JobRecord
+from dispatch.accounting.shares import IDLE_W_PER_GPU
 from dispatch.forecasting import queue_outlook
 from dispatch.forecasting.queue_outlook import TOO_OLD_S, QueueSeen
 from dispatch.model.equipment import Gpu, Node
@@ -22,7 +23,7 @@ from drivers.schedulers.config import Scheduler
 from drivers.schedulers.job_list import QueueRead
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.previous_run import read_previous_run
-from gateway.queue_forecast import HOST_SHARE, IDLE_W_PER_GPU, QueueForecast, measured, seen
+from gateway.queue_forecast import HOST_SHARE, QueueForecast, measured, seen
 from gateway.queues_in_force import QueuesInForce
 from storage.config import StorageConfig
 from storage.recorder import Recorder

@@ -64,7 +64,7 @@ def test_a_job_that_runs_is_a_line_that_no_name_can_break() -> None:
     assert head.split()[:3] == ["JOB", "USER", "GPU"]
     assert "\x1b" not in line
     assert "\n" not in line
-    assert line.endswith("apportioned, ran before metering began")
+    assert line.endswith("apportioned (GPUs measured, host by allocated CPUs), ran before metering began")
     assert " 2 h 00     2.000    1.00     0.50  100% " in line
     assert notes[0] == "2 more are not shown: raise --limit"
     assert notes[1].startswith("NOTE: so many jobs run")
@@ -76,7 +76,25 @@ def test_a_run_that_has_ended_is_not_shown_as_one_that_runs() -> None:
     answer = {"jobs": [told(a_run(cost_eur=None))], "of": 1, "user": None, "not_metered": False}
     line = list(live_lines(answer, T0 + 600))[1]
     assert " 2 h 00 " in line, "it lasts no longer than it ran"
-    assert line.endswith("apportioned, ended, cost not known yet")
+    assert line.endswith("apportioned (GPUs measured, host by allocated CPUs), ended, cost not known yet")
+
+
+@pytest.mark.parametrize(
+    ("more", "known_by"),
+    [
+        ({"host_how": "measured"}, "measured"),
+        ({"by_cpu_time_wh": 372.0}, "apportioned (GPUs measured, host 62 % by CPU time)"),
+        ({"gpu_how": "apportioned", "by_activity_wh": 1400.0, "host_how": None, "host_wh": 0.0},
+         "apportioned (GPUs 100 % by activity)"),
+        ({"gpu_how": "apportioned", "host_how": "estimated"}, "estimated (GPUs by number, host estimated)"),
+        ({"node_wh": 500.0, "node_how": "apportioned"},
+         "apportioned (GPUs measured, host by allocated CPUs, nodes by what is allocated)"),
+    ],
+)  # fmt: skip
+def test_how_each_part_is_known_is_shown(more: dict[str, Any], known_by: str) -> None:
+    answer = {"jobs": [told(a_run(**more))], "of": 1, "user": None, "not_metered": False}
+    line = list(live_lines(answer, T0))[1]
+    assert line.partition("100% ")[2] == known_by
 
 
 def test_a_queue_that_is_not_read_is_said_where_its_jobs_are_listed() -> None:

@@ -11,7 +11,7 @@ from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.accounting.samples import Instant
 from dispatch.accounting.site_accounts import SiteTerms
 from dispatch.config.demand_terms import DemandTerms
-from dispatch.model.equipment import Gpu, Node
+from dispatch.model.equipment import Gpu, JobUse, Node
 from dispatch.model.jobs import Job
 from dispatch.model.readings import MISSING, Quality, Reading
 
@@ -49,6 +49,7 @@ class Machine:
     counters: bool = False
     missing: frozenset[int] = frozenset()  # numbers of samples that never come
     reset_at_s: float = float("inf")  # when its driver was loaded anew
+    use: Callable[[float], JobUse | None] | None = None  # what its exporters tell of jobs at a time since T0
 
     def node(self, now_s: float) -> Node | None:
         """Its newest sample, as it is seen at a time since T0; None: there was none yet."""
@@ -71,6 +72,8 @@ class Machine:
             gpus_total=len(gpus),
             source=self.source,
             period_s=self.period_s,
+            cpu_pct=MISSING if self.use is None else _reading(50.0, age_s),
+            job_use=None if self.use is None else self.use(at_s),
         )
 
     def _counter(self, k: int, at_s: float, age_s: float) -> Reading:

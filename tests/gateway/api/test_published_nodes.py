@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dispatch.model.equipment import DeviceHealth, Gpu, Meter, Node, NodePower
+from dispatch.model.equipment import DeviceHealth, Gpu, JobUse, Meter, Node, NodePower
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from gateway.api.frames import MAX_FRAME
@@ -56,3 +56,12 @@ def test_only_nodes_that_are_new_are_shortened_again() -> None:
     assert consoles.shortened(fewer).nodes == again[1:]
     hosts = snapshot(300, 0)
     assert consoles.shortened(hosts).nodes == ConsoleNodes().shortened(hosts).nodes
+
+
+@pytest.mark.parametrize("count", [2, 300])
+def test_what_exporters_tell_of_jobs_is_not_sent(count: int) -> None:
+    """It may hold names of pods, which a viewer is not to see."""
+    nodes = tuple(msgspec.structs.replace(n, job_use=JobUse((("a/b", 1.0),))) for n in snapshot(count, 1).nodes)
+    sent = ConsoleNodes().shortened(msgspec.structs.replace(snapshot(count, 1), nodes=nodes))
+    assert [node.job_use for node in sent.nodes] == [None] * count
+    assert sent.nodes[0].id == nodes[0].id
