@@ -50,6 +50,7 @@ class _Pool:
         self.most_gpus = 0  # that its jobs ever held at once
         self.running: list[Job] | None = None  # at the last look; None: not known
         self.startable_since: dict[str, float] = {}  # jobs for which there seemed to be room
+        self.seen_since: dict[str, float] = {}  # running jobs without a start, as render jobs are: when first seen
 
 
 class _Sorted(msgspec.Struct):
@@ -106,6 +107,8 @@ class QueueModel:
 
     def _add(self, total: _Total, now_utc_s: float, queue: QueueSeen, reserved: _Reserved, turned: bool) -> None:
         pool = self._pools[queue.scheduler]
+        startless = [job.id for job in queue.jobs if job.state in HOLDING and job.started_utc_s is None]
+        pool.seen_since = {id: pool.seen_since.get(id, now_utc_s) for id in startless}
         found = self._sort_out(queue, now_utc_s, reserved)
         self._add_late(total, now_utc_s, queue, reserved, found)
         self._add_ahead(total, now_utc_s, queue, found, turned)
@@ -117,8 +120,8 @@ class QueueModel:
         Before the last one as the jobs were at that end, but by what is known of their power now: else what was just
         learnt would look like a change of the load.
         """
-        there = self._at_end.get(queue.scheduler)
-        before = found.running if there is None else [self._known(j, now_utc_s, reserved.until_s(j)) for j in there]
+        there, pool = self._at_end.get(queue.scheduler), self._pools[queue.scheduler]
+        before = found.running if there is None else [self._known(job, now_utc_s, reserved, pool) for job in there]
         total.late_w += sum(_of_late_w(job, self._end_utc_s) for job in before)
         total.next_late_w += sum(_of_late_w(job, self._end_utc_s + QUARTER_S) for job in found.running)
 
@@ -148,19 +151,18 @@ class QueueModel:
 
     def _sort_out(self, queue: QueueSeen, now_utc_s: float, reserved: _Reserved) -> _Sorted:
         """The jobs that are forecast, and how many are not, by the reason."""
-        found = _Sorted()
+        found, pool = _Sorted(), self._pools[queue.scheduler]
         for job in queue.jobs:
             if job.state == "completing":  # its processes have ended
                 continue
             if job.state == "pending":
-                why = self._against(job, self._pools[queue.scheduler])
+                why = self._against(job, pool)
                 if why is not None:
                     found.left_out[why] += 1
                     continue
-            until_s = reserved.until_s(job)
-            found.left_out["reserved"] += until_s is not None
+            found.left_out["reserved"] += reserved.until_s(job) is not None
             found.left_out["suspended"] += job.state == "suspended"
-            found.known.append(self._known(job, now_utc_s, until_s))
+            found.known.append(self._known(job, now_utc_s, reserved, pool))
             if job.state != "pending":
                 found.running.append(found.known[-1])
             if job.state != "suspended" and self._estimate(job).basis == "default":
@@ -185,8 +187,9 @@ class QueueModel:
     def _estimate(self, job: Job) -> PowerEstimate:
         return self.power.estimate(job.user, job.name, job.gpus)
 
-    def _known(self, job: Job, now_utc_s: float, reserved_until_s: float | None) -> KnownJob:
-        waits = job.state == "pending"
+    def _known(self, job: Job, now_utc_s: float, reserved: _Reserved, pool: _Pool) -> KnownJob:
+        waits, reserved_until_s = job.state == "pending", reserved.until_s(job)
+        started_s = pool.seen_since.get(job.id, now_utc_s) if job.started_utc_s is None else job.started_utc_s
         if job.state == "suspended":
             power_w = RESIDENT_W_PER_GPU * job.gpus
         else:
@@ -195,7 +198,7 @@ class QueueModel:
             id=job.id,
             power_w=power_w,
             submitted_utc_s=job.submitted_utc_s,
-            started_utc_s=None if waits else min(now_utc_s, job.started_utc_s or now_utc_s),
+            started_utc_s=None if waits else min(now_utc_s, started_s),
             time_limit_s=job.time_limit_s,
             gpus=job.gpus,
             expected_utc_s=job.expected_start_utc_s if waits else None,

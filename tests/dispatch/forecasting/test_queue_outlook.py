@@ -165,6 +165,14 @@ def test_an_old_queue_is_told_and_not_used_and_its_jobs_have_not_ended() -> None
     assert again.ahead_w[15] == 8 * EACH_W, "nothing was learnt of how long jobs run"
 
 
+def test_a_job_that_is_told_without_a_start_counts_from_when_it_was_first_seen() -> None:
+    """Render jobs have none, as their frames come and go; each look took them for jobs that begin now."""
+    model, runs = QueueModel(16), job("1", started_utc_s=None)
+    assert looked_at(runs, model=model).late_w == 0.0
+    assert looked_at(runs, model=model, now_s=NOW + 600.0).next_late_w == 8 * EACH_W
+    assert looked_at(runs, model=model, now_s=NOW + 900.0).late_w == 8 * EACH_W
+
+
 def test_a_job_that_ended_early_changes_what_comes_and_not_what_was() -> None:
     model = QueueModel(16)
     looked_at(job("1"), job("2"), model=model, now_s=NOW - 60)
