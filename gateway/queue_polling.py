@@ -108,5 +108,6 @@ class QueuePolling:
         since_s = self._lost_since_s.pop(id, None)
         if since_s is not None:
             gone = span(asyncio.get_running_loop().time() - since_s)
-            text = f"read again after {gone}: {len(read.jobs) + read.more_waiting} jobs"
+            jobs = len(read.jobs) + read.more_waiting
+            text = f"read again after {gone}: {jobs} {'job' if jobs == 1 else 'jobs'}"
             self._events.event("gateway", "info", f"queue of {id}", text)

@@ -149,7 +149,8 @@ def _summary(site: Site) -> Iterator[str]:
 def _scheduler(scheduler: Scheduler, directory: Path) -> str:
     """By what a queue is read, and whether anything is changed by that."""
     read = f"{scheduler.id}: {scheduler.kind}, by {shlex.join(scheduler.arguments(directory))}"
-    changes = "keeps licences back by scontrol" if scheduler.admit else "only read"
+    by = "keeps licences back by scontrol" if scheduler.kind == "slurm" else "sets a limit by its command"
+    changes = by if scheduler.admit else "only read"
     return f"{read}, every {scheduler.period_s:g} s; {changes}"
 
 

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import Any
 
 from console.display.formats import ABSENT, date_hour_minute, duration, number
-from console.display.queue_text import queue_line
+from console.display.queue_text import queue_sentence
 from console.terminal_output import one_line
 from dispatch.model.jobs import QueueNow
 from dispatch.wording.formatting import kw
@@ -61,7 +61,7 @@ REST = "cooling, losses, other load, nodes without readings"
 def live_lines(answer: dict[str, Any], now_utc_s: float, queues: Sequence[QueueNow] = ()) -> Iterator[str]:
     """Jobs that run, and those that ended and have no cost yet; before them the queues that are not read."""
     whose = "" if answer["user"] is None else f" of {answer['user']}"
-    lost = [one_line(queue_line(queue)) for queue in queues if queue.error or queue.read_utc_s is None]
+    lost = [one_line(queue_sentence(queue)) for queue in queues if queue.error or queue.read_utc_s is None]
     yield from lost
     if not answer["jobs"]:
         yield one_line(f"no job{whose} is known to run" if lost else f"no job{whose} runs")

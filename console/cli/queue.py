@@ -11,7 +11,7 @@ import msgspec
 from console.cli.data_source import gateway
 from console.cli.json_output import json_text
 from console.display.formats import duration
-from console.display.queue_text import queue_line
+from console.display.queue_text import queue_sentence
 from console.terminal_output import one_line
 from console.value_parsers import json_option, site_option
 from dispatch.model.jobs import Job, QueueNow
@@ -69,7 +69,7 @@ def _lines(page: _Page, jobs: list[Job], now_utc_s: float) -> Iterator[str]:
         yield "no [[scheduler]] in the site file"
         return
     for each in page.queues:
-        yield queue_line(each)
+        yield queue_sentence(each)
         yield from each.notes
     if page.named is not None and any(job.user != page.named for job in jobs):
         yield f"names are shown of the jobs of {page.named} only; operators see all"

@@ -19,11 +19,22 @@ def queue_counts(queue: QueueNow) -> str:
     return f"{running}, {waiting}"
 
 
+def queue_sentence(queue: QueueNow) -> str:
+    """A queue in one line of a command: its counts and their age in words, or why it is not read."""
+    age_s = queue.age_s
+    if age_s is None:
+        return queue_line(queue)
+    return _line(queue, "just read" if age_s < 1 else f"read {duration(age_s)} ago")
+
+
 def queue_line(queue: QueueNow, extra_age_s: float = 0.0) -> str:
-    """A queue in one line: its counts and their age, or why it is not read."""
+    """A queue in one line on screen: its counts and their age, or why it is not read."""
+    return _line(queue, how_old(None if queue.age_s is None else queue.age_s + extra_age_s))
+
+
+def _line(queue: QueueNow, old: str) -> str:
     if queue.read_utc_s is None:
         return f"{queue.scheduler}: not read: {queue.error}" if queue.error else f"{queue.scheduler}: not read yet"
-    old = how_old(None if queue.age_s is None else queue.age_s + extra_age_s)
     told = f"{queue.scheduler}: {queue_counts(queue)}, {old}"
     return f"{told}, NOT READ: {queue.error}" if queue.error else told
 
@@ -34,7 +45,7 @@ def job_line(job: RunningJob, now_utc_s: float | None, drawn: Iterable[JobRecord
     if job.started_utc_s is not None and now_utc_s is not None:
         since = f"for {duration(max(0.0, now_utc_s - job.started_utc_s))}"
     state = "" if job.state == "running" else job.state
-    share = _gpus(job.gpus) if job.gpus else f"{job.cpus} CPUs"
+    share = _gpus(job.gpus) if job.gpus else f"{job.cpus} CPU{'' if job.cpus == 1 else 's'}"
     nodes = f"{len(job.nodes)} nodes" if len(job.nodes) > 1 else ""
     record = next((r for r in drawn if (r.id, r.user, r.ended_utc_s) == (job.id, job.user, None)), None)
     energy = "" if record is None else drawn_text(record)

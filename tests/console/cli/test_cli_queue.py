@@ -23,7 +23,7 @@ async def test_jobs_that_run_and_wait_with_what_is_known_of_them(machine: Machin
     ran = await machine.skerry("queue")
     assert ran.code == 0, ran.err
     counts, _, runs, waits, limited = ran.out.splitlines()
-    assert counts == "alpha: 1 running on 4 GPUs, 2 waiting, 20s old"
+    assert counts == "alpha: 1 running on 4 GPUs, 2 waiting, read 20 s ago"
     assert runs.split() == [
         "41",
         "running",

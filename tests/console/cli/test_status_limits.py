@@ -47,5 +47,5 @@ def test_each_queue_and_whether_it_is_read_is_a_line() -> None:
     welcome = Welcome(1, "Fjord One", "Europe/Berlin", "ada", 1, NOON_UTC_S, 1.0, True, 5.0)
     lost = QueueNow(scheduler="beta", read_utc_s=NOON_UTC_S - 600, age_s=600.0, error="squeue: no answer")
     text = list(lines(msgspec.structs.replace(PUBLISHED, queues=(QUEUE, lost)), welcome))
-    assert "Jobs      alpha: 1 running on 4 GPUs, 2 waiting, 20s old" in text
-    assert "          beta: 0 running, 0 waiting, 10m old, NOT READ: squeue: no answer" in text
+    assert "Jobs      alpha: 1 running on 4 GPUs, 2 waiting, read 20 s ago" in text
+    assert "          beta: 0 running, 0 waiting, read 10 min ago, NOT READ: squeue: no answer" in text
