@@ -63,6 +63,7 @@ from gateway.queues_in_force import QueuesInForce
 from gateway.register_access import RegisterAccess
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.site.schema import Site
+from gateway.starts_in_trouble import StartsInTrouble
 from gateway.supervised_calls import SupervisedCalls
 from gateway.task_supervisor import Work
 from storage.audit import AuditLog
@@ -155,8 +156,8 @@ class Gateway:
         return await may_hang(self.recorder.close)
 
     async def close_devices(self) -> None:
-        """Lift the power caps, then disconnect from every device."""
-        await self.devices.commands.lift_caps()
+        """Lift the power caps, put limits of job starts back, then disconnect from every device."""
+        await asyncio.gather(self.devices.commands.lift_caps(), *(starts.end() for starts in self.job_starts))
         await self.devices.close()
 
 
@@ -244,6 +245,7 @@ def compose_gateway(
         kept=left.job_meter,
         on_finished=lambda run: planner.queues.learn([run]),
     )
+    starts = StartsInTrouble()
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -267,6 +269,7 @@ def compose_gateway(
         after_tick=(*after_tick, queue_polling.after_tick),
         directory_trouble=directory_trouble,
         parts=parts,
+        starts=starts,
         clock_state=clock_state,
         access_trouble=access_trouble,
     )
@@ -310,11 +313,12 @@ def compose_gateway(
             loop=loop,
             planner=planner,
             calls=SupervisedCalls(f"job starts of {scheduler.id}", STARTS_S, parts),
+            trouble=starts,
         )
         for scheduler in site.scheduler
         if scheduler.admit
     )
-    background += [(f"job starts of {starts.id}", starts.run) for starts in job_starts]
+    background += [(f"job starts of {each.id}", each.run) for each in job_starts]
     if site.scheduler:
         background.append(("job forecast", planner.queues.run))
     scheduler: DrillScheduler | None = None

@@ -45,6 +45,7 @@ from gateway.queues_in_force import QueuesInForce
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.run_statistics import EnergyBalance, Punctuality
 from gateway.site.schema import Site
+from gateway.starts_in_trouble import StartsInTrouble
 from gateway.task_supervisor import Work, run_supervised
 from storage.audit import AuditLog
 from storage.recorder import Recorder
@@ -86,6 +87,7 @@ class ControlLoop:
         directory_trouble: Callable[[], str] = lambda: "",
         access_trouble: Callable[[], str] = lambda: "",
         parts: PartsInTrouble,
+        starts: StartsInTrouble,
         clock_state: Callable[[], ClockState] = ClockState,
     ) -> None:
         """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait.
@@ -106,6 +108,7 @@ class ControlLoop:
         self._prover, self._accounting = prover, accounting
         self._queues, self._console_nodes = queues, ConsoleNodes()
         self._directory_trouble, self._access_trouble, self._parts = directory_trouble, access_trouble, parts
+        self._starts = starts
         self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._waiting: list[asyncio.Future[Published]] = []  # for what the next tick publishes
@@ -298,6 +301,8 @@ class ControlLoop:
             node_caps_w=self._devices.commands.caps_w,
             gpu_limits_not_kept=self._devices.commands.not_kept,
             queue_errors=self._queues.errors(),
+            starts_not_kept=self._starts.failures,
+            starts_changed=self._starts.changes,
             gpu_limits_changed=self._devices.commands.changed_by_others,
         )
 

@@ -238,6 +238,10 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
     yield "records-lost", _records(facts)
     for scheduler, error in facts.queue_errors.items():
         yield f"queue-lost:{scheduler}", Condition(bool(error), plain(error) if error else None)
+    for scheduler, error in facts.starts_not_kept.items():
+        yield f"starts-not-kept:{scheduler}", Condition(bool(error), plain(error) if error else None)
+    for scheduler, what in facts.starts_changed.items():
+        yield f"start-limit-changed:{scheduler}", Condition(bool(what), plain(what) if what else None)
     yield from part_conditions(facts)
     yield "disk-full", Condition(bool(facts.ballast_missing), plain(facts.ballast_missing))
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))

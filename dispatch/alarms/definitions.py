@@ -43,6 +43,8 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("gpu-limits-not-kept", MEDIUM),
     # a restart of the scheduler takes a minute or two
     AlarmDefinition("queue-lost", LOW, on_delay_s=180.0),
+    AlarmDefinition("starts-not-kept", MEDIUM, on_delay_s=180.0),
+    AlarmDefinition("start-limit-changed", MEDIUM),
     AlarmDefinition("gpu-limits-changed", MEDIUM),
     AlarmDefinition("contact-stop", HIGH, off_delay_s=0.0),
     # at once: it may be latched again right after it was released

@@ -46,5 +46,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     node_caps_w: Mapping[str, float] = {}  # the caps that are to hold now, by node
     gpu_limits_not_kept: Mapping[str, str] = {}  # nodes whose GPUs are capped without a way back on disk, and why
     queue_errors: Mapping[str, str] = {}  # why the queue of a scheduler cannot be read; empty: it can
+    starts_not_kept: Mapping[str, str] = {}  # why power is not kept back in a scheduler; empty: it is
+    starts_changed: Mapping[str, str] = {}  # how another has changed a limit that we had set; empty: nobody has
     gpu_limits_changed: Mapping[str, str] = {}  # nodes whose GPUs' limits another program has changed, and to what
     month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record

@@ -1,8 +1,8 @@
 """Decides with how much more power jobs may start now, and how many licences of power a scheduler is to keep back.
 
-A scheduler counts the power of its jobs as licences of 100 W. What the site cannot give now is kept back, so that jobs
-wait in the scheduler, for licences. A licence says what a job may draw, the meter what the site draws: where they
-differ, the site counts.
+A scheduler counts the power of its jobs as licences of 100 W, a render manager as frames of so many watts. What the
+site cannot give now is kept back, so that jobs wait in the scheduler, for licences. A licence says what a job may draw,
+the meter what the site draws: where they differ, the site counts.
 
 * The load is taken to stay as it is, with what is reserved: forecasts of jobs that wait must not keep them waiting.
 * Jobs that began in the last minutes hold licences and do not draw their power yet. It is kept for them.
@@ -26,7 +26,7 @@ from dispatch.planning.import_path import ImportPath
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import battery_holder, holder_reason
 
-LICENCE_W = 100.0  # of one licence
+LICENCE_W = 100.0  # of one licence of Slurm
 SETTLES_S = 180.0  # a job draws what it will draw so long after its start: images are loaded, data read
 LEAST_STEP = 2  # licences
 STEP = 0.01  # of all licences; less is not worth a change
@@ -37,6 +37,7 @@ class StartTerms(msgspec.Struct, frozen=True):
 
     for_s: float  # how long the site must be able to give it
     to_plan: bool  # up to the level that is kept anyway, so that the peak does not rise; else up to the contract
+    unit_w: float = LICENCE_W  # of one licence, or of one frame
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -70,7 +71,7 @@ def start_allowance(inputs: PlanInputs, plan: Plan | None, load: Load, terms: St
     free_w = _most_w(site, level_w, inputs.now_utc_s, end_s)
     begun_w = load.undrawn_w
     why = Reason("starts.none_free", {"level_w": level_w, "load_w": load.high_w, "undrawn_w": begun_w})
-    if free_w >= LICENCE_W:
+    if free_w >= terms.unit_w:
         why = Reason("starts.free", {"free_w": free_w, "level_w": level_w, "load_w": load.high_w, "undrawn_w": begun_w})
     holder = battery_holder(inputs.orders, inputs.config, inputs.now_utc_s)
     return StartAllowance(free_w, False, why if holder is None else joined([why, holder_reason(holder, inputs.config)]))
@@ -118,13 +119,13 @@ class SettlingJobs:
         """Whether it was seen for long enough who has just begun."""
         return self._since_s is not None and mono_s - self._since_s >= SETTLES_S
 
-    def load(self, mono_s: float) -> Load | None:
-        """The load; None: nothing was measured in the last minutes."""
+    def load(self, mono_s: float, unit_w: float = LICENCE_W) -> Load | None:
+        """The load; None: nothing was measured in the last minutes. `unit_w`: of a licence."""
         recent_w = [load_w for at_s, load_w in self._loads if mono_s - at_s <= SETTLES_S]
         used = [count for at_s, count in self._used if mono_s - at_s <= SETTLES_S]
         if not recent_w:
             return None
-        return Load(max(recent_w), LICENCE_W * (used[-1] - min(used)) if used else 0.0)
+        return Load(max(recent_w), unit_w * (used[-1] - min(used)) if used else 0.0)
 
 
 def _add(kept: deque[tuple[float, float]] | deque[tuple[float, int]], mono_s: float, value: float) -> None:
@@ -141,8 +142,10 @@ class Licences(msgspec.Struct, frozen=True):
     others: int  # kept back by reservations that are not ours
 
 
-def kept_back(licences: Licences, allowed: StartAllowance, before: int, settled: bool) -> int:
-    """How many licences to keep back now. `before`: how many are.
+def kept_back(
+    licences: Licences, allowed: StartAllowance, before: int, settled: bool, unit_w: float = LICENCE_W
+) -> int:
+    """How many licences, of `unit_w` each, to keep back now. `before`: how many are.
 
     More at once; fewer only by a step that is worth it, so that they do not follow the meter's every watt. While it was
     not yet seen who has just begun (`settled`), never fewer: an earlier run of the gateway knew.
@@ -150,7 +153,7 @@ def kept_back(licences: Licences, allowed: StartAllowance, before: int, settled:
     most = max(0, licences.total - licences.others)
     wanted = most
     if not allowed.closed:
-        wanted = licences.total - licences.used - math.floor(allowed.free_w / LICENCE_W)
+        wanted = licences.total - licences.used - math.floor(allowed.free_w / unit_w)
         wanted = min(max(0, wanted), most)
     before = min(before, most)
     if wanted >= before or not settled:

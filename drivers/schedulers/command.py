@@ -19,6 +19,7 @@ MOST_BYTES = 16 << 20  # printed
 PIECE = 16_384  # bytes taken at once: some fifty jobs, half a millisecond
 MOST_ERRORS = 4_096  # bytes kept of what it says on standard error
 SHOWN = 300
+MOST_TEXT = 1 << 20  # bytes of an answer that is taken as a whole
 ENDS_S = 2.0  # after it was killed, or its standard error after its end
 
 
@@ -85,6 +86,22 @@ class Command:
                 f"{self._name}: {self._arguments[0]} cannot be run: {why}; check path and rights"
             ) from None
         return output
+
+
+async def said(command: Command, arguments: Sequence[str], what: str) -> str:
+    """All that a command prints with more arguments; `what`: how people call that. Raises QueueNotRead."""
+    text = bytearray()
+
+    async def take(piece: bytes) -> None:
+        text.extend(piece)
+        if len(text) > MOST_TEXT:
+            raise QueueNotRead(f"{what} prints more than {MOST_TEXT >> 20} MiB")
+
+    try:
+        await command.run(arguments, take)
+    except QueueNotRead as error:
+        raise QueueNotRead(f"{error}{command.complaint}") from None
+    return text.decode(errors="replace")
 
 
 class _Output(asyncio.SubprocessProtocol):

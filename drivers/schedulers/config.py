@@ -51,8 +51,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     admit: Annotated[
         bool,
         Meta(
-            description="With `slurm`: power that the site cannot give is kept back as licences of Slurm, so that jobs "
-            "wait for it. Otherwise nothing is ever changed in a scheduler."
+            description="Power that the site cannot give is kept back, so that jobs wait for it: with `slurm` as "
+            "licences, with `command` and `file` by `limit`. Otherwise nothing is ever changed in a scheduler."
         ),
     ] = False
     scontrol: Annotated[
@@ -60,13 +60,27 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=64,
-            description="With `admit`: how scontrol is called, as an operator of Slurm; as `squeue`.",
+            description="With `slurm` and `admit`: how scontrol is called, as an operator of Slurm; as `squeue`.",
         ),
     ] = ("scontrol",)
     license: Annotated[
         str,
-        Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$", description="With `admit`: the name of the licence of 100 W."),
+        Meta(
+            pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$",
+            description="With `slurm` and `admit`: the name of the licence of 100 W.",
+        ),
     ] = "skerry_kw10"
+    limit: Annotated[
+        tuple[Argument, ...],
+        Meta(
+            max_length=64,
+            description="With `admit`, of a render manager: the command that shows and sets how many frames may run; "
+            "`show`, `set N` or `restore` is appended. See [compute nodes](compute.md).",
+        ),
+    ] = ()
+    limit_unit_w: Annotated[
+        float, Meta(ge=0, le=100_000, description="With `limit`: what one frame draws above an idle node, W.")
+    ] = 0.0
     admit_to: Annotated[
         Literal["contract", "plan"],
         Meta(

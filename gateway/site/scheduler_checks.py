@@ -12,6 +12,16 @@ from gateway.site.schema import Site
 from gateway.site.unread import Unreadable
 
 MOST_SCHEDULERS = 8
+PLAIN = Scheduler(id="plain", kind="slurm")
+# keys of `admit`: whether of Slurm (True), of other kinds (False), or of all (None)
+OF_ADMIT = {
+    "scontrol": True,
+    "license": True,
+    "limit": False,
+    "limit_unit_w": False,
+    "admit_to": None,
+    "admit_for_h": None,
+}
 
 
 def schedulers(site: Site) -> Iterator[Finding]:
@@ -39,7 +49,25 @@ def _own(scheduler: Scheduler) -> Iterator[Finding]:
         yield "file", scheduler.file, f'no such key with kind = "{scheduler.kind}"'
     if scheduler.kind != "slurm" and scheduler.squeue != ("squeue",):
         yield "squeue", list(scheduler.squeue), f'no such key with kind = "{scheduler.kind}"'
-    if scheduler.admit and scheduler.kind != "slurm":
-        yield "admit", True, f'no such key with kind = "{scheduler.kind}": licences are kept back in Slurm only'
+    yield from _admission(scheduler)
     if scheduler.deadline_s > scheduler.period_s:
         yield "deadline_s", scheduler.deadline_s, f"at most period_s, {scheduler.period_s:g}; give both"
+
+
+def _admission(scheduler: Scheduler) -> Iterator[Finding]:
+    """Keys of `admit` without it, and those of another kind."""
+    slurm = scheduler.kind == "slurm"
+    for key, of_slurm in OF_ADMIT.items():
+        value = getattr(scheduler, key)
+        if value == getattr(PLAIN, key):
+            continue
+        shown = list(value) if isinstance(value, tuple) else value
+        if not scheduler.admit:
+            yield key, shown, "no such key without admit = true, which lets it keep power back from jobs that start"
+        elif of_slurm is not None and of_slurm != slurm:
+            yield key, shown, f'no such key with kind = "{scheduler.kind}"'
+    if scheduler.admit and not slurm:
+        if not scheduler.limit:
+            yield "limit", [], 'the command that sets the limit, such as ["/opt/skerry/adapters/opencue-limit", ...]'
+        elif not scheduler.limit_unit_w:
+            yield "limit_unit_w", 0, "what one frame draws above an idle node, W, such as 450"

@@ -70,7 +70,7 @@ EXCEPTIONS = {
     "console.tui.order_controller:order_answer": _OUR_GATEWAY,
     "console.tui.order_controller:site_checks": _OUR_GATEWAY,
     "console.tui.order_controller:words_of": _OUR_GATEWAY,
-    "gateway.job_starts:JobStarts._said": "a bounded text; drivers.schedulers.slurm_licences is tried with any",
+    "drivers.schedulers.command:said": "a bounded text; who reads it is tried with any",
     "drivers.schedulers.command:Command._begin": "hands this process's environment on",
     "drivers.schedulers.command:_Output.complaint": "text of a bounded length, shown in one line and not parsed",
     "drivers.modbus.channels:_Serial._readable": "passes bytes to drivers.modbus.frames",

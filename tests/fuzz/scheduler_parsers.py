@@ -11,6 +11,7 @@ from slurm_answers import ARRAY, JOB, WAITING, answer, taken
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import MOST_JOBS, QueueRead
 from drivers.schedulers.json_lines import JsonLines
+from drivers.schedulers.limit_holder import limit_in
 from drivers.schedulers.slurm_text import SlurmText
 
 MARK = "0" * 12
@@ -39,6 +40,12 @@ def _lines(data: bytes, _directory: Path) -> None:
     are_possible(taken(JsonLines("farm"), data))
 
 
+def _limit(data: bytes, _directory: Path) -> None:
+    shown = limit_in(data.decode(errors="replace"))
+    assert shown.used >= 0
+    assert shown.found is None or shown.found >= 0
+
+
 def _answers() -> list[bytes]:
     options = SlurmText("alpha").options
     odd = JOB | {"name": "two\nlines|@@", "NodeList": "r[1-2]n[03-04],x", "tres-alloc": "gres/gpu:a100=2(S:0-1)"}
@@ -53,6 +60,13 @@ PARSERS = (
                 "drivers.schedulers.slurm_text:_shown"),
         examples=_answers,
         session=simple(_squeue),
+        errors=(QueueNotRead,),
+    ),
+    Parser(
+        name="answers of a limit command",
+        covers=("drivers.schedulers.limit_holder:limit_in",),
+        examples=lambda: [b'{"format": "skerry-limit/1", "limit": 12, "used": 9, "found": 40, "changed": false}'],
+        session=simple(_limit),
         errors=(QueueNotRead,),
     ),
     Parser(

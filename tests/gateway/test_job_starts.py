@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import msgspec
 import pytest
-from plan_site import NOON, ask, hourly, site
+from powered_site import PoweredSite
 from small_gateway import running
 from waiting import LIMIT_S
 
@@ -17,8 +15,6 @@ from dispatch.planning.start_allowance import SETTLES_S
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from gateway.job_starts import JobStarts
-from gateway.parts_in_trouble import PartsInTrouble
-from gateway.supervised_calls import SupervisedCalls
 
 SCONTROL = """#!/bin/sh
 # A scontrol that keeps its reservations in a file
@@ -42,10 +38,11 @@ OWN = "Nodes=(null) Flags=ANY_NODES Users=root"
 OTHERS = "ReservationName=maintenance Licenses=skerry_kw10:50 State=ACTIVE\n"
 
 
-class Cluster:
+class Cluster(PoweredSite):
     """A Slurm of 60 kW, and a site with 60 kW of contract that draws what a test says."""
 
     def __init__(self, place: Path) -> None:
+        super().__init__()
         self.place = place
         self.use(0)
         (place / "reservations").write_text("")
@@ -53,26 +50,10 @@ class Cluster:
         scontrol = place / "scontrol"
         scontrol.write_text(SCONTROL.format(place=place))
         scontrol.chmod(0o755)
-        self.mono_s, self.events = 1000.0, list[tuple[str, str]]()
-        self.load_w: float | None = 20_000.0
-        self.island, self.known = IslandState.GRID_TIED, True
 
     def use(self, licences: int) -> None:
         line = f"LicenseName=skerry_kw10 Total=600 Used={licences} Free={600 - licences} Reserved=0 Remote=no\n"
         (self.place / "licenses").write_text(line)
-
-    @property
-    def published(self) -> Any:
-        snapshot = SimpleNamespace(load_w=self.load_w, net_load_w=None, mono_s=self.mono_s)
-        return SimpleNamespace(snapshot=snapshot, decision=SimpleNamespace(island=self.island, contacts=()))
-
-    def inputs(self) -> Any:
-        config = site(grid={"contracted_peak_w": 60_000.0})
-        config = msgspec.structs.replace(config, batteries=(), pcs=(), nameplates=())
-        return ask(config, hourly([80.0] * 36), [20_000.0]) if self.known else None
-
-    def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
-        self.events.append((severity, text))
 
     @property
     def reservations(self) -> list[str]:
@@ -93,13 +74,7 @@ def cluster(tmp_path: Path) -> Cluster:
 def starts(cluster: Cluster, deadline_s: float = LIMIT_S) -> JobStarts:
     """A gateway's, as one that has just begun has it."""
     config = Scheduler(id="slurm", kind="slurm", scontrol=(str(cluster.place / "scontrol"),), deadline_s=deadline_s)
-    planner: Any = SimpleNamespace(inputs=cluster.inputs, plan=None)
-    clock: Any = SimpleNamespace(utc_s=lambda: NOON, mono_s=lambda: cluster.mono_s, speed=1.0)
-    loop, events = cluster, cluster
-    calls = SupervisedCalls("job starts", LIMIT_S, PartsInTrouble())
-    made = JobStarts(config, "Render farm", clock, events, loop=loop, planner=planner, calls=calls)  # type: ignore[arg-type]
-    made.observe()
-    return made
+    return cluster.starts(config)
 
 
 async def settled(cluster: Cluster) -> JobStarts:
@@ -301,7 +276,7 @@ async def test_when_the_grid_fails_or_returns_it_is_looked_at_once(
         raise QueueNotRead("away")
 
     monkeypatch.setattr(made, "look", looked)
-    monkeypatch.setattr(made, "_said", said)
+    monkeypatch.setattr(made._holder, "look", said)
     clock = SimpleNamespace(time=lambda: now_s[0])
     monkeypatch.setattr("gateway.job_starts.asyncio", SimpleNamespace(sleep=sleep, get_running_loop=lambda: clock))
     with pytest.raises(EOFError):

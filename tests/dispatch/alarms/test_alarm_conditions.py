@@ -256,6 +256,8 @@ CASES = [
     ("gpu-limits-changed:gpu-01", {"facts": {"gpu_limits_changed": {"gpu-01": "GPU 3 450 W"}}}, "GPU 3 450 W"),
     ("gpu-limits-not-kept:gpu-01", {"facts": {"gpu_limits_not_kept": {"gpu-01": "disk full"}}}, "disk full"),
     ("queue-lost:alpha", {"facts": {"queue_errors": {"alpha": "squeue ended with exit code 1"}}}, "exit code 1"),
+    ("starts-not-kept:farm", {"facts": {"starts_not_kept": {"farm": "HTTP 503"}}}, "HTTP 503"),
+    ("start-limit-changed:farm", {"facts": {"starts_changed": {"farm": "set to 95"}}}, "set to 95"),
     ("orders-dropped", {"facts": {"orders_dropped": "o1 of alice, hold"}}, "o1 of alice, hold"),
     ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
     (

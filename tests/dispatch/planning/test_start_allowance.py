@@ -169,6 +169,22 @@ def test_jobs_never_start_with_more_than_is_free(
         assert left <= 0
 
 
+@given(counts, counts, st.floats(0, 200_000), counts, st.booleans(), st.floats(1, 100_000))
+@settings(max_examples=examples(100))
+def test_frames_never_start_with_more_than_is_free_and_a_limit_moves_up_by_steps(
+    total: int, used: int, free_w: float, before: int, settled: bool, unit_w: float
+) -> None:
+    """Of a limit that counts frames of any power: `total` less what is kept is the limit."""
+    kept = kept_back(Licences(total, used, 0), allowance(free_w), before, settled, unit_w)
+    assert 0 <= kept <= total
+    assert (total - kept - used) * unit_w <= free_w or kept == 0 or total - kept <= used
+    if kept < min(before, total):
+        assert settled
+        assert kept == 0 or before - kept >= 0.01 * total
+    again = kept_back(Licences(total, used, 0), allowance(free_w), kept, settled, unit_w)
+    assert again == kept, "the same site again: the limit stays"
+
+
 def test_the_last_minutes_load_and_jobs_count() -> None:
     jobs = SettlingJobs()
     assert jobs.load(0.0) is None

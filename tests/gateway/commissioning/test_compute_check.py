@@ -156,9 +156,14 @@ def test_a_schedulers_lines_say_whether_anything_is_changed_in_it(tmp_path: Path
     jobs.write_text("")
     said = {}
     for admit in (False, True):
-        slurm = {"id": "slurm", "kind": "slurm", "squeue": ["/none"], "scontrol": ["ssh", "head", "scontrol"]}
-        site = site_of(scheduler=[slurm | {"admit": admit}, {"id": "farm", "kind": "file", "file": str(jobs)}])
+        slurm = {"id": "slurm", "kind": "slurm", "squeue": ["/none"]}
+        farm = {"id": "farm", "kind": "file", "file": str(jobs)}
+        if admit:
+            slurm |= {"admit": True, "scontrol": ["ssh", "head", "scontrol"]}
+            farm |= {"admit": True, "limit": ["cue-limit", "power"], "limit_unit_w": 450.0}
+        site = site_of(scheduler=[slurm, farm])
         found = compute_check.check_queues(site)
         said[admit] = [line.strip() for report in found for line in queue_lines(report)]
-    assert (said[False].count("only read"), said[True].count("only read")) == (2, 1)
+    assert (said[False].count("only read"), said[True].count("only read")) == (2, 0)
+    assert "set a limit of frames of 450 W by cue-limit power" in said[True]
     assert "keep licences skerry_kw10 back by the reservation skerry-small, by ssh head scontrol" in said[True]

@@ -10,6 +10,8 @@ from test_site_file import document, errors_of
 
 from gateway.site import loader
 
+COMMAND = {"kind": "command", "command": ["x"]}
+LIMIT: dict[str, Any] = {"limit": ["x"], "limit_unit_w": 450.0}
 SSH = ["ssh", "-o", "BatchMode=yes", "head01", "squeue"]
 
 
@@ -46,6 +48,15 @@ def test_each_kind_is_read_by_a_command() -> None:
         ({"kind": "slurm", "squeue": "squeue"}, "squeue", ""),
         ({"kind": "slurm", "period_s": 10, "deadline_s": 15}, "deadline_s", "at most period_s, 10; give both"),
         ({"kind": "slurm", "period_s": 1}, "period_s", ""),
+        ({"kind": "slurm", "scontrol": ["ssh", "scontrol"]}, "scontrol", "no such key without admit = true"),
+        ({"kind": "slurm", "license": "kw"}, "license", "no such key without admit = true"),
+        ({"kind": "slurm", "admit_to": "plan"}, "admit_to", "no such key without admit = true"),
+        ({"kind": "slurm", "admit_for_h": 2.0}, "admit_for_h", "no such key without admit = true"),
+        ({"kind": "slurm", "admit": True, "limit": ["x"]}, "limit", 'no such key with kind = "slurm"'),
+        (COMMAND | {"admit": True, "license": "kw", **LIMIT}, "license", 'no such key with kind = "command"'),
+        (COMMAND | LIMIT, "limit", "no such key without admit = true"),
+        (COMMAND | {"admit": True}, "limit", "the command that sets the limit"),
+        (COMMAND | {"admit": True, "limit": ["x"]}, "limit_unit_w", "what one frame draws above an idle node"),
         ({"kind": "pbs"}, "kind", ""),
     ],
 )

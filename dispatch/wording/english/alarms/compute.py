@@ -41,8 +41,29 @@ TEXTS: dict[str, AlarmText] = {
             "Nothing that runs is affected."
         ),
         (
-            "Run `skerry compute check SITE` as the gateway's user: it reads the queue once. For Slurm try `squeue` "
-            "and `scontrol ping`; over ssh the key must work without a question."
+            "Run `skerry compute check SITE` as the gateway's user: it reads the queue once. Slurm: try `squeue` and "
+            "`scontrol ping`. A command: run it by hand, it must ask nothing. A file: does what writes it run?"
+        ),
+    ),
+    "starts-not-kept": AlarmText(
+        "Power not kept back in {subject}",
+        "The scheduler does not take what is to be kept back from jobs, for the reason that the detail gives.",
+        (
+            "What was kept back lapses after 5 min, a limit by its timer; jobs then start as without Skerry. The load "
+            "may pass what the site can give: then nodes are capped, where the site file lets them be."
+        ),
+        (
+            "As the gateway's user run by hand what [[scheduler]] of the site file names: Slurm: `scontrol show lic`; "
+            "a limit: its command with `show`. Hold jobs in the scheduler until it works."
+        ),
+    ),
+    "start-limit-changed": AlarmText(
+        "Limit of {subject} changed by another",
+        "While Skerry limited the jobs, another program or person set the limit.",
+        "Skerry leaves it as it is: jobs start up to it, also beyond the power that the site can give.",
+        (
+            "Find out who set it. To let Skerry limit again from this value on, run the limit command of the site file "
+            "with `restore`: it forgets what was before, and changes nothing."
         ),
     ),
     "gpu-limits-not-kept": AlarmText(
