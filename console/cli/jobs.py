@@ -1,4 +1,4 @@
-"""`skerry jobs`: what compute jobs draw and cost, now and in the past; and what nodes report of them."""
+"""`skerry jobs`: what compute jobs draw and cost, now and in the past; what nodes and Slurm say of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 import msgspec
 
 from console.cli.data_source import Live, Record, gateway, gateway_or_record
 from console.cli.failures import Failure
+from console.cli.job_comparison import (
+    MOST_BYTES,
+    Part,
+    compared,
+    comparison_json,
+    comparison_lines,
+    slurm_energies,
+)
 from console.cli.job_text import CSV_HEADER, csv_rows, group_lines, live_lines, past_lines
 from console.cli.json_output import json_text
 from console.value_parsers import json_option, moment, site_option
@@ -201,4 +209,42 @@ def report_job(what: str, job_id: str, cluster: str, node: str, gpus: tuple[str,
         live.link.request("job.report", **told)
 
 
+@click.command("compare")
+@click.argument("file", type=click.File("rb"))
+@click.option("--since", metavar="T", help="Runs that ended since then; times as in `skerry why --at`. Default: -24h.")
+@click.option("--until", metavar="T", help="And before then. Default: now.")
+@click.option(
+    "--part",
+    type=click.Choice(["all", "host", "gpu"]),
+    default="all",
+    show_default=True,
+    help="What of ours is compared, by what Slurm's plugin measures: `host` for rapl, `gpu` for gpu.",
+)
+@site_option
+@json_option
+def compare_jobs(
+    file: BinaryIO, since: str | None, until: str | None, part: Part, site: str | None, as_json: bool
+) -> None:
+    """Compare what jobs drew with the energy that Slurm knows.
+
+    FILE, or - for stdin, is the output of `SLURM_TIME_FORMAT=%s sacct -a -D -X -P -S now-1day -o
+    JobID,Start,ConsumedEnergyRaw`. Runs that had whole nodes to themselves, measured all of their time, are judged:
+    more than 5 % apart is told. Slurm charges each job of a shared node all that the node draws.
+    """
+    try:
+        told = slurm_energies(file.read(MOST_BYTES + 1))
+    except (OSError, ValueError) as error:
+        raise Failure(f"{file.name}: {error}") from None
+    with gateway_or_record(site) as source:
+        start_utc_s, end_utc_s = _span(source, since, until)
+        report = _pages(source, {"start_utc_s": start_utc_s, "end_utc_s": end_utc_s})
+    rows, untold = compared(report["jobs"], told, part)
+    if as_json:
+        click.echo(json_text(comparison_json(rows, untold)))
+        return
+    for line in comparison_lines(rows, untold):
+        click.echo(line)
+
+
 jobs.add_command(report_job)
+jobs.add_command(compare_jobs)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fuzzing import Feed, Parser, Session, simple
 
+from console.cli.job_comparison import slurm_energies
 from console.replay import job_file, output, traces
 from drivers import text_file
 from drivers.tariffs import csv_file
@@ -152,6 +153,14 @@ PARSERS = (
         lambda: RECORDS,
         file_of("record.csv", lambda path: grid_record.read_record(path, 230.0)),
         (grid_record.RecordError,),
+    ),
+    Parser(
+        "energies of sacct",
+        ("console.cli.job_comparison:slurm_energies",),
+        lambda: [b"JobID|Start|ConsumedEnergyRaw\n7|1758016800|3600\n7.batch|1758016800|0\n8_[1-9]|Unknown|\n"],
+        simple(lambda data, _: slurm_energies(data)),
+        (ValueError,),
+        share=0.3,
     ),
     Parser(
         "an earlier result",

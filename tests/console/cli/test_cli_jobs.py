@@ -191,6 +191,20 @@ def test_without_a_gateway_the_record_is_read(record: Path, monkeypatch: pytest.
     assert "rest " in shown(*since)
 
 
+def test_runs_are_compared_with_what_slurm_says(record: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "sacct"
+    ran.write_text(f"JobID|Start|ConsumedEnergyRaw\n0|{T0:.0f}|7200000\n1|{T0:.0f}|7100000\n")
+    since = ("--since", "2025-09-16T12:00", "--until", "2025-09-16T13:00")
+    lines = shown("compare", str(ran), *since).splitlines()
+    assert lines[1].split()[:5] == ["1", "anna", "2.000", "1.972", "+1.4"]
+    assert lines[-1].startswith("1 are not in sacct's output")
+    found = json.loads(shown("compare", str(ran), *since, "--part", "host", "--json"))
+    assert (found["not_told"], found["compared"][1]["ours_wh"]) == (1, 600.0)
+    ran.write_text("sacct: error: no database\n")
+    refused = CliRunner().invoke(jobs, ["compare", str(ran)])
+    assert "line 1: expected the columns" in str(refused.exception)
+
+
 def test_the_group_takes_a_site_file_first() -> None:
     assert COMMANDS["jobs"][0] == "console.cli.jobs:jobs"
     ran = CliRunner().invoke(jobs, ["nowhere/site.toml", "--past"])
