@@ -211,8 +211,6 @@ def report_job(what: str, job_id: str, cluster: str, node: str, gpus: tuple[str,
 
 @click.command("compare")
 @click.argument("file", type=click.File("rb"))
-@click.option("--since", metavar="T", help="Runs that ended since then; times as in `skerry why --at`. Default: -24h.")
-@click.option("--until", metavar="T", help="And before then. Default: now.")
 @click.option(
     "--part",
     type=click.Choice(["all", "host", "gpu"]),
@@ -220,6 +218,8 @@ def report_job(what: str, job_id: str, cluster: str, node: str, gpus: tuple[str,
     show_default=True,
     help="What of ours is compared, by what Slurm's plugin measures: `host` for rapl, `gpu` for gpu.",
 )
+@click.option("--since", metavar="T", help="Runs that ended since then; times as in `skerry why --at`. Default: -24h.")
+@click.option("--until", metavar="T", help="And before then. Default: now.")
 @site_option
 @json_option
 def compare_jobs(

@@ -144,14 +144,19 @@ class JobCpus:
         self._used: tuple[tuple[str, float], ...] = ()
 
     def take(self, cpu_s: Mapping[str, float], at_s: float) -> None:
-        """Counters as read at `at_s`. A job that is new, or whose counter has begun anew, is not known yet."""
+        """Counters as read at `at_s`. A job that is new, or whose counter has begun anew, is not known yet.
+
+        One that is gone is taken to have used as much as before until it ended.
+        """
         passed_s, before = at_s - self._at_s, self._cpu_s
         if 0 <= passed_s < LEAST_S:
             return  # read again before they were counted again
+        last, gone = self._used, before.keys() - cpu_s.keys()
         self._cpu_s, self._at_s, self._used = cpu_s, at_s, ()
         if 0 < passed_s <= MOST_GAP_S:
             used = {job: (s - before[job]) / passed_s for job, s in cpu_s.items() if job in before}
-            self._used = tuple((job, cpus) for job, cpus in used.items() if 0 <= cpus <= MOST_CPUS)
+            known = {job: cpus for job, cpus in used.items() if 0 <= cpus <= MOST_CPUS}
+            self._used = (*known.items(), *((job, cpus) for job, cpus in last if job in gone))
 
     def used(self, now_s: float, late_s: float) -> tuple[tuple[str, float], ...]:
         """Jobs and the CPUs that they used, mean between the last two readings; of none that are older than that."""

@@ -70,7 +70,11 @@ def test_cpus_in_use_are_the_growth_of_a_counter_and_not_known_where_it_begins()
     jobs.take({"1": 140.0}, 20.1)  # asked again at once
     assert jobs.used(50.0, 30.0) == (("1", 4.0),)
     assert jobs.used(51.0, 30.0) == ()
-    jobs.take({"1": 141.0}, 1000.0)
+    jobs.take({"3": 17.0}, 30.0)
+    assert jobs.used(30.0, 30.0) == (("3", 1.0), ("1", 4.0)), "job 1 has ended meanwhile"
+    jobs.take({"3": 18.0}, 40.0)
+    assert jobs.used(40.0, 30.0) == (("3", 0.1),)
+    jobs.take({"3": 141.0}, 1000.0)
     assert jobs.used(1000.0, 30.0) == (), "too long ago"
 
 

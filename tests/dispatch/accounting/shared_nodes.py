@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from metered_site import T0, Machine, MeteredSite, Wave, a_job
@@ -18,6 +18,7 @@ from metered_site import T0, Machine, MeteredSite, Wave, a_job
 from dispatch.accounting.records import JobRecord
 from dispatch.model.equipment import JobUse
 from dispatch.model.jobs import Job
+from drivers.nodes.job_metrics import JobCpus
 
 CPUS = 64
 FIRST_S = 700  # until then the node is idle
@@ -55,11 +56,15 @@ class SharedNode(NamedTuple):
         used = sum(one.cpus * one.use(at_s) for one in self.sharers if one.runs(at_s))
         return self.idle_w + self.above_w * used / CPUS
 
-    def use(self, at_s: float) -> JobUse:
-        """What an exporter of cgroups tells: the jobs that were there at this reading and at the one before."""
-        before_s = at_s - self.period_s
-        there = [one for one in self.sharers if one.runs(at_s) and one.runs(before_s)]
-        return JobUse(tuple((one.id, (one.cpu_s(at_s) - one.cpu_s(before_s)) / self.period_s) for one in there))
+    def exporter(self) -> Callable[[float], JobUse]:
+        """What a node's driver makes of the counters of an exporter of cgroups, which shows the jobs that run."""
+        cpus = JobCpus()
+
+        def use(at_s: float) -> JobUse:
+            cpus.take({one.id: one.cpu_s(at_s) for one in self.sharers if one.runs(at_s)}, at_s)
+            return JobUse(cpus.used(at_s, 60.0))
+
+        return use
 
     def true_wh(self, sharer: Sharer) -> float:
         """What a job draws."""
@@ -68,7 +73,8 @@ class SharedNode(NamedTuple):
 
     def records(self, with_cpu_time: bool) -> dict[str, JobRecord]:
         """What each job is charged, by its id."""
-        machine = Machine("n1", self.host_w, period_s=self.period_s, use=self.use if with_cpu_time else lambda _: None)
+        use = self.exporter() if with_cpu_time else lambda _: None
+        machine = Machine("n1", self.host_w, period_s=self.period_s, use=use)
         site = MeteredSite([machine], self._queue, cpus={"n1": CPUS})
         for one in sorted(self.sharers, key=lambda sharer: sharer.end_s):
             site.run(one.end_s)

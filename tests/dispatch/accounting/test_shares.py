@@ -68,7 +68,7 @@ def test_a_whole_node_is_measured_whatever_its_cpus_do() -> None:
 def test_a_task_of_an_array_is_known_by_its_own_number() -> None:
     """Slurm's nodes do not know of which array it is."""
     node = SharedNode(200.0, 400.0, [Sharer("12", 32, FIRST_S, FIRST_S + 1200, Wave(0.5, 0.0, 60.0))])
-    machine = Machine("n1", node.host_w, use=node.use)
+    machine = Machine("n1", node.host_w, use=node.exporter())
     job = a_job("10_2", ["n1"], FIRST_S, cpus=32, number="12")
     site = MeteredSite([machine], lambda s: [job] if FIRST_S <= s < FIRST_S + 1200 else [], cpus={"n1": CPUS})
     site.run(FIRST_S + 1200)
@@ -84,7 +84,7 @@ def test_with_cpu_time_what_is_charged_is_what_was_drawn(seed: int) -> None:
 
 def test_what_a_host_draws_idle_is_learnt_and_kept_over_a_restart() -> None:
     node = drawn(0)
-    site = MeteredSite([Machine("n1", node.host_w, use=node.use)], lambda _: [], cpus={"n1": CPUS})
+    site = MeteredSite([Machine("n1", node.host_w, use=node.exporter())], lambda _: [], cpus={"n1": CPUS})
     site.run(FIRST_S)
     state = msgspec.json.decode(msgspec.json.encode(site.meter.state(100)), type=MeterState)
     assert state.idle_w == {"n1": pytest.approx(node.idle_w)}
