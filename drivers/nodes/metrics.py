@@ -76,7 +76,7 @@ DCGM = GpuExporter(
     uuid=("UUID", "uuid"),
     model="modelName",
     part="GPU_I_ID",
-    host="Hostname",
+    host="Hostname",  # "hostname" after 4.5.3 (dcgm-exporter d5e5f510)
 )
 NVIDIA_SMI = GpuExporter(
     "nvidia_gpu_exporter",
@@ -240,7 +240,8 @@ def _gpu_page(exporter: GpuExporter, by_name: Mapping[str, list[Sample]]) -> Fig
 
 
 def _host_names(exporter: GpuExporter, by_name: Mapping[str, list[Sample]]) -> frozenset[str]:
-    stated = (s.labels.get(exporter.host, "") for metric in exporter.fields for s in by_name.get(metric, ()))
+    labels = (s.labels for metric in exporter.fields for s in by_name.get(metric, ()))
+    stated = (found.get(exporter.host) or found.get(exporter.host.lower(), "") for found in labels)
     return frozenset(sorted({name for name in stated if 0 < len(name) <= MOST_HOST})[:MOST_HOSTS])
 
 

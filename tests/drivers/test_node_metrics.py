@@ -39,6 +39,11 @@ def test_dcgm_gives_each_gpu_by_uuid_and_says_how_old_its_figures_may_be() -> No
     assert found.gpus[0].values == values
 
 
+def test_dcgm_exporter_after_4_5_3_writes_its_host_name_in_small_letters() -> None:
+    """Found: another node at the address would not have been refused."""
+    assert figures(dcgm("gpu01", [400.0]).replace("Hostname=", "hostname=")).host_names == {"gpu01"}
+
+
 def test_a_gpu_divided_by_mig_is_one_gpu_whose_power_counts_once() -> None:
     found = figures(metrics_pages.dcgm_mig("gpu01", 212.0))
     (gpu,) = found.gpus
