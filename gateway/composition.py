@@ -156,9 +156,11 @@ class Gateway:
         return await may_hang(self.recorder.close)
 
     async def close_devices(self) -> None:
-        """Lift the power caps, put limits of job starts back, then disconnect from every device."""
-        await asyncio.gather(self.devices.commands.lift_caps(), *(starts.end() for starts in self.job_starts))
+        """Lift the power caps, then disconnect from every device; meanwhile put limits of job starts back."""
+        ends = asyncio.gather(*(starts.end() for starts in self.job_starts))
+        await self.devices.commands.lift_caps()
         await self.devices.close()
+        await ends
 
 
 def compose_gateway(

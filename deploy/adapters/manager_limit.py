@@ -34,8 +34,11 @@ class Limit(Protocol):
 
     least: int  # that may be set
 
-    def read(self) -> tuple[int, int]:
-        """Its value, and how many run under it. Raises NotAnswered."""
+    def value(self) -> int:
+        """What it is. Raises NotAnswered."""
+
+    def used(self) -> int:
+        """How many run under it. Raises NotAnswered."""
 
     def write(self, value: int) -> None:
         """Set its value. Raises NotAnswered."""
@@ -95,14 +98,14 @@ class Kept:
 
 def show(limit: Limit, kept: Kept) -> None:
     """Print what is so."""
-    value, used = limit.read()
-    said = {"format": "skerry-limit/1", "limit": value, "used": used, "found": kept.found}
+    value = limit.value()
+    said = {"format": "skerry-limit/1", "limit": value, "used": limit.used(), "found": kept.found}
     print(json.dumps(said | {"changed": kept.found is not None and value not in kept.wrote}))
 
 
 def set_to(limit: Limit, kept: Kept, value: int) -> None:
     """Let at most so many run."""
-    before, _ = limit.read()
+    before = limit.value()
     if kept.found is None and before <= 0:
         raise NotAnswered(f"the limit is {before}: give it the number that may run without Skerry")
     if kept.found is not None and before not in kept.wrote:
@@ -119,7 +122,7 @@ def restore(limit: Limit, kept: Kept) -> None:
     """Put back what was found, unless another has changed the limit."""
     if kept.found is None:
         return
-    before, _ = limit.read()
+    before = limit.value()
     if before in kept.wrote:
         _write(limit, before, kept.found)
     else:
@@ -138,7 +141,7 @@ def _write(limit: Limit, before: int, value: int) -> None:
     if value == before:
         return
     limit.write(value)
-    now, _ = limit.read()
+    now = limit.value()
     if now != value:
         raise NotAnswered(f"the limit was not taken: {now}, {value} was set: may this user change it?")
 
