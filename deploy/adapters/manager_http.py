@@ -22,6 +22,7 @@ MOST_BYTES = 64 << 20  # of an answer
 ANSWER_S = 15.0  # of one request, with its answer
 MOST, LATEST_S = 10_000_000, 10_000_000_000  # of a count; of a time, s
 LONGEST = 200  # characters of a text
+WAITING = "/waiting"  # behind the id of a job whose other frames run
 PIECE = 1 << 16
 
 
@@ -146,7 +147,7 @@ def render_job(
     if running:
         yield about | {"state": "running"} | running
     if waiting:
-        id = f"{about['id']}/waiting" if running else about["id"]
+        id = f"{str(about['id'])[: LONGEST - len(WAITING)]}{WAITING}" if running else about["id"]
         yield about | {"state": "pending"} | waiting | {"id": id}
 
 
@@ -158,8 +159,8 @@ def print_lines(asked_s: float, jobs: Iterable[dict[str, object]]) -> None:
 
 
 def text(value: object) -> str:
-    """A text of a manager's, no longer than Skerry takes."""
-    return value[:LONGEST] if isinstance(value, str) else ""
+    """A text of a manager's, no longer than Skerry takes, and without halves of characters, which no line may hold."""
+    return value[:LONGEST].encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def printable(value: str) -> str:

@@ -1,6 +1,7 @@
 """The adapters of render managers and Ray, run as commands against a manager on loopback.
 
-The answers are composed from the managers' documents and schemas, as named in the adapters; none was recorded.
+The answers are composed from the managers' documents and schemas, as named in the adapters, and were not recorded, but
+for `ray_recorded.json`: answers of Ray 2.60.0, without the fields that are not read.
 """
 
 from __future__ import annotations
@@ -265,6 +266,19 @@ def test_ray_jobs_hold_bundles_actors_and_tasks(farm: FarmManager) -> None:
     assert (fourth.id, fourth.state) == ("raysubmit_4", "pending")
 
 
+def test_what_a_real_ray_answered(farm: FarmManager) -> None:
+    """One node with 4 GPUs and 8 CPUs.
+
+    The first job asked for a bundle of 1 GPU and an actor in it, an actor with half a GPU, four tasks with a GPU each,
+    of which two ran, and a bundle of 3 GPUs. The second, the same again, waited for its first bundle.
+    """
+    farm.pages |= json.loads((Path(__file__).parent / "ray_recorded.json").read_text())
+    second, second_waits, first, first_waits = read(farm, "ray-jobs")
+    assert (first.name, first.nodes, first.gpus, first.cpus) == ("rayjob.py", ("gpu01",), 4, 4)
+    assert (first_waits.gpus, first_waits.cpus) == (5, 2)
+    assert (second.state, second.gpus, second_waits.gpus) == ("running", 0, 1)
+
+
 def test_ray_that_tells_a_part_of_its_tasks_is_not_believed(farm: FarmManager) -> None:
     farm.pages |= ray([ray_job(1)])
     farm.pages["/api/v0/tasks"] = ray_list([{"job_id": "01000000"}], of=12_000)
@@ -347,7 +361,7 @@ def test_what_is_no_answer_is_told(farm: FarmManager, adapter: str, page: bytes,
     assert told in str(refused.value)
 
 
-ODD: list[Any] = [None, -1, 1e300, "text", [], {}, True, 10**30]
+ODD: list[Any] = [None, -1, 1e300, "text", "half \ud83d", "n" * 100_000, [], {}, True, 10**30]
 
 
 @adapters
@@ -365,6 +379,13 @@ def test_odd_jobs_hide_no_other(farm: FarmManager, adapter: str) -> None:
     found = {job.id for job in read(farm, adapter)}
     assert names[-1] in found
     assert found <= set(names)
+
+
+def test_the_longest_id_and_name_that_a_manager_has_are_taken(farm: FarmManager) -> None:
+    long = dl_job(1, 1, 9) | {"_id": "x" * 300}
+    farm.pages |= deadline([long], [dl_worker("RND01", 1, long | {"_id": "x" * 200}), dl_worker("RND02", 2)])
+    runs, waits = read(farm, "deadline-jobs")
+    assert (runs.id, waits.id) == ("x" * 200, f"{'x' * 192}/waiting")
 
 
 def test_a_manager_that_is_not_there_or_hangs(farm: FarmManager) -> None:
