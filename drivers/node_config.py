@@ -110,6 +110,13 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    cap_by: Annotated[
+        Literal["", "redfish"],
+        Meta(
+            description="With `bmc`: `redfish`: its power limit is set in the BMC, by a `[[bmc]]` with may_cap. Empty: "
+            "it is capped by on_cap, or by a source that can."
+        ),
+    ] = ""
     url: Url = "twin"
     unit: Unit = 1
     deadline_s: Deadline | None = None
@@ -203,9 +210,9 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def terms(self) -> NodeTerms:
-        """What dispatch may ask of it: by its register map, by NVML, or by the site's own commands."""
+        """What dispatch may ask of it: by its register map, NVML, its BMC, or by the site's own commands."""
         served = self.source == "modbus"
-        can_cap = served or self.source == "nvml" or bool(self.on_cap)
+        can_cap = served or self.source == "nvml" or bool(self.on_cap or self.cap_by)
         return NodeTerms(
             id=self.id,
             critical=self.critical,

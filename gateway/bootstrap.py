@@ -24,6 +24,7 @@ from dispatch.model.clock import Clock, ClockState
 from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
 from drivers.maps.found_modes import FoundModes
+from drivers.nodes.bmc_limits import KeptLimits
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, read
@@ -36,7 +37,7 @@ from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read
 from gateway.daemon_thread import in_daemon_thread, may_hang
 from gateway.errors import StartRefused
 from gateway.found_mode_record import found_modes_not_read, open_found_modes
-from gateway.gpu_record import gpus_not_read, open_gpu_record
+from gateway.limit_records import bmc_limits_not_read, gpus_not_read, open_bmc_limits, open_gpu_record
 from gateway.link_opening import LinkOpening
 from gateway.previous_run import PreviousRun, read_previous_run
 from gateway.prices_in_force import PricesInForce
@@ -73,6 +74,7 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
     memory: ControllerMemory | None = None
     memory_not_read: bool = False  # there may be one
     known_gpus: KnownGpus
+    bmc_limits: KeptLimits
     found_modes: FoundModes  # of PCS that were commanded by their map
     left: PreviousRun = PreviousRun()
     proofs: Proofs = Proofs()
@@ -130,6 +132,7 @@ async def assemble(
             observed=False,
         ),
         known_gpus=found.known_gpus,
+        bmc_limits=found.bmc_limits,
         controller=controller,
         recorder=recorder,
         audit=audit,
@@ -165,7 +168,8 @@ async def assemble(
     gateway.drills.set_known(not found.memory_not_read)
     _taken_over(gateway, partial(gateway.adopt, found.left))
     _tell_identity(gateway, state)
-    for subject, text in (*found.remarks, ("GPUs", _gpus_without_node(site, found.known_gpus))):
+    without = ("GPUs", _gpus_without_node(site, found.known_gpus)), ("BMCs", _bmcs_without_node(site, found.bmc_limits))
+    for subject, text in (*found.remarks, *without):
         if text:
             gateway.events.event("gateway", "warning", subject, text)
     if state.trouble:
@@ -208,6 +212,7 @@ def _found(state: StateDirectory, recorder: Recorder, clock: Clock, ballast: Bal
     return _Found(
         memory_not_read=True,
         known_gpus=gpus_not_read(why),
+        bmc_limits=bmc_limits_not_read(why),
         found_modes=found_modes_not_read(why),
         remarks=(("memory", f"{text}; {NOT_READ}"),),
     )
@@ -225,15 +230,23 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -
     if memory is not None and memory.billing.saved_utc_s is not None and isinstance(clock, SiteClock):
         clock.not_before(memory.billing.saved_utc_s)
     known_gpus, gpu_note = open_gpu_record(state_dir, ballast)
+    bmc_limits, bmc_note = open_bmc_limits(state_dir, ballast)
     proofs, proofs_error = _proofs(state_dir)
     found_modes, modes_note = open_found_modes(state_dir, ballast)
-    remarks = [("memory", memory_error), ("GPUs", gpu_note), ("proofs", proofs_error), ("devices", modes_note)]
+    remarks = [
+        ("memory", memory_error),
+        ("GPUs", gpu_note),
+        ("BMCs", bmc_note),
+        ("proofs", proofs_error),
+        ("devices", modes_note),
+    ]
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]
     return _Found(
         memory=memory,
         memory_not_read=not_read,
         known_gpus=known_gpus,
+        bmc_limits=bmc_limits,
         found_modes=found_modes,
         left=left,
         proofs=proofs,
@@ -268,6 +281,15 @@ def _gpus_without_node(site: Site, known: KnownGpus) -> str:
     limits = known.record.original_mw.items()
     commands = ", ".join(f"`nvidia-smi -i {uuid} -pl {mw / 1000:g}`" for uuid, mw in limits)
     return f'GPUs may still be capped, and no [[node]] has source = "nvml": lift the caps by {commands}'
+
+
+def _bmcs_without_node(site: Site, kept: KeptLimits) -> str:
+    """What to do about BMCs by which an earlier run capped nodes that the site file caps so no more."""
+    here = {node.id for node in site.node if node.cap_by}
+    limits = [f"{id}: {own}" for id, own in kept.own_limits().items() if id not in here]
+    if not limits:
+        return ""
+    return f"power limits may still be set in BMCs of nodes without cap_by: put back by hand {', '.join(limits)}"
 
 
 def _taken_over(gateway: Gateway, adopt: Callable[[], None]) -> None:

@@ -208,6 +208,15 @@ class CommandSenders:
         """The nodes whose GPUs' limits another program has changed under a cap, and which limits it has set."""
         return {id: what for id, actuator in self._node_actuators.items() if (what := actuator.changed_by_others)}
 
+    @property
+    def lift_slowly(self) -> frozenset[str]:
+        """The nodes that may be capped by their BMCs, which takes seconds to lift."""
+        return frozenset(id for id, actuator in self._node_actuators.items() if actuator.lifts_slowly)
+
+    async def lift_slow_caps(self) -> None:
+        """Lift these caps. For the end: it is begun before the others are lifted."""
+        await asyncio.gather(*(self._lift_cap(id) for id in sorted(self.lift_slowly)))
+
     async def lift_caps(self) -> None:
         """Lift the cap of every node that was capped; for the end. What ride-through ordered stays."""
         await asyncio.gather(*(self._lift_cap(id) for id in sorted(self._touched)))

@@ -21,6 +21,7 @@ from dispatch.model.orders import OrderKind
 from dispatch.model.reasons import Reason
 from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs
+from drivers.nodes.bmc_limits import KeptLimits
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.schedulers.reader import QueueReader
 from gateway.api.alarm_commands import AlarmCommands
@@ -179,6 +180,7 @@ def compose_gateway(
     welcome: Callable[[Peer], Welcome],
     after_tick: Sequence[Callable[[int], None]] = (),
     known_gpus: KnownGpus | None = None,
+    bmc_limits: KeptLimits | None = None,
     directory_trouble: Callable[[], str] = lambda: "",
     clock_state: Callable[[], ClockState] = ClockState,
     access_trouble: Callable[[], str] = lambda: "",
@@ -186,14 +188,15 @@ def compose_gateway(
 ) -> Gateway:
     """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
 
-    `known_gpus`: keeps the limits of this machine's GPUs; None: as long as this gateway runs. `directory_trouble`: why
+    `known_gpus`, `bmc_limits`: keep the limits of this machine's GPUs and of BMCs; None: as long as this gateway runs.
+    `directory_trouble`: why
     the state directory cannot be used now, for the alarm. `clock_state`: what is known of the time. `proofs`: what is
     known of the devices; None: nothing, and it is not kept.
     """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
     proofs = proofs or ProofsInForce({}, lambda kept: None)
-    devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus(), proofs.note)
+    devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus(), proofs.note, kept_limits=bmc_limits)
     orders = OrdersInForce(clock, events, audit)
     parts = PartsInTrouble()
     names = scheduler_names(site)

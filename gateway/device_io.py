@@ -22,12 +22,14 @@ from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import OBSERVED
 from drivers.nodes.actuators import make_actuators
+from drivers.nodes.bmc_limits import KeptLimits
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
 from gateway.command_senders import CommandSenders
 from gateway.event_sink import EventSink
 from gateway.last_answers import LastAnswers
+from gateway.limit_orders import BmcLimitOrders
 from gateway.node_process import start_process
 from gateway.node_reading import NodeReading, Start
 from gateway.poller import Poller
@@ -64,16 +66,20 @@ class DeviceIo:
         known_gpus: KnownGpus,
         proof_of: Callable[[str], DeviceProof | None] = lambda device_id: None,
         start_reader: Start = start_process,
+        kept_limits: KeptLimits | None = None,
     ) -> None:
         """`drivers`: of all devices but the nodes over the network, which the process of `start_reader` reads.
 
-        `proof_of`: what was proven of a device.
+        `proof_of`: what was proven of a device. `kept_limits`: of BMCs; None: as long as this object.
         """
         self._proof_of = proof_of
         self._site, self._clock, self._events = site, clock, events
         self._pollers = [self._poller(driver) for driver in drivers]
         self._turns = Turns()
-        self._observed, self._reading = self._nodes_over_the_network(start_reader)
+        limits = BmcLimitOrders()
+        self._reader: asyncio.Task[None] | None = None
+        self._lifting: asyncio.Task[None] | None = None
+        self._observed, self._reading = self._nodes_over_the_network(start_reader, limits)
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
         self._nodes = [p for p in self._pollers if p.driver.kind in ONCE_A_SECOND]
         self._others = [p for p in self._pollers if p.driver.kind not in ("meter", *ONCE_A_SECOND)]
@@ -88,7 +94,8 @@ class DeviceIo:
             for d in drivers
             if d.id in curtailed
         }
-        nodes = make_actuators(site.node, {d.id: d for d in drivers if d.kind == "node"}, known_gpus)
+        read_by = {d.id: d for d in drivers if d.kind == "node"}
+        nodes = make_actuators(site.node, read_by, known_gpus, limits, kept_limits)
         self.commands = CommandSenders(drivers, nodes, DeviceError, events)
         self._notes: dict[str, str] = {}  # the last of each PCS
         self._silent_pv: dict[str, str] = {}  # inverters of which it is still to be judged whether they are asleep
@@ -104,7 +111,7 @@ class DeviceIo:
         report = self._report_device, self._report_notice
         return Poller(driver, self._clock, stale_after_s, DeviceError, *report, period_s=period_s)
 
-    def _nodes_over_the_network(self, start: Start) -> tuple[ShownNodes, NodeReading | None]:
+    def _nodes_over_the_network(self, start: Start, limits: BmcLimitOrders) -> tuple[ShownNodes, NodeReading | None]:
         """What is known of them, and who reads them; None: there are none."""
         site = self._site
         nodes = tuple(node for node in site.every_node if node.source in OBSERVED)
@@ -112,7 +119,7 @@ class DeviceIo:
         shown = ShownNodes(answers, self._turns, self._report_notice)
         beside, backoff_max_s = str(site.path.parent), site.io.backoff_max_s
         config = ObservedConfig(nodes, site.pdu, site.prometheus, site.bmc, beside, backoff_max_s)
-        return shown, NodeReading(config, shown, self._turns, self._events, start) if nodes else None
+        return shown, NodeReading(config, shown, self._turns, self._events, start, limits) if nodes else None
 
     def background(self) -> list[Work]:
         """What is to run as long as the control loop does."""
@@ -120,7 +127,7 @@ class DeviceIo:
         work += [(f"limits of {id}", sender.run) for id, sender in self._limits.items()]
         work += [(f"orders to {sender.id}", sender.run) for sender in self.commands.all]
         if self._reading is not None:
-            work += [("node reading", self._reading.run), ("ages of nodes", self._observed.run)]
+            work += [("node reading", self._read_over_the_network), ("ages of nodes", self._observed.run)]
         return [*work, ("node polling", self._poll_nodes)]
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,6 +148,25 @@ class DeviceIo:
     async def read_grid_meter(self) -> None:
         """Read the grid meter; return with its answer, or at the I/O deadline without."""
         await asyncio.wait([self._grid_meter.start()], timeout=self._site.io.deadline_s)
+
+    async def _read_over_the_network(self) -> None:
+        """Until cancelled; while caps are to be lifted in BMCs the process that does it runs on until `close`."""
+        assert self._reading is not None
+        self._reader = asyncio.create_task(self._reading.run(), name="node reading")
+        try:
+            await asyncio.shield(self._reader)
+        except asyncio.CancelledError:
+            if self.commands.lift_slowly:
+                self._lifting = asyncio.create_task(self.commands.lift_slow_caps())
+            else:
+                await self._end_reader()
+            raise
+
+    async def _end_reader(self) -> None:
+        under_way = [task for task in (self._reader, self._lifting) if task is not None]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _poll_nodes(self) -> None:
         while True:
@@ -236,7 +262,7 @@ class DeviceIo:
 
     async def close(self) -> None:
         """Finish the reads under way and disconnect from every device, within `CLOSE_S`."""
-        await asyncio.gather(*(poller.close(CLOSE_S) for poller in self._pollers))
+        await asyncio.gather(self._end_reader(), *(poller.close(CLOSE_S) for poller in self._pollers))
 
     # ── what is reported ────────────────────────────────────────────────────────────────────────────────────────────
 

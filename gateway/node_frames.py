@@ -11,6 +11,7 @@ from dispatch.model.decoding import decoded
 from dispatch.model.equipment import DeviceIdentity, Node
 from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
+from drivers.redfish.limits import PowerLimit
 
 MOST_BYTES = 1 << 20  # of one frame; 16 nodes of 64 GPUs each have a third of it
 MOST_CONFIG_BYTES = 64 << 20  # of the first one to the process, which the gateway itself has made
@@ -36,16 +37,39 @@ class NodeRead(msgspec.Struct, frozen=True, array_like=True):
     identity: DeviceIdentity | None = None
 
 
+class LimitAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What came of what was asked of a power limit. `limit`: as its BMC has it then; None: `what` and `advice`."""
+
+    number: int
+    limit: PowerLimit | None = None
+    what: str = ""
+    advice: str = ""
+
+
 class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Some nodes; none: the process is alive."""
+    """Some nodes, and answers of BMCs; none of both: the process is alive."""
 
     read: tuple[NodeRead, ...] = ()
+    answers: tuple[LimitAnswer, ...] = ()
 
+
+class LimitAsked(msgspec.Struct, frozen=True, tag="limit"):
+    """From the gateway: look at the power limit of a node in its BMC, or set it to `w` and `mode` and look at it."""
+
+    number: int
+    node: str
+    set: bool = False
+    w: float | None = None
+    mode: str = ""
+
+
+ToReader = LimitAsked  # what the gateway sends after the configuration
 
 _BATCH, _CONFIG = msgspec.msgpack.Decoder(Batch), msgspec.msgpack.Decoder(ObservedConfig)
+_TO_READER = msgspec.msgpack.Decoder(ToReader)
 
 
-def frame(message: Batch | ObservedConfig) -> bytes:
+def frame(message: Batch | ObservedConfig | ToReader) -> bytes:
     """A message as it is sent."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(4, "big") + body
@@ -91,5 +115,13 @@ def config_in(body: bytes) -> ObservedConfig:
     """Raises BadFrame."""
     try:
         return decoded(_CONFIG.decode, body)
+    except msgspec.DecodeError as error:
+        raise BadFrame(f"a frame that is none: {error}") from None
+
+
+def order_in(body: bytes) -> ToReader:
+    """Raises BadFrame."""
+    try:
+        return decoded(_TO_READER.decode, body)
     except msgspec.DecodeError as error:
         raise BadFrame(f"a frame that is none: {error}") from None

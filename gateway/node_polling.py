@@ -15,6 +15,7 @@ from drivers.devices import Driver
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
 from drivers.notices import Notice
+from drivers.redfish.node_bmc import NodeBmc
 from gateway.node_frames import Batch, NodeRead
 from gateway.poller import Poller
 
@@ -100,6 +101,11 @@ class NodePolling:
             tuple(self._notices.pop(poller.id, ())),
             getattr(poller.driver, "identity", None),
         )
+
+    def bmc(self, node_id: str) -> NodeBmc | None:
+        """The BMC of one of them."""
+        found = (getattr(poller.driver, "bmc", None) for poller in self._pollers if poller.id == node_id)
+        return next(found, None)
 
     async def close(self) -> None:
         """Give up the reads under way, and let go of every connection."""

@@ -18,8 +18,9 @@ import sys
 from pathlib import Path
 
 from drivers.nodes.observed import observed_drivers
+from gateway.limit_taker import LimitTaker
 from gateway.log_output import LogOutput
-from gateway.node_frames import MOST_CONFIG_BYTES, Batch, config_in, frames, received
+from gateway.node_frames import MOST_CONFIG_BYTES, Batch, config_in, frames, order_in, received
 from gateway.node_polling import NodePolling
 
 NICE = 10  # below the gateway: a tick that is due goes before
@@ -66,7 +67,10 @@ async def _serve(link: socket.socket) -> None:
 
 
 async def read_nodes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read the nodes that the first message names, until the other side hangs up. Raises BadFrame."""
+    """Read the nodes that the first message names, and do what the others ask, until the other side hangs up.
+
+    Raises BadFrame.
+    """
     body = await received(reader, MOST_CONFIG_BYTES)
     if body is None:
         return
@@ -77,7 +81,13 @@ async def read_nodes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
             writer.write(one)
         await writer.drain()
 
-    work = [asyncio.create_task(polling.run(send)), asyncio.create_task(reader.read(1))]
+    limits = LimitTaker(polling.bmc, send)
+
+    async def take_orders() -> None:
+        while (order := await received(reader, MOST_CONFIG_BYTES)) is not None:
+            limits.take(order_in(order))
+
+    work = [asyncio.create_task(polling.run(send)), asyncio.create_task(take_orders())]
     try:
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -87,5 +97,6 @@ async def read_nodes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+        await limits.close()
         await polling.close()
         writer.close()

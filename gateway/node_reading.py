@@ -13,6 +13,7 @@ from drivers.connect_errors import system_reason
 from drivers.http.turns import Turns
 from drivers.nodes.observed import ObservedConfig
 from gateway.event_sink import EventSink
+from gateway.limit_orders import BmcLimitOrders
 from gateway.node_frames import MOST_BYTES, BadFrame, batch_in, frame, received
 from gateway.node_process import NodeReader, start_process
 from gateway.shown_nodes import ShownNodes
@@ -29,8 +30,16 @@ class NodeReading:
     """The process, and what becomes of it."""
 
     def __init__(
-        self, config: ObservedConfig, shown: ShownNodes, turns: Turns, events: EventSink, start: Start = start_process
+        self,
+        config: ObservedConfig,
+        shown: ShownNodes,
+        turns: Turns,
+        events: EventSink,
+        start: Start = start_process,
+        limits: BmcLimitOrders | None = None,
     ) -> None:
+        """`limits`: what is asked of power limits in BMCs; None: nothing is."""
+        self._limits = limits or BmcLimitOrders()
         self._config, self._shown, self._turns, self._events, self._start = config, shown, turns, events, start
         self._back_off = BackOff(MOST_PAUSE_S, least_s=FIRST_PAUSE_S)
         self._failed = False  # and has not read since
@@ -57,9 +66,11 @@ class NodeReading:
             process = await self._start()
         except OSError as error:
             return f"cannot be started: {system_reason(error)}"
+        self._limits.connected(lambda asked: process.writer.write(frame(asked)))
         try:
             why = await self._listen(process)
         finally:
+            self._limits.lost("the process that reads compute nodes has ended")
             ended = await process.stop()
         return why or ended
 
@@ -74,8 +85,11 @@ class NodeReading:
                 if body is None:
                     return ""
                 await self._turns.turn()
-                for read in batch_in(body).read:
+                batch = batch_in(body)
+                for read in batch.read:
                     self._shown.take(read)
+                for answer in batch.answers:
+                    self._limits.take(answer)
             except TimeoutError:
                 return f"said nothing for {limit_s:g} s and was ended"
             except BadFrame as error:

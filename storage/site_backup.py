@@ -33,8 +33,9 @@ from storage.manifest import MANIFEST, signed_with
 from storage.signing_key import CREDENTIAL_HINT, KEY_FILE, LENGTH, signing_key
 from storage.verify import CannotVerify, verify
 
-GPUS = "gpus.json"  # what GPUs were limited to before they were capped; the gateway writes it
-SMALL = (KEY_FILE, audit_head.HEAD_FILE, identity.IDENTITY, identity.INCARNATION, GPUS, proofs.NAME)
+# what GPUs and nodes were limited to before they were capped; the gateway writes it
+LIMITS = ("gpus.json", "bmc-limits.json")
+SMALL = (KEY_FILE, audit_head.HEAD_FILE, identity.IDENTITY, identity.INCARNATION, *LIMITS, proofs.NAME)
 DATABASES = (schema.FILE, audit_format.FILE)
 FILES = (*DATABASES, *SMALL)
 BESIDE = re.compile(rf"{re.escape(schema.FILE)}\.(newer|meanwhile|salvaged)\.[A-Za-z0-9-]+(?<!-wal|-shm)(?<!-journal)")

@@ -7,6 +7,7 @@ from datetime import tzinfo
 
 from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
 from console.display.battery_text import battery_faults
+from console.display.cap_text import cap_lines
 from console.display.formats import date_clock_zone, elapsed, hour_minute, hour_minute_zone, zone_named
 from console.display.islanding_text import (
     cause_word,
@@ -83,8 +84,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         what = words(order.kind, order.value, order.target)
         left = f"until {hour_minute_zone(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
         yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
-    if (caps := published.decision.caps) is not None and (caps.nodes or caps.not_counted):
-        yield _row("Caps", caps_words(caps))
+    yield from _caps(published)
     if published.last_drill is not None or published.drill_plan is not None:
         yield _row("Drill", *_drill(published, zone))
     for n, r in enumerate(published.reservations):
@@ -92,6 +92,14 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w)}, {when}, {r.name} of {r.who}")
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
+
+
+def _caps(published: Published) -> Iterator[str]:
+    """Caps for the month's peak, and every cap that is to hold, whoever asks for it."""
+    if (caps := published.decision.caps) is not None and (caps.nodes or caps.not_counted):
+        yield _row("Caps", caps_words(caps))
+    for n, line in enumerate(cap_lines(published)):
+        yield _row("" if n else "Capped", line)
 
 
 def _queues_contacts_and_ups(published: Published) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from console.display.cap_text import limit_text
 from console.display.formats import how_old, kw, number
 from console.display.ink import Ink
 from console.display.queue_text import job_line, jobs_on, queue_line
@@ -117,8 +118,8 @@ def cap_text(node: Node, model: Model) -> str:
     caps = model.published.node_caps if model.published else ()
     cap = next((cap for cap in caps if cap.node == node.id), None)
     if cap is None:
-        return ""
-    text = f"capped to {kw(cap.cap_w).strip()} kW"
+        return limit_text(node.limit)
+    text = ", ".join(filter(None, (f"capped to {kw(cap.cap_w).strip()} kW", limit_text(node.limit))))
     if cap.typical_s is None or cap.longest_s is None:
         return text
     longest = f" to {cap.longest_s:.0f}" if round(cap.longest_s) > round(cap.typical_s) else ""

@@ -192,6 +192,15 @@ class JobUse(msgspec.Struct, frozen=True, gc=False):
     gpu_parts: tuple[GpuPart, ...] = ()
 
 
+class Limit(msgspec.Struct, frozen=True, gc=False):
+    """The power limit of a node in its BMC. `why`: why it is never set, or not known; empty: it may be set."""
+
+    w: Reading = MISSING  # in force; missing: nothing is limited, or `why`
+    low_w: float | None = None  # what may be set; None: it does not say
+    high_w: float | None = None
+    why: str = ""
+
+
 class Node(msgspec.Struct, frozen=True):
     """A compute node. `w` may be an estimate; `source` says how it was got, `note` what is missing ("no GPU").
 
@@ -211,6 +220,7 @@ class Node(msgspec.Struct, frozen=True):
     period_s: float = 0.0  # how often the source of `w` measures; 0: at each reading
     powers: tuple[NodePower, ...] = ()
     job_use: JobUse | None = None  # not sent to consoles: it may hold names
+    limit: Limit | None = None  # None: it has none that Skerry may set
 
 
 class Ups(msgspec.Struct, frozen=True):
@@ -247,7 +257,7 @@ def _older(value: Any, age_s: float, quality: Quality) -> Any:
         return kind(value.value, (value.age_s or 0.0) + age_s, worse)
     if kind is tuple and value:
         return tuple([_older(item, age_s, quality) for item in value])
-    return aged(value, age_s, quality) if kind is Gpu or kind is NodePower else value
+    return aged(value, age_s, quality) if kind is Gpu or kind is NodePower or kind is Limit else value
 
 
 class LinkHealth(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Carries out orders to a compute node: by register map, NVML power limit, cgroup freezer or the site's commands.
+"""Carries out orders to a compute node: by register map, power limit, cgroup freezer or the site's commands.
 
 A command of the site file (`on_cap`, `on_suspend` ...) goes before what Skerry could do by itself. Commands are lists
 of arguments, run without a shell, in a session of their own that is ended when they take too long. One that fails has
@@ -23,6 +23,7 @@ from dispatch.model.islanding import LASTING, NodeOrder
 from dispatch.wording.catalogue import words
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
+from drivers.nodes.bmc_limits import BmcPower, KeptLimits, LimitOrders
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
 from drivers.nodes.known_gpus import KnownGpus
@@ -43,7 +44,7 @@ class CommandRun(msgspec.Struct, frozen=True):
 
 
 class Power(Protocol):
-    """Sets the power limit of this machine's GPUs. Raises DeviceError."""
+    """Sets the power limit of this machine's GPUs, in a thread. Raises DeviceError."""
 
     @property
     def capped(self) -> bool: ...
@@ -103,7 +104,7 @@ class NodeActuator:
         self,
         config: NodeDevice,
         driver: NodeDriver | None = None,
-        power: Power | None = None,
+        power: Power | BmcPower | None = None,
         commands: asyncio.Semaphore | None = None,
     ) -> None:
         """`commands`: how many of them may run at once, shared by all nodes."""
@@ -130,23 +131,28 @@ class NodeActuator:
 
     @property
     def may_be_capped(self) -> bool:
-        """Whether an earlier run may have left a cap on its GPUs."""
+        """Whether a power limit of ours may be in force, also of an earlier run."""
         return self._power is not None and self._power.capped
 
     @property
+    def lifts_slowly(self) -> bool:
+        """Whether it may be capped by its BMC, which takes seconds to lift."""
+        return isinstance(self._power, BmcPower) and self._power.capped
+
+    @property
     def not_kept(self) -> str:
-        """Why the GPUs' limits from before a cap in force are not on disk; empty: they are."""
+        """Why the limits from before a cap in force are not on disk; empty: they are."""
         return "" if self._power is None else self._power.not_kept
 
     @property
     def changed_by_others(self) -> str:
-        """Power limits of its GPUs that another program has set under a cap, and that were left; empty: none."""
+        """Power limits that another program has set under a cap, and that were left; empty: none."""
         return "" if self._power is None else self._power.changed_by_others
 
     def forget_cap(self) -> None:
         """What cap it has is not known any more: the next order writes it."""
         self._held = msgspec.structs.replace(self._held, cap_w=-1.0)
-        if self._power is not None:
+        if self._power is not None and not isinstance(self._power, BmcPower):
             self._power.suspect()
 
     @property
@@ -214,9 +220,13 @@ class NodeActuator:
         return [step for step, differs in steps if differs]
 
     def _may_have_done(self, step: str, error: DeviceError) -> bool:
-        """A command that ended badly has done nothing; a write that was not answered may have come through."""
-        by_map = self._driver is not None and not self._command(step)
-        return by_map or isinstance(error, NotKnown)
+        """A command that ended badly has done nothing; a write that was not answered may have come through.
+
+        Of a power limit what it was is on record before it is set.
+        """
+        if self._command(step):
+            return isinstance(error, NotKnown)
+        return self._driver is not None or (STATES[step] == "cap_w" and self.may_be_capped)
 
     def _command(self, step: str) -> tuple[str, ...]:
         command: tuple[str, ...] = () if step == "hold" else getattr(self._config, f"on_{step}")
@@ -249,8 +259,10 @@ class NodeActuator:
         raise CannotObey(self.id, f"no way to {step} it", f"add on_{step} to its [[node]]")
 
     async def _limit(self, order: NodeOrder, ride_through: bool) -> str:
-        """Set the GPUs' power limits: a node's cap less what its host may draw."""
+        """Set the node's power limit in its BMC; or those of its GPUs: a node's cap less what its host may draw."""
         assert self._power is not None
+        if isinstance(self._power, BmcPower):
+            return await self._power.limit(order.cap_w, ride_through)
         gpus_w = None if order.cap_w is None else self._gpus_w(order.cap_w)
         return await asyncio.to_thread(self._power.limit, gpus_w, ride_through)
 
@@ -346,10 +358,23 @@ async def freeze(cgroup: Path, frozen: bool, timeout_s: float) -> str:
     return word
 
 
-def make_actuators(nodes: tuple[NodeDevice, ...], drivers: dict[str, Any], known: KnownGpus) -> dict[str, NodeActuator]:
-    """One for each node; `drivers` by id, as they are read with; `known`: keeps the limits of this machine's GPUs."""
+def make_actuators(
+    nodes: tuple[NodeDevice, ...],
+    drivers: dict[str, Any],
+    known: KnownGpus,
+    orders: LimitOrders,
+    kept: KeptLimits | None = None,
+) -> dict[str, NodeActuator]:
+    """One for each node; `drivers` by id, as they are read with.
 
-    def power(config: NodeDevice) -> Power | None:
+    `known`: keeps the limits of this machine's GPUs. `orders`: to BMCs. `kept`: keeps the limits that these had; None:
+    as long as these objects.
+    """
+    limits = kept or KeptLimits()
+
+    def power(config: NodeDevice) -> Power | BmcPower | None:
+        if config.cap_by:
+            return BmcPower(config.id, orders, limits)
         if config.source != "nvml":
             return None
         import pynvml  # only here: it takes a while to load

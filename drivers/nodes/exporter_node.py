@@ -62,7 +62,8 @@ class ObservedNode:
         node = self._figures.node(asyncio.get_running_loop().time(), others, trouble, complete)
         if self._figures.swapped:
             self.notices.add("info", f"GPUs: {self._figures.swapped}")
-        return node
+        limit = None if self.bmc is None else self.bmc.limit()
+        return node if limit is None else msgspec.structs.replace(node, limit=limit)
 
     async def _fed(self, trouble: list[str]) -> Sequence[NodePower]:
         """Its power by the outlets that feed it, and by its BMC."""

@@ -85,8 +85,8 @@ class ObservedNodes:
         if place not in self._links:
             account = account_of(defaults, config.bmc_fingerprint, self._directory)
             self._links[place] = BmcLink(self._bmc_client, self._pace, place, account)
-        link, gpus = self._links[place], config.source == "redfish"
-        return NodeBmc(config, link, defaults.period_s, self._enclosures, notices, gpus)
+        link, gpus, limits = self._links[place], config.source == "redfish", config.cap_by == "redfish"
+        return NodeBmc(config, link, defaults.period_s, self._enclosures, notices, gpus, limits)
 
     @cached_property
     def _bmc_client(self) -> HttpClient:

@@ -72,7 +72,7 @@ BmcSerial = Annotated[
 class BmcDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """`[[bmc]]`: how BMCs are read: with which account, how often. The BMCs themselves are the `bmc` of nodes.
 
-    Nothing is set in them. The account needs the Redfish role ReadOnly and no more.
+    The account needs the Redfish role ReadOnly and no more, and nothing is set in them, unless `may_cap` is true.
     """
 
     id: Annotated[Id, Meta(description="Name of these settings, as nodes give it in `bmc_account`.")]
@@ -99,6 +99,13 @@ class BmcDefaults(msgspec.Struct, frozen=True, kw_only=True):
             "each request. `basic`: always that."
         ),
     ] = "session"
+    may_cap: Annotated[
+        bool,
+        Meta(
+            description="true: with this account the power limits of the nodes with `cap_by` may be set. It needs more "
+            "than ReadOnly then, and should be another one than that of the other nodes."
+        ),
+    ] = False
     ca: CaFile = ""
     fingerprints_file: Annotated[
         str,

@@ -80,6 +80,13 @@ def same(path: str, other: str) -> bool:
     return path.rstrip("/") == other.rstrip("/")
 
 
+def etag_of(resource: Document, header: str) -> str:
+    """The ETag of a resource (DSP0266, "ETags"): its own or that of the header; empty: none that can be sent back."""
+    own = resource.get("@odata.etag")
+    etag = own if isinstance(own, str) and own else header
+    return etag if etag.isascii() and etag.isprintable() and len(etag) <= 200 else ""
+
+
 def text(of: Any, *names: str) -> str:
     """A property that is text, as it may be shown; empty: it is none."""
     value = _inner(of, names)

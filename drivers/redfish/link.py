@@ -12,6 +12,7 @@ import base64
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -22,11 +23,12 @@ from drivers.http.page import Access, Answer, Request
 from drivers.http.secret_file import first_line
 from drivers.modbus.errors import ConnectionLost, DeviceError
 from drivers.redfish.config import Account, pinned
-from drivers.redfish.documents import ROOT, Document, document, link, path_of, said
+from drivers.redfish.documents import ROOT, Document, document, etag_of, link, path_of, said
 from drivers.redfish.pace import Pace
 from drivers.shared import Shared
 
 log = logging.getLogger("skerry.drivers.redfish")
+Found = TypeVar("Found")
 
 MOST_BYTES = 2**20  # of one answer; Power of a server with eight supplies has 40 kB
 FIRST_PAUSE_S, MOST_PAUSE_S = 60.0, 600.0
@@ -35,6 +37,9 @@ LOGOUT_S, LOGIN_S = 1.2, 0.5  # at the end, for the logout and for a login under
 SESSIONS = "/redfish/v1/SessionService/Sessions"
 TOKEN = "X-Auth-Token"
 NO_SESSIONS = (404, 405, 501)
+LACKS = (404, 410)  # it lacks that resource alone
+REFUSES = (400, 403, 404, 405, 409, 410, 412, 428, 501)  # it answers, and does not do what was ordered
+CHANGED = (200, 202, 204)  # DSP0266, "PATCH (update)"
 HEADERS = {"Accept": "application/json", "OData-Version": "4.0"}  # DSP0266, "Request headers"
 ADVICE = {
     401: "check user and password_file of its [[bmc]], and that the account may use Redfish",
@@ -58,7 +63,7 @@ class BmcLink(Shared):
         self.where = f"BMC at {self.url}"
         self.connections = 0  # how often it was connected anew: what was found before may not hold any more
         self._root: Document = {}
-        self._turn = asyncio.Lock()
+        self._turn, self._orders = asyncio.Lock(), 0  # how many orders wait for their turn
         self._back_off, self._advice = BackOff(MOST_PAUSE_S, least_s=FIRST_PAUSE_S), ""
         self._access = Access()
         self._credentials: dict[str, str] = {}  # headers; empty: not logged in
@@ -86,22 +91,55 @@ class BmcLink(Shared):
         """The service root of the BMC, which is logged in to if need be. Raises DeviceError."""
         return await self._in_turn(self._connected)
 
-    async def _in_turn(self, ask: Callable[[], Awaitable[Document]]) -> Document:
-        async with self._turn:
+    async def look(self, path: str, order: bool = True) -> tuple[Document, str]:
+        """A resource and its ETag, empty: it has none. `order`: before whatever is only to be read. Raises as `get`."""
+        return await self._in_turn(lambda: self._tagged(path, order), order)
+
+    async def change(self, path: str, body: object, etag: str) -> None:
+        """Change properties of a resource, before whatever is only to be read; `etag`: only if it is still this one.
+
+        Raises DeviceError; HttpError with its status where the BMC refuses.
+        """
+        headers = {"Content-Type": "application/json"} | ({"If-Match": etag} if etag else {})
+        request = Request(path, "PATCH", headers=headers, body=msgspec.json.encode(body), accepted=CHANGED)
+        await self._in_turn(lambda: self._answer(request, first=True), order=True, harmless=REFUSES)
+
+    async def _in_turn(
+        self, ask: Callable[[], Awaitable[Found]], order: bool = False, harmless: tuple[int, ...] = LACKS
+    ) -> Found:
+        await self._take_turn(order)
+        try:
             now_s = asyncio.get_running_loop().time()
             if (wait_s := self._back_off.wait_s(now_s)) > 0:
                 raise ConnectionLost(self.where, f"{self._back_off.why}; next try in {wait_s:.0f} s", self._advice)
-            try:
-                found = await ask()
-            except HttpError as error:
-                if error.status not in (404, 410):  # else it lacks that resource alone
-                    self._failed(error)
-                raise
-            except DeviceError as error:
+            found = await self._counted(ask, harmless)
+        finally:
+            self._turn.release()
+        self._back_off.answered()
+        return found
+
+    async def _counted(self, ask: Callable[[], Awaitable[Found]], harmless: tuple[int, ...]) -> Found:
+        """What it answers. After a failure it is left alone for a while."""
+        try:
+            return await ask()
+        except HttpError as error:
+            if error.status not in harmless:
                 self._failed(error)
-                raise
-            self._back_off.answered()
-            return found
+            raise
+        except DeviceError as error:
+            self._failed(error)
+            raise
+
+    async def _take_turn(self, order: bool) -> None:
+        """Orders go in the order of coming, then what is only to be read."""
+        self._orders += order
+        try:
+            await self._turn.acquire()
+        finally:
+            self._orders -= order
+        while self._orders and not order:
+            self._turn.release()
+            await self._turn.acquire()  # behind whoever waits
 
     async def _connected(self) -> Document:
         if not self._credentials:
@@ -109,15 +147,21 @@ class BmcLink(Shared):
         return self._root
 
     async def _resource(self, path: str) -> Document:
-        answer = await self._answer(path)
-        await self._client.turns.turn()
+        return self._document(path, await self._answer(Request(path)))
+
+    async def _tagged(self, path: str, first: bool) -> tuple[Document, str]:
+        answer = await self._answer(Request(path), first)
+        found = self._document(path, answer)
+        return found, etag_of(found, answer.headers.get("ETag", ""))
+
+    def _document(self, path: str, answer: Answer) -> Document:
         return document(f"{self.where}{path}", answer.body)
 
-    async def _answer(self, path: str) -> Answer:
+    async def _answer(self, request: Request, first: bool = False) -> Answer:
         if not self._credentials:
             await self._logged_in()
         try:
-            return await self._send(Request(path, headers=self._credentials))
+            return await self._heard(request, first)
         except HttpError as error:
             if error.status != 401:
                 raise
@@ -125,7 +169,13 @@ class BmcLink(Shared):
                 raise self._refusal(error) from None
         await self._end_session()  # mostly it has lapsed; where it has not, it is not left behind
         await self._logged_in()
-        return await self._send(Request(path, headers=self._credentials))
+        return await self._heard(request, first)
+
+    async def _heard(self, request: Request, first: bool) -> Answer:
+        headers = {**request.headers, **self._credentials}
+        answer = await self._send(msgspec.structs.replace(request, headers=headers), first)
+        await self._client.turns.turn()
+        return answer
 
     async def _logged_in(self) -> None:
         """Log in. Whoever waits for it may be cancelled, the login is not: its session would be left behind."""
@@ -188,9 +238,9 @@ class BmcLink(Shared):
         what = f"refuses user {self._account.user} (HTTP {error.status}){_quoted(error.body)}"
         return Refused(self.where, what, status=error.status)
 
-    async def _send(self, request: Request) -> Answer:
-        """Send to a path of this BMC. Raises DeviceError with words for a BMC."""
-        await self._pace.turn()
+    async def _send(self, request: Request, first: bool = False) -> Answer:
+        """Send to a path of this BMC, `first`: for an order. Raises DeviceError with words for a BMC."""
+        await self._pace.turn(first)
         where = f"{self.where}{request.url}"
         request = msgspec.structs.replace(
             request, url=f"{self.url}{request.url}", headers={**HEADERS, **request.headers}

@@ -11,7 +11,7 @@ import random
 
 import msgspec
 
-from dispatch.model.equipment import NodePower
+from dispatch.model.equipment import Limit, NodePower
 from dispatch.model.readings import MISSING, Quality, Reading
 from drivers.back_off import BackOff
 from drivers.http.errors import HttpError
@@ -21,7 +21,9 @@ from drivers.redfish.config import NodeOfBmc
 from drivers.redfish.discovery import Identity, Machine, Wanted, discover, identity_of, supplies
 from drivers.redfish.documents import Document, link, text, uuid_given
 from drivers.redfish.enclosures import Enclosures
+from drivers.redfish.limits import PowerLimit
 from drivers.redfish.link import BmcLink
+from drivers.redfish.node_limit import NodeLimit
 from drivers.redfish.power import (
     MOST_GPU_W,
     Found,
@@ -57,9 +59,19 @@ class NodeBmc:
     """What the BMC of a node tells. The node's driver asks for it again and again, which begins readings."""
 
     def __init__(
-        self, node: NodeOfBmc, link: BmcLink, period_s: float, enclosures: Enclosures, notices: Notices, gpus: bool
+        self,
+        node: NodeOfBmc,
+        link: BmcLink,
+        period_s: float,
+        enclosures: Enclosures,
+        notices: Notices,
+        gpus: bool,
+        limits: bool = False,
     ) -> None:
-        """`gpus`: read those of an HGX baseboard, too: nobody else tells of them."""
+        """`gpus`: read those of an HGX baseboard, too: nobody else tells of them.
+
+        `limits`: its power limit may be set.
+        """
         self._id, self._link, self._enclosures, self._notices = node.id, link, enclosures, notices
         self.where = f"{node.id}, {link.where}"
         self._wanted = Wanted(self.where, node.bmc_system, node.bmc_chassis, gpus)
@@ -75,6 +87,8 @@ class NodeBmc:
         self._gpus: dict[str, BmcGpu] = {}
         self._gpu_metrics: dict[str, tuple[Document, str]] = {}
         self._next_gpu = 0
+        self._limit = NodeLimit(self.where, link) if limits else None
+        self._limit_error = ""
         self.error: DeviceError | None = None  # of the last reading
         self._task: asyncio.Task[None] | None = None
         link.join()
@@ -121,6 +135,30 @@ class NodeBmc:
         """How often each is read."""
         return self.period_s * max(1, -(-len(self._gpu_paths) // GPUS_A_READING))
 
+    def limit(self) -> Limit | None:
+        """Its power limit as looked at last; None: it is not to be set."""
+        if self._limit is None:
+            return None
+        seen, age_s = self._limit.seen, max(asyncio.get_running_loop().time() - self._limit.at_s, 0.0)
+        if seen is None:
+            return Limit(why=self._limit_error or "was not read yet")
+        held = MISSING if seen.in_force_w is None else Reading(seen.in_force_w, age_s, Quality.GOOD)
+        return Limit(held, seen.low_w, seen.high_w, self._limit_error or seen.refused)
+
+    async def limit_looked_at(self) -> PowerLimit:
+        """Its power limit now. Raises DeviceError."""
+        return await self._own_limit.look(await self._present())
+
+    async def limit_set(self, w: float | None, mode: str) -> PowerLimit:
+        """Its power limit once it was set, as `NodeLimit.set` has it. Raises DeviceError."""
+        return await self._own_limit.set(await self._present(), w, mode)
+
+    @property
+    def _own_limit(self) -> NodeLimit:
+        if self._limit is None:
+            raise WrongDevice(self.where, "its power limit is not to be set", 'give cap_by = "redfish" in its [[node]]')
+        return self._limit
+
     async def first(self, limit_s: float) -> None:
         """Wait until it was read once, or failed, at most so long."""
         if not self._readings and self.error is None:
@@ -159,19 +197,34 @@ class NodeBmc:
         self._due_s = max(self._due_s, rested_s)
 
     async def _read_once(self) -> None:
-        machine = self._machine
-        if machine is None or self._connection != self._link.connections:
-            machine = await self._discovered()
-        elif self._readings % LOOK_AGAIN == 0:
+        known, machine = self._machine, await self._present()
+        if machine is known and self._readings % LOOK_AGAIN == 0:
             self._supplies = None
             if identity_of(await self._link.get(machine.system)) != machine.identity:
                 machine = await self._discovered()
-        self._alone(machine)
+                self._alone(machine)
         found = await self._power(machine)
         if found.none_at_all:
             found = await self._believed(machine, found)
         self._found, self._at_s = found, asyncio.get_running_loop().time()
+        await self._read_limit(machine)
         await self._read_gpus(machine)
+
+    async def _present(self) -> Machine:
+        """The node in its BMC, as found before if it is still connected."""
+        machine = self._machine
+        if machine is None or self._connection != self._link.connections:
+            machine = await self._discovered()
+        self._alone(machine)
+        return machine
+
+    async def _read_limit(self, machine: Machine) -> None:
+        if self._limit is not None:
+            try:
+                await self._limit.look(machine, order=False)
+                self._limit_error = ""
+            except WrongDevice as error:
+                self._limit_error = error.what
 
     async def _discovered(self) -> Machine:
         try:

@@ -11,12 +11,17 @@ class Pace:
     """Whose request is next. Whoever waits goes in the order of coming."""
 
     def __init__(self, a_second: float = A_SECOND) -> None:
-        self._every_s, self._next_s = 1 / a_second, float("-inf")
+        self._every_s, self._next_s, self._next_order_s = 1 / a_second, float("-inf"), float("-inf")
 
-    async def turn(self) -> None:
-        """Wait until a request may go out."""
+    async def turn(self, first: bool = False) -> None:
+        """Wait until a request may go out. `first`: one for an order, which waits only for those of other orders.
+
+        As many fewer that only read follow then, so that on average there are not more of all.
+        """
         now_s = asyncio.get_running_loop().time()
-        at_s = max(now_s, self._next_s)
-        self._next_s = at_s + self._every_s
+        at_s = max(now_s, self._next_order_s if first else self._next_s)
+        if first:
+            self._next_order_s = at_s + self._every_s
+        self._next_s = max(self._next_s, now_s) + self._every_s
         if at_s > now_s:
             await asyncio.sleep(at_s - now_s)

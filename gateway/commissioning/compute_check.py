@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from dispatch.model.equipment import DeviceHealth, Meter, Node
+from dispatch.model.equipment import DeviceHealth, Limit, Meter, Node
 from dispatch.model.jobs import QueueNow
 from dispatch.model.snapshot import Snapshot
 from drivers.node_config import NodeDevice
@@ -130,7 +130,7 @@ def reports(site: Site, snapshot: Snapshot) -> tuple[NodeReport, ...]:
 def _report(config: NodeDevice, node: Node, health: DeviceHealth | None, ordered: bool) -> NodeReport:
     gpus = node.gpus_total or len(node.gpus)
     never = f"suspended: it shows {gpus} {'GPU' if gpus == 1 else 'GPUs'}" if config.terms.can_suspend and gpus else ""
-    may = _may(config, suspend=not never) if ordered else ()
+    may = _may(config, node, suspend=not never) if ordered else ()
     return NodeReport(config.id, _read_from(config), may, node, _error(health), never)
 
 
@@ -154,13 +154,13 @@ def _read_from(config: NodeDevice) -> tuple[str, ...]:
     return outlets or (own[config.source],)
 
 
-def _may(config: NodeDevice, suspend: bool) -> tuple[str, ...]:
+def _may(config: NodeDevice, node: Node, suspend: bool) -> tuple[str, ...]:
     """What dispatch may order it, by the same terms as dispatch sees."""
     terms, found = config.terms, list[str]()
     if terms.can_stop_starts:
         found.append(f"stop new starts by {_by(config.on_stop_starts, config.source)}")
     if terms.cap_w is not None:
-        found.append(f"cap to {terms.cap_w / 1000:g} kW by {_by(config.on_cap, config.source)}")
+        found.append(f"cap to {terms.cap_w / 1000:g} kW by {_capped_by(config, node.limit)}")
     if config.on_checkpoint:
         found.append(f"tell its jobs to save by {_by(config.on_checkpoint, config.source)}")
     if terms.can_requeue:
@@ -174,6 +174,17 @@ def _may(config: NodeDevice, suspend: bool) -> tuple[str, ...]:
     if terms.can_shutdown:
         found.append(f"shut down by {_by(config.on_shutdown, config.source)}")
     return tuple(found)
+
+
+def _capped_by(config: NodeDevice, limit: Limit | None) -> str:
+    """What caps it; of a BMC also what it allows and what is set now."""
+    if not config.cap_by:
+        return _by(config.on_cap, config.source)
+    if limit is None or limit.why:
+        return f"its BMC, not possible now: {'it is not read' if limit is None else limit.why}"
+    bounds = [f"{word} {w / 1000:g} kW" for word, w in (("from", limit.low_w), ("to", limit.high_w)) if w is not None]
+    held = "no limit set" if limit.w.value is None else f"{limit.w.value / 1000:g} kW set"
+    return f"its BMC ({', '.join([*([' '.join(bounds)] if bounds else []), f'{held} now'])})"
 
 
 def _by(command: Sequence[str], source: str) -> str:

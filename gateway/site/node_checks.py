@@ -62,6 +62,7 @@ def bmcs(site: Site) -> Iterator[Finding]:
     for key, item in (*listed, *((f"nodes[{n}]", group) for n, group in enumerate(site.nodes))):
         with suppress(Unreadable):
             yield from _bmc_keys(key, item, [defaults.id for defaults in site.bmc])
+            yield from _cap_keys(key, item, site)
             for url, system in _own_bmcs(item):
                 if read_by.setdefault((url, system), key) != key:
                     what = f"a BMC of its own, or a bmc_system; {read_by[url, system]} reads it"
@@ -88,6 +89,24 @@ def _bmc_keys(key: str, item: Any, accounts: list[str]) -> Iterator[Finding]:
     if item.bmc_account not in accounts if item.bmc_account else len(accounts) != 1:
         known = ", ".join(accounts) or "there is none"
         yield f"{key}.bmc_account", item.bmc_account or MISSING_KEY, f"the id of a [[bmc]] with its account: {known}"
+
+
+def _cap_keys(key: str, item: Any, site: Site) -> Iterator[Finding]:
+    """A node that is capped by its BMC: by an account that may, and that is the only one of that BMC."""
+    if not getattr(item, "cap_by", ""):
+        return
+    for name in ("bmc", "cap_w"):
+        if not getattr(item, name):
+            yield f"{key}.{name}", MISSING_KEY, "this key beside cap_by"
+    if item.on_cap:
+        yield f"{key}.on_cap", list(item.on_cap), "on_cap or cap_by, not both"
+    account = next((a for a in site.bmc if item.bmc_account in ("", a.id)), None)
+    if account is not None and not account.may_cap:
+        yield f"{key}.bmc_account", item.bmc_account, f"a [[bmc]] with may_cap = true: {account.id} is only for reading"
+    for other in site.every_node:
+        same = other.bmc and other.bmc.rstrip("/") == item.bmc.rstrip("/")
+        if same and other.bmc_account != item.bmc_account:
+            yield f"{key}.bmc_account", item.bmc_account, f"the one of {other.id}, which is behind the same BMC"
 
 
 def _own_pages(item: Any) -> list[str]:

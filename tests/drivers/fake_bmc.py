@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -55,12 +56,13 @@ def chassis(name: str = "1", systems: tuple[str, ...] = ("1",), kinds: str = "EP
     return {path: {**found, **{named[kind]: ref(f"{path}/{named[kind]}") for kind in kinds}, **keys}}
 
 
-def environment(value: Any, name: str = "1") -> Tree:
-    return {f"{V1}/Chassis/{name}/EnvironmentMetrics": {"PowerWatts": {"Reading": value}}}
+def environment(value: Any, name: str = "1", **keys: Any) -> Tree:
+    return {f"{V1}/Chassis/{name}/EnvironmentMetrics": {"PowerWatts": {"Reading": value}, **keys}}
 
 
-def power(value: Any, name: str = "1", **keys: Any) -> Tree:
+def power(value: Any, name: str = "1", limit: Any = None, **keys: Any) -> Tree:
     control = {"MemberId": "0", "PowerConsumedWatts": value, "PowerCapacityWatts": 1600}
+    control |= {} if limit is None else {"PowerLimit": limit}
     parts = {"MemberId": "1", "Name": "CPU Sub-system Power", "PowerConsumedWatts": 155}
     return {f"{V1}/Chassis/{name}/Power": {"PowerControl": [control, parts], **keys}}
 
@@ -130,6 +132,10 @@ class FakeBmc:
         self.logins = self.at_once = self.most_at_once = self.hosts = 0
         self.password = PASSWORD
         self.location, self.login_content = "{path}", True  # of the answer to a login
+        self.patches: list[tuple[str, Any, str]] = []  # path, content, If-Match
+        self.may_set, self.etags, self.deaf = True, False, False
+        self.words: tuple[str | None, ...] = (None, "Automatic", "Disabled")  # the ControlModes that it knows
+        self.takes_null = True
         self._context, self._sessions = context, sessions
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -193,9 +199,31 @@ class FakeBmc:
             writer.write(refused("401 Unauthorized", "Authentication is required."))
         elif path not in self.tree:
             writer.write(refused("404 Not Found", "The resource was not found."))
+        elif method == "PATCH":
+            writer.write(self._patched(path, json.loads(body), headers.get("If-Match", "")))
         else:
-            writer.write(response(json.dumps(self.tree[path]).encode(), kind="application/json; charset=utf-8"))
+            tag = {"ETag": self._etag(path)} if self.etags else {}
+            writer.write(response(json.dumps(self.tree[path]).encode(), kind="application/json; charset=utf-8", **tag))
         await writer.drain()
+
+    def _etag(self, path: str) -> str:
+        return f'"{zlib.crc32(json.dumps(self.tree[path]).encode()):x}"'
+
+    def _patched(self, path: str, content: Any, match: str) -> bytes:
+        """As DSP0266 has it; a PATCH of an array has the member at its place."""
+        self.patches.append((path, content, match))
+        asked = content.get("PowerLimitWatts", content)
+        if not self.may_set:
+            return refused("403 Forbidden", "There are insufficient privileges for the account.")
+        if self.etags and match not in ("*", self._etag(path)):
+            return refused(
+                "412 Precondition Failed" if match else "428 Precondition Required", "The ETag did not match."
+            )
+        if asked.get("ControlMode") not in self.words or (asked.get("SetPoint", 0) is None and not self.takes_null):
+            return refused("400 Bad Request", "The value is not in the list.")
+        if not self.deaf:
+            self.tree[path] = merged(self.tree[path], content)
+        return response(b"", "204 No Content")
 
     def _login(self, given: dict[str, str]) -> bytes:
         self.logins += 1
@@ -215,6 +243,15 @@ class FakeBmc:
         basic = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
         by_token = headers.get("X-Auth-Token") in self.tokens.values()
         return by_token or headers.get("Authorization") == f"Basic {basic}"
+
+
+def merged(old: Any, new: Any) -> Any:
+    """A JSON document with the changes of another one."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old | {key: merged(old.get(key), value) for key, value in new.items()}
+    if isinstance(old, list) and isinstance(new, list):
+        return [*(merged(a, b) for a, b in zip(old, new, strict=False)), *old[len(new) :]]
+    return new
 
 
 def refused(status: str, message: str) -> bytes:

@@ -15,6 +15,7 @@ from dispatch.model.reasons import plain
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
 from drivers.nodes.actuators import NodeActuator, freeze, make_actuators, run_command
+from drivers.nodes.bmc_limits import KeptLimits
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.known_gpus import KnownGpus
 
@@ -287,6 +288,17 @@ async def test_a_cap_that_fails_keeps_no_node_from_being_suspended_and_shut_down
     assert actuator.holds_cap
 
 
+async def test_a_cap_that_failed_for_some_gpus_is_lifted_from_the_others() -> None:
+    power = Order(fails=True)
+    power.capped = True  # one of them took it
+    actuator = NodeActuator(node(cap_w=2000), power=power)
+    with pytest.raises(CannotObey, match="GPU is lost"):
+        await actuator.apply(NodeOrder("gpu-1", cap_w=2000))
+    power.fails = False
+    await actuator.apply(NodeOrder("gpu-1"))
+    assert power.asked[-1] is None
+
+
 async def test_several_failures_are_one_error_that_names_each() -> None:
     actuator = NodeActuator(node(cap_w=2000), power=Order(fails=True))
     with pytest.raises(DeviceError, match="GPU is lost; no way to suspend it; see each of them"):
@@ -314,5 +326,8 @@ def test_what_may_be_asked_of_a_node_follows_from_its_section() -> None:
     assert not node(on_suspend=("x",)).terms.can_suspend, "what is suspended must be resumed"
     served = NodeDevice(id="n", source="modbus", cap_w=900).terms
     assert (served.cap_w, served.can_suspend, served.can_shutdown) == (900, True, True)
-    assert set(make_actuators((node(), NodeDevice(id="n", source="modbus")), {}, KnownGpus())) == {"gpu-1", "n"}
+    by_bmc = NodeDevice(id="b", source="redfish", bmc="https://b", cap_w=900, cap_by="redfish")
+    nodes = (node(), NodeDevice(id="n", source="modbus"), by_bmc)
+    found = make_actuators(nodes, {}, KnownGpus(), None, KeptLimits())  # type: ignore[arg-type]
+    assert {id: one.can_cap for id, one in found.items()} == {"gpu-1": False, "n": False, "b": True}
     assert issubclass(CannotObey, DeviceError)

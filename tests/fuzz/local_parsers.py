@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -24,11 +25,13 @@ from console.cli import data_source, fault
 from console.cli.failures import Failure
 from console.launcher import GatewayChild
 from dispatch.model.proofs import Proofs
+from drivers.nodes.bmc_limits import BmcPower
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
 from drivers.nodes.gpu_slots import with_absent
+from drivers.redfish.limits import CONTROL, MOST_W, PowerLimit
 from drivers.twin import commands
-from gateway import claims, energy_iq_service, found_mode_record, gpu_record, previous_run, standalone_twin
+from gateway import claims, energy_iq_service, found_mode_record, limit_records, previous_run, standalone_twin
 from gateway.api import discovery, peer
 from gateway.drill_scheduler import DrillScheduler
 from gateway.errors import NoGateway
@@ -82,7 +85,7 @@ def own_announcement(file: Path) -> None:
 
 def known_gpus(file: Path) -> None:
     """Open it as the next gateway does; look for the GPUs, lift their caps and save it."""
-    known, note = gpu_record.open_gpu_record(file.parent)
+    known, note = limit_records.open_gpu_record(file.parent)
     assert bool(known.damage) == bool(note)
     gpus, _ = with_absent((), known.record.seen, known.expected(0))
     assert len(gpus) == known.expected(0)
@@ -90,7 +93,35 @@ def known_gpus(file: Path) -> None:
     with contextlib.suppress(CannotObey):
         NvmlPower("n", StubNvml(board), known).limit(None)
     assert 200_000 <= (board.limit or 0) <= 700_000
-    file.with_name(f"{gpu_record.FILE}.corrupt").unlink(missing_ok=True)
+    file.with_name(f"{limit_records.FILE}.corrupt").unlink(missing_ok=True)
+
+
+def bmc_limits(file: Path) -> None:
+    """Open it as the next gateway does, give back what it tells, and keep another one."""
+    kept, note = limit_records.open_bmc_limits(file.parent)
+    assert bool(kept.damage) == bool(note)
+    bmc = Held(900.0)
+    for node in kept.own_limits():
+        with contextlib.suppress(CannotObey):
+            asyncio.run(BmcPower(node, bmc, kept).limit(None))
+    with contextlib.suppress(CannotObey):
+        asyncio.run(BmcPower("n", bmc, kept).limit(800.0))
+    file.with_name(f"{limit_records.BMC_FILE}.corrupt").unlink(missing_ok=True)
+
+
+class Held:
+    """A BMC that takes every limit."""
+
+    def __init__(self, w: float) -> None:
+        self.limit = PowerLimit(CONTROL, w, "Automatic")
+
+    async def look(self, _: str) -> PowerLimit:
+        return self.limit
+
+    async def set(self, _: str, w: float | None, mode: str) -> PowerLimit:
+        assert w is None or 0 < w <= MOST_W
+        self.limit = PowerLimit(CONTROL, w, mode or "Automatic")
+        return self.limit
 
 
 def kept_proofs(file: Path) -> None:
@@ -313,9 +344,18 @@ PARSERS = (
     ),
     Parser(
         "what is known of this machine's GPUs",
-        ("gateway.gpu_record:open_gpu_record", "drivers.nodes.known_gpus:KnownGpus.__init__"),
+        ("gateway.limit_records:_opened", "drivers.nodes.known_gpus:KnownGpus.__init__"),
         lambda: [GPUS],
-        in_file(gpu_record.FILE, known_gpus),
+        in_file(limit_records.FILE, known_gpus),
+        tree="json",
+    ),
+    Parser(
+        "what limits BMCs had",
+        ("drivers.nodes.bmc_limits:KeptLimits.__init__",),
+        lambda: [
+            b'{"n": {"own_w": 1600.0, "mode": "Disabled", "set_w": [900.0, 800.0]}, "m": {"own_w": null, "mode": ""}}'
+        ],
+        in_file(limit_records.BMC_FILE, bmc_limits),
         tree="json",
     ),
     Parser(

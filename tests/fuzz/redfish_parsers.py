@@ -13,7 +13,7 @@ from http_parsers import is_possible
 
 from drivers.http.client import HttpClient
 from drivers.http.errors import NotTrusted
-from drivers.http.page import Answer
+from drivers.http.page import Answer, Request
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import Witnesses
@@ -23,11 +23,13 @@ from drivers.notices import Notices
 from drivers.redfish.config import Account, pinned
 from drivers.redfish.documents import said
 from drivers.redfish.enclosures import Enclosures
+from drivers.redfish.limits import MOST_W
 from drivers.redfish.link import BmcLink
 from drivers.redfish.node_bmc import NodeBmc
 from drivers.redfish.pace import Pace
 
 CONFIG = NodeDevice(id="gpu01", source="redfish", bmc="https://gpu01-bmc")
+LIMIT = {"SetPoint": 900, "ControlMode": "Automatic", "AllowableMin": 500, "AllowableMax": 1600}
 ACCOUNT = Account("reader", Path(__file__))
 
 
@@ -38,10 +40,10 @@ class Served(BmcLink):
         super().__init__(HttpClient(), Pace(1e9), CONFIG.bmc, ACCOUNT)
         self._data, self._credentials = data, {"X-Auth-Token": "t"}
 
-    async def _answer(self, path: str) -> Answer:
+    async def _answer(self, request: Request, first: bool = False) -> Answer:
         try:
             tree: Any = json.loads(self._data)
-            return Answer(json.dumps(tree.get(path, {})).encode(), "application/json")
+            return Answer(json.dumps(tree.get(request.url, {})).encode(), "application/json")
         except (ValueError, RecursionError, AttributeError):
             return Answer(self._data, "application/json")
 
@@ -49,11 +51,14 @@ class Served(BmcLink):
 def resources(data: bytes, _: Path) -> None:
     async def fed() -> None:
         notices, link = Notices(), Served(data)
-        bmc = NodeBmc(CONFIG, link, 1e-6, Enclosures(), notices, True)
+        bmc = NodeBmc(CONFIG, link, 1e-6, Enclosures(), notices, True, limits=True)
         driver = RedfishNode(CONFIG, bmc, Identities(), Witnesses(notices, bmc=bmc))
         try:
             for _ in range(2):
-                is_possible(await driver.read())
+                node = await driver.read()
+                is_possible(node)
+                assert node.limit is not None
+                assert 0 < (node.limit.w.value or 1.0) <= MOST_W
         finally:
             await driver.close()
 
@@ -75,6 +80,7 @@ def fingerprints(data: bytes, directory: Path) -> None:
 
 def trees() -> list[bytes]:
     found = [fake_bmc.server(kinds="EPS") | fake_bmc.supplies(300, 310, absent=1), fake_bmc.hgx(gpus=2)]
+    found.append(fake_bmc.server(kinds="EP") | fake_bmc.environment(300, PowerLimitWatts=LIMIT))
     return [json.dumps(tree).encode() for tree in (*found, fake_bmc.server(None, "S") | fake_bmc.supplies(300))]
 
 

@@ -60,6 +60,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "proofs.json").write_text('{"version": 1, "proofs": {}}')
     (directory / "gpus.json").write_text('{"original_mw": {"GPU-a": 500000}}')
     (directory / "gpus.json").chmod(0o640)
+    (directory / "bmc-limits.json").write_text('{"n": {"own_w": 1600, "mode": ""}}')
     return directory
 
 

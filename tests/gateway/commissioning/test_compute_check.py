@@ -15,7 +15,7 @@ from metrics_pages import dcgm
 from small_gateway import SITE
 
 from console.cli.compute import compute, queue_lines
-from dispatch.model.equipment import DeviceHealth, Gpu, Meter, Node, NodePower
+from dispatch.model.equipment import DeviceHealth, Gpu, Limit, Meter, Node, NodePower
 from dispatch.model.readings import MISSING, Quality, Reading, reading
 from dispatch.model.snapshot import Snapshot
 from gateway import exit_codes
@@ -167,3 +167,20 @@ def test_a_schedulers_lines_say_whether_anything_is_changed_in_it(tmp_path: Path
     assert (said[False].count("only read"), said[True].count("only read")) == (2, 0)
     assert "set a limit of frames of 450 W by cue-limit power" in said[True]
     assert "keep licences skerry_kw10 back by the reservation skerry-small, by ssh head scontrol" in said[True]
+
+
+def test_a_cap_by_a_bmc_is_told_with_what_it_allows_or_why_it_is_not_possible() -> None:
+    account = {"id": "c", "user": "cap", "password_file": "pw", "may_cap": True}
+    node = {"id": "n", "source": "redfish", "bmc": "https://b", "cap_w": 800, "cap_by": "redfish"}
+    site = site_of(node=[node], bmc=[account])
+
+    def told(limit: Limit | None) -> str:
+        (may,) = reports(site, snapshot(Node("n", limit=limit)))[0].may
+        return may
+
+    assert (
+        told(Limit(reading(1_200.0), 500, 1_600)) == "cap to 0.8 kW by its BMC (from 0.5 kW to 1.6 kW, 1.2 kW set now)"
+    )
+    assert told(Limit()) == "cap to 0.8 kW by its BMC (no limit set now)"
+    assert told(Limit(why="it switches off")) == "cap to 0.8 kW by its BMC, not possible now: it switches off"
+    assert told(None) == "cap to 0.8 kW by its BMC, not possible now: it is not read"

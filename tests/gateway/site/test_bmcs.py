@@ -73,3 +73,38 @@ def test_a_bmc_is_not_read_more_often_than_every_30_s(period_s: float) -> None:
     raw = with_bmcs("a")
     raw["bmc"][0]["period_s"] = period_s
     assert "bmc[0].period_s" in errors_of(raw)
+
+
+def capped(**changes: Any) -> dict[str, Any]:
+    """A node that is capped by its BMC, beside others that are only read."""
+    raw = with_bmcs("a", bmc_account="a")
+    raw["bmc"].append({"id": "c", "user": "cap", "password_file": "cap-password", "may_cap": True})
+    raw["node"][0] = {key: value for key, value in raw["node"][0].items() if not key.startswith("on_")}
+    raw["node"][0] |= {"bmc": "https://b", "bmc_account": "c", "cap_w": 800, "cap_by": "redfish"} | changes
+    return raw
+
+
+def test_a_node_may_be_capped_by_its_bmc_with_an_account_for_it() -> None:
+    site = loader.compose(Path("x.toml"), capped())
+    assert site.node[0].terms.cap_w == 800
+    assert [account.may_cap for account in site.bmc] == [False, True]
+    raw = capped()
+    del raw["node"][0]["cap_by"]
+    assert loader.compose(Path("x.toml"), raw).node[0].terms.cap_w is None, "only where it says so"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"bmc_account": "a"}, "node[0].bmc_account", "a [[bmc]] with may_cap = true: a is only for reading"),
+        ({"on_cap": ["/bin/cap"], "on_uncap": ["/bin/uncap"]}, "node[0].on_cap", "on_cap or cap_by, not both"),
+        ({"cap_w": None}, "node[0].cap_w", "this key beside cap_by"),
+        ({"bmc": ""}, "node[0].bmc", "this key beside cap_by"),
+        ({"bmc": "https://gpu08-bmc", "bmc_system": "2"}, "node[0].bmc_account", "the one of gpu08, which is behind"),
+        ({"cap_by": "ipmi"}, "node[0].cap_by", ""),
+    ],
+)
+def test_mistakes_of_a_cap_by_a_bmc(changes: dict[str, Any], key: str, expected: str) -> None:
+    raw = capped(**changes)
+    raw["node"][0] = {name: value for name, value in raw["node"][0].items() if value is not None}
+    assert expected in errors_of(raw)[key]

@@ -67,17 +67,17 @@ TEXTS: dict[str, AlarmText] = {
         ),
     ),
     "gpu-limits-not-kept": AlarmText(
-        "GPU limits of {subject} not on disk",
-        "The GPUs were capped in ride-through, and their power limits from before cannot be put on disk.",
-        "Should the gateway end before the cap is lifted, the GPUs stay capped: the next one does not know the limits.",
+        "Power limits of {subject} not on disk",
+        "It was capped in ride-through, and its power limits from before cannot be put on disk.",
+        "Should the gateway end before the cap is lifted, it stays capped: the next one does not know the limits.",
         (
             "Free space on the state directory (`df`) or repair its mount. Until then do not stop the gateway while "
-            "ride-through caps nodes. After a stop set the limits by hand: `nvidia-smi -pl`."
+            "ride-through caps nodes. After a stop set the limits by hand: `nvidia-smi -pl`, or in the BMC."
         ),
     ),
     "gpu-limits-changed": AlarmText(
-        "GPU limits of {subject} changed by another",
-        "While Skerry capped the node, another program set power limits of its GPUs.",
+        "Power limits of {subject} changed by another",
+        "While Skerry capped the node, another program set the power limit of its BMC, or limits of its GPUs.",
         "Skerry has left them as they are, and does not restore them when the cap ends. The cap may not hold.",
         (
             "Find what sets them (`nvidia-smi -pl`, DCGM, the BMC, a job's prolog) and let one of the two do it. Set "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drivers.nodes.known_gpus import SeenGpu
-from gateway.gpu_record import FILE, open_gpu_record
+from gateway.limit_records import FILE, open_gpu_record
 from storage import durable_file
 
 SEEN = {"GPU-a": SeenGpu(0, "H200"), "GPU-b": SeenGpu(1, "H200")}
