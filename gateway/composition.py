@@ -23,7 +23,7 @@ from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs
 from drivers.nodes.bmc_limits import KeptLimits
 from drivers.nodes.known_gpus import KnownGpus
-from drivers.schedulers.reader import QueueReader
+from drivers.schedulers.reader import reader_of
 from gateway.api.alarm_commands import AlarmCommands
 from gateway.api.command_log import CommandLog
 from gateway.api.consoles import Consoles
@@ -232,7 +232,7 @@ def compose_gateway(
         demand=site.tariff.demand_terms,
     )
     queue_polling = QueuePolling(
-        [QueueReader(scheduler, site.path.parent) for scheduler in site.scheduler],
+        [reader_of(scheduler, site.kubernetes, site.path.parent) for scheduler in site.scheduler],
         queues,
         clock,
         events,

@@ -12,7 +12,7 @@ from drivers.back_off import BackOff
 from drivers.http.turns import Turns
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import QueueRead
-from drivers.schedulers.reader import QueueReader
+from drivers.schedulers.reader import ReadsQueue
 from gateway.event_sink import EventSink
 from gateway.queues_in_force import QueuesInForce
 from gateway.task_supervisor import Work
@@ -27,7 +27,7 @@ class QueuePolling:
 
     def __init__(
         self,
-        readers: Sequence[QueueReader],
+        readers: Sequence[ReadsQueue],
         queues: QueuesInForce,
         clock: Clock,
         events: EventSink,
@@ -53,7 +53,7 @@ class QueuePolling:
         if self._readers:
             self._turns.tick_due(asyncio.get_running_loop().time() + self._tick_s)
 
-    async def _poll(self, reader: QueueReader) -> None:
+    async def _poll(self, reader: ReadsQueue) -> None:
         loop, period_s = asyncio.get_running_loop(), reader.config.period_s
         pause = BackOff(max(LONGEST_PAUSE_S, period_s), least_s=period_s)
         while True:
@@ -66,7 +66,7 @@ class QueuePolling:
                 wait_s = pause.wait_s(loop.time())
             await asyncio.sleep(max(1.0, wait_s))
 
-    async def read(self, reader: QueueReader) -> bool:
+    async def read(self, reader: ReadsQueue) -> bool:
         """Read a queue once; whether it could be."""
         id, asked_utc_s, asked_s = reader.config.id, self._clock.utc_s(), asyncio.get_running_loop().time()
         try:
@@ -84,7 +84,7 @@ class QueuePolling:
         self._back(id, read)
         return True
 
-    def _check(self, reader: QueueReader, read: QueueRead, age_s: float) -> None:
+    def _check(self, reader: ReadsQueue, read: QueueRead, age_s: float) -> None:
         """Raises QueueNotRead where the times in an answer cannot be."""
         if not self._compare_clocks():
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -96,7 +95,7 @@ def _report(error: SiteFileError, as_json: bool) -> None:
 
 def _derived(site: Site) -> dict[str, Any]:
     config, terms = site.dispatch, site.tariff.demand_terms
-    sections = ("battery", "pcs", "meter", "pv", "switch", "ups", "pdu", "contact", "prometheus", "bmc")
+    sections = ("battery", "pcs", "meter", "pv", "switch", "ups", "pdu", "contact", "prometheus", "kubernetes", "bmc")
     devices = {section: [d.id for d in getattr(site, section)] for section in sections}
     return {
         "site": site.site.name,
@@ -148,7 +147,7 @@ def _summary(site: Site) -> Iterator[str]:
 
 def _scheduler(scheduler: Scheduler, directory: Path) -> str:
     """By what a queue is read, and whether anything is changed by that."""
-    read = f"{scheduler.id}: {scheduler.kind}, by {shlex.join(scheduler.arguments(directory))}"
+    read = f"{scheduler.id}: {scheduler.kind}, by {scheduler.read_by(directory)}"
     by = "keeps licences back by scontrol" if scheduler.kind == "slurm" else "sets a limit by its command"
     changes = by if scheduler.admit else "only read"
     return f"{read}, every {scheduler.period_s:g} s; {changes}"

@@ -2,7 +2,9 @@
 
 The words are Slurm's (`src/common/job_state_reason.c`, before 24.05 `job_reason_string` in
 `src/common/slurm_protocol_defs.c`; JOB REASON CODES in squeue(1)). Instead of a word squeue shows a free text where
-slurmctld gave one: "launch failed requeued held", "job requeued in held state".
+slurmctld gave one: "launch failed requeued held", "job requeued in held state". Of Kueue they are the reasons of the
+conditions QuotaReserved and Admitted (kueue at commit ff69552e79ad21652c36caa97038382e55625cf7,
+apis/kueue/v1beta2/workload_types.go), in versions without its feature UnadmittedWorkloadsObservability only "Pending".
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ Obstacle = Literal["held", "dependency", "limit", "unavailable"]
 
 # Waits for its turn, or for nothing any more: it starts when there is room.
 _IN_TURN = frozenset({"", "none", "priority", "resources", "prolog", "cleaning", "waitingforscheduling"})
+_IN_TURN |= {"pending", "pendingevaluation", "waitingforquota", "waitingforpreemptedworkloads", "noreservation"}
+_IN_TURN |= {"waiting", "waitingforpodsready", "preempted"}
 _HELD = frozenset({"jobheldadmin", "jobhelduser", "jobholdmaxrequeue"})
+_HELD |= {"deactivated", "suspended", "onhold", "admissiongated"}
 _DEPENDENCY = frozenset({"dependency", "dependencyneversatisfied"})
 # A limit of the association, the QOS or the partition, and an array's own limit of tasks at once: a task of it starts
 # when another ends, so what the array draws stays.

@@ -118,9 +118,7 @@ class HttpClient(Shared):
                 ) from None
 
     async def _ask(self, where: str, request: Request, access: Access, most_bytes: int) -> Answer:
-        headers = {**HEADERS, **request.headers}
-        if access.authorization is not None:
-            headers |= _authorization(where, access.authorization)
+        headers = {**HEADERS, **request.headers, **_authorization(where, access)}
         ssl_setting = self._verified_by(where, access) if request.url.startswith("https:") else True
         async with self._response(request, headers, ssl_setting) as response:
             await _check(where, response, request.accepted, most_bytes)
@@ -215,13 +213,19 @@ def _context(where: str, ca: Path | None) -> ssl.SSLContext:
         raise NotTrusted(where, f"ca = {ca}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _authorization(where: str, path: Path) -> dict[str, str]:
+def _authorization(where: str, access: Access) -> dict[str, str]:
     """The header of a file's first line; read at each request, so that a renewed token is taken. Raises NotTrusted."""
-    advice = "one line such as: Bearer TOKEN; readable by the gateway's user and by no other"
-    line = first_line(where, "authorization_file", path, advice)
+    if access.token is not None:
+        key, path, scheme, example = "token_file", access.token, "Bearer ", "with a token"
+    elif access.authorization is not None:
+        key, path, scheme, example = "authorization_file", access.authorization, "", "such as: Bearer TOKEN"
+    else:
+        return {}
+    advice = f"one line {example}; readable by the gateway's user and by no other"
+    line = first_line(where, key, path, advice)
     if not line.isascii():
-        raise NotTrusted(where, f"authorization_file = {path}: its first line is no value of a header", advice)
-    return {"Authorization": line}
+        raise NotTrusted(where, f"{key} = {path}: its first line is no value of a header", advice)
+    return {"Authorization": scheme + line}
 
 
 async def _check(where: str, response: Any, accepted: tuple[int, ...], most_bytes: int) -> None:

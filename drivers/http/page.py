@@ -16,12 +16,14 @@ class Access(msgspec.Struct, frozen=True):
 
     `ca`: certificates of authorities (PEM); None: the system's. `fingerprint`: SHA-256 of its certificate, 64
     hexadecimal digits; then the certificate itself is compared, and neither its issuer nor its name. `authorization`:
-    file with one line, the value of the header Authorization.
+    file with one line, the value of the header Authorization; `token`: file with one line, a token that is sent in it
+    after the word Bearer (RFC 6750, section 2.1). At most one of both.
     """
 
     ca: Path | None = None
     fingerprint: str = ""
     authorization: Path | None = None
+    token: Path | None = None
 
 
 class Request(msgspec.Struct, frozen=True):

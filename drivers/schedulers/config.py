@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from msgspec import Meta
 
 from drivers.device_keys import Id
 
+GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 Argument = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 
 
@@ -21,10 +23,11 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Annotated[Id, Meta(description="Name of the scheduler.")]
     kind: Annotated[
-        Literal["slurm", "command", "file"],
+        Literal["slurm", "command", "file", "kueue"],
         Meta(
             description="`slurm`: squeue is called. `command`: a command prints jobs as JSON lines. `file`: such lines "
-            "are in a file. See [compute nodes](compute.md) for the lines."
+            "are in a file. `kueue`: workloads of Kueue, read from a cluster's API server. See "
+            "[compute nodes](compute.md) for the lines."
         ),
     ]
     squeue: Annotated[
@@ -41,6 +44,23 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         Meta(max_length=64, description="With `command`: the command and its arguments; no shell takes them apart."),
     ] = ()
     file: Annotated[str, Meta(description="With `file`: the file, relative to the site file.")] = ""
+    kubernetes: Annotated[str, Meta(description="With `kueue`: the `id` of the `[[kubernetes]]` it runs in.")] = ""
+    gpu_resources: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]{0,250}[A-Za-z0-9])?$")], ...],
+        Meta(
+            max_length=16,
+            description="With `kueue`: the resources that pods ask for of which a unit is a GPU.",
+            extra={"expected": "names of resources such as nvidia.com/gpu"},
+        ),
+    ] = GPU_RESOURCES
+    user_label: Annotated[
+        str,
+        Meta(
+            max_length=317,
+            description="With `kueue`: the label of a workload that holds its user's name, `hpc.example.org/user`; "
+            "Kueue copies labels of jobs that its `labelKeysToCopy` names. Empty: the users of jobs are not known.",
+        ),
+    ] = ""
     cluster: Annotated[
         str,
         Meta(
@@ -52,7 +72,7 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Power that the site cannot give is kept back, so that jobs wait for it: with `slurm` as "
-            "licences, with `command` and `file` by `limit`. Otherwise nothing is ever changed in a scheduler."
+            "licences, else by `limit`. Otherwise nothing is ever changed in a scheduler."
         ),
     ] = False
     scontrol: Annotated[
@@ -74,12 +94,13 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Argument, ...],
         Meta(
             max_length=64,
-            description="With `admit`, of a render manager: the command that shows and sets how many frames may run; "
+            description="With `admit`, of a render manager or Kueue: the command that shows and sets how many frames, or "
+            "units of power, may run; "
             "`show`, `set N` or `restore` is appended. See [compute nodes](compute.md).",
         ),
     ] = ()
     limit_unit_w: Annotated[
-        float, Meta(ge=0, le=100_000, description="With `limit`: what one frame draws above an idle node, W.")
+        float, Meta(ge=0, le=100_000, description="With `limit`: what one frame, or unit, draws above an idle node, W.")
     ] = 0.0
     admit_to: Annotated[
         Literal["contract", "plan"],
@@ -108,7 +129,16 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         return self.cluster or self.id
 
     def arguments(self, directory: Path) -> tuple[str, ...]:
-        """The command by which it is read, without what is appended. `directory`: that of the site file."""
+        """The command by which it is read, without what is appended. `directory`: that of the site file.
+
+        Not with `kueue`, which is read by no command.
+        """
         if self.kind == "file":
             return "cat", "--", str((directory / self.file).absolute())
         return self.squeue if self.kind == "slurm" else self.command
+
+    def read_by(self, directory: Path) -> str:
+        """By what it is read, for a person: the command, or the cluster."""
+        if self.kind == "kueue":
+            return f"the API server of [[kubernetes]] {self.kubernetes}"
+        return shlex.join(self.arguments(directory))

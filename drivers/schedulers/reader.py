@@ -1,4 +1,4 @@
-"""Reads the queue of one scheduler by its command."""
+"""Reads the queue of one scheduler: by its command, or from a cluster's API server."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from drivers.kubernetes.config import KubernetesServer
 from drivers.schedulers.command import Command
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import QueueRead
 from drivers.schedulers.json_lines import JsonLines
+from drivers.schedulers.kueue import KueueReader
 from drivers.schedulers.slurm_text import ENVIRONMENT, SlurmText
 
 Turn = Callable[[], Awaitable[None]]
@@ -30,8 +32,24 @@ class Answer(Protocol):
     def finish(self) -> Iterator[None]: ...
 
 
-class QueueReader:
+class ReadsQueue(Protocol):
     """Asks one scheduler for its jobs."""
+
+    @property
+    def config(self) -> Scheduler: ...
+
+    async def read(self, turn: Turn) -> QueueRead: ...
+
+
+def reader_of(config: Scheduler, servers: Sequence[KubernetesServer], directory: Path) -> ReadsQueue:
+    """What reads a scheduler. `servers`: every `[[kubernetes]]`; `directory`: that of the site file."""
+    if config.kind != "kueue":
+        return QueueReader(config, directory)
+    return KueueReader(config, next(server for server in servers if server.id == config.kubernetes), directory)
+
+
+class QueueReader:
+    """Asks one scheduler for its jobs by its command."""
 
     def __init__(self, config: Scheduler, directory: Path) -> None:
         """`directory`: that of the site file."""

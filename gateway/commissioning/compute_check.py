@@ -18,7 +18,7 @@ from dispatch.model.snapshot import Snapshot
 from drivers.node_config import NodeDevice
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
-from drivers.schedulers.reader import QueueReader
+from drivers.schedulers.reader import reader_of
 from drivers.schedulers.slurm_licences import reservation_name
 from gateway.commissioning.device_access import gateway_of, opened, published_snapshot, sampled
 from gateway.queues_in_force import QueuesInForce
@@ -48,7 +48,7 @@ class NodeReport(msgspec.Struct, frozen=True):
 
 
 class QueueReport(msgspec.Struct, frozen=True):
-    """One scheduler. `read_by`: the command by which it is read; `may`: what is changed in it; empty: nothing."""
+    """One scheduler. `read_by`: the command or the cluster; `may`: what is changed in it; empty: nothing."""
 
     id: str
     read_by: str
@@ -66,13 +66,14 @@ async def _read_queues(site: Site) -> tuple[QueueReport, ...]:
 
 
 async def _read_queue(site: Site, scheduler: Scheduler) -> QueueReport:
-    queues = QueuesInForce([scheduler])
+    queues, directory = QueuesInForce([scheduler]), site.path.parent
     try:
-        queues.take(scheduler.id, await QueueReader(scheduler, site.path.parent).read(_at_once), time.time())
+        read = await reader_of(scheduler, site.kubernetes, directory).read(_at_once)
+        queues.take(scheduler.id, read, time.time())
     except QueueNotRead as error:
         queues.refuse(scheduler.id, str(error))
     (now,) = queues.now()
-    return QueueReport(scheduler.id, " ".join(scheduler.arguments(site.path.parent)), now, _kept_back(site, scheduler))
+    return QueueReport(scheduler.id, scheduler.read_by(directory), now, _kept_back(site, scheduler))
 
 
 def _kept_back(site: Site, scheduler: Scheduler) -> str:

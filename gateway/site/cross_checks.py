@@ -18,6 +18,7 @@ from dispatch.config.cross_checks import Check, Finding, checks
 from drivers.modbus.address import Address, parse, place_of
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
+from gateway.site.kubernetes_checks import clusters
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
 from gateway.site.node_checks import bmcs, commands, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
@@ -50,6 +51,7 @@ def _own(site: Site) -> Iterator[Check]:
         bmcs,
         commands,
         schedulers,
+        clusters,
         _deadline,
         _twin,
         _tls,
@@ -96,7 +98,8 @@ def _load_meters(site: Site) -> Iterator[Finding]:
 
 def _ids(site: Site) -> Iterator[Finding]:
     seen: dict[str, str] = {}
-    for section in ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact", "prometheus", "bmc"):
+    devices = ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact")
+    for section in (*devices, "prometheus", "kubernetes", "bmc"):
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if item.id in seen:

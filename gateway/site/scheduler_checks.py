@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from dispatch.config.cross_checks import Finding
+from drivers.kubernetes.config import KubernetesServer
 from drivers.schedulers.config import Scheduler
 from gateway.site.schema import Site
-from gateway.site.unread import Unreadable
+from gateway.site.unread import MISSING_KEY, Unreadable
 
 MOST_SCHEDULERS = 8
 PLAIN = Scheduler(id="plain", kind="slurm")
@@ -21,6 +22,15 @@ OF_ADMIT = {
     "limit_unit_w": False,
     "admit_to": None,
     "admit_for_h": None,
+}
+# keys that go with one kind
+OF_KIND = {
+    "command": "command",
+    "file": "file",
+    "squeue": "slurm",
+    "kubernetes": "kueue",
+    "gpu_resources": "kueue",
+    "user_label": "kueue",
 }
 
 
@@ -35,20 +45,20 @@ def schedulers(site: Site) -> Iterator[Finding]:
             if seen[scheduler.id] > 1:
                 yield f"scheduler[{n}].id", scheduler.id, "another name; one [[scheduler]] has it already"
         with suppress(Unreadable):
-            yield from ((f"scheduler[{n}].{key}", value, expected) for key, value, expected in _own(scheduler))
+            found = _own(scheduler, site.kubernetes)
+            yield from ((f"scheduler[{n}].{key}", value, expected) for key, value, expected in found)
 
 
-def _own(scheduler: Scheduler) -> Iterator[Finding]:
+def _own(scheduler: Scheduler, clusters: Sequence[KubernetesServer]) -> Iterator[Finding]:
     if scheduler.kind == "command" and not scheduler.command:
         yield "command", [], 'the command and its arguments, such as ["/usr/local/bin/jobs"]'
     if scheduler.kind == "file" and not scheduler.file:
         yield "file", "", 'the file with the lines, such as "jobs.jsonl"'
-    if scheduler.kind != "command" and scheduler.command:
-        yield "command", list(scheduler.command), f'no such key with kind = "{scheduler.kind}"'
-    if scheduler.kind != "file" and scheduler.file:
-        yield "file", scheduler.file, f'no such key with kind = "{scheduler.kind}"'
-    if scheduler.kind != "slurm" and scheduler.squeue != ("squeue",):
-        yield "squeue", list(scheduler.squeue), f'no such key with kind = "{scheduler.kind}"'
+    ids = [cluster.id for cluster in clusters]
+    if scheduler.kind == "kueue" and scheduler.kubernetes not in ids:
+        known = ", ".join(sorted(ids)) or "there is none"
+        yield "kubernetes", scheduler.kubernetes or MISSING_KEY, f"the id of a [[kubernetes]]: {known}"
+    yield from _of_another_kind(scheduler)
     yield from _admission(scheduler)
     if scheduler.deadline_s > scheduler.period_s:
         yield "deadline_s", scheduler.deadline_s, f"at most period_s, {scheduler.period_s:g}; give both"
@@ -71,3 +81,10 @@ def _admission(scheduler: Scheduler) -> Iterator[Finding]:
             yield "limit", [], 'the command that sets the limit, such as ["/opt/skerry/adapters/opencue-limit", ...]'
         elif not scheduler.limit_unit_w:
             yield "limit_unit_w", 0, "what one frame draws above an idle node, W, such as 450"
+
+
+def _of_another_kind(scheduler: Scheduler) -> Iterator[Finding]:
+    for key, kind in OF_KIND.items():
+        if scheduler.kind != kind and (value := getattr(scheduler, key)) != getattr(PLAIN, key):
+            shown = list(value) if isinstance(value, tuple) else value
+            yield key, shown, f'no such key with kind = "{scheduler.kind}"'

@@ -32,6 +32,7 @@ from drivers.config import (
 from drivers.contacts.config import ContactDevice
 from drivers.device_keys import Polled
 from drivers.http.config import PrometheusServer
+from drivers.kubernetes.config import KubernetesServer
 from drivers.node_config import NodeDevice
 from drivers.nodes.group import NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
@@ -140,6 +141,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     node: tuple[NodeDevice, ...] = ()
     nodes: tuple[NodeGroup, ...] = ()
     prometheus: tuple[PrometheusServer, ...] = ()
+    kubernetes: tuple[KubernetesServer, ...] = ()
     bmc: tuple[BmcDefaults, ...] = ()
     ups: tuple[UpsDevice, ...] = ()
     pdu: tuple[PduDevice, ...] = ()

@@ -15,7 +15,7 @@ from dispatch.model.readings import Quality
 from drivers.http.client import HttpClient, _authorization
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import NotTrusted
-from drivers.http.page import Answer
+from drivers.http.page import Access, Answer
 from drivers.http.plain import BadAnswer, Link, PlainAnswer
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
@@ -100,7 +100,7 @@ def token(data: bytes, directory: Path) -> None:
     file = directory / "token"
     file.write_bytes(data)
     file.chmod(0o600)
-    (value,) = _authorization("n", file).values()
+    (value,) = _authorization("n", Access(authorization=file)).values()
     assert value.isprintable()
 
 

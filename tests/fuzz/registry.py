@@ -11,6 +11,7 @@ import cli_parsers
 import device_parsers
 import file_parsers
 import http_parsers
+import kubernetes_parsers
 import link_parsers
 import local_parsers
 import map_parsers
@@ -27,6 +28,7 @@ PARSERS: tuple[Parser, ...] = (
     *device_parsers.PARSERS,
     *http_parsers.PARSERS,
     *redfish_parsers.PARSERS,
+    *kubernetes_parsers.PARSERS,
     *map_parsers.PARSERS,
     *record_parsers.PARSERS,
     *merge_parsers.PARSERS,

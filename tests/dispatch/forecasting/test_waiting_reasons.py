@@ -1,4 +1,4 @@
-"""Which waiting jobs may start: Slurm's own words, and the free texts that it shows instead."""
+"""Which waiting jobs may start: Slurm's own words and Kueue's, and the free texts that it shows instead."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ from dispatch.forecasting.waiting_reasons import obstacle
         ("BeginTime", "unavailable"),
         ("Licenses", "unavailable"),
         ("a word of another scheduler", "unavailable"),
+        ("WaitingForQuota", None),  # from here on Kueue's
+        ("Pending", None),
+        ("Deactivated", "held"),
+        ("AdmissionGated", "held"),
+        ("ExceedsMaxQuota", "unavailable"),
+        ("Inadmissible", "unavailable"),
+        ("UnsatisfiedAdmissionChecks", "unavailable"),
     ],
 )
 def test_without_an_expected_start(reason: str, why: str | None) -> None:

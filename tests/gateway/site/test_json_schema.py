@@ -24,6 +24,7 @@ BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="u
     "ups": [{"id": "ups1", "url": "nut://ups.site/su700"}],
     "pdu": [{"id": "pdu-a", "url": "nut://ups.site/pdu-a"}],
     "prometheus": [{"id": "prom", "url": "http://prom:9090"}],
+    "kubernetes": [{"id": "k8s", "url": "https://10.0.0.1:6443", "ca": "k8s.pem"}],
     "scheduler": [{"id": "slurm", "kind": "slurm"}],
     "bmc": [{"id": "bmcs", "user": "reader", "password_file": "bmc-password"}],
     "nodes": [{"names": ["gpu[01-04]"], "source": "prometheus", "prometheus": "prom"}],

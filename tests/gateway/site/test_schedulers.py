@@ -14,6 +14,8 @@ COMMAND = {"kind": "command", "command": ["x"]}
 LIMIT: dict[str, Any] = {"limit": ["x"], "limit_unit_w": 450.0}
 SSH = ["ssh", "-o", "BatchMode=yes", "head01", "squeue"]
 
+CLUSTER = {"id": "k8s", "url": "https://10.0.0.1:6443", "ca": "k8s.pem"}
+
 
 def with_schedulers(*schedulers: dict[str, Any]) -> dict[str, Any]:
     return document() | {"scheduler": list(schedulers)}
@@ -58,13 +60,41 @@ def test_each_kind_is_read_by_a_command() -> None:
         (COMMAND | {"admit": True}, "limit", "the command that sets the limit"),
         (COMMAND | {"admit": True, "limit": ["x"]}, "limit_unit_w", "what one frame draws above an idle node"),
         ({"kind": "pbs"}, "kind", ""),
+        ({"kind": "kueue"}, "kubernetes", "the id of a [[kubernetes]]: k8s"),
+        ({"kind": "kueue", "kubernetes": "other"}, "kubernetes", "the id of a [[kubernetes]]: k8s"),
+        ({"kind": "kueue", "kubernetes": "k8s", "admit": True}, "limit", "the command that sets the limit"),
+        ({"kind": "kueue", "kubernetes": "k8s", "admit": True, "license": "x"}, "license", "no such key with kind"),
+        ({"kind": "kueue", "kubernetes": "k8s", "gpu_resources": ["nvidia gpu"]}, "gpu_resources", "nvidia.com/gpu"),
+        ({"kind": "slurm", "kubernetes": "k8s"}, "kubernetes", 'no such key with kind = "slurm"'),
+        ({"kind": "slurm", "user_label": "user"}, "user_label", 'no such key with kind = "slurm"'),
+        ({"kind": "slurm", "gpu_resources": ["a"]}, "gpu_resources", 'no such key with kind = "slurm"'),
     ],
 )
 def test_what_does_not_fit_is_refused_by_its_key(scheduler: dict[str, Any], key: str, expected: str) -> None:
-    errors = errors_of(with_schedulers({"id": "alpha"} | scheduler))
+    errors = errors_of(with_schedulers({"id": "alpha"} | scheduler) | {"kubernetes": [CLUSTER]})
     assert expected in errors[f"scheduler[0].{key}"]
 
 
 def test_ids_are_given_once() -> None:
     errors = errors_of(with_schedulers({"id": "a", "kind": "slurm"}, {"id": "a", "kind": "slurm"}))
     assert list(errors) == ["scheduler[1].id"]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "key", "expected"),
+    [
+        ({"url": "http://10.0.0.1:8001", "ca": ""}, "url", "https; http only to this machine"),
+        ({"url": "http://127.0.0.1:8001"}, "ca", "no such key, or https: else nothing is verified"),
+        ({"ca": ""}, "ca", "ca or fingerprint: a cluster signs its certificates itself"),
+        ({"fingerprint": "0f" * 32}, "fingerprint", "ca or fingerprint, not both"),
+        ({"url": "https://user:secret@10.0.0.1"}, "url", "https://host:port of the API server"),
+    ],
+)
+def test_a_token_goes_to_a_server_that_is_verified_only(cluster: dict[str, Any], key: str, expected: str) -> None:
+    errors = errors_of(document() | {"kubernetes": [CLUSTER | cluster]})
+    assert expected in errors[f"kubernetes[0].{key}"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001/prefix"])
+def test_a_proxy_on_this_machine_needs_no_certificate(url: str) -> None:
+    assert loader.compose(Path("/x.toml"), document() | {"kubernetes": [{"id": "k8s", "url": url}]}).kubernetes
