@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import os
+import ssl
 import stat
 import sys
 import time
@@ -40,10 +41,17 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Manager:
     """The HTTP interface of a manager."""
 
-    def __init__(self, url: str, authorization: Callable[[], str] | None = None, answer_s: float = ANSWER_S) -> None:
-        """`authorization`: the value of that header, made anew for each request."""
+    def __init__(
+        self,
+        url: str,
+        authorization: Callable[[], str] | None = None,
+        answer_s: float = ANSWER_S,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        """`authorization`: the value of that header, made anew for each request. `context`: None: the system's."""
         self._url, self._authorization, self._answer_s = url.rstrip("/"), authorization, answer_s
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+        https = urllib.request.HTTPSHandler(context=context)
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect(), https)
 
     def get(self, path: str) -> object:
         """What is there. Raises NotAnswered."""
@@ -57,6 +65,10 @@ class Manager:
         """The text that is answered to this. Raises NotAnswered."""
         return self._text(path, "PUT", body).decode(errors="replace")
 
+    def patch(self, path: str, operations: list[dict[str, object]]) -> None:
+        """Change what is there by a JSON patch (RFC 6902). Raises NotAnswered."""
+        self._text(path, "PATCH", operations, "application/json-patch+json")
+
     def _decoded(self, path: str, text: bytes) -> object:
         try:
             return json.loads(text)
@@ -64,14 +76,14 @@ class Manager:
             found = printable(text[:60].decode(errors="replace"))
             raise NotAnswered(f"{self._url}{path}: expected JSON, found {found!r}: is this the address?") from None
 
-    def _text(self, path: str, method: str, body: object) -> bytes:
+    def _text(self, path: str, method: str, body: object, kind: str = "application/json") -> bytes:
         where = f"{self._url}{path.partition('?')[0]}"
         headers = {"Accept": "application/json"}
         if self._authorization is not None:
             headers["Authorization"] = self._authorization()
         data = None
         if body is not None:
-            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+            data, headers["Content-Type"] = json.dumps(body).encode(), kind
         try:
             request = urllib.request.Request(f"{self._url}{path}", data, headers, method=method)
             until_s = time.monotonic() + self._answer_s
@@ -103,6 +115,7 @@ def _refusal(error: urllib.error.HTTPError) -> str:
         401: ": the token is not accepted, or none was given: check the file that holds it",
         403: ": the token does not allow this: check whose it is",
         404: ": is this the address of the manager?",
+        422: ": it does not take this: was it changed by another in between?",
     }
     redirect = ": it answers with a redirection, which is not followed: give the address that it leads to"
     return f"HTTP {error.code}{redirect if 300 <= error.code < 400 else advice.get(error.code, '')}"

@@ -1,4 +1,4 @@
-"""Changes a limit of a render manager for Skerry, and puts back what was found. For opencue-limit and deadline-limit.
+"""Changes a limit of a render manager for Skerry, and puts back what was found. For the commands `*-limit`.
 
     COMMAND show      print the limit, how many run under it, what was found before Skerry, whether another changed it
     COMMAND set N     let at most N run; says that Skerry is alive

@@ -94,9 +94,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Argument, ...],
         Meta(
             max_length=64,
-            description="With `admit`, of a render manager or Kueue: the command that shows and sets how many frames, or "
-            "units of power, may run; "
-            "`show`, `set N` or `restore` is appended. See [compute nodes](compute.md).",
+            description="With `admit`, of a render manager or Kueue: the command that shows and sets how many frames, "
+            "or units of power, may run; `show`, `set N` or `restore` is appended. See [compute nodes](compute.md).",
         ),
     ] = ()
     limit_unit_w: Annotated[

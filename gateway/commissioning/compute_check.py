@@ -81,7 +81,8 @@ def _kept_back(site: Site, scheduler: Scheduler) -> str:
     if not scheduler.admit:
         return ""
     if scheduler.kind != "slurm":
-        return f"set a limit of frames of {scheduler.limit_unit_w:g} W by {' '.join(scheduler.limit)}"
+        what = "a quota of units" if scheduler.kind == "kueue" else "a limit of frames"
+        return f"set {what} of {scheduler.limit_unit_w:g} W by {' '.join(scheduler.limit)}"
     name = reservation_name(site.site.name)
     return f"keep licences {scheduler.license} back by the reservation {name}, by {' '.join(scheduler.scontrol)}"
 

@@ -38,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
-    do_PUT = do_POST
+    do_PUT = do_PATCH = do_POST
 
     def _answer(self, body: Any) -> None:
         farm = self.farm
