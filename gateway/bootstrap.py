@@ -19,7 +19,6 @@ from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, wor
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.fallback import revert_values
 from dispatch.control.pv_curtailment import fallback_limits
-from dispatch.islanding.shedding_memory import left_suspended, orders_to_undo
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
@@ -37,6 +36,7 @@ from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read
 from gateway.daemon_thread import in_daemon_thread, may_hang
 from gateway.errors import StartRefused
 from gateway.found_mode_record import found_modes_not_read, open_found_modes
+from gateway.left_orders import undo_left_orders
 from gateway.limit_records import bmc_limits_not_read, gpus_not_read, open_bmc_limits, open_gpu_record
 from gateway.link_opening import LinkOpening
 from gateway.previous_run import PreviousRun, read_previous_run
@@ -60,11 +60,6 @@ RECORD_OPEN_S = 2.0
 RECORD_LOOK_S = 0.05
 PRICES_S = 3.0  # for the price file, which may be on another machine's disk
 START_READ_S = 8.0  # what earlier runs left is read in this time, or not at all
-LEFT_SUSPENDED = (
-    "the version before may have suspended its jobs off the grid, where its site file had freeze or on_suspend; these "
-    "keys are not used on nodes with GPUs any more, so resume it by hand: with what on_resume ran, or 0 into its "
-    "cgroup.freeze"
-)
 NOT_READ = "until it is read, month's peak, islanding fault and capped nodes are not known, and none are saved"
 
 
@@ -149,15 +144,16 @@ async def assemble(
     )
     nodes = gateway.devices.commands
     saver.keep_nodes(lambda: nodes.may_hold)
+    undo = partial(undo_left_orders, nodes, gateway.events, site.dispatch)
     late = partial(_adopt_late, gateway, proofs, state.path, run)
     work: list[Work] = [
         *([("clock", clock.run)] if isinstance(clock, SiteClock) else []),
         ("link", partial(link.complete, gateway.link, gateway.events)),
         ("state directory", partial(state.run, gateway.events)),
-        ("memory", partial(saver.recover, state.path, trouble, gateway.events, nodes.release, nodes.assume, late)),
+        ("memory", partial(saver.recover, state.path, trouble, gateway.events, undo, late)),
     ]
     if found.memory is not None:
-        _undo_orders(gateway, site, found.memory)
+        undo(found.memory)
     try:
         await link.open(gateway.link)
     except StartRefused:
@@ -177,17 +173,6 @@ async def assemble(
     for line in price_remarks:
         gateway.events.event("gateway", "warning", "tariff", line)
     return gateway
-
-
-def _undo_orders(gateway: Gateway, site: Site, memory: ControllerMemory) -> None:
-    """Let the first orders to nodes undo what an earlier run has asked and this one does not."""
-    for node in memory.caps.nodes:
-        gateway.devices.commands.release(node)
-    left = {order.device_id: order.lasting for order in orders_to_undo(site.dispatch, memory.ride)}
-    for id in left.keys() | memory.nodes.keys():
-        gateway.devices.commands.assume(id, left.get(id, frozenset()) | set(memory.nodes.get(id, ())))
-    for node in left_suspended(site.dispatch, memory.ride):
-        gateway.events.event("node", "warning", node, LEFT_SUSPENDED)
 
 
 def _tell_identity(gateway: Gateway, state: StateDirectory) -> None:

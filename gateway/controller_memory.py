@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +102,14 @@ class ControllerMemorySaver:
         state_dir: Path,
         trouble: Callable[[], str],
         events: EventSink,
-        release: Callable[[str], None],
-        assume: Callable[[str, Iterable[str]], None],
+        undo: Callable[[ControllerMemory, Container[str]], None],
         adopt: Callable[[], Awaitable[None]],
     ) -> None:
         """Read the memory as soon as that can be done, join it to what is known by now, and save from then on.
 
-        `trouble`: why the directory cannot be used now; empty if it can. `release` lifts the cap of a node that the
-        controller does not cap itself, `assume` takes in what may hold on one. `adopt` takes over the rest of what
-        earlier runs left.
+        `trouble`: why the directory cannot be used now; empty if it can. `undo` lets the next orders undo what was left
+        on nodes, except caps of nodes that the controller caps by now. `adopt` takes over the rest of what earlier
+        runs left.
         """
         while self.held:
             await asyncio.sleep(AGAIN_S)
@@ -121,18 +120,10 @@ class ControllerMemorySaver:
             except MemoryNotRead:
                 continue
             if memory is not None:
-                self._join(memory, release, assume)
+                self._controller.recover(memory)
+                undo(memory, self._controller.caps.nodes)
             await adopt()
             text = "what the controller remembered has been read now, and counts from here on"
             severity = "warning" if damage else "info"
             events.event("gateway", severity, "memory", damage or (text if memory else "there was no memory to read"))
             self.held, self._saved_s = False, -PERIOD_S
-
-    def _join(
-        self, memory: ControllerMemory, release: Callable[[str], None], assume: Callable[[str, Iterable[str]], None]
-    ) -> None:
-        self._controller.recover(memory)
-        for node in set(memory.caps.nodes) - set(self._controller.caps.nodes):
-            release(node)
-        for node, fields in memory.nodes.items():
-            assume(node, fields)

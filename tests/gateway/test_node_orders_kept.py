@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from small_gateway import small_site
@@ -22,9 +21,9 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.actuators import NodeActuator
 from drivers.nodes.errors import CannotObey
 from gateway import command_senders
-from gateway.bootstrap import _undo_orders
 from gateway.command_senders import CommandSenders
 from gateway.controller_memory import ControllerMemorySaver, read_memory
+from gateway.left_orders import undo_left_orders
 from storage.config import StorageConfig
 from storage.recorder import Recorder
 
@@ -67,9 +66,7 @@ class Life:
         memory, _ = read_memory(place)
         if memory is not None:
             controller.restore(memory)
-            gateway: Any = Mock()
-            gateway.devices.commands = self.commands
-            _undo_orders(gateway, site, memory)
+            undo_left_orders(self.commands, Events(), site.dispatch, memory)
         self._saver = ControllerMemorySaver(controller, self.recorder, on_nodes=lambda: self.commands.may_hold)
         self._place, self._ticks = place, 0
 
