@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
@@ -51,6 +52,8 @@ from gateway.event_sink import EventLog
 from gateway.job_accounting import JobAccounting, readings, scheduler_names
 from gateway.job_starts import JobStarts
 from gateway.orders_in_force import OrdersInForce
+from gateway.owner_notes import OwnerNotes
+from gateway.owner_telling import OwnerTelling, SlurmComments, TellCommand
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
@@ -106,6 +109,7 @@ class Gateway:
     prover: ProvingService
     background: tuple[Work, ...]
     job_starts: tuple[JobStarts, ...] = ()
+    owner_telling: tuple[OwnerTelling, ...] = ()
     drill_scheduler: DrillScheduler | None = None
     save_memory: Callable[[], None] = lambda: None  # of the controller, for the end
 
@@ -145,8 +149,8 @@ class Gateway:
         self.log.finish()
 
     async def end_plans(self) -> None:
-        """Wait for the plan and the report under way, each a few seconds at most."""
-        await asyncio.gather(self.planner.close(), self.iq.close())
+        """Wait for the plan and the report under way, each a few seconds at most; take away what owners were told."""
+        await asyncio.gather(self.planner.close(), self.iq.close(), *(each.clear() for each in self.owner_telling))
 
     async def audit_closed(self) -> bool:
         """Whether every row is on the disk and the head is signed."""
@@ -309,6 +313,7 @@ def compose_gateway(
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
     background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]
+    owner_telling: tuple[OwnerTelling, ...] = ()
     job_starts = tuple(
         JobStarts(
             scheduler,
@@ -319,6 +324,7 @@ def compose_gateway(
             planner=planner,
             calls=SupervisedCalls(f"job starts of {scheduler.id}", STARTS_S, parts),
             trouble=starts,
+            on_power=queues.note_power,
         )
         for scheduler in site.scheduler
         if scheduler.admit
@@ -326,6 +332,12 @@ def compose_gateway(
     background += [(f"job starts of {each.id}", each.run) for each in job_starts]
     if site.scheduler:
         background.append(("job forecast", planner.queues.run))
+        notes = OwnerNotes(
+            queues, clock, loop, ZoneInfo(site.site.timezone), queue_polling.turn, planner.queues.usual_share
+        )
+        background.append(("owners of jobs", notes.run))
+        owner_telling = _owner_telling(site, notes, queues, events, queue_polling)
+        background += [(f"owners of jobs of {each.id}", each.run) for each in owner_telling]
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(
@@ -364,4 +376,17 @@ def compose_gateway(
         background=tuple(background),
         drill_scheduler=scheduler,
         job_starts=job_starts,
+        owner_telling=owner_telling,
     )
+
+
+def _owner_telling(
+    site: Site, notes: OwnerNotes, queues: QueuesInForce, events: EventLog, polling: QueuePolling
+) -> tuple[OwnerTelling, ...]:
+    """By whom owners of jobs are told something. Of a Slurm with licences of power it is read what jobs wait for."""
+    found: list[OwnerTelling] = [
+        SlurmComments(scheduler, site.site.name, notes, events, polling.turn)
+        for scheduler in site.scheduler
+        if scheduler.kind == "slurm" and (scheduler.tell_owners or scheduler.admit)
+    ]
+    return (*found, *(TellCommand(each, notes, queues, events) for each in site.scheduler if each.tell))

@@ -8,9 +8,14 @@ can give, nobody waits for it for longer than that.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+import msgspec
 
 from dispatch.control.contact_states import stop_reason
 from dispatch.model.clock import Clock
+from dispatch.model.jobs import StartPower
+from dispatch.model.reasons import Reason
 from dispatch.planning.start_allowance import (
     Licences,
     SettlingJobs,
@@ -57,8 +62,12 @@ class JobStarts:
         planner: Planner,
         calls: SupervisedCalls,
         trouble: StartsInTrouble,
+        on_power: Callable[[str, StartPower], None] = lambda id, power: None,
     ) -> None:
-        """`site`: its name, which the reservation bears. `calls`: what is computed. `trouble`: is told what fails."""
+        """`site`: its name, which the reservation bears. `calls`: what is computed. `trouble`: is told what fails.
+
+        `on_power` gets the scheduler and what came of each look.
+        """
         self._scheduler, self._holder = scheduler, holder_of(scheduler, site)
         self._terms = StartTerms(scheduler.admit_for_h * 3600, scheduler.admit_to == "plan", self._holder.unit_w)
         self._in_trouble, self._turn, self._ended = trouble, asyncio.Lock(), False
@@ -70,6 +79,7 @@ class JobStarts:
         self._shut = False  # as the last look saw it
         self._told = ""
         self._trouble = ""
+        self._on_power, self._power = on_power, StartPower()
 
     @property
     def id(self) -> str:
@@ -115,6 +125,7 @@ class JobStarts:
             try:
                 await self._look()
             except QueueNotRead as error:
+                self._note(msgspec.structs.replace(self._power, error=str(error)))
                 self._tell_trouble(str(error))
                 return False
         self._tell_trouble("")
@@ -139,15 +150,38 @@ class JobStarts:
         self._tell_changed(seen)
         self._settling.observe_used(mono_s, seen.licences.used)
         if seen.stays:
+            self._note(self._power_of(seen.licences, error=seen.changed))
             return
         allowed = await self._allowed(mono_s)
         if allowed is None:
+            self._note(self._power_of(seen.licences, error="what the site can give is not known"))
             self._tell("not known", f"what the site can give is not known: {self._holder.lapses(self._kept)}")
             return
         count = self._count(seen.licences, allowed, mono_s)
         await self._holder.keep(count, seen)
         self._kept = count
-        self._tell_kept(count, seen.licences.total, allowed)
+        self._note(self._power_of(seen.licences, allowed.why if allowed.closed else None))
+        if count and seen.in_vain:
+            kept = kw(count * self._holder.unit_w)
+            self._tell("in vain", f"{kept} are kept back in vain: {seen.in_vain}")
+        else:
+            self._tell_kept(count, seen.licences.total, allowed)
+
+    def _power_of(self, licences: Licences, closed: Reason | None = None, error: str = "") -> StartPower:
+        """The power of jobs, as the scheduler counts it."""
+        unit_w = self._holder.unit_w
+        return StartPower(
+            total_w=licences.total * unit_w,
+            held_w=licences.used * unit_w,
+            kept_w=self._kept * unit_w,
+            others_w=licences.others * unit_w,
+            closed=closed,
+            error=error,
+        )
+
+    def _note(self, power: StartPower) -> None:
+        self._power = power
+        self._on_power(self.id, power)
 
     def _count(self, licences: Licences, allowed: StartAllowance, mono_s: float) -> int:
         """How many licences to keep back."""

@@ -79,6 +79,10 @@ class QueueForecast:
         self._planned: JobOutlook | None = None  # that the plan in force was made with
         self._woken = asyncio.Event()
 
+    def usual_share(self, scheduler: str) -> float | None:
+        """Of their time limit nine of ten of its jobs run at least; None: not known."""
+        return None if self._last is None else self._last.usual_shares.get(scheduler)
+
     def evaluate_anew(self) -> None:
         """A queue was read, or could not be; or something else is known of its jobs."""
         self._woken.set()

@@ -48,6 +48,10 @@ class QueuePolling:
         """What is to run, by name."""
         return [(f"queue of {reader.config.id}", partial(self._poll, reader)) for reader in self._readers]
 
+    async def turn(self) -> None:
+        """Wait until half a millisecond of work holds up no tick."""
+        await self._turns.turn()
+
     def after_tick(self, _ticks: int) -> None:
         """A tick has ended: what can wait is done until shortly before the next one."""
         if self._readers:

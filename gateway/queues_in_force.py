@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
-from dispatch.model.jobs import Job, Queue, QueueNow, RunningJob
+from dispatch.model.jobs import Job, Queue, QueueNow, RunningJob, StartPower
+from dispatch.model.reasons import Reason
 from dispatch.power_caps.job_groups import Groups, merged, of_jobs
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.job_list import QueueRead
@@ -38,6 +40,8 @@ class QueuesInForce:
         self._queues = {s.id: Queue(scheduler=s.id, cluster=s.known_as) for s in schedulers}
         self._read_at_s: dict[str, float] = {}
         self._shown: dict[str, QueueNow] = {id: QueueNow(scheduler=id) for id in self._queues}
+        self._power: dict[str, StartPower] = {}
+        self._told: Mapping[tuple[str, str], Reason] = {}
         self._counted: tuple[Queue, ...] = ()
         self._jobs: tuple[Job, ...] = ()
 
@@ -83,9 +87,10 @@ class QueuesInForce:
             read_utc_s=read_utc_s,
             notes=read.notes,
         )
-        self._queues[scheduler], self._shown[scheduler] = queue, for_consoles(queue)
+        self._queues[scheduler] = queue
         groups = of_jobs(read.jobs)
         self._groups_read[scheduler] = tuple(frozenset(self._names.get(n, n) for n in group) for group in groups)
+        self._show(scheduler)
         self._on_change()
 
     def refuse(self, scheduler: str, why: str) -> None:
@@ -93,6 +98,30 @@ class QueuesInForce:
         self._queues[scheduler] = msgspec.structs.replace(self._queues[scheduler], error=why)
         self._shown[scheduler] = msgspec.structs.replace(self._shown[scheduler], error=why)
         self._on_change()
+
+    def note_power(self, scheduler: str, power: StartPower) -> None:
+        """The power that is kept back from its jobs."""
+        self._power[scheduler] = power
+        self._shown[scheduler] = msgspec.structs.replace(self._shown[scheduler], power=power)
+
+    def power(self, scheduler: str) -> StartPower | None:
+        """The power of its jobs; None: none is kept back from them."""
+        return self._power.get(scheduler)
+
+    def note_told(self, told: Mapping[tuple[str, str], Reason]) -> None:
+        """What owners are told, by scheduler and job, where that has changed."""
+        self._told = told
+        for scheduler in self._queues:
+            self._show(scheduler)
+
+    def told(self, job: Job) -> Reason | None:
+        """What the owner of a job is told; None: nothing."""
+        return told_of(self._told, job)
+
+    def _show(self, scheduler: str) -> None:
+        """Make anew what consoles are sent."""
+        shown = for_consoles(self._queues[scheduler], self._told)
+        self._shown[scheduler] = msgspec.structs.replace(shown, power=self._power.get(scheduler))
 
     def now(self) -> tuple[QueueNow, ...]:
         """What consoles are sent."""
@@ -106,11 +135,19 @@ class QueuesInForce:
         return {id: queue.error for id, queue in self._queues.items()}
 
 
-def for_consoles(queue: Queue) -> QueueNow:
+def told_of(told: Mapping[tuple[str, str], Reason], job: Job) -> Reason | None:
+    """What the owner of a job is told; of the waiting tasks of an array what all of them are told."""
+    found = told.get((job.scheduler, job.id))
+    if found is None and not job.runs and "_" in job.id:
+        found = told.get((job.scheduler, f"{job.id.partition('_')[0]}_"))
+    return found
+
+
+def for_consoles(queue: Queue, told: Mapping[tuple[str, str], Reason] = MappingProxyType({})) -> QueueNow:
     """The queue in counts, and the running jobs that fit into a message."""
     running = [job for job in queue.jobs if job.runs]
     waiting = [job for job in queue.jobs if not job.runs]
-    shown = _that_fit(running)
+    shown = _that_fit(running, told)
     return QueueNow(
         scheduler=queue.scheduler,
         running=len(running),
@@ -125,7 +162,7 @@ def for_consoles(queue: Queue) -> QueueNow:
     )
 
 
-def _that_fit(running: Sequence[Job]) -> tuple[RunningJob, ...]:
+def _that_fit(running: Sequence[Job], told: Mapping[tuple[str, str], Reason]) -> tuple[RunningJob, ...]:
     shown: list[RunningJob] = []
     room = MOST_SHOWN
     for job in running:
@@ -133,5 +170,6 @@ def _that_fit(running: Sequence[Job]) -> tuple[RunningJob, ...]:
         if room < 0:
             break
         name, user = job.name[:NAME_SHOWN], job.user[:NAME_SHOWN]
-        shown.append(RunningJob(job.id, name, user, job.state, job.gpus, job.cpus, job.started_utc_s, job.nodes))
+        note = told_of(told, job)
+        shown.append(RunningJob(job.id, name, user, job.state, job.gpus, job.cpus, job.started_utc_s, job.nodes, note))
     return tuple(shown)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 import msgspec
 
-from console.cli.data_source import gateway
+from console.cli.data_source import Live, gateway
 from console.cli.json_output import json_text
 from console.display.formats import duration
-from console.display.queue_text import queue_sentence
+from console.display.queue_text import power_lines, queue_sentence
 from console.terminal_output import one_line
 from console.value_parsers import json_option, site_option
 from dispatch.model.jobs import Job, QueueNow
+from dispatch.model.reasons import Reason
+from dispatch.wording.catalogue import words
 from gateway import exit_codes
 
 HEAD = "ID              State        GPUs  CPUs  User        Name                  Since / reason"
@@ -28,6 +30,7 @@ class _Page(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...]
     of: int
     named: str | None = None  # the user whose jobs have names; None: all have
+    told: dict[str, Reason] = {}  # what owners are told, by the job's place among `jobs`
 
 
 @click.command()
@@ -41,19 +44,12 @@ def queue(node: str | None, limit: int, site: str | None, as_json: bool) -> int:
     Exit code 1: a queue cannot be read now; what is listed was read before.
     """
     with gateway(site, ASK_S) as live:
-        jobs: list[Job] = []
-        params: dict[str, Any] = {} if node is None else {"node": node}
-        while True:
-            page = msgspec.convert(live.link.request("queue.jobs", skip=len(jobs), **params), _Page)
-            jobs += page.jobs
-            if not page.jobs or len(jobs) >= min(limit, page.of):
-                break
+        page, jobs, told = _asked(live, {} if node is None else {"node": node}, limit)
         now_utc_s = live.now_utc_s()
-    jobs = jobs[:limit]
     if as_json:
-        click.echo(json_text({"queues": page.queues, "jobs": jobs, "of": page.of}))
+        click.echo(json_text({"queues": page.queues, "jobs": jobs, "of": page.of, "told": told}))
     else:
-        for line in _lines(page, jobs, now_utc_s):
+        for line in _lines(page, jobs, now_utc_s, told):
             click.echo(one_line(line))
         if node is not None and page.queues and not jobs:
             click.echo(
@@ -64,19 +60,34 @@ def queue(node: str | None, limit: int, site: str | None, as_json: bool) -> int:
     return exit_codes.FAILED if any(each.error for each in page.queues) else exit_codes.OK
 
 
-def _lines(page: _Page, jobs: list[Job], now_utc_s: float) -> Iterator[str]:
+def _asked(live: Live, params: dict[str, Any], limit: int) -> tuple[_Page, list[Job], dict[int, str]]:
+    """The last page, the jobs of all pages, and what owners are told, by a job's place among them."""
+    jobs: list[Job] = []
+    told: dict[int, str] = {}
+    while True:
+        page = msgspec.convert(live.link.request("queue.jobs", skip=len(jobs), **params), _Page)
+        told |= {len(jobs) + int(n): words(reason) for n, reason in page.told.items()}
+        jobs += page.jobs
+        if not page.jobs or len(jobs) >= min(limit, page.of):
+            return page, jobs[:limit], {n: text for n, text in told.items() if n < limit}
+
+
+def _lines(page: _Page, jobs: list[Job], now_utc_s: float, told: Mapping[int, str] = {}) -> Iterator[str]:
     if not page.queues:
         yield "no [[scheduler]] in the site file"
         return
     for each in page.queues:
         yield queue_sentence(each)
+        yield from power_lines(each)
         yield from each.notes
     if page.named is not None and any(job.user != page.named for job in jobs):
         yield f"names are shown of the jobs of {page.named} only; operators see all"
     if jobs:
         yield HEAD
-    for job in jobs:
+    for n, job in enumerate(jobs):
         yield _job(job, now_utc_s)
+        if n in told:
+            yield f"{'':<16}{told[n]}"
     if len(jobs) < page.of:
         yield f"... and {page.of - len(jobs)} more: --limit"
 

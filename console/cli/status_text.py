@@ -22,7 +22,7 @@ from console.display.islanding_text import (
     runtime_texts,
     switch_open,
 )
-from console.display.queue_text import queue_sentence
+from console.display.queue_text import power_lines, queue_sentence
 from console.display.status_text import clock_texts, unmeasured_texts, why_text
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
@@ -106,6 +106,7 @@ def _queues_contacts_and_ups(published: Published) -> Iterator[str]:
     """Every queue of jobs, contacts that are not at rest, and every UPS."""
     for n, queue in enumerate(published.queues):
         yield _row("" if n else "Jobs", queue_sentence(queue))
+        yield from (_row("", line) for line in power_lines(queue))
     noted = [c for c in published.decision.contacts if c.latched or c.state != "inactive" or not c.read]
     for n, contact in enumerate(noted):
         yield _row("" if n else "Contacts", catalogue.words(contact_reason(contact)))

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from console.display.formats import duration, how_old
 from dispatch.accounting.records import JobRecord
-from dispatch.model.jobs import QueueNow, RunningJob
+from dispatch.model.jobs import QueueNow, RunningJob, StartPower
+from dispatch.wording.catalogue import words
+from dispatch.wording.formatting import kw
 
 
 def queue_counts(queue: QueueNow) -> str:
@@ -37,6 +39,22 @@ def _line(queue: QueueNow, old: str) -> str:
         return f"{queue.scheduler}: not read: {queue.error}" if queue.error else f"{queue.scheduler}: not read yet"
     told = f"{queue.scheduler}: {queue_counts(queue)}, {old}"
     return f"{told}, NOT READ: {queue.error}" if queue.error else told
+
+
+def power_lines(queue: QueueNow) -> list[str]:
+    """How much power is kept back from the jobs of a queue; no line where none is."""
+    return [] if queue.power is None else [f"{queue.scheduler}: {power_text(queue.power)}"]
+
+
+def power_text(power: StartPower) -> str:
+    """The power of jobs as their scheduler counts it, in licences or frames: free, held by jobs, kept back, of all."""
+    if power.free_w is None or power.total_w is None:
+        return f"power of jobs not known: {power.error}" if power.error else "power of jobs not known yet"
+    others = f", of others {kw(power.others_w)}" if power.others_w else ""
+    parts = f"held {kw(power.held_w)}, kept back {kw(power.kept_w)}{others}, of {kw(power.total_w)}"
+    closed = f"; {words(power.closed)}" if power.closed is not None else ""
+    error = f"; NOT RENEWED: {power.error}" if power.error else ""
+    return f"{kw(power.free_w)} free for jobs, {parts}{closed}{error}"
 
 
 def job_line(job: RunningJob, now_utc_s: float | None, drawn: Iterable[JobRecord] = ()) -> str:

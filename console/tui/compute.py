@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from console.display.cap_text import limit_text
 from console.display.formats import how_old, kw, number
 from console.display.ink import Ink
-from console.display.queue_text import job_line, jobs_on, queue_line
+from console.display.queue_text import job_line, jobs_on, power_lines, queue_line
 from console.display.status_text import gpus_text, stale_word
 from console.display.ups_text import UNUSUAL, ups_state, ups_texts
 from console.display.viewmodel import Model
@@ -17,6 +17,8 @@ from console.tui.charts import bar
 from console.tui.list_view import ListView
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu, Node, Ups
+from dispatch.model.jobs import QueueNow
+from dispatch.wording.catalogue import words
 
 HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
 # in which order nodes are listed, and the head of their names' column
@@ -89,7 +91,7 @@ class Compute(ListView):
         powers = max((len(n.powers) for n in nodes), default=0)
         queues = model.published.queues if model.published else ()
         jobs = MOST_JOBS if any(queue.jobs for queue in queues) else 0
-        rows = 2 + (gpus + 1) // 2 + min(powers, MOST_POWERS) + jobs + len(queues)
+        rows = 2 + (gpus + 1) // 2 + min(powers, MOST_POWERS) + jobs + len(lines_of(queues))
         return min(rows, max(3, height // 2 + (2 if queues else 0)))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
@@ -104,13 +106,21 @@ class Compute(ListView):
         draw_jobs(canvas, below + len(powers), item, model)
 
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """The list, and in the last rows a line for each queue."""
+        """The list, and in the last rows each queue, with what is kept back from its jobs."""
         super().paint(canvas, model)
-        queues = model.published.queues if model.published else ()
-        for y, queue in enumerate(queues, start=canvas.height - len(queues)):
-            text = cut(queue_line(queue, model.extra_age_s), canvas.width - 2)
-            canvas.put(0, y, f" {text}".ljust(canvas.width))
-            canvas.fill(y, Ink.MEDIUM if queue.error else Ink.PLAIN)
+        lines = lines_of(model.published.queues if model.published else (), model.extra_age_s)
+        for y, (line, ink) in enumerate(lines, start=canvas.height - len(lines)):
+            canvas.put(0, y, f" {cut(line, canvas.width - 2)}".ljust(canvas.width))
+            canvas.fill(y, ink)
+
+
+def lines_of(queues: Sequence[QueueNow], extra_age_s: float = 0.0) -> list[tuple[str, Ink]]:
+    """The lines of the queues, each with its ink."""
+    return [
+        (line, Ink.MEDIUM if queue.error or (queue.power is not None and queue.power.error) else Ink.PLAIN)
+        for queue in queues
+        for line in (queue_line(queue, extra_age_s), *power_lines(queue))
+    ]
 
 
 def cap_text(node: Node, model: Model) -> str:
@@ -154,14 +164,19 @@ def draw_gpus(canvas: Canvas, top: int, node: Node, cap: str) -> int:
 def draw_jobs(canvas: Canvas, top: int, node: Node, model: Model) -> None:
     """The jobs that hold a node, as many as there is room for above the lines of the queues."""
     queues = model.published.queues if model is not None and model.published else ()
-    jobs, room = jobs_on(node.id, queues), canvas.height - len(queues) - top
+    jobs, room = jobs_on(node.id, queues), canvas.height - len(lines_of(queues)) - top
     if not queues or room <= 0:
         return
     shown = jobs[: room if len(jobs) <= room else room - 1]
-    for y, job in enumerate(shown, start=top):
+    spare, y = room - len(shown) - (len(shown) < len(jobs)), top
+    for job in shown:
         canvas.put(1, y, cut(f"job {job_line(job, model.now_utc_s, model.drawn)}", canvas.width - 2))
+        y += 1
+        if job.told is not None and spare > 0:  # what its owner is told
+            canvas.put(5, y, cut(words(job.told), canvas.width - 6), Ink.MEDIUM)
+            spare, y = spare - 1, y + 1
     if len(shown) < len(jobs):
-        canvas.put(1, top + len(shown), f"{len(jobs) - len(shown)} more jobs: skerry queue --node {node.id}", Ink.DIM)
+        canvas.put(1, y, f"{len(jobs) - len(shown)} more jobs: skerry queue --node {node.id}", Ink.DIM)
     elif not jobs:
         unknown = any(queue.more_running or queue.read_utc_s is None for queue in queues)
         canvas.put(1, top, f"jobs: skerry queue --node {node.id}" if unknown else "no job", Ink.DIM)

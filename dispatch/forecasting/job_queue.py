@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REMEMBERED = 500  # finished jobs
 UNLIMITED_S = 7 * 86400.0  # stands in for the limit of a job without one
 LEAST_S = 60.0
+LEAST_ENDED = 20  # finished jobs, before something is said of how long they run
 BLOCK = 256  # jobs worked out at a time: their figures fit into a core's cache, which is twice as fast
 
 
@@ -74,6 +75,11 @@ class JobModel:
         bisect.insort(self._ratios, ratio)
         if len(self._order) > REMEMBERED:
             del self._ratios[bisect.bisect_left(self._ratios, self._order.popleft())]
+
+    @property
+    def usual_share(self) -> float | None:
+        """Of their time limit nine of ten finished jobs ran at least; None: too few have ended."""
+        return self._ratios[len(self._ratios) // 10] if len(self._ratios) >= LEAST_ENDED else None
 
     def known_w(self, now_utc_s: float, jobs: Sequence[KnownJob], quarters: int) -> list[float]:
         """Take the jobs in; return their power of late and in each of the next quarters, W above idle.

@@ -103,7 +103,12 @@ class QueueModel:
                 pool.gpus_total = gpus_total if len(queues) == 1 else None
                 self._add(total, now_utc_s, queue, _Reserved(queue, reservations), turned)
         self._starts.forget_all_but(total.read)
-        return total.outlook(now_utc_s, end_s, self._starts.errors())
+        outlook = total.outlook(now_utc_s, end_s, self._starts.errors())
+        return msgspec.structs.replace(outlook, usual_shares=self._usual_shares())
+
+    def _usual_shares(self) -> dict[str, float]:
+        shares = {name: pool.model.usual_share for name, pool in self._pools.items()}
+        return {name: share for name, share in shares.items() if share is not None}
 
     def _add(self, total: _Total, now_utc_s: float, queue: QueueSeen, reserved: _Reserved, turned: bool) -> None:
         pool = self._pools[queue.scheduler]

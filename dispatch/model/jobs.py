@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from dispatch.model.reasons import Reason
+
 JobState = Literal["pending", "configuring", "running", "suspended", "completing"]
 
 # Slurm's words for why a job waits (man squeue, JOB REASON CODES)
@@ -53,6 +55,24 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()  # what a person should know of the answer
 
 
+class StartPower(msgspec.Struct, frozen=True, kw_only=True):
+    """The power of jobs that a scheduler counts as licences, W. None: not known; `error` says why."""
+
+    total_w: float | None = None  # of all licences
+    held_w: float | None = None  # by jobs
+    kept_w: float | None = None  # kept back by Skerry
+    others_w: float = 0.0  # by reservations of others
+    closed: Reason | None = None  # why no job starts at all
+    error: str = ""
+
+    @property
+    def free_w(self) -> float | None:
+        """With how much jobs may start now, as the scheduler counts."""
+        if self.total_w is None or self.held_w is None or self.kept_w is None:
+            return None
+        return max(0.0, self.total_w - self.held_w - self.kept_w - self.others_w)
+
+
 class RunningJob(msgspec.Struct, frozen=True, array_like=True):
     """A job that holds nodes, as far as consoles show it."""
 
@@ -64,6 +84,7 @@ class RunningJob(msgspec.Struct, frozen=True, array_like=True):
     cpus: int
     started_utc_s: float | None
     nodes: tuple[str, ...]
+    told: Reason | None = None  # what its owner is told; None: nothing
 
 
 class QueueNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,3 +101,4 @@ class QueueNow(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     jobs: tuple[RunningJob, ...] = ()
     more_running: int = 0  # that run and are not among `jobs`
+    power: StartPower | None = None  # None: power is not kept back from its jobs

@@ -63,7 +63,7 @@ def _counted(counts: JobCounts, now_utc_s: float, zone: ZoneInfo) -> Iterator[Re
     if counts.suspended:
         yield Reason("jobs.suspended", {"jobs": counts.suspended})
     if counts.first_start_utc_s is not None:
-        at = _time(counts.first_start_utc_s, now_utc_s, zone)
+        at = local_time(counts.first_start_utc_s, now_utc_s, zone)
         yield Reason(
             "jobs.expected",
             {"jobs": counts.expected, "power_w": counts.expected_w, "at": at, "theirs": counts.by_scheduler},
@@ -94,7 +94,7 @@ def _left_out(counts: JobCounts) -> Iterator[Reason]:
         yield Reason("jobs.unlisted", {"jobs": counts.unlisted})
 
 
-def _time(utc_s: float, now_utc_s: float, zone: ZoneInfo) -> Reason:
+def local_time(utc_s: float, now_utc_s: float, zone: ZoneInfo) -> Reason:
     """A local time, with its day unless that is today."""
     then = datetime.fromtimestamp(utc_s, zone)
     local = then.isoformat(timespec="minutes")

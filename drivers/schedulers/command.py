@@ -88,14 +88,17 @@ class Command:
         return output
 
 
-async def said(command: Command, arguments: Sequence[str], what: str) -> str:
-    """All that a command prints with more arguments; `what`: how people call that. Raises QueueNotRead."""
+async def said(command: Command, arguments: Sequence[str], what: str, most: int = MOST_TEXT) -> str:
+    """All that a command prints with more arguments, at most `most` bytes; `what`: how people call that.
+
+    Raises QueueNotRead.
+    """
     text = bytearray()
 
     async def take(piece: bytes) -> None:
         text.extend(piece)
-        if len(text) > MOST_TEXT:
-            raise QueueNotRead(f"{what} prints more than {MOST_TEXT >> 20} MiB")
+        if len(text) > most:
+            raise QueueNotRead(f"{what} prints more than {most >> 20} MiB")
 
     try:
         await command.run(arguments, take)

@@ -72,7 +72,7 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Power that the site cannot give is kept back, so that jobs wait for it: with `slurm` as "
-            "licences, else by `limit`. Otherwise nothing is ever changed in a scheduler."
+            "licences, else by `limit`. Without it, `tell_owners` and `tell` nothing is ever changed in a scheduler."
         ),
     ] = False
     scontrol: Annotated[
@@ -80,7 +80,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=64,
-            description="With `slurm` and `admit`: how scontrol is called, as an operator of Slurm; as `squeue`.",
+            description="With `slurm`, and `admit` or `tell_owners`: how scontrol is called, as an operator of Slurm, "
+            "with `tell_owners` as an administrator; as `squeue`.",
         ),
     ] = ("scontrol",)
     license: Annotated[
@@ -112,6 +113,21 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=24, description="With `admit`: for how long the site must be able to give a job its power, h."),
     ] = 4.0
+    tell_owners: Annotated[
+        bool,
+        Meta(
+            description="With `slurm`: owners are told in their job's AdminComment for which power it waits, or to "
+            "what it is capped. A text of somebody else's there stays."
+        ),
+    ] = False
+    tell: Annotated[
+        tuple[Argument, ...],
+        Meta(
+            max_length=64,
+            description="With any kind but `slurm`: the command that tells an owner something. A job's id and a text "
+            "are appended; an empty text: what was told before holds no more. No shell takes them apart.",
+        ),
+    ] = ()
     period_s: Annotated[float, Meta(ge=10, le=600, description="How often it is read, real seconds.")] = 30.0
     deadline_s: Annotated[
         float,

@@ -10,6 +10,12 @@ from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.start_holder import Seen
 
+PLUGIN_LOOKS = 20  # looks between two at the configuration
+IN_VAIN = (
+    "slurm.conf names no JobSubmitPlugins, so jobs do not ask for their power and do not wait for it; see "
+    '"Slurm" in deploy/README.md'
+)
+
 
 class SlurmHolder:
     """The reservation of one site in one Slurm."""
@@ -21,6 +27,7 @@ class SlurmHolder:
         self._license, self._name = scheduler.license, slurm.reservation_name(site)
         self._command = Command(scheduler.scontrol, {}, scheduler.deadline_s)
         self._written: int | None = None  # how many we have had kept back last; None: not known, or lapsed
+        self._looks, self._in_vain = 0, ""
 
     async def look(self) -> Seen:
         """The licences, and the reservation. Raises QueueNotRead."""
@@ -29,7 +36,18 @@ class SlurmHolder:
             held = slurm.held_in(await self._said(slurm.show_reservations()), self._license, self._name)
         except slurm.NotUnderstood as error:
             raise QueueNotRead(str(error)) from None
-        return Seen(Licences(shown.total, shown.used, held.others), held.ours, self._changed(held))
+        if self._looks % PLUGIN_LOOKS == 0:
+            self._in_vain = await self._no_plugin()
+        self._looks += 1
+        licences = Licences(shown.total, shown.used, held.others)
+        return Seen(licences, held.ours, self._changed(held), in_vain=self._in_vain)
+
+    async def _no_plugin(self) -> str:
+        """That nothing adds licences to jobs; empty: something may, or the head node does not say."""
+        try:
+            return "" if slurm.adds_licences(await self._said(slurm.show_config())) else IN_VAIN
+        except (QueueNotRead, slurm.NotUnderstood):
+            return ""
 
     async def keep(self, count: int, seen: Seen) -> None:
         """Make, renew or end the reservation. Raises QueueNotRead."""

@@ -49,6 +49,11 @@ def show_licences() -> tuple[str, ...]:
     return "show", "licenses", "--oneliner"
 
 
+def show_config() -> tuple[str, ...]:
+    """Arguments: print the configuration, a line each."""
+    return "show", "config"
+
+
 def show_reservations() -> tuple[str, ...]:
     """Arguments: print all reservations, a line each."""
     return "show", "reservations", "--oneliner"
@@ -79,6 +84,18 @@ def licences_in(text: str, license: str) -> LicencesShown:
     raise NotUnderstood(f"Slurm has no license {license}: add it to Licenses= of slurm.conf, then scontrol reconfigure")
 
 
+def adds_licences(text: str) -> bool:
+    """Whether by what `show_config` has printed a plugin may add licences to jobs that are submitted.
+
+    Raises NotUnderstood.
+    """
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name.strip() == "JobSubmitPlugins":
+            return value.strip() not in NOTHING
+    raise NotUnderstood("scontrol show config has no line JobSubmitPlugins: expected that of Slurm 20.11 or later")
+
+
 def held_in(text: str, license: str, name: str) -> Held:
     """What `show_reservations` has printed: the licences of this name that are reserved.
 
@@ -87,7 +104,7 @@ def held_in(text: str, license: str, name: str) -> Held:
     ours, others = None, 0
     for fields in map(_fields, text.splitlines()):
         found = fields.get("ReservationName")
-        count = _count(fields.get("Licenses", ""), license)
+        count = licence_count(fields.get("Licenses", ""), license)
         if found == name:
             if not _such_as_ours(fields, license):
                 its = " ".join(f"{key}={fields.get(key)}" for key in ("Nodes", "Users", "Licenses"))
@@ -120,10 +137,10 @@ def _fields(line: str) -> dict[str, str]:
     return found
 
 
-def _count(licenses: str, wanted: str) -> int:
-    """Of "a:2,b" the number of one name: without a number, 1."""
+def licence_count(licenses: str, wanted: str) -> int:
+    """Of "a:2,b", or of a job "a:2|b", the number of one name: without a number, 1."""
     count = 0
-    for part in re.split("[,;]", licenses):
+    for part in re.split("[,;|]", licenses):
         name, _, number = part.partition(":")
         if name == wanted:
             count += int(number) if NUMBER.fullmatch(number) else 1

@@ -16,6 +16,7 @@ class Seen(msgspec.Struct, frozen=True):
     kept: int | None  # kept back by us; None: nothing of ours is set
     changed: str = ""  # how another has changed what we had set; empty: nobody has
     stays: bool = False  # what the other has set is left as it is
+    in_vain: str = ""  # why no job waits for what is kept back, and what to do; empty: they do, or it is not known
 
 
 class StartHolder(Protocol):

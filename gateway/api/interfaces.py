@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from dispatch.accounting.records import JobRecord
 from dispatch.model.islanding import DrillReport, IslandReply, IslandRequest
-from dispatch.model.jobs import Queue, QueueNow
+from dispatch.model.jobs import Job, Queue, QueueNow
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanInputs
@@ -96,6 +96,10 @@ class Queues(Protocol):
     @property
     def queues(self) -> tuple[Queue, ...]:
         """Of every scheduler, with the jobs last read."""
+        ...
+
+    def told(self, job: Job) -> Reason | None:
+        """What the owner of a job is told; None: nothing."""
         ...
 
     def now(self) -> tuple[QueueNow, ...]:

@@ -27,7 +27,8 @@ def shown_queues(queues: tuple[QueueNow, ...], user: str | None) -> tuple[QueueN
         msgspec.structs.replace(
             queue,
             jobs=tuple(
-                job if job.user == user else msgspec.structs.replace(job, name="", user="") for job in queue.jobs
+                job if job.user == user else msgspec.structs.replace(job, name="", user="", told=None)
+                for job in queue.jobs
             ),
         )
         for queue in queues

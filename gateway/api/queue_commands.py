@@ -26,7 +26,8 @@ class QueueCommands:
     async def _jobs(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Jobs from number `skip` on, running ones first. `node`: only those that run there. `scheduler`: only its.
 
-        `named`: the user whose jobs have their names; None: all have.
+        `named`: the user whose jobs have their names; None: all have. `told`: what owners of these are told, by the
+        job's place in the list.
         """
         node, scheduler = params.get("node"), params.get("scheduler")
         found = [job for queue in self._queues.queues for job in queue.jobs if scheduler in (None, queue.scheduler)]
@@ -38,6 +39,11 @@ class QueueCommands:
         return {
             "queues": [msgspec.to_builtins(msgspec.structs.replace(now, jobs=())) for now in self._queues.now()],
             "jobs": [msgspec.to_builtins(job) for job in shown_jobs(page, user)],
+            "told": {
+                str(n): msgspec.to_builtins(told)
+                for n, job in enumerate(page)
+                if user in (None, job.user) and (told := self._queues.told(job)) is not None
+            },
             "of": len(found),
             "named": user,
         }

@@ -19,6 +19,7 @@ from drivers.node_config import NodeDevice
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.reader import reader_of
+from drivers.schedulers.slurm_comments import site_mark
 from drivers.schedulers.slurm_licences import reservation_name
 from gateway.commissioning.device_access import gateway_of, opened, published_snapshot, sampled
 from gateway.queues_in_force import QueuesInForce
@@ -73,18 +74,25 @@ async def _read_queue(site: Site, scheduler: Scheduler) -> QueueReport:
     except QueueNotRead as error:
         queues.refuse(scheduler.id, str(error))
     (now,) = queues.now()
-    return QueueReport(scheduler.id, scheduler.read_by(directory), now, _kept_back(site, scheduler))
+    return QueueReport(scheduler.id, scheduler.read_by(directory), now, _changes(site, scheduler))
 
 
-def _kept_back(site: Site, scheduler: Scheduler) -> str:
-    """What a gateway would change in a scheduler."""
-    if not scheduler.admit:
-        return ""
-    if scheduler.kind != "slurm":
+def _changes(site: Site, scheduler: Scheduler) -> str:
+    """What a gateway would change in a scheduler; empty: nothing."""
+    scontrol, changes = " ".join(scheduler.scontrol), list[str]()
+    if scheduler.admit and scheduler.kind != "slurm":
         what = "a quota of units" if scheduler.kind == "kueue" else "a limit of frames"
-        return f"set {what} of {scheduler.limit_unit_w:g} W by {' '.join(scheduler.limit)}"
-    name = reservation_name(site.site.name)
-    return f"keep licences {scheduler.license} back by the reservation {name}, by {' '.join(scheduler.scontrol)}"
+        changes.append(f"set {what} of {scheduler.limit_unit_w:g} W by {' '.join(scheduler.limit)}")
+    elif scheduler.admit:
+        name = reservation_name(site.site.name)
+        changes.append(f"keep licences {scheduler.license} back by the reservation {name}, by {scontrol}")
+    if scheduler.tell_owners:
+        told = "for which power it waits or to what it is capped" if scheduler.admit else "to what it is capped"
+        mark = site_mark(site.site.name).strip()
+        changes.append(f"tell owners {told}, in AdminComment of a job, after {mark}, by {scontrol}")
+    if scheduler.tell:
+        changes.append(f"tell owners to what their job is capped, by {' '.join(scheduler.tell)}")
+    return "; ".join(changes)
 
 
 async def _at_once() -> None:

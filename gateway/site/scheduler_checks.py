@@ -45,7 +45,7 @@ def schedulers(site: Site) -> Iterator[Finding]:
             if seen[scheduler.id] > 1:
                 yield f"scheduler[{n}].id", scheduler.id, "another name; one [[scheduler]] has it already"
         with suppress(Unreadable):
-            found = _own(scheduler, site.kubernetes)
+            found = (*_own(scheduler, site.kubernetes), *_telling(scheduler))
             yield from ((f"scheduler[{n}].{key}", value, expected) for key, value, expected in found)
 
 
@@ -72,7 +72,7 @@ def _admission(scheduler: Scheduler) -> Iterator[Finding]:
         if value == getattr(PLAIN, key):
             continue
         shown = list(value) if isinstance(value, tuple) else value
-        if not scheduler.admit:
+        if not _may_have(scheduler, key):
             yield key, shown, "no such key without admit = true, which lets it keep power back from jobs that start"
         elif of_slurm is not None and of_slurm != slurm:
             yield key, shown, f'no such key with kind = "{scheduler.kind}"'
@@ -88,3 +88,15 @@ def _of_another_kind(scheduler: Scheduler) -> Iterator[Finding]:
         if scheduler.kind != kind and (value := getattr(scheduler, key)) != getattr(PLAIN, key):
             shown = list(value) if isinstance(value, tuple) else value
             yield key, shown, f'no such key with kind = "{scheduler.kind}"'
+
+
+def _may_have(scheduler: Scheduler, key: str) -> bool:
+    return scheduler.admit or (key == "scontrol" and scheduler.tell_owners)
+
+
+def _telling(scheduler: Scheduler) -> Iterator[Finding]:
+    """By what owners of jobs are told something."""
+    if scheduler.tell_owners and scheduler.kind != "slurm":
+        yield "tell_owners", True, f'no such key with kind = "{scheduler.kind}"; with it, tell = ["command"] does that'
+    if scheduler.tell and scheduler.kind == "slurm":
+        yield "tell", list(scheduler.tell), 'no such key with kind = "slurm"; there tell_owners = true does that'

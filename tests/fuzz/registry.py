@@ -57,7 +57,7 @@ EXCEPTIONS = {
     "console.cli.orders:_words_of": _OUR_GATEWAY,
     "console.cli.prove:_checked": _OUR_GATEWAY,
     "console.cli.jobs:_show_live": _OUR_GATEWAY,
-    "console.cli.queue:queue": _OUR_GATEWAY,
+    "console.cli.queue:_asked": _OUR_GATEWAY,
     "console.cli.prove:_list": _OUR_GATEWAY,
     "console.cli.prove:_peak": _OUR_GATEWAY,
     "console.cli.prove:_watched": _OUR_GATEWAY,

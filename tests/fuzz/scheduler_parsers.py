@@ -12,6 +12,7 @@ from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import MOST_JOBS, QueueRead
 from drivers.schedulers.json_lines import JsonLines
 from drivers.schedulers.limit_holder import limit_in
+from drivers.schedulers.slurm_comments import ADDRESS, CommentsRead
 from drivers.schedulers.slurm_text import SlurmText
 
 MARK = "0" * 12
@@ -46,6 +47,14 @@ def _limit(data: bytes, _directory: Path) -> None:
     assert shown.found is None or shown.found >= 0
 
 
+def _comments(data: bytes, _directory: Path) -> None:
+    read = CommentsRead("skerry_kw10")
+    mark = read.options[-1].rpartition(":")[2]
+    for job in read.jobs(data.decode(errors="replace").replace(MARK, mark)):
+        assert not job.address or ADDRESS.fullmatch(job.address)
+        assert min(job.licences, job.nodes, job.priority, job.tasks) >= 0
+
+
 def _answers() -> list[bytes]:
     options = SlurmText("alpha").options
     odd = JOB | {"name": "two\nlines|@@", "NodeList": "r[1-2]n[03-04],x", "tres-alloc": "gres/gpu:a100=2(S:0-1)"}
@@ -53,7 +62,20 @@ def _answers() -> list[bytes]:
     return [printed.replace(options[-1][-13:-1].encode(), MARK.encode())]
 
 
+_FIELDS = "JOBID@@ARRAY_JOB_ID@@a@@b@@c@@d@@e@@f@@g@@h@@i@@j@@k"
+COMMENTS = (
+    f"{_FIELDS}{MARK}\n7@@7@@N/A@@N/A@@N/A@@PENDING@@Licenses@@a:1,skerry_kw10:12@@4294901759@@N/A@@N/A@@1@@x@@y{MARK}\n"
+    f"9@@9@@1-5,7%2@@8@@1@@RUNNING@@None@@skerry_kw10@@1@@1796010600@@1796014200@@2-4@@(null){MARK}\n"
+)
+
 PARSERS = (
+    Parser(
+        name="comments of jobs by squeue",
+        covers=(),  # `drivers.schedulers.command:said` has the bytes
+        examples=lambda: [COMMENTS.encode()],
+        session=simple(_comments),
+        errors=(QueueNotRead,),
+    ),
     Parser(
         name="answers of squeue",
         covers=("drivers.schedulers.slurm_text:SlurmText.take", "drivers.schedulers.slurm_text:_may_begin",

@@ -39,12 +39,12 @@ class PoweredSite:
     def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
         self.events.append((severity, text))
 
-    def starts(self, config: Scheduler) -> JobStarts:
+    def starts(self, config: Scheduler, **more: Any) -> JobStarts:
         """A gateway's, as one that has just begun has it."""
         planner: Any = SimpleNamespace(inputs=self.inputs, plan=None)
         clock: Any = SimpleNamespace(utc_s=lambda: NOON, mono_s=lambda: self.mono_s, speed=1.0)
         calls = SupervisedCalls("job starts", LIMIT_S, PartsInTrouble())
-        parts: Any = {"loop": self, "planner": planner, "calls": calls, "trouble": self.trouble}
+        parts: Any = {"loop": self, "planner": planner, "calls": calls, "trouble": self.trouble} | more
         made = JobStarts(config, "Render farm", clock, self, **parts)
         made.observe()
         return made

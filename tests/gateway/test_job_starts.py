@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from powered_site import PoweredSite
@@ -11,6 +12,7 @@ from small_gateway import running
 from waiting import LIMIT_S
 
 from dispatch.model.islanding import IslandState
+from dispatch.model.jobs import StartPower
 from dispatch.planning.start_allowance import SETTLES_S
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
@@ -71,10 +73,10 @@ def cluster(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path)
 
 
-def starts(cluster: Cluster, deadline_s: float = LIMIT_S) -> JobStarts:
+def starts(cluster: Cluster, deadline_s: float = LIMIT_S, **more: Any) -> JobStarts:
     """A gateway's, as one that has just begun has it."""
     config = Scheduler(id="slurm", kind="slurm", scontrol=(str(cluster.place / "scontrol"),), deadline_s=deadline_s)
-    return cluster.starts(config)
+    return cluster.starts(config, **more)
 
 
 async def settled(cluster: Cluster) -> JobStarts:
@@ -113,6 +115,37 @@ async def test_what_is_missing_is_kept_back_renewed_and_given_back(cluster: Clus
     assert (made.kept, kept(cluster), cluster.events[1]) == (0, [], ("info", "nothing is kept back from jobs any more"))
     assert await made.look()
     assert cluster.asked() == []
+
+
+async def test_what_is_kept_back_free_and_held_is_shown(cluster: Cluster) -> None:
+    shown = list[StartPower]()
+    made = starts(cluster, on_power=lambda id, power: shown.append(power))
+    cluster.use(100)
+    (cluster.place / "reservations").write_text(OTHERS)
+    assert await made.look()
+    power = StartPower(total_w=60_000.0, held_w=10_000.0, kept_w=10_000.0, others_w=5_000.0)
+    assert shown == [power]
+    assert power.free_w == 35_000.0
+    (cluster.place / "refused").write_text("slurmctld is away\n")
+    assert not await made.look()
+    assert (shown[1].kept_w, "slurmctld is away" in shown[1].error) == (10_000.0, True)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [("JobSubmitPlugins = (null)", "20.0 kW are kept back in vain: slurm.conf names no JobSubmitPlugins"),
+     ("JobSubmitPlugins = lua", "20.0 kW of 60.0 kW are kept back from jobs"),
+     ("", "20.0 kW of 60.0 kW are kept back from jobs")],
+)  # fmt: skip
+async def test_jobs_are_said_to_wait_only_where_they_ask_for_their_power(
+    cluster: Cluster, config: str, told: str
+) -> None:
+    (cluster.place / "config").write_text(config)
+    made = starts(cluster)
+    assert await made.look()
+    assert await made.look()
+    (event,) = cluster.events
+    assert event[1].startswith(told)
 
 
 async def test_off_the_grid_all_is_kept_back_whatever_ends(cluster: Cluster) -> None:

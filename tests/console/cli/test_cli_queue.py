@@ -53,6 +53,14 @@ def test_who_sees_own_names_only_is_told_so() -> None:
     assert not any("names are shown" in line for line in _lines(page, list(JOBS), NOON_UTC_S))
 
 
+def test_what_an_owner_is_told_stands_below_its_job() -> None:
+    page = _Page((QUEUE,), JOBS, 3, None)
+    lines = list(_lines(page, list(JOBS), NOON_UTC_S, {1: "waits for power"}))
+    at = next(n for n, line in enumerate(lines) if line.startswith(JOBS[1].id))
+    assert lines[at + 1].strip() == "waits for power"
+    assert "waits for power" not in "".join(_lines(page, list(JOBS), NOON_UTC_S))
+
+
 def test_check_says_by_what_a_queue_is_read_and_that_its_file_is_missing(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     section = '[[scheduler]]\nid = "farm"\nkind = "file"\nfile = "jobs.jsonl"\n'

@@ -6,15 +6,16 @@ import msgspec
 import pytest
 import scenes
 
-from console.display.queue_text import job_line
+from console.display.queue_text import job_line, power_text
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
 from console.tui.compute import ORDERS, Compute, draw_ups, gpu_cell, in_order
 from dispatch.accounting.records import JobRecord
 from dispatch.model.equipment import Gpu, Node, NodePower, Ups
-from dispatch.model.jobs import QueueNow, RunningJob
+from dispatch.model.jobs import QueueNow, RunningJob, StartPower
 from dispatch.model.readings import Quality, Reading, Status, reading, status
+from dispatch.model.reasons import Reason
 
 
 def gpu(index: int = 0, w: float | None = 300.0, limit_w: float = 500.0, enforced_w: float = 500.0) -> Gpu:
@@ -107,10 +108,16 @@ def test_each_power_says_how_it_was_got_and_how_old_it_is() -> None:
     ]
 
 
-def with_queue(*jobs: RunningJob, error: str = "", height: int = 9, drawn: tuple[JobRecord, ...] = ()) -> list[str]:
-    queue = QueueNow(
-        scheduler="alpha", running=len(jobs), waiting=7, read_utc_s=1.0, age_s=22.0, error=error, jobs=jobs
-    )
+def with_queue(
+    *jobs: RunningJob,
+    error: str = "",
+    height: int = 9,
+    drawn: tuple[JobRecord, ...] = (),
+    power: StartPower | None = None,
+) -> list[str]:
+    read = {"running": len(jobs), "waiting": 7, "read_utc_s": 1.0, "age_s": 22.0}
+    queue = msgspec.convert({"scheduler": "alpha"} | read, QueueNow)
+    queue = msgspec.structs.replace(queue, error=error, jobs=jobs, power=power)
     nodes = (Node("gpu01", gpus=(gpu(),), gpus_total=1), Node("gpu02"))
     recorded = scenes.read("calm")
     snapshot = msgspec.structs.replace(recorded.published.snapshot, utc_s=3_600.0, nodes=nodes, ups=())
@@ -134,6 +141,19 @@ def test_the_jobs_of_the_selected_node_stand_below_its_gpus_and_the_queue_in_the
     )
 
 
+def test_what_an_owner_is_told_stands_below_the_job_and_what_is_kept_back_below_the_queue() -> None:
+    note = Reason("told.start_unknown")
+    job = RunningJob("50_7", "train", "ann", "running", 2, 8, 0.0, ("gpu01",), note)
+    power = StartPower(total_w=60_000.0, held_w=10_000.0, kept_w=20_000.0)
+    lines = [line.rstrip() for line in with_queue(job, power=power, height=12)]
+    at = next(n for n, line in enumerate(lines) if line.startswith(" job 50_7"))
+    assert lines[at + 1] == "     when it starts is not known"
+    assert lines[-1].startswith(" alpha: 30.0 kW free for jobs, held 10.0 kW, kept back 20.0 kW, of 60.0 kW")
+    assert power_text(msgspec.structs.replace(power, error="away")).endswith("of 60.0 kW; NOT RENEWED: away")
+    assert power_text(StartPower()) == "power of jobs not known yet"
+    assert power_text(StartPower(error="away")) == "power of jobs not known: away"
+
+
 def test_a_job_shows_what_it_has_drawn_where_this_user_may_see_that() -> None:
     job = RunningJob("50_7", "train", "ann", "running", 2, 8, None, ("gpu01",))
     mine = JobRecord(scheduler="alpha", id="50_7", started_utc_s=0.0, user="ann", gpu_wh=2500.0, gpu_how="measured")
@@ -150,4 +170,4 @@ def test_more_jobs_than_fit_are_counted() -> None:
     lines = [line.strip() for line in with_queue(*jobs, height=12)]
     shown = [line for line in lines if line.startswith("job ")]
     assert f"{9 - len(shown)} more jobs: skerry queue --node gpu01" in lines
-    assert shown[0] == "job 0  n  ann  1 CPUs"
+    assert shown[0] == "job 0  n  ann  1 CPU"

@@ -6,19 +6,26 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from waiting import LIMIT_S, until
 
-from dispatch.model.jobs import QueueNow, RunningJob
+from dispatch.model.jobs import Job, QueueNow, RunningJob
+from dispatch.model.reasons import Reason
+from drivers.schedulers.config import Scheduler
+from drivers.schedulers.job_list import QueueRead
 from gateway.api.client import GatewayClient
 from gateway.api.command_log import CommandLog
+from gateway.api.job_names import shown_queues
 from gateway.api.peer import Peer, user_name
 from gateway.api.protocol import Published, Welcome
+from gateway.api.queue_commands import QueueCommands
 from gateway.api.roles import Roles
 from gateway.api.server import LinkServer
+from gateway.queues_in_force import QueuesInForce
 from gateway.site.schema import RolesConfig
 from gateway.supervised_calls import PartHangs
 
@@ -64,6 +71,30 @@ async def test_a_console_gets_names_by_its_users_role(
     assert await names() == ["train of bert" if operator else " of ", f"train of {OWN}"]
     await client.close()
     await server.close()
+
+
+@pytest.mark.parametrize("user", [None, "ann", "eve"])
+async def test_what_owners_are_told_is_seen_by_them_and_operators(user: str | None) -> None:
+    async def named(peer: Peer) -> str | None:
+        return user
+
+    queues = QueuesInForce([Scheduler(id="slurm", kind="slurm")])
+    submitted: dict[str, Any] = {"scheduler": "slurm", "submitted_utc_s": 1.0, "nodes": ("gpu01",)}
+    jobs = (
+        Job(id="7", user="bob", state="running", **submitted),
+        Job(id="9_3", user="ann", state="pending", **submitted),
+        Job(id="9_4", user="ann", state="running", **submitted),
+    )
+    queues.take("slurm", QueueRead(jobs=jobs), 1.0)
+    note = Reason("told.start_unknown")
+    queues.note_told({("slurm", "7"): note, ("slurm", "9_"): note})
+    log: Any = SimpleNamespace(named=named)
+    answer = await QueueCommands(queues, log).handlers["queue.jobs"](Peer(1, 10, 10, "x"), {})
+    shown = {answer["jobs"][int(n)]["id"]: told["code"] for n, told in answer["told"].items()}
+    every = {"7": "told.start_unknown", "9_3": "told.start_unknown"}
+    assert shown == {id: code for id, code in every.items() if user is None or (user == "ann" and id == "9_3")}
+    (queue,) = shown_queues(queues.now(), user)
+    assert [job.told for job in queue.jobs] == [note if user is None else None, None]
 
 
 async def test_operators_see_all_names_others_the_own_ones() -> None:

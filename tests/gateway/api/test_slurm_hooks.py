@@ -22,7 +22,15 @@ from waiting import LIMIT_S as PATIENCE_S
 
 from console.cli.job_text import CSV_HEADER, csv_rows
 from drivers.schedulers.reader import with_environment
-from drivers.schedulers.slurm_licences import keep, release, reservation_name, show_licences, show_reservations
+from drivers.schedulers.slurm_comments import TellableJob, site_mark, tell
+from drivers.schedulers.slurm_licences import (
+    keep,
+    release,
+    reservation_name,
+    show_config,
+    show_licences,
+    show_reservations,
+)
 from gateway import exit_codes
 from storage.csv_fields import field
 
@@ -274,6 +282,10 @@ def test_a_forced_command_passes_words_not_a_shells_text(monkeypatch: pytest.Mon
     assert done.stdout == "reserve --name $(id) ;x ; true\n"
 
 
+def job_named(address: str) -> TellableJob:
+    return TellableJob("", address, True, False, "", 0, 0, None, None, 1, 1, "")
+
+
 def test_a_head_node_takes_of_the_gateway_only_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for program in ("scontrol", "squeue"):
         write_script(tmp_path / program, f'echo {program} "$@"')
@@ -287,6 +299,7 @@ def test_a_head_node_takes_of_the_gateway_only_what_it_needs(tmp_path: Path, mon
             keep(name, "skerry_kw10", 10, exists=False),
             keep(name, "skerry_kw10", 10, exists=True),
             release(name),
+            show_config(),
         )
     ]
     forced = [str(ssh(tmp_path, "for-gateway")), "head"]
@@ -297,13 +310,20 @@ def test_a_head_node_takes_of_the_gateway_only_what_it_needs(tmp_path: Path, mon
     read = with_environment(("ssh", "head", *read))[2:]
     done = subprocess.run([*forced, *read], capture_output=True, text=True, check=False)
     assert (read[0], done.stdout) == ("env", "squeue --noheader\n"), done.stderr
+    for text in (f"{site_mark('Render farm')}needs 1.2 kW; $(reboot)", ""):
+        words = tell(["ssh"], [job_named("7"), job_named("9_[1-5]"), job_named("4+1")], text)
+        done = subprocess.run([*forced, "scontrol", *words], capture_output=True, text=True, check=False)
+        assert done.stdout == f"scontrol update JobId=7,9_[1-5],4+1 AdminComment={text}\n", done.stderr
     for command in (
+        ("scontrol", "update", "JobId=7", "AdminComment=mine"),
+        ("scontrol", "update", "JobId=7", "AdminComment=", "Priority=0"),
+        ("scontrol", "update", "JobId=7", "Comment="),
         ("scontrol", "update", "ReservationName=maintenance", "EndTime=now"),
         ("scontrol", "update", f"ReservationName={name}", "JobId=7", "Licenses="),
         ("scontrol", "update", "JobId=7", "Priority=0"),
         ("scontrol", "delete", "reservation=skerry-a"),
         ("scontrol", "delete", f"ReservationName={name}", "ReservationName=skerry-b"),
-        ("scontrol", "show", "config"),
+        ("scontrol", "show", "job"),
         ("scontrol",),
         ("scancel", "7"),
         ("env", "PATH=/tmp", "squeue"),

@@ -167,6 +167,16 @@ def test_a_schedulers_lines_say_whether_anything_is_changed_in_it(tmp_path: Path
     assert (said[False].count("only read"), said[True].count("only read")) == (2, 0)
     assert "set a limit of frames of 450 W by cue-limit power" in said[True]
     assert "keep licences skerry_kw10 back by the reservation skerry-small, by ssh head scontrol" in said[True]
+    tells = {"id": "slurm", "kind": "slurm", "squeue": ["/none"], "tell_owners": True}
+    farm = {"id": "farm", "kind": "file", "file": str(jobs), "tell": ["/usr/local/bin/tell", "job"]}
+    lines = [
+        line for report in compute_check.check_queues(site_of(scheduler=[tells, farm])) for line in queue_lines(report)
+    ]
+    for told in (
+        "tell owners to what it is capped, in AdminComment of a job, after [skerry-small], by scontrol",
+        "tell owners to what their job is capped, by /usr/local/bin/tell job",
+    ):
+        assert told in (line.strip() for line in lines)
 
 
 def test_a_cap_by_a_bmc_is_told_with_what_it_allows_or_why_it_is_not_possible() -> None:

@@ -44,6 +44,8 @@ def test_each_kind_is_read_by_a_command() -> None:
         ({"kind": "command"}, "command", "the command and its arguments"),
         ({"kind": "file"}, "file", "the file with the lines"),
         ({"kind": "slurm", "file": "x"}, "file", 'no such key with kind = "slurm"'),
+        ({"kind": "slurm", "tell": ["x"]}, "tell", "there tell_owners = true does that"),
+        ({"kind": "file", "file": "x", "tell_owners": True}, "tell_owners", 'with it, tell = ["command"] does that'),
         ({"kind": "slurm", "command": ["x"]}, "command", 'no such key with kind = "slurm"'),
         ({"kind": "file", "file": "x", "squeue": ["ssh", "squeue"]}, "squeue", 'no such key with kind = "file"'),
         ({"kind": "slurm", "squeue": []}, "squeue", ""),

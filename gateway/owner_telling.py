@@ -1,0 +1,200 @@
+"""Tells owners of jobs through their scheduler what `gateway.owner_notes` keeps of them. Only where the site file asks.
+
+Beside the tick, one call at a time, each within a deadline, later and later while they fail. Slurm's comments are read
+before each round, so that nobody else's is written over, and ours are taken away where they hold no more, also those of
+an earlier run. A command is told once per change; what it told of before a kill -9 is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from dispatch.planning.owner_notes import WAITING
+from dispatch.wording.catalogue import words
+from dispatch.wording.formatting import one_line
+from drivers.back_off import BackOff
+from drivers.schedulers.command import MOST_BYTES, Command, said
+from drivers.schedulers.config import Scheduler
+from drivers.schedulers.errors import QueueNotRead
+from drivers.schedulers.reader import with_environment
+from drivers.schedulers.slurm_comments import (
+    AT_ONCE,
+    LONGEST,
+    CommentsRead,
+    TellableJob,
+    is_free,
+    site_mark,
+    tell,
+)
+from drivers.schedulers.slurm_text import ENVIRONMENT
+from gateway.event_sink import EventSink
+from gateway.owner_notes import OwnerNotes
+from gateway.queues_in_force import QueuesInForce
+
+LOOK_S = 60.0  # real seconds between two rounds
+MOST_TEXTS = 20  # set in a round; the next ones a round later
+LONGEST_PAUSE_S = 600.0
+SETTLED = 3  # rounds, until it is known what holds of the texts that an earlier run left
+UPDATE = "scontrol update"
+PIECE = 50  # jobs read at once, half a millisecond
+
+Turn = Callable[[], Awaitable[None]]
+
+
+class OwnerTelling(Protocol):
+    """Tells the owners of the jobs of one scheduler."""
+
+    @property
+    def id(self) -> str: ...
+
+    async def run(self) -> None: ...
+
+    async def clear(self) -> None: ...
+
+
+class Trouble:
+    """Says once why owners cannot be told, and once that they can be again."""
+
+    def __init__(self, scheduler: str, events: EventSink) -> None:
+        self._subject, self._events, self._why = f"owners of jobs of {scheduler}", events, ""
+
+    def found(self, why: str) -> None:
+        """`why`: empty where all went well."""
+        if why and why != self._why:
+            self._events.event("gateway", "warning", self._subject, f"not told: {why}")
+        elif self._why and not why:
+            self._events.event("gateway", "info", self._subject, "told again")
+        self._why = why
+
+
+class _Rounds:
+    """One round after another."""
+
+    def __init__(self, scheduler: Scheduler, events: EventSink) -> None:
+        self._scheduler, self._trouble = scheduler, Trouble(scheduler.id, events)
+
+    @property
+    def id(self) -> str:
+        """The scheduler's."""
+        return self._scheduler.id
+
+    async def run(self) -> None:
+        """Tell what is new, until cancelled."""
+        loop, pause = asyncio.get_running_loop(), BackOff(LONGEST_PAUSE_S, least_s=LOOK_S)
+        while True:
+            await asyncio.sleep(max(LOOK_S, pause.wait_s(loop.time())))
+            if await self.look():
+                pause.answered()
+            else:
+                pause.failed("", loop.time())
+
+    async def look(self) -> bool:
+        """Tell what is new; whether that went well."""
+        try:
+            await self._round()
+        except QueueNotRead as error:
+            self._trouble.found(str(error))
+            return False
+        self._trouble.found("")
+        return True
+
+    async def _round(self) -> None:
+        """Raises QueueNotRead."""
+        raise NotImplementedError
+
+
+class SlurmComments(_Rounds):
+    """AdminComment of the jobs of a Slurm; without `tell_owners` they are only read, for what is shown."""
+
+    def __init__(self, scheduler: Scheduler, site: str, notes: OwnerNotes, events: EventSink, turn: Turn) -> None:
+        """`turn` is waited for before each piece of work."""
+        super().__init__(scheduler, events)
+        self._notes, self._turn, self._mark = notes, turn, site_mark(site)
+        self._rounds = 0
+        self._squeue = Command(with_environment(scheduler.squeue), ENVIRONMENT, scheduler.deadline_s)
+        self._scontrol = Command(scheduler.scontrol, {}, scheduler.deadline_s)
+
+    async def clear(self) -> None:
+        """Take all texts of ours away; for the end."""
+        if not self._scheduler.tell_owners:
+            return
+        try:
+            jobs = await self._read()
+            await self._take_away([job for job in jobs if job.comment.startswith(self._mark)])
+        except QueueNotRead as error:
+            self._trouble.found(f"texts may stay: {error}")
+
+    async def _round(self) -> None:
+        jobs = await self._read()
+        self._notes.take(self.id, jobs)
+        if not self._scheduler.tell_owners:
+            return
+        told, old, new = self._notes.told, list[TellableJob](), list[tuple[TellableJob, str]]()
+        for job in jobs:
+            note = told.get((self.id, job.key))
+            if note is not None and (note.code == WAITING) != job.waits:  # it has started since, or was requeued
+                note = None
+            text = "" if note is None else one_line(f"{self._mark}{words(note)}")[:LONGEST]
+            if job.comment == text or not is_free(job.comment, self._mark):
+                continue
+            if text:
+                new.append((job, text))
+            else:
+                old.append(job)
+        self._rounds += 1
+        if self._rounds > SETTLED:
+            await self._take_away(old)
+        for job, text in [one for one in new if one[0].address][:MOST_TEXTS]:
+            await said(self._scontrol, tell(self._scheduler.scontrol, [job], text), UPDATE)
+
+    async def _take_away(self, jobs: Sequence[TellableJob]) -> None:
+        there = [job for job in jobs if job.address]
+        for at in range(0, len(there), AT_ONCE):
+            await said(self._scontrol, tell(self._scheduler.scontrol, there[at : at + AT_ONCE], ""), UPDATE)
+
+    async def _read(self) -> list[TellableJob]:
+        answer = CommentsRead(self._scheduler.license)
+        printed = await said(self._squeue, answer.options, "squeue", MOST_BYTES)
+        await self._turn()
+        jobs = list[TellableJob]()
+        for job in answer.jobs(printed):
+            jobs.append(job)
+            if len(jobs) % PIECE == 0:
+                await self._turn()
+        return jobs
+
+
+class TellCommand(_Rounds):
+    """A command of the site, which gets a job's id and the text."""
+
+    def __init__(self, scheduler: Scheduler, notes: OwnerNotes, queues: QueuesInForce, events: EventSink) -> None:
+        super().__init__(scheduler, events)
+        self._notes, self._queues = notes, queues
+        self._command = Command(scheduler.tell, {}, scheduler.deadline_s)
+        self._told: dict[str, str] = {}
+
+    async def clear(self) -> None:
+        """Tell that nothing holds any more; for the end."""
+        try:
+            for job in tuple(self._told):
+                await self._tell(job, "")
+        except QueueNotRead as error:
+            self._trouble.found(f"texts may stay: {error}")
+
+    async def _round(self) -> None:
+        there = {job.id for queue in self._queues.queues if queue.scheduler == self.id for job in queue.jobs}
+        self._told = {job: text for job, text in self._told.items() if job in there}
+        wanted = {job: words(note) for (scheduler, job), note in self._notes.told.items() if scheduler == self.id}
+        gone = [(job, "") for job in self._told if job not in wanted]
+        new = [(job, text) for job, text in wanted.items() if job in there and self._told.get(job) != text]
+        for job, text in [*gone, *new][:MOST_TEXTS]:
+            await self._tell(job, text)
+
+    async def _tell(self, job: str, text: str) -> None:
+        await said(self._command, (job, one_line(text)[:LONGEST]), "tell")
+        if text:
+            self._told[job] = text
+        else:
+            del self._told[job]
