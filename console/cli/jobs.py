@@ -213,10 +213,10 @@ def report_job(what: str, job_id: str, cluster: str, node: str, gpus: tuple[str,
 @click.argument("file", type=click.File("rb"))
 @click.option(
     "--part",
-    type=click.Choice(["all", "host", "gpu"]),
-    default="all",
-    show_default=True,
     help="What of ours is compared, by what Slurm's plugin measures: `host` for rapl, `gpu` for gpu.",
+    default="all",
+    type=click.Choice(["all", "host", "gpu"]),
+    show_default=True,
 )
 @click.option("--since", metavar="T", help="Runs that ended since then; times as in `skerry why --at`. Default: -24h.")
 @click.option("--until", metavar="T", help="And before then. Default: now.")

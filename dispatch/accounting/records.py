@@ -42,7 +42,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     by_cpu_time_wh: float = (
         0.0  # of host_wh, what was divided by CPU time: the host's energy above idle is, where known
     )
-    by_activity_wh: float = 0.0  # of gpu_wh, what was divided by the activity of MIG instances, likewise
+    by_activity_wh: float = 0.0  # of gpu_wh, by activity of MIG instances or time slices, likewise
     covered_pct: float = 0.0  # of its time on its nodes with readings; nothing is assumed for the rest
     suspended_s: float = 0.0
     mean_w: float | None = None  # over the time with readings

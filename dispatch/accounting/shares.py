@@ -2,7 +2,8 @@
 
 GPUs go whole to the job that holds them, where that is known by UUID or by the labels of its exporter, or where one job
 holds all that are left; else by the number that was allocated. A GPU divided by MIG, where it is known who holds which
-instance: what it draws when idle by the slices of the instances, the rest by slices x activity. The host: what it draws
+instance: what it draws when idle by the slices of the instances, the rest by slices x activity; one in time slices
+likewise, in equal slices. The host: what it draws
 when idle by allocated CPUs, the rest by the CPU time of the jobs' cgroups, where that is known of all of them; else all
 of it by allocated CPUs. What is allocated to nobody goes to nobody. A job that is suspended keeps the GPUs that no
 other job uses, and no part of the host: its scheduler has given its CPUs to others.
@@ -89,17 +90,20 @@ def _of_others(left: Sequence[_Unit], claims: Sequence[Claim]) -> list[Portion]:
 def _units(segment: Segment, uuid: str, wh: float, claims: Sequence[Claim], by_label: Sequence[Claim]) -> list[_Unit]:
     """A GPU as one; or its instances, where it is known of one who holds it. `by_label`: whom labels may name."""
     told = [part for part in (() if segment.use is None else segment.use.gpu_parts) if part.gpu == uuid]
-    instances = [part for part in told if part.id]
-    owners = [_owners(by_label, part, _by_mig_uuid(claims, f"MIG-{uuid}/{part.id}/")) for part in instances]
+    by_uuid = [claim for claim in claims if uuid in claim.uuids]
+    sharers = told if len(told) > 1 and not by_uuid else []  # in time slices
+    parts = [part for part in told if part.id] or sharers
+    owners = [_owners(by_label, part, _by_mig_uuid(claims, part)) for part in parts]
     if any(owners):
-        shares, by = _part_energies(instances, wh, segment.hours)
+        shares, by = _part_energies(parts, wh, segment.hours)
         return [_Unit(held, own, False, by) for held, own in zip(owners, shares, strict=True)]
     whole = next((part for part in told if not part.id), GpuPart(uuid))
-    return [_Unit(_owners(by_label, whole, [claim for claim in claims if uuid in claim.uuids]), wh)]
+    return [_Unit(_owners(by_label, whole, by_uuid), wh)]
 
 
-def _by_mig_uuid(claims: Sequence[Claim], begin: str) -> list[Claim]:
+def _by_mig_uuid(claims: Sequence[Claim], part: GpuPart) -> list[Claim]:
     """Who was told to hold an instance. Drivers before 470 name it MIG-GPU-.../GPU instance/compute instance."""
+    begin = f"MIG-{part.gpu}/{part.id}/"
     return [claim for claim in claims if any(uuid.startswith(begin) for uuid in claim.uuids)]
 
 

@@ -176,7 +176,7 @@ class NodePower(msgspec.Struct, frozen=True, gc=False):
 
 
 class GpuPart(msgspec.Struct, frozen=True, gc=False):
-    """A MIG instance of a GPU; with an empty `id` the whole of a GPU that is not divided."""
+    """A MIG instance of a GPU. With an empty `id`: the whole of a GPU, or, if there are several, one who shares it."""
 
     gpu: str  # UUID
     id: str = ""  # of the GPU instance

@@ -9,7 +9,9 @@ GPUs: labels of dcgm-exporter (NVIDIA/dcgm-exporter d5e5f510, internal/pkg/rende
 GPU_I_PROFILE; internal/pkg/transformation: hpc_job, with --hpc-job-mapping-dir, a sample for each job; pod, namespace).
 Prometheus puts `exported_` before a label that its own configuration sets, too. DCGM_FI_PROF_GR_ENGINE_ACTIVE of an
 instance is the share of time in which that instance worked; times the instance's slices it adds up to the GPU's (DCGM
-User Guide, Feature Overview, "Understanding Metrics").
+User Guide, Feature Overview, "Understanding Metrics"). With --kubernetes-virtual-gpus, dcgm-exporter 4.5.3 gives
+DCGM_FI_DEV_GPU_UTIL of a GPU in time slices once without a pod, and of each pod what its processes used (%,
+internal/pkg/transformation/kubernetes.go and process_metrics.go); older ones repeat the GPU's for each pod.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ from drivers.nodes.power import LEAST_S, MOST_GAP_S
 ACTIVE = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 PODS_CPU = "container_cpu_usage_seconds_total"
 LABELLED = ("DCGM_FI_DEV_POWER_USAGE", ACTIVE)
+USED = "DCGM_FI_DEV_GPU_UTIL"
 OF_PARTS = {ACTIVE: 'GPU_I_ID="'}  # of whole GPUs it is not needed here
 MOST_JOBS, MOST_NAME = 1024, 128  # of one page
 MOST_UUID = 64
+PCT = 100.0
 MOST_CPUS = 8192.0  # that a job uses on one node
 _SLURM_CGROUP = re.compile(r"/job_([0-9]{1,20})$")
 _PROFILE = re.compile(r"(?:[0-9]+c\.)?([1-9][0-9]?)g\.")  # 3g.20gb: an instance of three slices
@@ -119,15 +123,38 @@ class _Part:
 
 
 def gpu_parts(by_name: Mapping[str, Sequence[Sample]]) -> tuple[GpuPart, ...]:
-    """The MIG instances of a page, and the whole GPUs whose labels name who holds them."""
+    """The MIG instances of a page, and the whole GPUs whose labels name who holds them.
+
+    A GPU in time slices is in it once for each who shares it, where it is told how active each is.
+    """
     found: dict[tuple[str, str], _Part] = {}
     for sample in (sample for metric in LABELLED for sample in by_name.get(metric, ())):
-        labels = sample.labels
-        uuid, id, job = labels.get("UUID") or labels.get("uuid", ""), labels.get("GPU_I_ID", ""), _holder(labels)
-        believed = 0 < len(uuid) <= MOST_UUID and len(id) <= MOST_UUID
-        if believed and (id or job) and len(found) < MOST_JOBS:
+        uuid, id, job = _of(sample.labels)
+        if uuid and (id or job) and len(found) < MOST_JOBS:
             found.setdefault((uuid, id), _Part()).take(sample, job)
-    return tuple(GpuPart(uuid, id, p.slices, p.active, tuple(p.jobs)) for (uuid, id), p in found.items())
+    sliced = _time_slices(by_name.get(USED, ()))
+    parts = [GpuPart(*key, p.slices, p.active, tuple(p.jobs)) for key, p in found.items() if key not in sliced]
+    return (*parts, *(part for sharers in sliced.values() for part in sharers))
+
+
+def _time_slices(samples: Sequence[Sample]) -> dict[tuple[str, str], list[GpuPart]]:
+    """Who shares each GPU, where use is told of each of them and of the GPU itself."""
+    used: dict[str, dict[str, float]] = {}
+    for sample in samples:
+        uuid, id, job = _of(sample.labels)
+        if uuid and not id and 0 <= sample.value <= PCT and len(used) < MOST_JOBS:
+            used.setdefault(uuid, {}).setdefault(job, sample.value)
+    shared = {uuid: jobs for uuid, jobs in used.items() if "" in jobs and 2 < len(jobs) <= MOST_UUID}
+    return {
+        (uuid, ""): [GpuPart(uuid, active=pct / PCT, jobs=(job,)) for job, pct in jobs.items() if job]
+        for uuid, jobs in shared.items()
+    }
+
+
+def _of(labels: Mapping[str, str]) -> tuple[str, str, str]:
+    """UUID of the GPU, MIG instance, and whom the labels name; an empty UUID: nothing that is believed."""
+    uuid, id = labels.get("UUID") or labels.get("uuid", ""), labels.get("GPU_I_ID", "")
+    return (uuid if len(uuid) <= MOST_UUID and len(id) <= MOST_UUID else ""), id, _holder(labels)
 
 
 def _holder(labels: Mapping[str, str]) -> str:

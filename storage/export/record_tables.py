@@ -144,7 +144,9 @@ JOBS = Table(
         Column("node_wh", _REAL, "Energy of nodes whose GPUs are not known singly", "Wh"),
         Column("node_how", _TEXT, "How that is known", null="there is none"),
         Column("by_cpu_time_wh", _REAL, "Part of host_wh that was divided by CPU time", "Wh"),
-        Column("by_activity_wh", _REAL, "Part of gpu_wh that was divided by the activity of MIG instances", "Wh"),
+        Column(
+            "by_activity_wh", _REAL, "Part of gpu_wh that was divided by activity: of MIG instances, time slices", "Wh"
+        ),
         Column("covered_pct", _REAL, "Share of its time with readings of its nodes; the rest has no energy", "%"),
         Column("from_start", _INTEGER, "0: it ran already when metering began"),
         Column("end_within_s", _REAL, "The end is right to so much", "s"),

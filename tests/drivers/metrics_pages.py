@@ -79,6 +79,19 @@ def dcgm_active(node: str, active: Iterable[float], jobs: Iterable[str]) -> str:
     return "".join(lines)
 
 
+def dcgm_time_slices(node: str, w: float, used_pct: Mapping[str, float], *, each: bool) -> str:
+    """A GPU in time slices of pods (internal/pkg/transformation/kubernetes.go). `each`: use is told of each of them."""
+    labels = f'gpu="0",UUID="{uuid_of(node, 0)}",device="nvidia0",Hostname="{node}"'
+    total_pct = sum(used_pct.values())
+    lines = [f"DCGM_FI_DEV_GPU_UTIL{{{labels}}} {total_pct:.0f}"] if each else []
+    for pod, pct in used_pct.items():
+        namespace, _, name = pod.partition("/")
+        whose = f'{labels},container="c",namespace="{namespace}",pod="{name}"'
+        lines.append(f"DCGM_FI_DEV_POWER_USAGE{{{whose}}} {w}")
+        lines.append(f"DCGM_FI_DEV_GPU_UTIL{{{whose}}} {pct if each else total_pct:.0f}")
+    return "\n".join(lines) + "\n"
+
+
 def cgroup_exporter(cpu_s: Mapping[str, float], *, version: int = 2) -> str:
     """A page of cgroup_exporter, much shortened (README.md; collector/cgroupv2_test.go)."""
     place = "/system.slice/slurmstepd.scope" if version == 2 else "/slurm/uid_20821"

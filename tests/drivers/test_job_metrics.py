@@ -102,6 +102,16 @@ def test_whole_gpus_are_told_where_labels_name_jobs() -> None:
     assert pattern_of("dcgm-exporter").samples(whole) == [], "of whole GPUs it is not needed"
 
 
+def test_a_gpu_in_time_slices_is_told_once_for_each_pod() -> None:
+    """Only where use is of each pod: older versions repeat that of the GPU, and so do labels of jobs."""
+    page = metrics_pages.dcgm_time_slices("gpu01", 400.0, {"a/x": 60.0, "a/y": 15.0}, each=True)
+    found = figures(page)
+    assert found.gpus[0].values["util_pct"] == 75.0
+    assert found.gpu_parts == (GpuPart(GPU, active=0.6, jobs=("a/x",)), GpuPart(GPU, active=0.15, jobs=("a/y",)))
+    repeated = metrics_pages.dcgm_time_slices("gpu01", 400.0, {"a/x": 60.0, "a/y": 15.0}, each=False)
+    assert figures(repeated).gpu_parts == (GpuPart(GPU, jobs=("a/x", "a/y")),)
+
+
 def test_a_node_has_what_its_pages_tell_of_jobs_as_long_as_that_is_new() -> None:
     node = NodeFigures(NodeDevice(id="gpu01", source="exporters", exporters=("http://gpu01:9400",)), 10.0)
     node.take(figures(metrics_pages.dcgm("gpu01", [400.0])), 0.0)

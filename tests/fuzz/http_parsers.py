@@ -114,6 +114,7 @@ def pages() -> list[bytes]:
     return [
         metrics_pages.dcgm("gpu01", [400.0, 3.5]).encode(),
         (metrics_pages.dcgm_mig("gpu01", 212.0) + metrics_pages.dcgm_active("gpu01", (0.5, 1), ("7", "a/b"))).encode(),
+        metrics_pages.dcgm_time_slices("gpu01", 400.0, {"a/x": 60.0, "a/y": 15.0}, each=True).encode(),
         metrics_pages.cgroup_exporter({"12": 3.5}).encode(),
         metrics_pages.slurm_job_exporter({"12": 3.5}).encode(),
         metrics_pages.cadvisor({"physics/train-0": 3.5}).encode(),

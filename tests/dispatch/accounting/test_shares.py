@@ -131,6 +131,17 @@ def test_without_activity_they_go_by_slices(active: tuple[float | None, float | 
     assert summed(portions, 2, "") == pytest.approx(400 * 4 / 7)
 
 
+def test_a_gpu_in_time_slices_goes_by_activity_and_idle_equally() -> None:
+    sharers = [GpuPart("GPU-0", active=used, jobs=(job,)) for used, job in ((0.6, "1"), (0.2, "2"), (0.2, "of nobody"))]
+    portions = divide(gpus_hour(*sharers), [A._replace(gpus=0.0), B._replace(gpus=0.0)], 64)
+    assert [(p.job, p.how, p.wh, p.by) for p in portions if p.part == "gpu"] == [
+        (1, "apportioned", pytest.approx(20 + 340 * 0.6), "activity"),
+        (2, "apportioned", pytest.approx(20 + 340 * 0.2), "activity"),
+    ]
+    reported = divide(gpus_hour(*sharers), [A._replace(uuids=frozenset({"GPU-0"})), B._replace(gpus=0.0)], 64)
+    assert [(p.job, p.how, p.wh) for p in reported if p.part == "gpu" and p.wh] == [(1, "measured", 400.0)]
+
+
 def test_an_instance_that_is_nobodys_stays_so_or_is_of_the_job_that_is_not_told_yet() -> None:
     mine, other = instances(1.0, 0.5)
     nobodys = msgspec.structs.replace(other, jobs=())
