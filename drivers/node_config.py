@@ -105,7 +105,7 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             PositiveWatts,
             Meta(
                 description="The power to which the node may be capped. Not given: it is never capped. With `nvml` its "
-                "GPUs share what full_w leaves of it."
+                "GPUs share what full_w leaves of it; modules of GPU and CPU share all of it."
             ),
         ]
         | None

@@ -57,7 +57,7 @@ class Power(Protocol):
 
     def suspect(self) -> None: ...
 
-    def limit(self, watts: float | None, ride_through: bool = False) -> str: ...
+    def limit(self, watts: float | None, ride_through: bool = False, whole_w: float | None = None) -> str: ...
 
 
 class NotKnown(CannotObey):
@@ -264,7 +264,7 @@ class NodeActuator:
         if isinstance(self._power, BmcPower):
             return await self._power.limit(order.cap_w, ride_through)
         gpus_w = None if order.cap_w is None else self._gpus_w(order.cap_w)
-        return await asyncio.to_thread(self._power.limit, gpus_w, ride_through)
+        return await asyncio.to_thread(self._power.limit, gpus_w, ride_through, order.cap_w)
 
     def _gpus_w(self, cap_w: float) -> float:
         """What a cap of the node leaves to its GPUs: the host may draw the power that it has at full CPU use."""

@@ -3,7 +3,8 @@
 Each GPU is on its own: one that does not answer keeps no other from being set, is named, and is set once it is back.
 NVML: a limit is set by root and lasts until the driver is unloaded, which persistence mode prevents. One that a reset
 has put back to the board's own is set again; one that another program has set since is left as it is, and told.
-All GPUs get the same limit: a job over several of them is as fast as its slowest.
+All GPUs get the same limit: a job over several of them is as fast as its slowest. Where all are on modules of GPU and
+CPU (`nvml_modules.py`) the limit is that of the module, and nothing is left to the host beside it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from drivers.nodes.nvml_calls import (
     uuid_in,
     uuid_of,
 )
+from drivers.nodes.nvml_modules import ModuleLimits, gpus_a_module, module_limits, set_module_limit
 
 ANOTHER = "another program has set since the cap; it is left so"
 NOT_PERSISTENT = "persistence mode is off, so the limit would be lost with the next unloading of the driver"
@@ -55,6 +57,8 @@ class Board(msgspec.Struct, frozen=True):
     low_mw: int | None
     high_mw: int | None
     persistent: bool = True  # persistence mode is on, or the driver has none
+    module: ModuleLimits | None = None  # that it is on
+    of_module: bool = False  # its limits here are those of the module
 
     def near(self, *limits_mw: int | None) -> bool:
         """Whether its limit is one of these, as boards round."""
@@ -110,24 +114,28 @@ class NvmlPower:
         """An earlier run may have left a cap, whether the record tells of it or not."""
         self._left_capped = True
 
-    def limit(self, watts: float | None, ride_through: bool = False) -> str:
+    def limit(self, watts: float | None, ride_through: bool = False, whole_w: float | None = None) -> str:
         """Share `watts` evenly, within what each GPU allows; None gives each back what it had.
 
-        Returns what was set, empty where all was so already. Raises CannotObey, after all was done that could be.
-        `ride_through`: cap even if the limits from before cannot be put on disk.
+        `whole_w`: the same with what is left to the host, which modules share; None: as much as `watts`. Returns what
+        was set, empty where all was so already. Raises CannotObey, after all was done that could be. `ride_through`:
+        cap even if the limits from before cannot be put on disk.
         """
         with self._lock:  # at the end of a gateway a cap may be written while all are lifted
-            return self._limit(watts, ride_through)
+            return self._limit(watts, ride_through, watts if whole_w is None else whole_w)
 
-    def _limit(self, watts: float | None, ride_through: bool) -> str:
+    def _limit(self, watts: float | None, ride_through: bool, whole_w: float | None) -> str:
         try:
             self._calls.run("start", self._nvml.nvmlInit)
         except (NvmlTrouble, self._nvml.NVMLError) as error:
             raise CannotObey(self._node, f"NVML: {error}", advice(error)) from None
         try:
             boards, failed = self._look()
-            if watts is None:
+            modules = [b.module for b in boards if b.module is not None and b.of_module]
+            if watts is None or whole_w is None:
                 done = self._lift(boards, failed)
+            elif modules:
+                done = self._cap(boards, failed, whole_w * gpus_a_module(modules), ride_through)
             else:
                 done = self._cap(boards, failed, watts, ride_through)
         finally:
@@ -150,7 +158,9 @@ class NvmlPower:
             raise CannotObey(self._node, "no GPU", "remove cap_w or give on_cap")
         looks = self._calls.each({f"GPU {n}": partial(self._board, n, count) for n in range(count)})
         errors = [self._error(look) for look in looks.values()]
-        boards = [look.result() for look, error in zip(looks.values(), errors, strict=True) if error is None]
+        boards = _at_one_scope(
+            look.result() for look, error in zip(looks.values(), errors, strict=True) if error is None
+        )
         self._known.see({b.key: SeenGpu(b.index, b.name) for b in boards}, self._gpus)
         was = {seen.index: key for key, seen in self._gone(boards).items()}
         failed = {label(n, uuid_in(was.get(n, ""))): error for n, error in enumerate(errors) if error is not None}
@@ -189,6 +199,7 @@ class NvmlPower:
             low_mw=_possible(low_mw),
             high_mw=_possible(high_mw),
             persistent=asked(nvml, "nvmlDeviceGetPersistenceMode", handle)[0] != 0,
+            module=module_limits(nvml, handle),
         )
 
     def _absent(self, boards: list[Board], failed: Mapping[str, Exception]) -> dict[str, Exception]:
@@ -228,8 +239,9 @@ class NvmlPower:
     def _limits_for(self, boards: list[Board], share_mw: int) -> tuple[dict[str, int], dict[str, int]]:
         """By key the limit from before, and the one to set: the same for all, as far as each board takes it."""
         known_mw = self._known.record.original_mw
-        original = {b.key: known_mw.get(b.key) or self._presumed(b) or b.limit_mw for b in boards}
-        original = {key: self._not_above_declared(mw) for key, mw in original.items()}
+        original = {
+            b.key: self._not_above_declared(b, known_mw.get(b.key) or self._presumed(b) or b.limit_mw) for b in boards
+        }
         pace_mw = min((min(b.allowed(share_mw), original[b.key]) for b in boards), default=share_mw)
         return original, {b.key: min(b.allowed(pace_mw), original[b.key]) for b in boards}
 
@@ -264,7 +276,7 @@ class NvmlPower:
         original_mw = self._known.record.original_mw
         presumed_mw = {b.key: mw for b in boards if b.key not in original_mw and (mw := self._presumed(b)) is not None}
         own_mw = presumed_mw | original_mw
-        target = {b.key: b.allowed(self._not_above_declared(own_mw[b.key])) for b in boards if b.key in own_mw}
+        target = {b.key: b.allowed(self._not_above_declared(b, own_mw[b.key])) for b in boards if b.key in own_mw}
         return target, [b.label for b in boards if b.key in presumed_mw]
 
     def _presumed(self, board: Board) -> int | None:
@@ -275,7 +287,7 @@ class NvmlPower:
         GPU without UUID the lowest limit on record of those without, if there is any. A GPU that holds no cap of ours
         gets the limit of the site file if its own is higher. None: leave it alone.
         """
-        record, declared_mw = self._known.record, self._declared_mw
+        record, declared_mw = self._known.record, None if board.of_module else self._declared_mw
         ours = board.limit_mw in record.caps_mw and board.key not in record.at_cap
         if not ours and not (self._left_capped and self._known.damage):
             return declared_mw if declared_mw is not None and board.limit_mw > declared_mw else None
@@ -284,8 +296,9 @@ class NvmlPower:
             return min(unnamed)  # one of these it was; without UUID nobody knows which
         return board.default_mw if declared_mw is None else declared_mw
 
-    def _not_above_declared(self, mw: int) -> int:
-        return mw if self._declared_mw is None else min(mw, self._declared_mw)
+    def _not_above_declared(self, board: Board, mw: int) -> int:
+        """The limit of the site file is one of a GPU, not of a module."""
+        return mw if self._declared_mw is None or board.of_module else min(mw, self._declared_mw)
 
     def _set(self, boards: list[Board], target: Mapping[str, int], failed: dict[str, Exception]) -> list[str]:
         """Set what differs, each GPU on its own; errors go to `failed`. Returns a line for each that was set."""
@@ -300,6 +313,12 @@ class NvmlPower:
 
     def _set_one(self, board: Board, wanted_mw: int) -> str:
         nvml = self._nvml
+        if board.of_module:
+            module_mw = set_module_limit(nvml, board.handle, wanted_mw)
+            if module_mw is None or abs(module_mw - wanted_mw) > NEAR_MW:
+                holds = "cannot be read" if module_mw is None else f"holds {module_mw / 1000:g} W"
+                raise NotHeld(f"its module {holds}, {wanted_mw / 1000:g} W were set, which needs root")
+            return f"{board.label} module {wanted_mw / 1000:g} W"
         nvml.nvmlDeviceSetPowerManagementLimit(board.handle, wanted_mw)
         held_mw = int(nvml.nvmlDeviceGetPowerManagementLimit(board.handle))
         if abs(held_mw - wanted_mw) > NEAR_MW:
@@ -307,6 +326,20 @@ class NvmlPower:
         enforced_mw, _ = asked(nvml, "nvmlDeviceGetEnforcedPowerLimit", board.handle)
         lower = enforced_mw is not None and 0 < enforced_mw < wanted_mw
         return f"{board.label} {wanted_mw / 1000:g} W" + (f" (enforced: {enforced_mw / 1000:g} W)" if lower else "")
+
+
+def _at_one_scope(found: Iterable[Board]) -> list[Board]:
+    """With the limits of their modules, where every one of them is on one; else with their own."""
+    boards = list(found)
+    if not all(b.module is not None for b in boards):
+        return boards
+    return [
+        msgspec.structs.replace(
+            b, limit_mw=m.limit_mw, default_mw=m.default_mw, low_mw=m.low_mw, high_mw=m.high_mw, of_module=True
+        )
+        for b in boards
+        if (m := b.module) is not None
+    ]
 
 
 def _possible(mw: int | None) -> int | None:

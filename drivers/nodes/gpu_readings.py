@@ -13,6 +13,7 @@ from dispatch.model.equipment import Gpu
 from dispatch.model.power_caps import exceeds
 from dispatch.model.readings import MISSING, Reading, reading
 from drivers.nodes.nvml_calls import asked, label, uuid_of
+from drivers.nodes.nvml_modules import module_limits
 
 BUSY_PCT = 5.0  # utilisation from which a GPU counts as busy
 BEYOND = 2.0  # times the highest limit of the board: short peaks reach about 1.5 times
@@ -34,6 +35,9 @@ def read_gpu(nvml: Any, index: int, handle: Any) -> tuple[Gpu, list[str]]:
     held_w = limit_w.value if enforced_w.value is None else enforced_w.value
     if limit_w.value is not None and held_w is not None and held_w < limit_w.value - 1:
         gpu.notes.append(f"{gpu.label} is held at {held_w:.0f} W, {limit_w.value:.0f} W are set")
+    module = module_limits(nvml, handle)
+    if module is not None and module.limit_mw != module.default_mw:
+        gpu.notes.append(f"{gpu.label} is on a module that is limited to {module.limit_mw / 1000:.0f} W")
     if power.value is not None and held_w is not None and exceeds(power.value, held_w):
         gpu.notes.append(f"{gpu.label} draws {power.value:.0f} W, its limit is {held_w:.0f} W")
     return (

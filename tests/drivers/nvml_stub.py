@@ -39,6 +39,8 @@ class StubGpu:
     refuses: int = 0  # error of setting a limit
     persistence: int | None = 1  # mode; None: NVML says "Not Supported"
     hangs: threading.Event | None = None  # every call waits for it
+    module: dict[str, int] | None = None  # limits of the module of GPU and CPU that it is on, by name; None: on none
+    cpus: tuple[int, ...] = (1, 0)
 
 
 class StubNvml:
@@ -47,6 +49,12 @@ class StubNvml:
     NVMLError = ERROR
     NVML_TEMPERATURE_GPU = 0
     nvmlMemory_v2 = 2
+    NVML_POWER_SCOPE_MODULE = pynvml.NVML_POWER_SCOPE_MODULE
+    NVML_FI_DEV_POWER_MIN_LIMIT = pynvml.NVML_FI_DEV_POWER_MIN_LIMIT
+    NVML_FI_DEV_POWER_MAX_LIMIT = pynvml.NVML_FI_DEV_POWER_MAX_LIMIT
+    NVML_FI_DEV_POWER_DEFAULT_LIMIT = pynvml.NVML_FI_DEV_POWER_DEFAULT_LIMIT
+    NVML_FI_DEV_POWER_CURRENT_LIMIT = pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT
+    NVML_FI_DEV_POWER_REQUESTED_LIMIT = pynvml.NVML_FI_DEV_POWER_REQUESTED_LIMIT
 
     def __init__(self, *gpus: StubGpu) -> None:
         self.gpus = list(gpus)
@@ -125,6 +133,28 @@ class StubNvml:
             self.sets_left -= 1
         self.sets.append((gpu.uuid, limit_mw))
         gpu.limit = limit_mw
+
+    def nvmlDeviceGetFieldValues(self, gpu: StubGpu, fields: list[tuple[int, int]]) -> Any:
+        self._of(gpu, 0)
+        names = {getattr(pynvml, f"NVML_FI_DEV_POWER_{name}_LIMIT"): name for name in ("MIN", "MAX", "DEFAULT")}
+        found = []
+        for field, scope in fields:
+            one = pynvml.c_nvmlFieldValue_t(fieldId=field, scopeId=scope, valueType=1)
+            mw = (gpu.module or {}).get(names.get(field, "SET"))
+            one.nvmlReturn = 0 if scope == 1 and mw is not None else pynvml.NVML_ERROR_NOT_SUPPORTED
+            one.value.uiVal = mw or 0
+            found.append(one)
+        return found
+
+    def nvmlDeviceGetCpuAffinity(self, gpu: StubGpu, words: int) -> Any:
+        return self._of(gpu, gpu.cpus)
+
+    def nvmlDeviceSetPowerManagementLimit_v2(self, gpu: StubGpu, scope: int, limit_mw: int) -> int:
+        """As the binding has it: success, whatever NVML says."""
+        if gpu.module is not None and not gpu.refuses and scope == self.NVML_POWER_SCOPE_MODULE:
+            self.sets.append((gpu.uuid, limit_mw))
+            gpu.module["SET"] = limit_mw
+        return 0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put it in the place of NVML."""

@@ -248,7 +248,7 @@ class Order:
     def suspect(self) -> None:
         self.suspected = True
 
-    def limit(self, watts: float | None, ride_through: bool = False) -> str:
+    def limit(self, watts: float | None, ride_through: bool = False, whole_w: float | None = None) -> str:
         self.asked.append(watts)
         if self.fails:
             raise CannotObey("gpu-1", "GPU 3: GPU is lost")
