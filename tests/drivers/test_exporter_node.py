@@ -73,6 +73,15 @@ async def test_a_node_of_two_pages(make: Make) -> None:
         assert set(parse_qs(urlsplit(asked[1]).query)["collect[]"]) == {"cpu", "hwmon", "meminfo", "rapl", "uname"}
 
 
+async def test_an_exporter_of_jobs_answers_though_no_job_runs(make: Make) -> None:
+    async with HttpServer({"/jobs": metrics_pages.slurm_job_exporter({}), "/gpu": dcgm("gpu01", [400.0])}) as server:
+        (driver,) = make(node("gpu01", server.url("/gpu"), server.url("/jobs")))
+        found = await read(driver)
+        assert (found.note, found.job_use) == ("", None)
+        server.pages["/jobs"] = metrics_pages.slurm_job_exporter({"12": 4.0})
+        assert (await read(driver)).note == ""
+
+
 async def test_a_page_with_the_same_bytes_is_not_taken_apart_again_and_counts_as_read(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
