@@ -220,10 +220,10 @@ async def test_a_workload_that_cannot_be_read_is_left_out_and_told() -> None:
     )
     assert [each.id for each in found.jobs] == ["ml/d"]
     assert found.notes == (
-        "a workload is left out: Expected `array | null`, got `int` - at `$.spec.podSets`",
         "a pod is left out: Object missing required field `spec`",
-        "workload ml/a is left out: expected a quantity such as 4 or 500m, found 'many\\x1b'",
-        "workload ml/b is left out: expected a time such as 2026-11-30T07:14:54Z, found ''",
+        "a workload is left out: ml/a: expected a quantity such as 4 or 500m, found 'many\\x1b'",
+        "a workload is left out: ml/b: expected a time such as 2026-11-30T07:14:54Z, found ''",
+        "a workload is left out: Expected `array | null`, got `int` - at `$.spec.podSets`",
     )
 
 
@@ -245,8 +245,8 @@ async def test_without_the_right_to_read_pods_the_nodes_are_not_known() -> None:
 async def test_only_pods_of_kueue_that_hold_nodes_are_asked_for() -> None:
     async with FakeCluster({WORKLOADS: [], PODS: []}) as cluster:
         await read_at(cluster)
-    assert cluster.queries[-1]["labelSelector"] == "kueue.x-k8s.io/podset"
-    assert cluster.queries[-1]["fieldSelector"] == "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+    assert cluster.queries[0]["labelSelector"] == "kueue.x-k8s.io/podset"
+    assert cluster.queries[0]["fieldSelector"] == "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
 
 async def test_an_older_kueue_is_read_by_its_version() -> None:

@@ -179,6 +179,17 @@ def test_a_schedulers_lines_say_whether_anything_is_changed_in_it(tmp_path: Path
         assert told in (line.strip() for line in lines)
 
 
+def test_a_queue_of_kueue_says_its_cluster_and_its_quota() -> None:
+    """Nobody is there; the error names what was asked."""
+    cluster = {"id": "k8s", "url": "http://127.0.0.1:9"}
+    kueue = {"id": "kueue", "kind": "kueue", "kubernetes": "k8s"}
+    admits = {"admit": True, "limit": ["kueue-limit", "gpus"], "limit_unit_w": 100.0}
+    (report,) = check_queues(site_of(kubernetes=[cluster], scheduler=[kueue | admits]))
+    assert report.read_by == "the API server of [[kubernetes]] k8s"
+    assert report.may == "set a quota of units of 100 W by kueue-limit gpus"
+    assert report.queue.error.startswith("k8s at http://127.0.0.1:9/api/v1/pods: ")
+
+
 def test_a_cap_by_a_bmc_is_told_with_what_it_allows_or_why_it_is_not_possible() -> None:
     account = {"id": "c", "user": "cap", "password_file": "pw", "may_cap": True}
     node = {"id": "n", "source": "redfish", "bmc": "https://b", "cap_w": 800, "cap_by": "redfish"}
