@@ -6,14 +6,19 @@ from abc import ABC, abstractmethod
 
 
 class Shared(ABC):
-    """What several devices use. `_close` is called when the last one has left."""
+    """What several devices use. `_close` is called when the last one has left; who joins after that opens it again."""
 
     def __init__(self) -> None:
         self._users, self._closed = 0, False
 
     def join(self) -> None:
         """One more device uses it."""
-        self._users += 1
+        self._users, self._closed = max(self._users, 0) + 1, False
+
+    @property
+    def closed(self) -> bool:
+        """Whether its last user has left."""
+        return self._closed
 
     async def leave(self) -> None:
         """One device less; the connections are closed with the last."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from dispatch.model.orders import OrderKind
 from dispatch.model.reasons import Reason
 from drivers.maps.meter import MapMeter
 from drivers.maps.pcs import MapPcs
+from drivers.node_config import NodeDevice
 from drivers.nodes.bmc_limits import KeptLimits
 from drivers.nodes.known_gpus import KnownGpus
 from drivers.schedulers.reader import reader_of
@@ -51,6 +53,7 @@ from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
 from gateway.job_accounting import JobAccounting, readings, scheduler_names
 from gateway.job_starts import JobStarts
+from gateway.node_lists import NodeLists
 from gateway.orders_in_force import OrdersInForce
 from gateway.owner_notes import OwnerNotes
 from gateway.owner_telling import OwnerTelling, SlurmComments, TellCommand
@@ -200,10 +203,25 @@ def compose_gateway(
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
     proofs = proofs or ProofsInForce({}, lambda kept: None)
-    devices = DeviceIo(site, clock, drivers, events, known_gpus or KnownGpus(), proofs.note, kept_limits=bmc_limits)
+    devices = DeviceIo(
+        site,
+        clock,
+        drivers,
+        events,
+        known_gpus or KnownGpus(),
+        proofs.note,
+        kept_limits=bmc_limits,
+        lists=NodeLists(site, clock, partial(events.event, "gateway"), recorder.save_state, left.node_lists),
+        on_nodes=lambda nodes: know(nodes),
+    )
+
+    def know(nodes: Sequence[NodeDevice]) -> None:
+        accounting.know(nodes)
+        queues.know(scheduler_names(nodes))
+
     orders = OrdersInForce(clock, events, audit)
     parts = PartsInTrouble()
-    names = scheduler_names(site)
+    names = scheduler_names((*site.node, *devices.lists.nodes))
     queues = QueuesInForce(site.scheduler, on_change=lambda: planner.queues.evaluate_anew(), names=names)
     planner = PlanningService(
         site, prices, clock, events, orders, consoles.set_plan, parts, queues=lambda: seen(queues)
@@ -250,6 +268,7 @@ def compose_gateway(
         schedulers=[scheduler.id for scheduler in site.scheduler],
         queues=lambda: readings(queues.queues),
         record=recorder.account,
+        nodes=(*site.node, *devices.lists.nodes),
         save=recorder.save_state,
         kept=left.job_meter,
         on_finished=lambda run: planner.queues.learn([run]),

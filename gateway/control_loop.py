@@ -351,6 +351,7 @@ class ControlLoop:
             clock=self._clock_seen,
             node_caps=self._devices.commands.follow_caps(snapshot),
             queues=self._queues.now(),
+            node_lists=self._devices.lists.now(),
         )
 
     def _known_peak_w(self) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -20,7 +21,7 @@ from dispatch.model.snapshot import Snapshot
 from drivers.device_keys import poll_period_s
 from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
-from drivers.node_config import OBSERVED
+from drivers.node_config import NodeDevice
 from drivers.nodes.actuators import make_actuators
 from drivers.nodes.bmc_limits import KeptLimits
 from drivers.nodes.known_gpus import KnownGpus
@@ -30,8 +31,10 @@ from gateway.command_senders import CommandSenders
 from gateway.event_sink import EventSink
 from gateway.last_answers import LastAnswers
 from gateway.limit_orders import BmcLimitOrders
+from gateway.node_lists import NodeLists
 from gateway.node_process import start_process
 from gateway.node_reading import NodeReading, Start
+from gateway.node_roster import NodeRoster
 from gateway.poller import Poller
 from gateway.setpoint_sender import SetpointSender
 from gateway.shown_nodes import ShownNodes
@@ -67,10 +70,14 @@ class DeviceIo:
         proof_of: Callable[[str], DeviceProof | None] = lambda device_id: None,
         start_reader: Start = start_process,
         kept_limits: KeptLimits | None = None,
+        lists: NodeLists | None = None,
+        on_nodes: Callable[[tuple[NodeDevice, ...]], None] = lambda nodes: None,
     ) -> None:
         """`drivers`: of all devices but the nodes over the network, which the process of `start_reader` reads.
 
-        `proof_of`: what was proven of a device. `kept_limits`: of BMCs; None: as long as this object.
+        `proof_of`: what was proven of a device. `kept_limits`: of BMCs; None: as long as this object. `lists`: of the
+        groups of nodes; None: those of the site file. `on_nodes` is called with every node of the site when there are
+        other ones than before.
         """
         self._proof_of = proof_of
         self._site, self._clock, self._events = site, clock, events
@@ -79,7 +86,7 @@ class DeviceIo:
         limits = BmcLimitOrders()
         self._reader: asyncio.Task[None] | None = None
         self._lifting: asyncio.Task[None] | None = None
-        self._observed, self._reading = self._nodes_over_the_network(start_reader, limits)
+        self.lists, self._observed, self._reading = self._nodes_over_the_network(start_reader, limits, on_nodes, lists)
         self._grid_meter = next(p for p in self._pollers if p.driver.kind == "meter")
         self._nodes = [p for p in self._pollers if p.driver.kind in ONCE_A_SECOND]
         self._others = [p for p in self._pollers if p.driver.kind not in ("meter", *ONCE_A_SECOND)]
@@ -111,15 +118,24 @@ class DeviceIo:
         report = self._report_device, self._report_notice
         return Poller(driver, self._clock, stale_after_s, DeviceError, *report, period_s=period_s)
 
-    def _nodes_over_the_network(self, start: Start, limits: BmcLimitOrders) -> tuple[ShownNodes, NodeReading | None]:
-        """What is known of them, and who reads them; None: there are none."""
-        site = self._site
-        nodes = tuple(node for node in site.every_node if node.source in OBSERVED)
-        answers = [LastAnswers(n.id, "node", self._clock, site.io.stale_after_s, self._report_device) for n in nodes]
-        shown = ShownNodes(answers, self._turns, self._report_notice)
+    def _nodes_over_the_network(
+        self,
+        start: Start,
+        limits: BmcLimitOrders,
+        on_nodes: Callable[[tuple[NodeDevice, ...]], None],
+        lists: NodeLists | None,
+    ) -> tuple[NodeLists, ShownNodes, NodeReading | None]:
+        """Which there are, what is known of them, and who reads them; None: there are none."""
+        site, shown = self._site, ShownNodes((), self._turns, self._report_notice)
+        lists = lists or NodeLists(site, self._clock, partial(self._events.event, "gateway"))
+        roster = NodeRoster(site, lists, shown, self._answers_of, on_nodes)
         beside, backoff_max_s = str(site.path.parent), site.io.backoff_max_s
-        config = ObservedConfig(nodes, site.pdu, site.prometheus, site.bmc, beside, backoff_max_s)
-        return shown, NodeReading(config, shown, self._turns, self._events, start, limits) if nodes else None
+        config = ObservedConfig((), site.pdu, site.prometheus, site.bmc, beside, backoff_max_s, site.nodes)
+        reading = NodeReading(config, shown, self._turns, self._events, start, limits, roster)
+        return lists, shown, reading if roster.nodes or lists.asked else None
+
+    def _answers_of(self, node: NodeDevice) -> LastAnswers:
+        return LastAnswers(node.id, "node", self._clock, self._site.io.stale_after_s, self._report_device)
 
     def background(self) -> list[Work]:
         """What is to run as long as the control loop does."""
@@ -182,7 +198,9 @@ class DeviceIo:
         devices = tuple(self._with_proof(p.health(self._writes_to(p.driver.id))) for p in self._pollers)
         devices += self._observed.health
         grid_id = self._grid_meter.driver.id
-        return snapshot_of(self._site, seq, self._clock, grid_id, parts, devices, self._observed.nodes)
+        return snapshot_of(
+            self._site, seq, self._clock, grid_id, parts, devices, self._observed.nodes, self.lists.names
+        )
 
     def _with_proof(self, health: DeviceHealth) -> DeviceHealth:
         """The same with what was proven, which its driver must know, too: in which time it is to be renewed."""

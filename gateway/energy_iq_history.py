@@ -54,7 +54,8 @@ def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
 
     Raises msgspec.ValidationError.
     """
-    return {day: msgspec.convert(with_reasons(report, Report), Report) for day, report in kept.items()}
+    by_day = msgspec.convert(kept, dict[str, Any])  # a damaged record may hold anything
+    return {day: msgspec.convert(with_reasons(report, Report), Report) for day, report in by_day.items()}
 
 
 # Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.

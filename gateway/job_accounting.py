@@ -7,7 +7,7 @@ record's memory once a minute, so that the next gateway goes on from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from dispatch.accounting.site_accounts import SiteTerms, key_of
 from dispatch.model.clock import Clock
 from dispatch.model.jobs import Queue
 from dispatch.model.snapshot import Snapshot
+from drivers.node_config import NodeDevice
 from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
 
@@ -46,13 +47,16 @@ class JobAccounting:
         prices: PricesInForce,
         *,
         schedulers: Sequence[str],
+        nodes: Sequence[NodeDevice],
         queues: Callable[[], Sequence[QueueReading]],
         record: Callable[[Settled], None],
         save: Callable[[str, Any], None],
         kept: MeterState | None = None,
         on_finished: Callable[[JobRecord], None] = lambda _: None,
     ) -> None:
-        """`schedulers`: their ids. `queues`: the last good reading of each. `record` keeps what is settled.
+        """`schedulers`: their ids. `nodes`: every one of the site. `queues`: the last good reading of each.
+
+        `record` keeps what is settled.
 
         `save` keeps a value under a key in the record's memory; `kept`: what the gateway before has saved there.
         `on_finished` is called with each run that is over and priced.
@@ -61,8 +65,8 @@ class JobAccounting:
         self.meter = JobMeter(
             site_terms(site),
             schedulers=schedulers,
-            cpus={node.id: node.cpus for node in site.every_node if node.cpus},
-            names=scheduler_names(site),
+            cpus=cpus_of(nodes),
+            names=scheduler_names(nodes),
             state=kept,
             speed=clock.speed,
         )
@@ -107,6 +111,10 @@ class JobAccounting:
                 self._on_finished(row)
         if settled or asyncio.get_running_loop().time() - self._saved_s >= SAVE_S:
             self.keep()
+
+    def know(self, nodes: Sequence[NodeDevice]) -> None:
+        """The site has these nodes from now on."""
+        self.meter.allocations.know(cpus_of(nodes), scheduler_names(nodes))
 
     def keep(self) -> None:
         """Save what is not settled: with what was, so that no run is recorded twice."""
@@ -167,11 +175,20 @@ def site_terms(site: Site) -> SiteTerms:
     )
 
 
-def scheduler_names(site: Site) -> dict[str, str]:
-    """The nodes' names with the scheduler, by host name or by id, perhaps without its domain, to their ids here."""
-    nodes = site.every_node
+def cpus_of(nodes: Iterable[NodeDevice]) -> dict[str, int]:
+    """The CPUs of each node for which they are stated."""
+    return {node.id: node.cpus for node in nodes if node.cpus}
+
+
+def scheduler_names(nodes: Sequence[NodeDevice]) -> dict[str, str]:
+    """The nodes' names with the scheduler, by host name or by id, perhaps without its domain, to their ids here.
+
+    In small letters: names of hosts are the same in capitals (RFC 4343).
+    """
     short = {node.id.partition(".")[0]: node.id for node in nodes}
-    return short | {node.hostname: node.id for node in nodes if node.hostname} | {node.id: node.id for node in nodes}
+    hosts = {node.hostname: node.id for node in nodes if node.hostname}
+    ids = {node.id: node.id for node in nodes}
+    return {name.casefold(): id for name, id in (short | hosts | ids).items()}
 
 
 def kept_state(raw: Any) -> MeterState | None:

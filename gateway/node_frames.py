@@ -9,9 +9,11 @@ import msgspec
 
 from dispatch.model.decoding import decoded
 from dispatch.model.equipment import DeviceIdentity, Node
+from drivers.node_config import NodeDevice
 from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
 from drivers.redfish.limits import PowerLimit
+from drivers.redfish.link import BmcSession
 
 MOST_BYTES = 1 << 20  # of one frame; 16 nodes of 64 GPUs each have a third of it
 MOST_CONFIG_BYTES = 64 << 20  # of the first one to the process, which the gateway itself has made
@@ -46,11 +48,22 @@ class LimitAnswer(msgspec.Struct, frozen=True, array_like=True):
     advice: str = ""
 
 
+class ListAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What the list of a group says now. `group`: its number in the site file; `error`: why it says nothing."""
+
+    group: int
+    names: tuple[str, ...] = ()
+    note: str = ""
+    error: str = ""
+
+
 class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Some nodes, and answers of BMCs; none of both: the process is alive."""
+    """Some nodes, answers of BMCs and lists, sessions of BMCs that have begun or ended; none: the process is alive."""
 
     read: tuple[NodeRead, ...] = ()
     answers: tuple[LimitAnswer, ...] = ()
+    lists: tuple[ListAnswer, ...] = ()
+    sessions: tuple[BmcSession, ...] = ()
 
 
 class LimitAsked(msgspec.Struct, frozen=True, tag="limit"):
@@ -63,10 +76,21 @@ class LimitAsked(msgspec.Struct, frozen=True, tag="limit"):
     mode: str = ""
 
 
-ToReader = LimitAsked  # what the gateway sends after the configuration
+class NodesChanged(msgspec.Struct, frozen=True, tag="nodes"):
+    """From the gateway: read these nodes, too, and no longer those. Those that are no longer read go first.
+
+    `leaving`: all that are no longer listed and still read; None: the same as before.
+    """
+
+    added: tuple[NodeDevice, ...] = ()
+    removed: tuple[str, ...] = ()
+    leaving: tuple[str, ...] | None = None
+
+
+ToReader = LimitAsked | NodesChanged  # what the gateway sends after the configuration
 
 _BATCH, _CONFIG = msgspec.msgpack.Decoder(Batch), msgspec.msgpack.Decoder(ObservedConfig)
-_TO_READER = msgspec.msgpack.Decoder(ToReader)
+_TO_READER: msgspec.msgpack.Decoder[ToReader] = msgspec.msgpack.Decoder(ToReader)
 
 
 def frame(message: Batch | ObservedConfig | ToReader) -> bytes:

@@ -6,7 +6,7 @@ It runs in a process of its own (`node_reader.py`). Where the machine is too bus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from dispatch.model.equipment import Node
@@ -44,11 +44,20 @@ class NodePolling:
     """The pollers of such nodes."""
 
     def __init__(self, drivers: Sequence[ObservedDriver]) -> None:
-        clock = SystemClock()
-        self._pollers = [
+        self._clock = SystemClock()
+        self._pollers: list[Poller] = []
+        self._every_turns: dict[int, Turns] = {}
+        self._sent: dict[str, tuple[int, int]] = {}  # of each node: reads and failures that were handed on
+        self._notices: dict[str, list[Notice]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self.add(drivers)
+
+    def add(self, drivers: Sequence[ObservedDriver]) -> None:
+        """Read these, too."""
+        self._pollers += [
             Poller(
                 driver,
-                clock,
+                self._clock,
                 driver.stale_after_s,
                 DeviceError,
                 lambda poller, online: None,  # the gateway judges that
@@ -58,9 +67,18 @@ class NodePolling:
             )
             for n, driver in enumerate(drivers)
         ]
-        self._every_turns = {id(d.turns): d.turns for d in drivers}.values()
-        self._sent: dict[str, tuple[int, int]] = {}  # of each node: reads and failures that were handed on
-        self._notices: dict[str, list[Notice]] = {}
+        self._every_turns |= {id(driver.turns): driver.turns for driver in drivers}
+
+    def remove(self, ids: Collection[str]) -> None:
+        """Read these no longer. Their connections are closed in the background."""
+        gone = [poller for poller in self._pollers if poller.id in ids]
+        self._pollers = [poller for poller in self._pollers if poller.id not in ids]
+        for poller in gone:
+            self._sent.pop(poller.id, None)
+            self._notices.pop(poller.id, None)
+            closing = asyncio.create_task(_close(poller))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _noted(self, node_id: str, notice: Notice) -> None:
         self._notices.setdefault(node_id, []).append(notice)
@@ -68,10 +86,10 @@ class NodePolling:
     async def run(self, send: Callable[[Batch], Awaitable[None]]) -> None:
         """Begin reads that are due, and hand on what has come. At least one batch a second. Never ends."""
         slices = round(ROUND_S / SLICE_S)
-        groups = [self._pollers[n::slices] for n in range(slices)]
         while True:
+            groups = [self._pollers[n::slices] for n in range(slices)]
             for n in range(slices):
-                if not any(turns.crowded for turns in self._every_turns):
+                if not any(turns.crowded for turns in self._every_turns.values()):
                     for poller in groups[n]:
                         poller.start_if_due()
                 await self._hand_on(groups[(n - ANSWER_SLICES) % slices], send, alive=n == 0)
@@ -109,10 +127,14 @@ class NodePolling:
 
     async def close(self) -> None:
         """Give up the reads under way, and let go of every connection."""
-        for poller in self._pollers:
-            if (read := poller.in_flight) is not None:
-                read.cancel()  # it may wait for a node that hangs
-        await asyncio.gather(*(poller.close(CLOSE_S) for poller in self._pollers))
+        await asyncio.gather(*(_close(poller) for poller in self._pollers), *self._closing)
+
+
+async def _close(poller: Poller) -> None:
+    """Give up its read under way, and let go of its connections."""
+    if (read := poller.in_flight) is not None:
+        read.cancel()  # it may wait for a node that hangs
+    await poller.close(CLOSE_S)
 
 
 def _shown(error: str) -> str:

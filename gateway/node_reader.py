@@ -17,10 +17,21 @@ import socket
 import sys
 from pathlib import Path
 
-from drivers.nodes.observed import observed_drivers
+from drivers.nodes.observed import ObservedNodes, observed_nodes
+from drivers.redfish.link import BmcSession
 from gateway.limit_taker import LimitTaker
+from gateway.list_asking import ask_lists
 from gateway.log_output import LogOutput
-from gateway.node_frames import MOST_CONFIG_BYTES, Batch, config_in, frames, order_in, received
+from gateway.node_frames import (
+    MOST_CONFIG_BYTES,
+    Batch,
+    LimitAsked,
+    config_in,
+    frame,
+    frames,
+    order_in,
+    received,
+)
 from gateway.node_polling import NodePolling
 
 NICE = 10  # below the gateway: a tick that is due goes before
@@ -67,27 +78,26 @@ async def _serve(link: socket.socket) -> None:
 
 
 async def read_nodes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read the nodes that the first message names, and do what the others ask, until the other side hangs up.
+    """Read the nodes that the messages name, and do what others ask, until the other side hangs up.
 
     Raises BadFrame.
     """
     body = await received(reader, MOST_CONFIG_BYTES)
     if body is None:
         return
-    polling = NodePolling(observed_drivers(config_in(body)))
+    config = config_in(body)
+    made = observed_nodes(config)
+    polling = NodePolling([made.driver(node) for node in config.nodes])
 
     async def send(batch: Batch) -> None:
-        for one in frames(batch):
-            writer.write(one)
+        _write(writer, batch, made.new_sessions())
         await writer.drain()
 
     limits = LimitTaker(polling.bmc, send)
-
-    async def take_orders() -> None:
-        while (order := await received(reader, MOST_CONFIG_BYTES)) is not None:
-            limits.take(order_in(order))
-
-    work = [asyncio.create_task(polling.run(send)), asyncio.create_task(take_orders())]
+    orders = _take_orders(reader, made, polling, limits)
+    work = [asyncio.create_task(polling.run(send)), asyncio.create_task(orders)]
+    if any(group.changes for group in config.groups):
+        work.append(asyncio.create_task(ask_lists(config.groups, Path(config.directory), send)))
     try:
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -100,3 +110,26 @@ async def read_nodes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         await limits.close()
         await polling.close()
         writer.close()
+
+
+def _write(writer: asyncio.StreamWriter, batch: Batch, sessions: tuple[BmcSession, ...]) -> None:
+    """Sessions first: the next process is to know of those that this one does not end."""
+    if sessions:
+        writer.write(frame(Batch(sessions=sessions)))
+    for one in frames(batch):
+        writer.write(one)
+
+
+async def _take_orders(
+    reader: asyncio.StreamReader, made: ObservedNodes, polling: NodePolling, limits: LimitTaker
+) -> None:
+    """Do what the gateway asks, until it hangs up. Raises BadFrame."""
+    while (body := await received(reader, MOST_CONFIG_BYTES)) is not None:
+        order = order_in(body)
+        if isinstance(order, LimitAsked):
+            limits.take(order)
+            continue
+        if order.leaving is not None:
+            made.give_way(order.leaving)
+        polling.remove(order.removed)
+        polling.add([made.driver(node) for node in order.added])

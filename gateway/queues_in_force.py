@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from dispatch.model.jobs import Job, Queue, QueueNow, RunningJob, StartPower
+from dispatch.model.jobs import Job, Queue, QueueNow, RunningJob, StartPower, node_id
 from dispatch.model.reasons import Reason
 from dispatch.power_caps.job_groups import Groups, merged, of_jobs
 from drivers.schedulers.config import Scheduler
@@ -31,7 +31,7 @@ class QueuesInForce:
     ) -> None:
         """`on_change` is called after each reading, good or failed. `now_s`: real seconds.
 
-        `names`: the ids of nodes by the names that schedulers give them.
+        `names`: the ids of nodes by the names that schedulers give them, in small letters.
         """
         self._names = names or {}
         self._groups_read: dict[str, Groups] = {}
@@ -76,6 +76,10 @@ class QueuesInForce:
         """How long ago its queue was as listed, real seconds; infinite before the first reading."""
         return self._now_s() - self._read_at_s.get(scheduler, float("-inf"))
 
+    def know(self, names: Mapping[str, str]) -> None:
+        """The nodes have these names from now on; jobs are put with them at the next reading."""
+        self._names = names
+
     def take(self, scheduler: str, read: QueueRead, read_utc_s: float, age_s: float = 0.0) -> None:
         """A queue was read. `read_utc_s`: when it was so, site time; `age_s`: how long that is ago, real seconds."""
         self._read_at_s[scheduler] = self._now_s() - age_s
@@ -89,7 +93,7 @@ class QueuesInForce:
         )
         self._queues[scheduler] = queue
         groups = of_jobs(read.jobs)
-        self._groups_read[scheduler] = tuple(frozenset(self._names.get(n, n) for n in group) for group in groups)
+        self._groups_read[scheduler] = tuple(frozenset(node_id(self._names, n) for n in group) for group in groups)
         self._show(scheduler)
         self._on_change()
 

@@ -20,10 +20,12 @@ def snapshot_of(
     parts: Sequence[Part],
     devices: tuple[DeviceHealth, ...],
     observed: Mapping[str, Node] = {},
+    grouped: Sequence[str] | None = None,
 ) -> Snapshot:
     """Every declared device of a kind, in the site file's order; one that never answered has only missing values.
 
-    `observed`: nodes that are read outside the tick, by id.
+    `observed`: nodes that are read outside the tick, by id. `grouped`: the nodes of the groups as they are now; None:
+    those of the site file.
     """
     meters = {p.id: p for p in parts if isinstance(p, Meter)}
     load_id = next((meter.id for meter in site.meter if meter.role == "load"), None)
@@ -42,17 +44,19 @@ def snapshot_of(
         batteries=of(Battery, [b.id for b in site.battery]),
         pv=of(Pv, [p.id for p in site.pv]),
         switches=of(Switch, [s.id for s in site.switch]),
-        nodes=tuple(_nodes(site, {p.id: p for p in parts if isinstance(p, Node)}, observed)),
+        nodes=tuple(_nodes(site, {p.id: p for p in parts if isinstance(p, Node)}, observed, grouped)),
         devices=devices,
         ups=of(Ups, [u.id for u in site.ups]),
         contacts=of(Contact, [c.id for c in site.contact]),
     )
 
 
-def _nodes(site: Site, known: Mapping[str, Node], observed: Mapping[str, Node]) -> Iterator[Node]:
+def _nodes(
+    site: Site, known: Mapping[str, Node], observed: Mapping[str, Node], grouped: Sequence[str] | None
+) -> Iterator[Node]:
     """Each `[[node]]`, then those of the groups."""
     for node in site.node:
         yield observed.get(node.id) or known.get(node.id) or Node(node.id)
-    for group in site.nodes:
-        for name in group.names:
-            yield observed.get(name) or known.get(name) or Node(name)
+    names = [name for group in site.nodes for name in group.names] if grouped is None else grouped
+    for name in names:
+        yield observed.get(name) or known.get(name) or Node(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import click
 from console.cli.failures import Failure
 from console.cli.json_output import json_text
 from console.display.formats import how_old
+from console.display.node_list_text import changed_text, list_text
 from console.display.queue_text import queue_counts
 from console.value_parsers import json_option
 from dispatch.model.equipment import Node, NodePower
+from dispatch.model.node_lists import NodeListNow
 from gateway import exit_codes
 from gateway.commissioning.compute_check import NodeReport, QueueReport, check, check_queues
 from gateway.commissioning.device_access import DevicesInUse
@@ -33,21 +36,23 @@ def check_nodes(site: Path, as_json: bool) -> int:
     ordered: cap_w with on_cap or a source that can cap, on_stop_starts, on_requeue, on_power_off, on_shutdown, and
     without GPUs on_suspend or freeze. Nodes of a [[nodes]] are always only observed.
 
-    Exit code 0: the power of every node is known and every queue is read; 1: not so; 2: errors in the site file; 6: the
-    devices cannot be opened, because another gateway has them or the twin does not run.
+    Exit code 0: the power of every node is known, every queue and list of nodes is read; 1: not so; 2: errors in the
+    site file; 6: the devices cannot be opened, because another gateway has them or the twin does not run.
     """
     try:
         loaded = load(site)
-        source, found = check(loaded)
+        source, found, lists = check(loaded)
     except (DevicesInUse, StartRefused) as error:
         raise Failure(str(error), exit_codes.DEVICE) from None
     queues = check_queues(loaded)
     if as_json:
-        click.echo(json_text({"source": source, "nodes": found, "queues": queues}))
+        click.echo(json_text({"source": source, "nodes": found, "lists": lists, "queues": queues}))
     else:
-        for line in (*_lines(source, found), *(line for queue in queues for line in queue_lines(queue))):
+        listed = (line for one in lists for line in list_lines(one, time.time()))
+        for line in (*_lines(source, found), *listed, *(line for queue in queues for line in queue_lines(queue))):
             click.echo(line)
-    complete = all(report.complete for report in found) and not any(report.queue.error for report in queues)
+    failed = any(report.queue.error for report in queues) or any(one.error for one in lists)
+    complete = all(report.complete for report in found) and not failed
     return exit_codes.OK if complete else exit_codes.FAILED
 
 
@@ -69,6 +74,16 @@ def _lines(source: str, found: tuple[NodeReport, ...]) -> Iterator[str]:
         yield f"{len(ordered)} may be ordered something: {', '.join(ordered)}; the others are only observed"
     else:
         yield "all of them are only observed: nothing is capped, suspended or shut down"
+
+
+def list_lines(now: NodeListNow, utc_s: float) -> Iterator[str]:
+    """Where the names of a group come from, when they were read, and what changed."""
+    yield f"{now.group:<13} {list_text(now, utc_s)}"
+    if now.error:
+        yield f"{INDENT}NOT READ: {now.error}"
+    for text in (now.doubt, now.note, changed_text(now, utc_s)):
+        if text:
+            yield f"{INDENT}{text}"
 
 
 def queue_lines(report: QueueReport) -> Iterator[str]:

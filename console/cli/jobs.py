@@ -85,6 +85,8 @@ def jobs(
     """
     if ctx.invoked_subcommand is not None:
         return
+    if as_csv and as_json:
+        raise click.UsageError("--csv or --json, not both")
     asked: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     ended = past or any(choice is not None for choice in (since, until, by))
     with gateway_or_record(site) as source:

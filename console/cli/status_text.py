@@ -89,7 +89,10 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("Drill", *_drill(published, zone))
     for n, r in enumerate(published.reservations):
         when = f"{hour_minute_zone(r.start_utc_s, zone)} to {hour_minute_zone(r.end_utc_s, zone)}"
-        yield _row("" if n else "Reserved", f"{r.id}  {kw(r.power_w)}, {when}, {r.name} of {r.who}")
+        yield _row(
+            "" if n else "Reserved",
+            f"{r.id}  {kw(r.power_w)}, {when}, {f'{r.name} of {r.who}' if r.who else 'of another user'}",
+        )
     yield from _alarms(published.alarms, zone)
     yield from _devices(snapshot)
 

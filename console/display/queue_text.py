@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from console.display.formats import duration, how_old
 from dispatch.accounting.records import JobRecord
-from dispatch.model.jobs import QueueNow, RunningJob, StartPower
+from dispatch.model.jobs import QueueNow, RunningJob, StartPower, on_node
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw
 
@@ -63,7 +63,8 @@ def job_line(job: RunningJob, now_utc_s: float | None, drawn: Iterable[JobRecord
     if job.started_utc_s is not None and now_utc_s is not None:
         since = f"for {duration(max(0.0, now_utc_s - job.started_utc_s))}"
     state = "" if job.state == "running" else job.state
-    share = _gpus(job.gpus) if job.gpus else f"{job.cpus} CPU{'' if job.cpus == 1 else 's'}"
+    cpus = f"{job.cpus} CPU{'' if job.cpus == 1 else 's'}" if job.cpus else ""  # 0: the scheduler does not say
+    share = _gpus(job.gpus) if job.gpus else cpus
     nodes = f"{len(job.nodes)} nodes" if len(job.nodes) > 1 else ""
     record = next((r for r in drawn if (r.id, r.user, r.ended_utc_s) == (job.id, job.user, None)), None)
     energy = "" if record is None else drawn_text(record)
@@ -79,8 +80,7 @@ def drawn_text(record: JobRecord) -> str:
 
 def jobs_on(node: str, queues: Iterable[QueueNow]) -> list[RunningJob]:
     """The jobs that hold a node, which the scheduler knows by the same name, perhaps without its domain."""
-    names = {node, node.partition(".")[0]}
-    return [job for queue in queues for job in queue.jobs if not names.isdisjoint(job.nodes)]
+    return [job for queue in queues for job in queue.jobs if on_node(job.nodes, node)]
 
 
 def _gpus(count: int) -> str:

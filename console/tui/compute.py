@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from console.display.cap_text import limit_text
 from console.display.formats import how_old, kw, number
 from console.display.ink import Ink
+from console.display.node_list_text import list_line
 from console.display.queue_text import job_line, jobs_on, power_lines, queue_line
 from console.display.status_text import gpus_text, stale_word
 from console.display.ups_text import UNUSUAL, ups_state, ups_texts
@@ -91,8 +92,9 @@ class Compute(ListView):
         powers = max((len(n.powers) for n in nodes), default=0)
         queues = model.published.queues if model.published else ()
         jobs = MOST_JOBS if any(queue.jobs for queue in queues) else 0
-        rows = 2 + (gpus + 1) // 2 + min(powers, MOST_POWERS) + jobs + len(lines_of(queues))
-        return min(rows, max(3, height // 2 + (2 if queues else 0)))
+        below = len(lines_of(queues)) + (len(model.published.node_lists) if model.published else 0)
+        rows = 2 + (gpus + 1) // 2 + min(powers, MOST_POWERS) + jobs + below
+        return min(rows, max(3, height // 2 + (2 if below else 0)))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """GPUs, powers and jobs of the selected node, or why there is nothing to show; below them the queues."""
@@ -106,9 +108,15 @@ class Compute(ListView):
         draw_jobs(canvas, below + len(powers), item, model)
 
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """The list, and in the last rows each queue, with what is kept back from its jobs."""
+        """The list; in the last rows each queue, with what is kept back from its jobs, and each list that changes."""
         super().paint(canvas, model)
-        lines = lines_of(model.published.queues if model.published else (), model.extra_age_s)
+        if (now := model.published) is None:
+            return
+        utc_s = now.snapshot.utc_s + model.extra_age_s
+        lines = lines_of(now.queues, model.extra_age_s)
+        lines += [
+            (list_line(one, utc_s), Ink.MEDIUM if one.error or one.doubt else Ink.PLAIN) for one in now.node_lists
+        ]
         for y, (line, ink) in enumerate(lines, start=canvas.height - len(lines)):
             canvas.put(0, y, f" {cut(line, canvas.width - 2)}".ljust(canvas.width))
             canvas.fill(y, ink)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dispatch.accounting.records import RunKey
 from dispatch.accounting.runs import Run
 from dispatch.accounting.shares import Claim
-from dispatch.model.jobs import Job
+from dispatch.model.jobs import Job, node_id
 
 MOST_RUNS = 10_000  # at once; those beyond are not metered
 
@@ -16,7 +16,7 @@ class Allocations:
     """Runs that go on or are not recorded yet, and their nodes."""
 
     def __init__(self, cpus: Mapping[str, int], names: Mapping[str, str], runs: Sequence[Run]) -> None:
-        """`cpus` of each node. `names` of nodes with the scheduler. `runs`: of before a restart."""
+        """`cpus` of each node. `names` of nodes with the scheduler, in small letters. `runs`: of before a restart."""
         self._cpus, self._names = cpus, names
         self._running: dict[tuple[str, str], Run] = {}
         self._over: dict[RunKey, Run] = {}
@@ -27,6 +27,12 @@ class Allocations:
             else:
                 self._over[run.key] = run
                 self._put(run)
+
+    def know(self, cpus: Mapping[str, int], names: Mapping[str, str]) -> None:
+        """There are these nodes from now on."""
+        self._cpus, self._names, self._on = cpus, names, {}
+        for run in self.every():
+            self._put(run)
 
     def add(self, run: Run) -> None:
         """A run begins."""
@@ -107,8 +113,7 @@ class Allocations:
         return Claim(number, job.gpus / nodes, job.cpus / nodes, uuids, job.state == "suspended", names)
 
     def _ids(self, job: Job) -> list[str]:
-        names = self._names
-        return [names.get(name) or names.get(name.partition(".")[0], name) for name in job.nodes]
+        return [node_id(self._names, name) for name in job.nodes]
 
     def _put(self, run: Run) -> None:
         for node in self.nodes(run):

@@ -8,7 +8,7 @@ last are taken to run on, and what they get is called estimated.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 
 import msgspec
@@ -26,6 +26,7 @@ from dispatch.model.jobs import Job
 LATE_S = 150.0  # so long the energy of nodes waits for the queue; and a quarter hour for nodes that are read rarely
 STEP = 100  # jobs or nodes between two pauses
 DIVIDED = 5  # nodes whose energy is divided, likewise
+MOST_GONE = 1000  # nodes that were the site's once and are remembered
 MOST_WAITING = 400  # segments of a node; the oldest are divided first
 CLOCK_STEP_S = 1.0
 SAME_START_S = 1.0
@@ -87,6 +88,8 @@ class JobMeter:
     def see_nodes(self, nodes: Sequence[Node], now: Instant, capped: Mapping[str, float]) -> Iterator[None]:
         """The nodes as they are known now, and those that are to hold a cap. Yields between steps."""
         self._watch_calendar(now)
+        if len(self._samples) > len(nodes) + MOST_GONE:
+            self._forget_gone({node.id for node in nodes})
         for n, node in enumerate(nodes):
             if n % STEP == STEP - 1:
                 yield
@@ -103,6 +106,16 @@ class JobMeter:
             waiting.append(segment)
             if len(waiting) > MOST_WAITING:
                 self._divide(node.id, waiting.popleft(), assumed=True)
+
+    def _forget_gone(self, there: Set[str]) -> None:
+        """Lists that change name ever new nodes: of those that are gone only what is still to be divided is kept."""
+        kept = there | {node for node, waiting in self._waiting.items() if waiting}
+        kept |= {node for run in self.allocations.every() for node in self.allocations.nodes(run)}
+        for node in (self._samples.keys() | self._divided_until.keys() | self._idle_w.keys()) - kept:
+            self._samples.pop(node, None)
+            self._waiting.pop(node, None)
+            self._divided_until.pop(node, None)
+            self._idle_w.pop(node, None)
 
     def _watch_calendar(self, now: Instant) -> None:
         if self._began_utc_s is None:

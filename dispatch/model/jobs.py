@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -102,3 +103,16 @@ class QueueNow(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[RunningJob, ...] = ()
     more_running: int = 0  # that run and are not among `jobs`
     power: StartPower | None = None  # None: power is not kept back from its jobs
+
+
+def on_node(names: Iterable[str], node_id: str) -> bool:
+    """Whether a node is among the names that a scheduler gives, with or without domains, in capitals or not."""
+    host = node_id.casefold()
+    wanted = {host, host.partition(".")[0]}
+    return any(name.casefold() in wanted or name.casefold().partition(".")[0] == host for name in names)
+
+
+def node_id(ids: Mapping[str, str], name: str) -> str:
+    """The node that a scheduler names. `ids`: of nodes by their names in small letters; one that is not there stays."""
+    host = name.casefold()
+    return ids.get(host) or ids.get(host.partition(".")[0], name)

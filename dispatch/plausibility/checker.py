@@ -167,6 +167,10 @@ class PlausibilityCheck:
 
         pairs = zip(raw.nodes, before, strict=True)
         self._judged = tuple([node if node is was and node.period_s else judged(node) for node, was in pairs])
+        if len(self._nodes) > len(raw.nodes):  # some are no longer nodes of the site
+            there = {node.id for node in raw.nodes}
+            self._nodes = {id: check for id, check in self._nodes.items() if id in there}
+            self._checks = -1  # the histories are other ones
         return self._judged
 
     def _node(self, node: Node, allowed: Range, mono_s: float, nodes_w: float) -> Node:

@@ -58,9 +58,10 @@ class HttpClient(Shared):
         self._trust: dict[Access, ssl.SSLContext | Any] = {}
 
     async def _close(self) -> None:
-        self._plain.close()
-        if self._session is not None:
-            await self._session.close()
+        self.__dict__.pop("_plain", self._plain).close()  # who joins later begins with a new one
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def get(
         self,

@@ -110,13 +110,18 @@ class ObservedNode:
         if wanted and names and wanted not in names:
             advice = "check its address in exporters, or hostname in the site file"
             raise WrongDevice(where, f"answers as {', '.join(sorted(names))[:120]}, expected {wanted}", advice)
-        own = [f"host {host}"] if host else []
-        own += [f"GPU {g.uuid}" for f in figures for g in f.gpus if g.uuid]
-        if twice := self._identities.claim(self.id, own, self.stale_after_s):
-            raise WrongDevice(where, twice, "give each node its own address")
+        self._claim(where, [f"host {host}"] if host else [], figures)
         if host and self._host and host != self._host:
             self.notices.add("warning", f"answers as {host} now, as {self._host} before: renamed or replaced")
         self._host = host or self._host
+
+    def _claim(self, where: str, own: list[str], figures: Sequence[Figures]) -> None:
+        """Raises WrongDevice where this machine is another node, unless that one is no longer listed."""
+        own += [f"GPU {g.uuid}" for f in figures for g in f.gpus if g.uuid]
+        if was := self._identities.was(self.id, own):
+            self.notices.add("info", f"is the machine that was {was}, which is no longer listed: renamed")
+        if twice := self._identities.claim(self.id, own, self.stale_after_s):
+            raise WrongDevice(where, twice, "give each node its own address")
 
 
 class _Page:

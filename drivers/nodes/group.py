@@ -13,9 +13,16 @@ from drivers.host_lists import BadNames, names_in
 from drivers.http.config import AuthorizationFile, CaFile
 from drivers.node_config import NodeDevice
 from drivers.redfish.config import BmcAccountId, BmcChassis, BmcNameUrl, BmcSystem
+from drivers.schedulers.config import Argument
 
 MOST_NODES = 1000
 _NAME = re.compile(ID)
+DnsName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9.])?$",
+    ),
+]
 NameUrl = Annotated[
     str,
     Meta(
@@ -43,9 +50,50 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="File with more names or lists, one a line, # begins a comment; relative to the site file. "
-            "Read at the start."
+            "Read at the start, and every names_period_s."
         ),
     ] = ""
+    names_dns: Annotated[
+        tuple[DnsName, ...],
+        Meta(
+            max_length=8,
+            description="Names in DNS that give more names: SRV records, `_node-exporter._tcp.example.org`, whose "
+            "targets are the nodes, without their domain; of another name its IPv4 addresses are the nodes.",
+            extra={"expected": "names such as _node-exporter._tcp.example.org or gpu.example.org"},
+        ),
+    ] = ()
+    dns_server: Annotated[
+        str,
+        Meta(
+            max_length=80,
+            description="With `names_dns`: the server that is asked, address or address:port. Empty: those of "
+            "/etc/resolv.conf.",
+        ),
+    ] = ""
+    sinfo: Annotated[
+        tuple[Argument, ...],
+        Meta(
+            max_length=64,
+            description='How sinfo of Slurm is called, which lists more names: `["sinfo"]`, or on another machine '
+            '`["ssh", "-o", "BatchMode=yes", "head01", "sinfo"]`. Arguments are appended.',
+        ),
+    ] = ()
+    partition: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.,-]{0,128}$",
+            description="With `sinfo`: only the nodes of these partitions, `gpu` or `gpu,gpu-long`. Empty: every node.",
+            extra={"expected": "names of partitions, separated by commas"},
+        ),
+    ] = ""
+    names_period_s: Annotated[
+        float,
+        Meta(
+            ge=10,
+            le=3600,
+            description="With `names_file`, `names_dns` or `sinfo`: how often the names are looked up again.",
+        ),
+    ] = 120.0
     source: Annotated[
         Literal["exporters", "prometheus", "redfish"],
         Meta(
@@ -79,42 +127,59 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     ca: CaFile = ""
     authorization_file: AuthorizationFile = ""
 
+    @property
+    def changes(self) -> bool:
+        """Whether its names may change while a gateway runs."""
+        return bool(self.names_file or self.names_dns or self.sinfo)
+
     def nodes(self) -> tuple[NodeDevice, ...]:
         """A node for each name; after the loader has put the names of lists and of names_file into `names`."""
-        return tuple(
-            NodeDevice(
-                id=name,
-                source=self.source,
-                exporters=tuple(url.replace("{name}", name) for url in self.exporters),
-                prometheus=self.prometheus,
-                bmc=self.bmc.replace("{name}", name),
-                bmc_account=self.bmc_account,
-                bmc_system=self.bmc_system.replace("{name}", name),
-                bmc_chassis=self.bmc_chassis,
-                critical=self.critical,
-                gpus=self.gpus,
-                cpus=self.cpus,
-                idle_w=self.idle_w,
-                full_w=self.full_w,
-                deadline_s=self.deadline_s,
-                period_s=self.period_s,
-                ca=self.ca,
-                authorization_file=self.authorization_file,
-            )
-            for name in self.names
+        return tuple(map(self.node, self.names))
+
+    def node(self, name: str) -> NodeDevice:
+        """The node of that name."""
+        return NodeDevice(
+            id=name,
+            source=self.source,
+            exporters=tuple(url.replace("{name}", name) for url in self.exporters),
+            prometheus=self.prometheus,
+            bmc=self.bmc.replace("{name}", name),
+            bmc_account=self.bmc_account,
+            bmc_system=self.bmc_system.replace("{name}", name),
+            bmc_chassis=self.bmc_chassis,
+            critical=self.critical,
+            gpus=self.gpus,
+            cpus=self.cpus,
+            idle_w=self.idle_w,
+            full_w=self.full_w,
+            deadline_s=self.deadline_s,
+            period_s=self.period_s,
+            ca=self.ca,
+            authorization_file=self.authorization_file,
         )
+
+
+class NamedGroup(NodeGroup, frozen=True, kw_only=True):
+    """A group as the loader gives it: `names` are all that are known now, `fixed` those of them that never change."""
+
+    fixed: tuple[str, ...] = ()
+
+
+def possible_name(name: str) -> bool:
+    """Whether a node may have it as its id."""
+    return _NAME.fullmatch(name) is not None
 
 
 def expanded(lists: tuple[str, ...]) -> tuple[str, ...]:
     """Every name in lists such as "gpu[001-003,7]". Raises BadNames."""
-    names: dict[str, None] = {}
+    names: dict[str, str] = {}
     for text in lists:
         for name in names_in(text.strip()):
-            if _NAME.fullmatch(name) is None:
+            if not possible_name(name):
                 raise BadNames(f"names of 1..32 letters, digits, dots, dashes, underscores; {name[:40]!r} is none")
-            if name in names:
+            if name.casefold() in names:  # names of hosts are the same in capitals, RFC 4343
                 raise BadNames(f"each name once; {name} is there twice")
-            names[name] = None
+            names[name.casefold()] = name
             if len(names) > MOST_NODES:
                 raise BadNames(f"at most {MOST_NODES} names")
-    return tuple(names)
+    return tuple(names.values())

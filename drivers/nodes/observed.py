@@ -13,6 +13,7 @@ from drivers.http.config import PrometheusServer, Reached, access_of
 from drivers.http.fetcher import DEADLINE_S, Fetcher
 from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode, Witnesses
+from drivers.nodes.group import NodeGroup
 from drivers.nodes.host_names import Identities
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
 from drivers.nodes.redfish_node import RedfishNode
@@ -22,7 +23,7 @@ from drivers.nut.pdu import Pdu, PduNode
 from drivers.nut.server import NutServers
 from drivers.redfish.config import BmcDefaults, account_of
 from drivers.redfish.enclosures import Enclosures
-from drivers.redfish.link import BmcLink
+from drivers.redfish.link import BmcLink, BmcSession
 from drivers.redfish.node_bmc import NodeBmc
 from drivers.redfish.pace import Pace
 
@@ -36,14 +37,15 @@ class ObservedConfig(msgspec.Struct, frozen=True):
     bmcs: tuple[BmcDefaults, ...] = ()
     directory: str = "."
     backoff_max_s: float = 5.0
+    groups: tuple[NodeGroup, ...] = ()  # every one of the site file, for the lists that change
+    sessions: tuple[BmcSession, ...] = ()  # with BMCs, which a process before has left open
 
 
-def observed_drivers(config: ObservedConfig) -> list[ExporterNode | PrometheusNode | RedfishNode]:
-    """A driver for each of them, without the site's other devices."""
+def observed_nodes(config: ObservedConfig) -> ObservedNodes:
+    """What makes their drivers, without the site's other devices."""
     servers = NutServers(config.backoff_max_s)
     metered = {pdu.id: Pdu(pdu, servers.at(pdu.url)) for pdu in config.pdus}
-    made = ObservedNodes(Path(config.directory), metered, config.prometheus, config.bmcs)
-    return [made.driver(node) for node in config.nodes]
+    return ObservedNodes(Path(config.directory), metered, config.prometheus, config.bmcs, config.sessions)
 
 
 class ObservedNodes:
@@ -55,13 +57,28 @@ class ObservedNodes:
         metered: Mapping[str, Pdu],
         prometheus: Iterable[PrometheusServer],
         bmcs: Iterable[BmcDefaults] = (),
+        sessions: Iterable[BmcSession] = (),
     ) -> None:
-        """`directory`: of the site file."""
+        """`directory`: of the site file. `sessions`: with BMCs, to be used on."""
         self._directory, self._metered = directory, metered
         self._configs, self._identities = {server.id: server for server in prometheus}, Identities()
         self._servers: dict[str, Prometheus] = {}
         self._bmcs, self._links = {defaults.id: defaults for defaults in bmcs}, dict[str, BmcLink]()
         self._enclosures = Enclosures()
+        self._left = {session.url: session for session in sessions}
+        self._new_sessions: dict[str, BmcSession] = {}
+
+    def give_way(self, node_ids: Iterable[str]) -> None:
+        """These nodes are no longer listed: one that is the same machine as another is refused, not that one."""
+        self._identities.give_way(node_ids)
+
+    def new_sessions(self) -> tuple[BmcSession, ...]:
+        """The sessions with BMCs that have begun or ended since this was last asked."""
+        new, self._new_sessions = tuple(self._new_sessions.values()), {}
+        return new
+
+    def _note_session(self, session: BmcSession) -> None:
+        self._new_sessions[session.url] = session
 
     def driver(self, config: NodeDevice) -> ExporterNode | PrometheusNode | RedfishNode:
         """The driver of one node."""
@@ -82,9 +99,11 @@ class ObservedNodes:
         """Nodes with the same address share a BMC, its session and its time."""
         defaults = self._bmcs[config.bmc_account] if config.bmc_account else next(iter(self._bmcs.values()))
         place = config.bmc.rstrip("/")
-        if place not in self._links:
+        if place not in self._links or self._links[place].closed:
+            self._links = {at: link for at, link in self._links.items() if not link.closed}
             account = account_of(defaults, config.bmc_fingerprint, self._directory)
-            self._links[place] = BmcLink(self._bmc_client, self._pace, place, account)
+            left = self._left.pop(place, None)
+            self._links[place] = BmcLink(self._bmc_client, self._pace, place, account, left, self._note_session)
         link, gpus, limits = self._links[place], config.source == "redfish", config.cap_by == "redfish"
         return NodeBmc(config, link, defaults.period_s, self._enclosures, notices, gpus, limits)
 

@@ -66,6 +66,7 @@ class _Chunk:
 
     def __init__(self) -> None:
         self.matches: list[str] = []
+        self.asked: tuple[str, ...] = ()  # those that the last query was for
         self.turn = asyncio.Lock()
         self.read_s = float("-inf")
         self.served_utc_s: float | None = None
@@ -83,16 +84,25 @@ class Prometheus:
     def join(self, match: str) -> _Chunk:
         """One more node, by the value of its label."""
         self.fetcher.client.join()
-        if not self._chunks or len(self._chunks[-1].matches) >= NODES_A_QUERY:
-            self._chunks.append(_Chunk())
-        self._chunks[-1].matches.append(match)
-        return self._chunks[-1]
+        chunk = next((chunk for chunk in reversed(self._chunks) if len(chunk.matches) < NODES_A_QUERY), None)
+        if chunk is None:
+            chunk = _Chunk()
+            self._chunks.append(chunk)
+        chunk.matches.append(match)
+        return chunk
 
-    async def latest(self, chunk: _Chunk, shared_s: float) -> _Chunk:
-        """The chunk with what is known of its nodes, not older than `shared_s`. Raises DeviceError."""
+    async def leave(self, chunk: _Chunk, match: str) -> None:
+        """One node less."""
+        chunk.matches.remove(match)
+        if not chunk.matches:
+            self._chunks.remove(chunk)
+        await self.fetcher.client.leave()
+
+    async def latest(self, chunk: _Chunk, match: str, shared_s: float) -> _Chunk:
+        """The chunk with what is known of that node, not older than `shared_s`. Raises DeviceError."""
         async with chunk.turn:
             loop = asyncio.get_running_loop()
-            if loop.time() - chunk.read_s > shared_s:
+            if loop.time() - chunk.read_s > shared_s or match not in chunk.asked:
                 try:
                     await self._ask(chunk)
                 except DeviceError as error:
@@ -104,14 +114,15 @@ class Prometheus:
 
     async def _ask(self, chunk: _Chunk) -> None:
         label, window = self._config.label, f"{self._config.window_s}s"
-        nodes = "|".join(re.escape(match).replace("\\", "\\\\") for match in chunk.matches)
+        matches = chunk.asked = tuple(chunk.matches)
+        nodes = "|".join(re.escape(match).replace("\\", "\\\\") for match in matches)
         of_nodes = f'{label}=~"(?:{nodes})(?:[.:].*)?"'
         metrics = "|".join(name for name in WANTED if name not in NOT_ASKED)
         reply, chunk.served_utc_s = await self._query(f'{{__name__=~"{metrics}",{of_nodes}}}[{window}]')
         idle, _ = await self._query(f'100 * avg by ({label}) (rate({CPU}{{mode="idle",{of_nodes}}}[{window}]))')
         await self.fetcher.client.turns.turn()
         chunk.warnings = tuple(reply.warnings[:2])
-        chunk.found = _by_node(reply, idle, label, chunk.matches, self._config.window_s)
+        chunk.found = _by_node(reply, idle, label, matches, self._config.window_s)
 
     async def _query(self, expression: str) -> tuple[_Reply, float | None]:
         answer = await self.fetcher.get((("query", expression),))
@@ -186,7 +197,7 @@ class PrometheusNode(ObservedNode):
 
     async def read(self) -> Node:
         """What Prometheus has of it now. Raises DeviceError, also where it has nothing."""
-        chunk = await self._server.latest(self._chunk, self.period_s / 2)
+        chunk = await self._server.latest(self._chunk, self._match, self.period_s / 2)
         assert not isinstance(chunk.found, DeviceError)
         await self.turns.turn()
         found, where = chunk.found[self._match], f"{self.id} at {self._server.fetcher.url}"
@@ -206,7 +217,7 @@ class PrometheusNode(ObservedNode):
 
     async def close(self) -> None:
         """Let go of the connection."""
-        await self._server.fetcher.client.leave()
+        await self._server.leave(self._chunk, self._match)
         await super().close()
 
 

@@ -54,11 +54,29 @@ class Refused(HttpError):
     advice = ADVICE[401]
 
 
+class BmcSession(msgspec.Struct, frozen=True, array_like=True):
+    """A session with the BMC at an address. Its token is as good as a password; empty: the session has ended."""
+
+    url: str
+    path: str = ""
+    token: str = ""
+
+
 class BmcLink(Shared):
     """The conversation with one BMC. Its users are the nodes behind it, mostly one."""
 
-    def __init__(self, client: HttpClient, pace: Pace, url: str, account: Account) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        pace: Pace,
+        url: str,
+        account: Account,
+        left: BmcSession | None = None,
+        on_session: Callable[[BmcSession], None] = lambda session: None,
+    ) -> None:
+        """`left`: a session that is open, and is used on. `on_session` is told when one begins or ends."""
         super().__init__()
+        self._left, self._on_session = left, on_session
         self.url, self._account, self._client, self._pace = url.rstrip("/"), account, client, pace
         self.where = f"BMC at {self.url}"
         self.connections = 0  # how often it was connected anew: what was found before may not hold any more
@@ -194,6 +212,10 @@ class BmcLink(Shared):
         self._access = Access(ca=account.ca, fingerprint=pinned(self.where, account, self.url))
         self._root = await self._service_root()
         self.connections += 1
+        if self._left is not None:  # where it has lapsed the first request is refused, and a login follows
+            self._credentials, self._session = {TOKEN: self._left.token}, self._left.path
+            self._left = None
+            return
         if account.basic or not await self._new_session(password):
             text = str(base64.b64encode(f"{account.user}:{password}".encode()), "ascii")
             self._credentials = {"Authorization": f"Basic {text}"}
@@ -229,6 +251,7 @@ class BmcLink(Shared):
         if not self._session:
             with contextlib.suppress(HttpError):  # logged in all the same
                 self._session = link(document(self.where, answer.body or b"{}"))
+        self._on_session(BmcSession(self.url, self._session, token))
         return True
 
     def _refusal(self, error: HttpError) -> Refused:
@@ -288,6 +311,7 @@ class BmcLink(Shared):
                 await self._client.send(self.where, request, deadline_s=LOGOUT_S, access=self._access)
             except DeviceError as error:
                 log.info("%s: its session was not ended and lapses by itself: %s", self.where, error.what)
+            self._on_session(BmcSession(self.url))
         self._session, self._credentials = "", {}
 
 

@@ -15,7 +15,7 @@ import msgspec
 from dispatch.model.events import Event
 from dispatch.model.plan import Plan
 from gateway.api.frames import FrameError, encode
-from gateway.api.job_names import shown_queues
+from gateway.api.job_names import shown_queues, shown_reservations
 from gateway.api.protocol import EventMessage, PlanMessage, Published
 from gateway.api.session import Session
 
@@ -90,7 +90,8 @@ def _frames(
     """
     frames: dict[tuple[int, str | None], bytes] = {}
     for session in sessions:
-        named = session.named if isinstance(message, Published) and message.queues else None
+        has_names = isinstance(message, Published) and (message.queues or message.reservations)
+        named = session.named if has_names else None
         key = session.version, named
         try:
             if key not in frames:
@@ -105,4 +106,8 @@ def _for_user(message: Published | PlanMessage | EventMessage, named: str | None
     """The message without the names of the jobs of others than a user."""
     if named is None or not isinstance(message, Published):
         return message
-    return msgspec.structs.replace(message, queues=shown_queues(message.queues, named))
+    return msgspec.structs.replace(
+        message,
+        queues=shown_queues(message.queues, named),
+        reservations=shown_reservations(message.reservations, named),
+    )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dispatch.model.jobs import Job, QueueNow
+from dispatch.model.reservations import Reservation
 
 
 def shown_jobs(jobs: Sequence[Job], user: str | None) -> list[Job]:
@@ -32,4 +33,14 @@ def shown_queues(queues: tuple[QueueNow, ...], user: str | None) -> tuple[QueueN
             ),
         )
         for queue in queues
+    )
+
+
+def shown_reservations(reservations: Sequence[Reservation], user: str | None) -> tuple[Reservation, ...]:
+    """Power reservations, likewise: of another user's job the id stands for its name, and nobody for who asked."""
+    return tuple(
+        reservation
+        if user is None or user in (reservation.who, reservation.who.rpartition(" as ")[2])
+        else msgspec.structs.replace(reservation, name=reservation.id, who="")
+        for reservation in reservations
     )

@@ -20,6 +20,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.jobs import QueueNow
 from dispatch.model.metering_interval import Interval
+from dispatch.model.node_lists import NodeListNow
 from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import NodeCap
@@ -154,6 +155,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     clock: ClockState | None = None  # None: a version before this one, which does not say
     queues: tuple[QueueNow, ...] = ()  # of the schedulers of compute jobs
     node_caps: tuple[NodeCap, ...] = ()  # caps that are to hold now, and how long they take to show
+    node_lists: tuple[NodeListNow, ...] = ()  # of the groups of nodes whose names may change
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

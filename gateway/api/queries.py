@@ -16,7 +16,7 @@ from dispatch.planning.lp_solver import SolverFailed
 from dispatch.wording.catalogue import words
 from gateway.api.command_log import CommandLog, Handler
 from gateway.api.interfaces import EnergyIq, Loop, Planner
-from gateway.api.job_names import shown_queues
+from gateway.api.job_names import shown_queues, shown_reservations
 from gateway.api.peer import Peer
 from gateway.energy_iq_history import today
 from gateway.errors import CommandRefused
@@ -93,8 +93,9 @@ class Queries:
         published = self._loop.published
         if published is None:
             raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
-        queues = shown_queues(published.queues, await self._log.named(peer))
-        return msgspec.to_builtins(msgspec.structs.replace(published, queues=queues))
+        user = await self._log.named(peer)
+        queues, reservations = shown_queues(published.queues, user), shown_reservations(published.reservations, user)
+        return msgspec.to_builtins(msgspec.structs.replace(published, queues=queues, reservations=reservations))
 
     async def _role(self, peer: Peer, params: dict[str, Any]) -> Any:
         """What the asker may do at this moment, and what that follows from."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model.jobs import Job
+from dispatch.model.jobs import Job, on_node
 from gateway.api.command_log import CommandLog, Handler
 from gateway.api.interfaces import Queues
 from gateway.api.job_names import shown_jobs
@@ -32,7 +32,7 @@ class QueueCommands:
         node, scheduler = params.get("node"), params.get("scheduler")
         found = [job for queue in self._queues.queues for job in queue.jobs if scheduler in (None, queue.scheduler)]
         if node is not None:
-            found = [job for job in found if job.runs and node in job.nodes]
+            found = [job for job in found if job.runs and on_node(job.nodes, node)]
         found = [*(job for job in found if job.runs), *(job for job in found if not job.runs)]
         user = await self._log.named(peer)
         page = _page(found[max(0, int(params.get("skip", 0))) :])

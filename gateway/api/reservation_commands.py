@@ -27,6 +27,7 @@ from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 from gateway.api.command_log import Command, CommandLog, Handler, printable, recordable
 from gateway.api.interfaces import Loop, Planner
+from gateway.api.job_names import shown_reservations
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
@@ -155,14 +156,15 @@ class ReservationCommands:
         held = battery_holder(self._orders.active, self._config, now_s) is not None
         needed = held or any(r.start_utc_s <= now_s for r in standing)
         prospect = self._prospect() if needed else Prospect(None, None, IslandState.UNKNOWN)
-        listed = []
+        listed, user = [], await self._log.named(peer)
         for reservation in standing:
             why: Reason | None
             if now_s < reservation.start_utc_s:
                 why = await self._why_later(reservation, prospect, held)
             else:
                 why = await self._why_not_ready(reservation, prospect)
-            listed.append(msgspec.to_builtins(reservation) | {"ready": why is None, "why": msgspec.to_builtins(why)})
+            (shown,) = shown_reservations((reservation,), user)
+            listed.append(msgspec.to_builtins(shown) | {"ready": why is None, "why": msgspec.to_builtins(why)})
         return {"utc_s": now_s, "reservations": listed}
 
     async def _withdraw(self, peer: Peer, params: dict[str, Any]) -> Any:

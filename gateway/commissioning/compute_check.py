@@ -14,14 +14,18 @@ from msgspec.structs import replace
 
 from dispatch.model.equipment import DeviceHealth, Limit, Meter, Node
 from dispatch.model.jobs import QueueNow
+from dispatch.model.node_lists import NodeListNow
 from dispatch.model.snapshot import Snapshot
+from drivers.clock import SystemClock
 from drivers.node_config import NodeDevice
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.reader import reader_of
 from drivers.schedulers.slurm_comments import site_mark
 from drivers.schedulers.slurm_licences import reservation_name
-from gateway.commissioning.device_access import gateway_of, opened, published_snapshot, sampled
+from gateway.commissioning.device_access import gateway_of, opened, published_nodes, sampled
+from gateway.list_asking import answer_of
+from gateway.node_lists import NodeLists
 from gateway.queues_in_force import QueuesInForce
 from gateway.site.schema import Site
 
@@ -99,16 +103,35 @@ async def _at_once() -> None:
     """No tick is to be spared."""
 
 
-def check(site: Site) -> tuple[str, tuple[NodeReport, ...]]:
-    """Who read ("gateway" or "check") and each node of the site.
+def check(site: Site) -> tuple[str, tuple[NodeReport, ...], tuple[NodeListNow, ...]]:
+    """Who read ("gateway" or "check"), each node of the site, and each list of nodes that may change.
 
-    Takes up to 20 s without a gateway, with BMCs up to 80 s. Raises DevicesInUse, StartRefused, LinkLost.
+    Takes up to 20 s without a gateway, with BMCs up to 80 s, and as long as its slowest list. Raises DevicesInUse,
+    StartRefused, LinkLost.
     """
     with gateway_of(site) as link:
         if link is not None:
-            snapshot = published_snapshot(link)
-            return "gateway", reports(site, snapshot)
-    return "check", reports(site, asyncio.run(_read(site)))
+            snapshot, lists = published_nodes(link)
+            return "gateway", reports(_as_read(site, snapshot, lists), snapshot), lists
+    return ("check", *asyncio.run(_check(site)))
+
+
+async def _check(site: Site) -> tuple[tuple[NodeReport, ...], tuple[NodeListNow, ...]]:
+    lists = NodeLists(site, SystemClock())
+    for answer in await asyncio.gather(*(answer_of(n, site.nodes[n], site.path.parent) for n in lists.asked)):
+        lists.take(answer)
+    now = replace(site, nodes=tuple(replace(group, names=lists.names_of(n)) for n, group in enumerate(site.nodes)))
+    return reports(now, await _read(now)), lists.now()
+
+
+def _as_read(site: Site, snapshot: Snapshot, lists: Sequence[NodeListNow]) -> Site:
+    """The site with the nodes that the gateway's groups have: a snapshot has them in the order of the groups."""
+    counts, at, groups = {one.group: one.nodes for one in lists}, len(site.node), []
+    for n, group in enumerate(site.nodes):
+        ends = at + counts.get(f"nodes[{n}]", len(group.names))
+        groups.append(replace(group, names=tuple(node.id for node in snapshot.nodes[at:ends])))
+        at = ends
+    return replace(site, nodes=tuple(groups))
 
 
 def only_nodes(site: Site) -> Site:

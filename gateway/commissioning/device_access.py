@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import msgspec
 
 from dispatch.model.clock import Clock
+from dispatch.model.node_lists import NodeListNow
 from dispatch.model.snapshot import Snapshot
 from drivers.clock import SystemClock
 from drivers.devices import Driver
@@ -56,6 +57,13 @@ def gateway_of(site: Site) -> Iterator[Conversation | None]:
 def published_snapshot(link: Conversation) -> Snapshot:
     """What the gateway last published of its devices. Raises LinkLost, RequestFailed."""
     return msgspec.convert(link.request("status")["snapshot"], Snapshot)
+
+
+def published_nodes(link: Conversation) -> tuple[Snapshot, tuple[NodeListNow, ...]]:
+    """The same, and the lists of its nodes; none from a gateway of a version before. Raises LinkLost, RequestFailed."""
+    status = link.request("status")
+    lists = msgspec.convert(status.get("node_lists", ()), tuple[NodeListNow, ...])
+    return msgspec.convert(status["snapshot"], Snapshot), lists
 
 
 def gateway_using(host: str, port: int) -> str:

@@ -20,7 +20,7 @@ from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
 from gateway.site.kubernetes_checks import clusters
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
-from gateway.site.node_checks import bmcs, commands, may_have_outlets, pages
+from gateway.site.node_checks import bmcs, commands, lists, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
 from gateway.site.scheduler_checks import schedulers
 from gateway.site.schema import Site
@@ -49,6 +49,7 @@ def _own(site: Site) -> Iterator[Check]:
         _outlets,
         pages,
         bmcs,
+        lists,
         commands,
         schedulers,
         clusters,
@@ -105,12 +106,13 @@ def _ids(site: Site) -> Iterator[Finding]:
                 if item.id in seen:
                     yield f"{section}[{n}].id", item.id, f"an id of its own; {seen[item.id]} has it already"
                 seen.setdefault(item.id, f"{section}[{n}]")
+    hosts = {id.casefold(): where for id, where in seen.items()}  # names of hosts are the same in capitals
     for n, group in enumerate(site.nodes):
         with suppress(Unreadable):
             for name in group.names:
-                if name in seen:
-                    yield f"nodes[{n}].names", name, f"an id of its own; {seen[name]} has it already"
-                seen.setdefault(name, f"nodes[{n}]")
+                if (host := name.casefold()) in hosts:
+                    yield f"nodes[{n}].names", name, f"an id of its own; {hosts[host]} has it already"
+                hosts.setdefault(host, f"nodes[{n}]")
 
 
 def _addresses(site: Site) -> Iterator[Finding]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from dispatch.config.cross_checks import Finding
 from drivers.node_config import OBSERVED
+from drivers.node_lists.dns import place_of
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
@@ -67,6 +69,27 @@ def bmcs(site: Site) -> Iterator[Finding]:
                 if read_by.setdefault((url, system), key) != key:
                     what = f"a BMC of its own, or a bmc_system; {read_by[url, system]} reads it"
                     yield f"{key}.bmc", url, what
+
+
+def lists(site: Site) -> Iterator[Finding]:
+    """Where groups have their names from: from one place that changes at most, with the keys of that place."""
+    for n, group in enumerate(site.nodes):
+        with suppress(Unreadable):
+            yield from _list_keys(f"nodes[{n}]", group)
+
+
+def _list_keys(key: str, group: Any) -> Iterator[Finding]:
+    given = [name for name in ("names_file", "names_dns", "sinfo") if getattr(group, name)]
+    if len(given) > 1:
+        yield f"{key}.{given[1]}", getattr(group, given[1]), f"one of {' and '.join(given)}: use a [[nodes]] for each"
+    for name, needed in (("dns_server", "names_dns"), ("partition", "sinfo")):
+        if getattr(group, name) and not getattr(group, needed):
+            yield f"{key}.{name}", getattr(group, name), f"no such key, or {needed}"
+    if group.dns_server:
+        try:
+            ip_address(place_of(group.dns_server)[0])
+        except ValueError:
+            yield f"{key}.dns_server", group.dns_server, "an address such as 192.0.2.1 or [2001:db8::1]:5353"
 
 
 def _own_bmcs(item: Any) -> Iterator[tuple[str, str]]:

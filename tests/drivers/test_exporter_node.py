@@ -28,6 +28,7 @@ from drivers.nodes.host_names import Identities
 from drivers.nodes.known_gpus import MOST_SEEN
 from drivers.nodes.metrics import WANTED
 from drivers.nodes.metrics_text import MetricsPattern
+from drivers.nodes.observed import ObservedNodes
 from drivers.nut.config import PduDevice
 
 Make = Callable[..., list[Driver]]
@@ -225,6 +226,52 @@ async def test_one_machine_is_never_two_nodes(make: Make) -> None:
                 await second.read()
         await read(e)
         await read(f)
+
+
+async def test_a_node_that_is_no_longer_listed_gives_way_to_the_machine_under_its_new_name() -> None:
+    """Renamed in a list that changes; the old name may still lead to the machine."""
+    async with HttpServer({"/": node_exporter("gpu065")}) as server:
+        made = ObservedNodes(Path(), {}, ())
+        old, new = made.driver(node("gpu003", server.url("/"))), made.driver(node("gpu065", server.url("/")))
+        await read(old)
+        with pytest.raises(WrongDevice, match="which is node gpu003"):
+            await new.read()
+        made.give_way(("gpu003",))
+        await read(new)
+        await read(new)
+        assert [n.text for n in new.notices.take()] == [
+            "is the machine that was gpu003, which is no longer listed: renamed"
+        ]
+        with pytest.raises(WrongDevice, match="which is node gpu065"):
+            await old.read()
+        await old.close()
+        await new.close()
+
+
+async def test_a_gpu_that_moves_to_another_node_counts_there_once_its_former_node_is_no_longer_said_to_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pages = {"/a": dcgm("a", [100.0, 200.0]), "/b": dcgm("b", [300.0])}
+    async with HttpServer(pages) as server:  # type: ignore[arg-type]
+        made = ObservedNodes(Path(), {}, ())
+        a, b = made.driver(node("a", server.url("/a"))), made.driver(node("b", server.url("/b")))
+        await read(a)
+        await read(b)
+        moved = metrics_pages.uuid_of("a", 1)
+        server.pages["/a"] = dcgm("a", [100.0])
+        server.pages["/b"] = dcgm("b", [300.0]).replace(metrics_pages.uuid_of("b", 0), moved)
+        assert (await read(a)).w.good is None  # a GPU is missing: no part of the sum is shown as the node's power
+        with pytest.raises(WrongDevice, match=f"GPU {moved}, which is node a"):
+            await b.read()
+        loop = asyncio.get_running_loop()
+        real_s = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real_s() + a.stale_after_s)
+        assert (await read(b)).gpus[0].uuid == moved
+        assert [n.text for n in b.notices.take()] == [
+            f"GPUs: GPU 0 ({moved[:12]}) is new in place of {metrics_pages.uuid_of('b', 0)[:12]}"
+        ]
+        await a.close()
+        await b.close()
 
 
 async def test_outlets_go_before_counters_and_a_lost_pdu_does_not_cost_the_gpus(make: Make) -> None:

@@ -40,8 +40,8 @@ from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout, WrongDev
 from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode
 from drivers.nodes.redfish_node import RedfishNode
-from drivers.redfish.config import BmcDefaults
-from drivers.redfish.link import REFUSED_S, Refused
+from drivers.redfish.config import Account, BmcDefaults
+from drivers.redfish.link import REFUSED_S, BmcLink, BmcSession, Refused
 from drivers.redfish.node_bmc import NodeBmc
 from drivers.redfish.pace import Pace
 
@@ -644,3 +644,32 @@ async def test_a_mistake_in_a_reading_is_not_hidden(make: Make, monkeypatch: pyt
 def test_the_client_of_bmcs_shares_the_turns_of_the_others() -> None:
     client = HttpClient()
     assert HttpClient(client.turns).turns is client.turns
+
+
+async def test_a_session_that_a_killed_process_has_left_is_used_on(tmp_path: Path) -> None:
+    """BMCs have few: a process that is killed again and again takes one."""
+    password = tmp_path / "bmc-password"
+    password.touch(0o600)
+    password.write_text(PASSWORD)
+    account = Account(USER, password)
+
+    def link(bmc: FakeBmc, left: BmcSession | None) -> tuple[BmcLink, list[BmcSession]]:
+        told = list[BmcSession]()
+        return BmcLink(HttpClient(), Pace(), bmc.url, account, left, told.append), told
+
+    async with FakeBmc(server()) as bmc:
+        left: BmcSession | None = None
+        for _ in range(3):  # none of them ends its session
+            killed, told = link(bmc, left)
+            await killed.get(f"{V1}/Systems/1")
+            left = told[-1] if told else left
+            await killed._client.leave()
+        assert (bmc.logins, list(bmc.tokens)) == (1, [left.path if left else ""])
+        bmc.tokens.clear()  # it has lapsed meanwhile
+        last, told = link(bmc, left)
+        last.join()
+        await last.get(f"{V1}/Systems/1")
+        assert (bmc.logins, len(bmc.tokens)) == (2, 1)
+        assert [bool(session.token) for session in told] == [False, True]
+        await last.leave()
+        assert (bmc.tokens, told[-1]) == ({}, BmcSession(bmc.url))

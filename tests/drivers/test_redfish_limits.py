@@ -17,7 +17,7 @@ from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
 from drivers.nodes.bmc_limits import BmcPower, KeptLimits
 from drivers.nodes.errors import CannotObey
-from drivers.nodes.observed import ObservedConfig, observed_drivers
+from drivers.nodes.observed import ObservedConfig, observed_nodes
 from drivers.redfish.config import BmcDefaults
 from drivers.redfish.limits import PowerLimit, of_control, of_environment, of_power
 from drivers.redfish.node_bmc import NodeBmc
@@ -53,7 +53,7 @@ async def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     def bmc(fake: FakeBmc, cap_by: Any = "redfish", **keys: Any) -> NodeBmc:
         defaults = BmcDefaults(id="b", user=USER, password_file="pw", may_cap=True, **keys)
         node = NodeDevice(id="gpu01", source="redfish", bmc=fake.url, cap_w=800, cap_by=cap_by)
-        (driver,) = observed_drivers(ObservedConfig((node,), bmcs=(defaults,), directory=str(tmp_path)))
+        driver = observed_nodes(ObservedConfig((node,), bmcs=(defaults,), directory=str(tmp_path))).driver(node)
         made.append(driver)
         assert driver.bmc is not None
         return driver.bmc

@@ -13,7 +13,7 @@ from test_kueue import RUNS, pod, workload
 
 from drivers.kubernetes.api import Listing, Wanted, message_of, page_of
 from drivers.kubernetes.errors import KubernetesError
-from drivers.kubernetes.nodes import _Node, _note
+from drivers.node_lists.kubernetes_nodes import _Node, _note
 from drivers.schedulers.config import GPU_RESOURCES
 from drivers.schedulers.job_list import JobList
 from drivers.schedulers.kueue import WORKLOAD, Pod, Workload, _keys

@@ -28,6 +28,7 @@ from dispatch.model.jobs import Job
 from drivers.clock import SystemClock
 from gateway import controller_memory, previous_run
 from gateway.job_accounting import STATE as JOBS
+from gateway.node_lists import STATE as NODES
 from storage import audit_format, audit_head, audit_reader, identity, manifest, schema, signing_key
 from storage.audit import AuditLog
 from storage.config import StorageConfig
@@ -66,6 +67,7 @@ def a_state() -> Path:
     for row in accounted():
         recorder.account(row)
     recorder.save_state(JOBS, a_meter())
+    recorder.save_state(NODES, {"DNS, _x._tcp": {"names": ["gpu1", "gpu2"], "read_utc_s": 1796010600.0}})
     assert recorder.close()
     identity.establish(place)
     file = TelemetryFile(place / schema.FILE, "boot", nobody)
@@ -334,6 +336,7 @@ AUDIT = (
 )
 START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")
 KEPT_JOBS = ("gateway.job_accounting:kept_state", "dispatch.accounting.site_accounts:key_of")
+KEPT_NODES = ("gateway.node_lists:kept_lists",)
 VERIFY = (
     "storage.verify:_manifest",
     "storage.audit_copies:_header",
@@ -372,7 +375,7 @@ PARSERS = (
     ),
     Parser(
         "what a gateway starts from, its record",
-        (*START, *KEPT_JOBS),
+        (*START, *KEPT_JOBS, *KEPT_NODES),
         rows_of(schema.FILE, "state", "drill", "r1m"),
         with_rows(schema.FILE, start_from),
         tree="json",

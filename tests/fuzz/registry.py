@@ -13,6 +13,7 @@ import file_parsers
 import http_parsers
 import kubernetes_parsers
 import link_parsers
+import list_parsers
 import local_parsers
 import map_parsers
 import merge_parsers
@@ -34,6 +35,7 @@ PARSERS: tuple[Parser, ...] = (
     *merge_parsers.PARSERS,
     *salvage_parsers.PARSERS,
     *scheduler_parsers.PARSERS,
+    *list_parsers.PARSERS,
     *block_parsers.PARSERS,
     *local_parsers.PARSERS,
     *cli_parsers.PARSERS,
@@ -99,6 +101,8 @@ EXCEPTIONS = {
     "gateway.node_frames:order_in": "what the gateway itself asks of the process that reads nodes",
     "gateway.log_output:LogOutput.__init__": "looks only whether the journal reads standard error",
     "gateway.commissioning.device_access:published_snapshot": _OUR_GATEWAY,
+    "gateway.commissioning.device_access:published_nodes": _OUR_GATEWAY,
+    "drivers.node_lists.dns:_by_tcp": "cuts a message out by its length; drivers.node_lists.dns_message takes it apart",
     "gateway.commissioning.doctor:_alarms": _OUR_GATEWAY,
     "gateway.commissioning.doctor:_by_gateway": _OUR_GATEWAY,
     "gateway.instance_lock:dead": "text of the kernel's, of which one letter is compared",

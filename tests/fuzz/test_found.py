@@ -54,6 +54,7 @@ ROWS: list[tuple[str, tuple[Any, ...], Any]] = [
     ("rows of audit.db", ("entry", 0, "body", "json", "t"), "soon"),
     ("what a gateway starts from, its audit", ("entry", 0, "body", "json", "reservation"), RESERVATION),
     ("what is kept of Energy IQ", ("state", 0, "value"), "{"),
+    ("what is kept of Energy IQ", ("state", 0, "value"), '"NaN"'),
     ("export of damaged rows", ("decision", 0, "reason"), "{"),
     ("verify rows of an audit", ("entry", 0, "seq"), -1),
     ("verify a record of drills", ("drill", 0, "audit_head"), "17"),

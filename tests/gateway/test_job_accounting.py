@@ -69,6 +69,7 @@ class Bench:
             self.clock,
             PricesInForce(series),
             schedulers=["slurm"],
+            nodes=site.every_node,
             queues=lambda: [QueueReading("slurm", T0 + self.reading, self.jobs)],
             record=self.rows.append,
             save=lambda key, value: self.saved.update({key: msgspec.json.decode(msgspec.json.encode(value))}),

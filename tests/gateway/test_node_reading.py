@@ -29,6 +29,7 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.observed import ObservedConfig
 from drivers.notices import Notice
 from drivers.redfish.config import BmcDefaults
+from drivers.redfish.link import BmcSession
 from gateway.last_answers import SILENT, LastAnswers
 from gateway.node_frames import MOST_BYTES, Batch, NodeRead, batch_in, config_in, frame, frames, received
 from gateway.node_polling import MOST_ERROR, NODES_A_FRAME, NodePolling
@@ -335,6 +336,30 @@ async def test_the_reader_logs_out_of_bmcs_before_it_ends(tmp_path: Path) -> Non
         await until(lambda: bmc.tokens)
         assert await asyncio.wait_for(reader.stop(), LIMIT_S) == "ended"
         assert (bmc.logins, bmc.tokens) == (1, {})
+
+
+async def test_sessions_of_bmcs_that_a_process_leaves_behind_are_given_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.node_reading.FIRST_PAUSE_S", 0.01)
+    left, other = BmcSession("https://a", "/s/1", "secret"), BmcSession("https://b", "/s/2", "word")
+    given = asyncio.Event()
+
+    async def dies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await received(reader, 1 << 20)
+        for sessions in ((left, other), (BmcSession("https://b"),)):  # the second one has ended
+            writer.write(frame(Batch(sessions=sessions)))
+        await writer.drain()
+
+    async def next_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if config_in(await received(reader, 1 << 20) or b"").sessions == (left,):
+            given.set()
+        await reader.read()
+
+    site = Site(starting(dies, next_one))
+    async with site.running():
+        await asyncio.wait_for(given.wait(), LIMIT_S)
+    assert not site.told("secret")
 
 
 class Ending:

@@ -84,5 +84,5 @@ _.cluster
 _.gpu_h
 _.node_h
 
-# drivers/kubernetes/nodes.py: tried in tests/drivers/kubernetes; no section of the site file asks for it yet
+# drivers/node_lists/kubernetes_nodes.py: tried in tests/drivers/kubernetes; no section of the site file asks for it yet
 node_names

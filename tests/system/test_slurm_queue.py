@@ -11,6 +11,8 @@ import pytest
 from slurm_cluster import Cluster
 
 from dispatch.model.jobs import ARRAY_LIMIT, Job
+from drivers.node_lists.answer import Listed, ListNotRead
+from drivers.node_lists.command_lists import names_in_slurm
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import QueueRead
@@ -94,3 +96,16 @@ def test_the_parts_of_a_heterogeneous_job_are_jobs(cluster: Cluster) -> None:
         (first, 1, 300.0),
         (str(int(first) + 1), 2, 9000.0),
     ]
+
+
+def test_every_node_is_listed_and_one_that_is_drained_is_told(cluster: Cluster) -> None:
+    sinfo = ("env", f"SLURM_CONF={cluster.place / 'slurm.conf'}", "sinfo")
+    assert asyncio.run(names_in_slurm(sinfo, "")) == Listed(("a", "b"))
+    cluster.call("scontrol", "update", "nodename=b", "state=drain", "reason=test")
+    try:
+        listed = asyncio.run(names_in_slurm(sinfo, ""))
+        assert listed == Listed(("a", "b"), "1 drained: b")
+    finally:
+        cluster.call("scontrol", "update", "nodename=b", "state=resume")
+    with pytest.raises(ListNotRead, match=r"exit code|expected NAME=STATE"):
+        asyncio.run(names_in_slurm((*sinfo[:2], "squeue"), ""))

@@ -205,6 +205,12 @@ def test_runs_are_compared_with_what_slurm_says(record: Path, tmp_path: Path) ->
     assert "line 1: expected the columns" in str(refused.exception)
 
 
+def test_one_output_is_asked_for_and_not_two() -> None:
+    done = CliRunner().invoke(jobs, ["--csv", "--json"])
+    assert done.exit_code == 2
+    assert "--csv or --json, not both" in done.output
+
+
 def test_the_group_takes_a_site_file_first() -> None:
     assert COMMANDS["jobs"][0] == "console.cli.jobs:jobs"
     ran = CliRunner().invoke(jobs, ["nowhere/site.toml", "--past"])

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import scenes
 
+from console.display.node_list_text import list_line
 from console.display.queue_text import job_line, power_text
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Model, received
@@ -14,6 +15,7 @@ from console.tui.compute import ORDERS, Compute, draw_ups, gpu_cell, in_order
 from dispatch.accounting.records import JobRecord
 from dispatch.model.equipment import Gpu, Node, NodePower, Ups
 from dispatch.model.jobs import QueueNow, RunningJob, StartPower
+from dispatch.model.node_lists import NodeListNow
 from dispatch.model.readings import Quality, Reading, Status, reading, status
 from dispatch.model.reasons import Reason
 
@@ -114,6 +116,7 @@ def with_queue(
     height: int = 9,
     drawn: tuple[JobRecord, ...] = (),
     power: StartPower | None = None,
+    lists: tuple[NodeListNow, ...] = (),
 ) -> list[str]:
     read = {"running": len(jobs), "waiting": 7, "read_utc_s": 1.0, "age_s": 22.0}
     queue = msgspec.convert({"scheduler": "alpha"} | read, QueueNow)
@@ -121,7 +124,7 @@ def with_queue(
     nodes = (Node("gpu01", gpus=(gpu(),), gpus_total=1), Node("gpu02"))
     recorded = scenes.read("calm")
     snapshot = msgspec.structs.replace(recorded.published.snapshot, utc_s=3_600.0, nodes=nodes, ups=())
-    published = msgspec.structs.replace(recorded.published, snapshot=snapshot, queues=(queue,))
+    published = msgspec.structs.replace(recorded.published, snapshot=snapshot, queues=(queue,), node_lists=lists)
     canvas, view = Canvas(80, height), Compute()
     view.model = received(Model(welcome=recorded.welcome, drawn=drawn), published)
     view.paint(canvas, view.model)
@@ -171,3 +174,23 @@ def test_more_jobs_than_fit_are_counted() -> None:
     shown = [line for line in lines if line.startswith("job ")]
     assert f"{9 - len(shown)} more jobs: skerry queue --node gpu01" in lines
     assert shown[0] == "job 0  n  ann  1 CPU"
+
+
+def test_a_job_of_which_no_cpus_are_told_shows_none() -> None:
+    lines = with_queue(RunningJob("7", "n", "ann", "running", 0, 0, None, ("gpu01",)))
+    assert "job 7  n  ann" in [line.strip() for line in lines]
+
+
+def test_a_list_of_nodes_shows_where_it_comes_from_and_what_is_wrong() -> None:
+    listed = NodeListNow(
+        group="nodes[0]", source="DNS, _x._tcp", nodes=3, read_utc_s=-60.0, doubt="lists no name where there were 3",
+        changed="new: gpu9", changed_utc_s=-120.0, leaving=("gpu8",),
+    )  # fmt: skip
+    shown = "nodes[0]: 3 nodes by DNS, _x._tcp, read 1 min ago; lists no name where there were 3; 2 min ago new: gpu9"
+    assert list_line(listed, 0.0) == f"{shown}; to be removed: gpu8"
+    assert list_line(
+        msgspec.structs.replace(listed, read_utc_s=None, doubt="", changed="", leaving=(), error="x"), 0.0
+    ).endswith("not read yet; NOT READ: x")
+    lines = with_queue(lists=(listed,))
+    assert lines[-2].startswith(" alpha: 0 running")
+    assert lines[-1].startswith(" nodes[0]: 3 nodes by DNS, _x._tcp, read 1 h 01 ago; lists no name")

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metered_site import PRICE, T0, Machine, MeteredSite, Power, Wave, a_job, between
+from metered_site import PRICE, T0, TERMS, Machine, MeteredSite, Power, Wave, a_job, between
 from soak_sizes import examples
 
 from dispatch.accounting.costs import billed, peak_costs
-from dispatch.accounting.meter import MeterState
+from dispatch.accounting.meter import JobMeter, MeterState
 from dispatch.accounting.samples import Instant, NodeSamples
 from dispatch.model.equipment import Node
-from dispatch.model.readings import Quality, Reading
+from dispatch.model.readings import Quality, Reading, reading
 
 
 def steady(w: float) -> Power:
@@ -314,3 +314,15 @@ def test_a_clock_that_was_a_year_ahead_leaves_nothing_waiting() -> None:
     site.run(2900)
     assert [record.id for record in site.records] == ["1"]
     assert len(site.meter.state(100).accounts.quarters) <= 2
+
+
+def test_of_nodes_that_lists_have_named_once_not_all_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dispatch.accounting.meter.MOST_GONE", 2)
+    meter = JobMeter(TERMS, schedulers=[])
+    for n in range(20):
+        nodes = [Node(f"n{n}", w=reading(100.0)), Node("stays", w=reading(100.0))]
+        for second in range(3):
+            list(meter.see_nodes(nodes, Instant(T0 + 10 * n + second, 10.0 * n + second), {}))
+        list(meter.advance(T0 + 1000 + 10 * n, lambda utc_s: None, None))
+    assert "stays" in meter._samples
+    assert len(meter._samples) <= 2 + 2 + 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from meter_rig import Site, a_meter
+
+from dispatch.model import equipment
 from dispatch.model.readings import Quality, Reading, reading
 from dispatch.plausibility.bounds import Range
 from dispatch.plausibility.node_power import NodeCheck
@@ -109,3 +112,16 @@ def test_what_the_load_meter_showed_long_ago_is_forgotten() -> None:
     node = settled()
     node.show(1_000.0, 30_000.0, ticks=3_000)
     assert len(node.check._room._samples) < 100
+
+
+def test_nodes_that_are_gone_are_forgotten_and_new_ones_are_checked() -> None:
+    """A list of nodes has changed: what it named once is not followed for ever."""
+    site = Site().settle()
+    for n in range(20):
+        for _ in range(2):
+            nodes = tuple(equipment.Node(id, w=reading(1_000.0)) for id in ("stays", f"n{n}"))
+            site.show(a_meter(17_000.0, site.n), nodes=nodes)
+    assert set(site.controller._plausibility._nodes) == {"stays", "n19"}
+    odd = site.show(a_meter(17_000.0, site.n), nodes=(nodes[0], equipment.Node("n19", w=reading(1e9))))
+    assert [node.w.quality for node in odd.nodes] == [Quality.GOOD, Quality.SUSPECT]
+    assert any("n19" in text or "1000000.0 kW" in text for text in site.events)

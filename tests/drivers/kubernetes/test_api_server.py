@@ -13,9 +13,9 @@ from test_http_client import certificate
 
 from drivers.kubernetes import api
 from drivers.kubernetes.config import KubernetesServer
-from drivers.kubernetes.nodes import node_names
 from drivers.kubernetes.objects import amount_of, utc_s_of
 from drivers.node_lists.answer import Listed, ListNotRead
+from drivers.node_lists.kubernetes_nodes import node_names
 
 
 def server_of(cluster: FakeCluster, **keys: object) -> KubernetesServer:

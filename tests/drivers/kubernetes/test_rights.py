@@ -11,7 +11,7 @@ from fake_cluster import NODES, PODS, WORKLOADS, FakeCluster, node
 from test_kueue import RUNS, pod, read_at, workload
 
 from drivers.kubernetes.config import KubernetesServer
-from drivers.kubernetes.nodes import node_names
+from drivers.node_lists.kubernetes_nodes import node_names
 
 FILE = Path(__file__).parents[3] / "deploy" / "kubernetes" / "read-only.json"
 

@@ -15,11 +15,12 @@ from waiting import LIMIT_S, until
 
 from dispatch.model.jobs import Job, QueueNow, RunningJob
 from dispatch.model.reasons import Reason
+from dispatch.model.reservations import Reservation
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.job_list import QueueRead
 from gateway.api.client import GatewayClient
 from gateway.api.command_log import CommandLog
-from gateway.api.job_names import shown_queues
+from gateway.api.job_names import shown_queues, shown_reservations
 from gateway.api.peer import Peer, user_name
 from gateway.api.protocol import Published, Welcome
 from gateway.api.queue_commands import QueueCommands
@@ -112,3 +113,16 @@ async def test_operators_see_all_names_others_the_own_ones() -> None:
     log = CommandLog(roles, nothing, nothing, nothing, lookups)
     found = [await log.named(Peer(1, uid, uid, "anna")) for uid in (0, 10, 11, 12, 13, 3)]
     assert found == [None, "anna", "anna", None, None, "anna"]
+
+
+def reservation(id: str, who: str) -> Reservation:
+    when = {"start_utc_s": 0.0, "end_utc_s": 60.0, "latest_utc_s": 0.0, "given_utc_s": 0.0}
+    return Reservation(id=id, name="train", power_w=1000.0, who=who, **when)
+
+
+def test_a_reservation_names_its_job_to_its_owner_and_to_operators_alone() -> None:
+    every = tuple(reservation(id, who) for id, who in (("r1", "ann"), ("r2", "bert"), ("r3", "root as ann")))
+    assert [(r.name, r.who) for r in shown_reservations(every, "ann")] == [
+        ("train", "ann"), ("r2", ""), ("train", "root as ann"),
+    ]  # fmt: skip
+    assert shown_reservations(every, None) == every

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from click.testing import CliRunner
 from fake_bmc import PASSWORD, USER, FakeBmc, environment, server
 from http_server import HttpServer
 from metrics_pages import dcgm
+from msgspec.structs import replace
 from small_gateway import SITE
 
 from console.cli.compute import compute, queue_lines
 from dispatch.model.equipment import DeviceHealth, Gpu, Limit, Meter, Node, NodePower
+from dispatch.model.node_lists import NodeListNow
 from dispatch.model.readings import MISSING, Quality, Reading, reading
 from dispatch.model.snapshot import Snapshot
 from gateway import exit_codes
@@ -81,7 +84,8 @@ def test_the_lines_say_how_each_power_was_got(monkeypatch: pytest.MonkeyPatch, t
     good = Node("capped", w=powers[0].w, source=powers[0].source, gpus=(Gpu(0, "x"),), gpus_total=1, powers=powers)
     read = snapshot(good, Node("seen", note="GPU 0 gives no power"), Node("frozen", w=reading(80.0)), lost="frozen")
     monkeypatch.setattr("console.cli.compute.load", lambda path: site_of(node=NODES))
-    monkeypatch.setattr("console.cli.compute.check", lambda site: ("gateway", reports(site, read)))
+    listed = NodeListNow(group="nodes[0]", source="DNS, _x._tcp", nodes=3, read_utc_s=time.time(), error="gone")
+    monkeypatch.setattr("console.cli.compute.check", lambda site: ("gateway", reports(site, read), (listed,)))
     done = CliRunner().invoke(compute, ["check", str(tmp_path)], standalone_mode=False)
     lines = [line.strip() for line in done.output.splitlines()]
     assert done.return_value == exit_codes.FAILED
@@ -92,9 +96,34 @@ def test_the_lines_say_how_each_power_was_got(monkeypatch: pytest.MonkeyPatch, t
     assert "NOT READ: gives up" in lines
     assert "none of its sources gives the power of the whole node" in lines
     assert "3 nodes: the power of 1 is known, that of 2 is not" in lines
-    assert lines[-1] == "2 may be ordered something: capped, frozen; the others are only observed"
+    assert lines[-3] == "2 may be ordered something: capped, frozen; the others are only observed"
+    assert lines[-2:] == ["nodes[0]      3 nodes by DNS, _x._tcp, read 0 s ago", "NOT READ: gone"]
     done = CliRunner().invoke(compute, ["check", str(tmp_path), "--json"], standalone_mode=False)
     assert [n["id"] for n in json.loads(done.output)["nodes"]] == ["capped", "seen", "frozen"]
+    assert json.loads(done.output)["lists"][0]["error"] == "gone"
+
+
+async def test_lists_are_asked_and_the_nodes_that_they_name_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute_check, "ROUNDS", 1)
+    monkeypatch.setattr(compute_check, "EVERY_S", 0.01)
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\necho gpu1=idle\necho gpu2=down*\n")
+    sinfo.chmod(0o755)
+    async with HttpServer({"/gpu1": dcgm("gpu1", [400.0] * 2)}) as exporters:  # type: ignore[arg-type]
+        group = {"source": "exporters", "exporters": [exporters.url("/{name}")]}
+        site = site_of(
+            node=[],
+            nodes=[group | {"names": ["big1"]}, group | {"sinfo": [str(sinfo)]}, group | {"sinfo": ["/none"]}],
+        )
+        found, lists = await compute_check._check(site)
+        assert [(one.id, bool(one.error)) for one in found] == [("big1", True), ("gpu1", False), ("gpu2", True)]
+        assert [(one.nodes, one.note) for one in lists] == [(2, "1 down: gpu2"), (0, "not read yet")]
+        assert "/none cannot be run" in lists[1].error
+        told = Snapshot(0, 0.0, 0.0, Meter("grid"), nodes=tuple(Node(id) for id in ("big1", "gpu8", "gpu9")))
+        now = compute_check._as_read(site, told, [replace(lists[0], nodes=2)])  # of a running gateway
+        assert [group.names for group in now.nodes] == [("big1",), ("gpu8", "gpu9"), ()]
 
 
 def test_it_needs_no_twin_of_devices_that_it_does_not_read() -> None:

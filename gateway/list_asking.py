@@ -1,0 +1,56 @@
+"""Asks the lists of nodes in the process that reads nodes, each in its period; the gateway gets what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from drivers.node_lists.answer import ListNotRead
+from drivers.node_lists.make import names_now
+from drivers.nodes.group import NodeGroup
+from gateway.node_frames import Batch, ListAnswer
+
+log = logging.getLogger("skerry.gateway")
+
+GIVE_UP_S = 90.0  # every kind has deadlines of its own, shorter ones; what outlives this is a mistake
+MOST_NAMES, MOST_NAME, MOST_TEXT = 2_000, 64, 500  # what is sent to the gateway, which refuses longer names
+
+
+async def ask_lists(groups: Sequence[NodeGroup], directory: Path, send: Callable[[Batch], Awaitable[None]]) -> None:
+    """Ask again and again. Never ends while there is a list; `directory`: of the site file."""
+    changing = [(n, group) for n, group in enumerate(groups) if group.changes]
+    await asyncio.gather(*(_ask_on(n, group, directory, send) for n, group in changing))
+
+
+async def _ask_on(n: int, group: NodeGroup, directory: Path, send: Callable[[Batch], Awaitable[None]]) -> None:
+    while True:
+        await send(Batch(lists=(await answer_of(n, group, directory),)))
+        await asyncio.sleep(_pause_s(group))
+
+
+def _pause_s(group: NodeGroup) -> float:
+    return group.names_period_s
+
+
+async def answer_of(n: int, group: NodeGroup, directory: Path) -> ListAnswer:
+    """Group number `n` asked once."""
+    try:
+        async with asyncio.timeout(GIVE_UP_S):
+            listed = await names_now(group, directory)
+    except ListNotRead as error:
+        return ListAnswer(n, error=_shown(str(error)) or "not read")
+    except TimeoutError:
+        return ListAnswer(n, error=f"no answer within {GIVE_UP_S:g} s")
+    except Exception as error:  # a mistake in one list must not end the reading of nodes
+        log.exception("the list of nodes[%d] cannot be read", n)
+        return ListAnswer(n, error=_shown(f"internal error: {error!r}"))
+    names, more = listed.names[:MOST_NAMES], len(listed.names) - MOST_NAMES
+    note = f"{listed.note}; {more} more names are not looked at" if more > 0 else listed.note
+    return ListAnswer(n, tuple(_shown(name)[:MOST_NAME] for name in names), _shown(note))
+
+
+def _shown(text: str) -> str:
+    """A text without what cannot be sent."""
+    return text[:MOST_TEXT].encode(errors="replace").decode()
