@@ -129,8 +129,8 @@ class DeviceIo:
         site, shown = self._site, ShownNodes((), self._turns, self._report_notice)
         lists = lists or NodeLists(site, self._clock, partial(self._events.event, "gateway"))
         roster = NodeRoster(site, lists, shown, self._answers_of, on_nodes)
-        beside, backoff_max_s = str(site.path.parent), site.io.backoff_max_s
-        config = ObservedConfig((), site.pdu, site.prometheus, site.bmc, beside, backoff_max_s, site.nodes)
+        beside, backoff_max_s, lists_of = str(site.path.parent), site.io.backoff_max_s, (site.nodes, site.kubernetes)
+        config = ObservedConfig((), site.pdu, site.prometheus, site.bmc, beside, backoff_max_s, *lists_of)
         reading = NodeReading(config, shown, self._turns, self._events, start, limits, roster)
         return lists, shown, reading if roster.nodes or lists.asked else None
 

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from drivers.node_lists.answer import ListNotRead
+from drivers.kubernetes.config import KubernetesServer
+from drivers.node_lists.answer import Listed, ListNotRead
 from drivers.node_lists.make import names_now
 from drivers.nodes.group import NodeGroup
 from gateway.node_frames import Batch, ListAnswer
@@ -18,15 +19,23 @@ GIVE_UP_S = 90.0  # every kind has deadlines of its own, shorter ones; what outl
 MOST_NAMES, MOST_NAME, MOST_TEXT = 2_000, 64, 500  # what is sent to the gateway, which refuses longer names
 
 
-async def ask_lists(groups: Sequence[NodeGroup], directory: Path, send: Callable[[Batch], Awaitable[None]]) -> None:
-    """Ask again and again. Never ends while there is a list; `directory`: of the site file."""
+Ask = Callable[[NodeGroup], Awaitable[Listed]]
+
+
+def asking(clusters: Sequence[KubernetesServer], directory: Path) -> Ask:
+    """How a list is asked. `clusters`, `directory`: of the site file."""
+    return lambda group: names_now(group, clusters, directory)
+
+
+async def ask_lists(groups: Sequence[NodeGroup], ask: Ask, send: Callable[[Batch], Awaitable[None]]) -> None:
+    """Ask again and again. Never ends while there is a list."""
     changing = [(n, group) for n, group in enumerate(groups) if group.changes]
-    await asyncio.gather(*(_ask_on(n, group, directory, send) for n, group in changing))
+    await asyncio.gather(*(_ask_on(n, group, ask, send) for n, group in changing))
 
 
-async def _ask_on(n: int, group: NodeGroup, directory: Path, send: Callable[[Batch], Awaitable[None]]) -> None:
+async def _ask_on(n: int, group: NodeGroup, ask: Ask, send: Callable[[Batch], Awaitable[None]]) -> None:
     while True:
-        await send(Batch(lists=(await answer_of(n, group, directory),)))
+        await send(Batch(lists=(await answer_of(n, group, ask),)))
         await asyncio.sleep(_pause_s(group))
 
 
@@ -34,11 +43,11 @@ def _pause_s(group: NodeGroup) -> float:
     return group.names_period_s
 
 
-async def answer_of(n: int, group: NodeGroup, directory: Path) -> ListAnswer:
+async def answer_of(n: int, group: NodeGroup, ask: Ask) -> ListAnswer:
     """Group number `n` asked once."""
     try:
         async with asyncio.timeout(GIVE_UP_S):
-            listed = await names_now(group, directory)
+            listed = await ask(group)
     except ListNotRead as error:
         return ListAnswer(n, error=_shown(str(error)) or "not read")
     except TimeoutError:

@@ -20,7 +20,7 @@ from pathlib import Path
 from drivers.nodes.observed import ObservedNodes, observed_nodes
 from drivers.redfish.link import BmcSession
 from gateway.limit_taker import LimitTaker
-from gateway.list_asking import ask_lists
+from gateway.list_asking import ask_lists, asking
 from gateway.log_output import LogOutput
 from gateway.node_frames import (
     MOST_CONFIG_BYTES,
@@ -97,7 +97,8 @@ async def read_nodes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     orders = _take_orders(reader, made, polling, limits)
     work = [asyncio.create_task(polling.run(send)), asyncio.create_task(orders)]
     if any(group.changes for group in config.groups):
-        work.append(asyncio.create_task(ask_lists(config.groups, Path(config.directory), send)))
+        ask = asking(config.clusters, Path(config.directory))
+        work.append(asyncio.create_task(ask_lists(config.groups, ask, send)))
     try:
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -1,4 +1,5 @@
-"""Lists of compute nodes that change while a gateway runs: from a file, from DNS, from Slurm.
+"""Lists of compute nodes that change while a gateway runs: from a file, from DNS, from Slurm,
+from Kubernetes.
 
 Inputs: the keys of a `[[nodes]]` that say where its names come from.
 Outputs: the names that are listed now and what is told of them, or why they cannot be told. What becomes of names that

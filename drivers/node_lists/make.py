@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from drivers.kubernetes.config import KubernetesServer
 from drivers.node_lists.answer import Listed, ListNotRead
 from drivers.nodes.group import NodeGroup
 
@@ -16,11 +18,13 @@ def described(group: NodeGroup) -> str:
         return f"DNS, {', '.join(group.names_dns)}"
     if group.sinfo:
         return f"Slurm, {' '.join(group.sinfo)}{f', partition {group.partition}' if group.partition else ''}"
+    if group.kubernetes:
+        return f"Kubernetes, {group.kubernetes}{f', {group.kubernetes_selector}' if group.kubernetes_selector else ''}"
     return ""
 
 
-async def names_now(group: NodeGroup, directory: Path) -> Listed:
-    """The names that are listed now. `directory`: of the site file. Raises ListNotRead."""
+async def names_now(group: NodeGroup, clusters: Sequence[KubernetesServer], directory: Path) -> Listed:
+    """The names that are listed now. `clusters`, `directory`: of the site file. Raises ListNotRead."""
     if group.names_dns:
         from drivers.node_lists.dns import names_in_dns  # here, as below: most sites have no such list
 
@@ -31,4 +35,9 @@ async def names_now(group: NodeGroup, directory: Path) -> Listed:
         return await names_in_file(str((directory / group.names_file).absolute()))
     if group.sinfo:
         return await names_in_slurm(group.sinfo, group.partition)
+    if group.kubernetes:
+        from drivers.node_lists.kubernetes_nodes import node_names
+
+        server = next(cluster for cluster in clusters if cluster.id == group.kubernetes)
+        return await node_names(server, group.kubernetes_selector, directory)
     raise ListNotRead("its section says nowhere where its names come from")  # pragma: no cover  described() is empty

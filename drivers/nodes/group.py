@@ -86,12 +86,21 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
             extra={"expected": "names of partitions, separated by commas"},
         ),
     ] = ""
+    kubernetes: Annotated[str, Meta(description="The `id` of a `[[kubernetes]]` whose nodes are more names.")] = ""
+    kubernetes_selector: Annotated[
+        str,
+        Meta(
+            max_length=500,
+            description="With `kubernetes`: only the nodes with these labels, as `kubectl get nodes --selector` takes "
+            "them, `node-role.example.org/gpu=true`. Empty: every node.",
+        ),
+    ] = ""
     names_period_s: Annotated[
         float,
         Meta(
             ge=10,
             le=3600,
-            description="With `names_file`, `names_dns` or `sinfo`: how often the names are looked up again.",
+            description="With a list that may change: how often the names are looked up again.",
         ),
     ] = 120.0
     source: Annotated[
@@ -130,7 +139,7 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def changes(self) -> bool:
         """Whether its names may change while a gateway runs."""
-        return bool(self.names_file or self.names_dns or self.sinfo)
+        return bool(self.names_file or self.names_dns or self.sinfo or self.kubernetes)
 
     def nodes(self) -> tuple[NodeDevice, ...]:
         """A node for each name; after the loader has put the names of lists and of names_file into `names`."""

@@ -11,6 +11,7 @@ import msgspec
 from drivers.http.client import HttpClient
 from drivers.http.config import PrometheusServer, Reached, access_of
 from drivers.http.fetcher import DEADLINE_S, Fetcher
+from drivers.kubernetes.config import KubernetesServer
 from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode, Witnesses
 from drivers.nodes.group import NodeGroup
@@ -38,6 +39,7 @@ class ObservedConfig(msgspec.Struct, frozen=True):
     directory: str = "."
     backoff_max_s: float = 5.0
     groups: tuple[NodeGroup, ...] = ()  # every one of the site file, for the lists that change
+    clusters: tuple[KubernetesServer, ...] = ()  # for these, too
     sessions: tuple[BmcSession, ...] = ()  # with BMCs, which a process before has left open
 
 

@@ -24,7 +24,7 @@ from drivers.schedulers.reader import reader_of
 from drivers.schedulers.slurm_comments import site_mark
 from drivers.schedulers.slurm_licences import reservation_name
 from gateway.commissioning.device_access import gateway_of, opened, published_nodes, sampled
-from gateway.list_asking import answer_of
+from gateway.list_asking import answer_of, asking
 from gateway.node_lists import NodeLists
 from gateway.queues_in_force import QueuesInForce
 from gateway.site.schema import Site
@@ -117,8 +117,8 @@ def check(site: Site) -> tuple[str, tuple[NodeReport, ...], tuple[NodeListNow, .
 
 
 async def _check(site: Site) -> tuple[tuple[NodeReport, ...], tuple[NodeListNow, ...]]:
-    lists = NodeLists(site, SystemClock())
-    for answer in await asyncio.gather(*(answer_of(n, site.nodes[n], site.path.parent) for n in lists.asked)):
+    lists, ask = NodeLists(site, SystemClock()), asking(site.kubernetes, site.path.parent)
+    for answer in await asyncio.gather(*(answer_of(n, site.nodes[n], ask) for n in lists.asked)):
         lists.take(answer)
     now = replace(site, nodes=tuple(replace(group, names=lists.names_of(n)) for n, group in enumerate(site.nodes)))
     return reports(now, await _read(now)), lists.now()

@@ -76,13 +76,17 @@ def lists(site: Site) -> Iterator[Finding]:
     for n, group in enumerate(site.nodes):
         with suppress(Unreadable):
             yield from _list_keys(f"nodes[{n}]", group)
+            ids = sorted(cluster.id for cluster in site.kubernetes)
+            if group.kubernetes and group.kubernetes not in ids:
+                expected = f"the id of a [[kubernetes]]: {', '.join(ids) or 'there is none'}"
+                yield f"nodes[{n}].kubernetes", group.kubernetes, expected
 
 
 def _list_keys(key: str, group: Any) -> Iterator[Finding]:
-    given = [name for name in ("names_file", "names_dns", "sinfo") if getattr(group, name)]
+    given = [name for name in ("names_file", "names_dns", "sinfo", "kubernetes") if getattr(group, name)]
     if len(given) > 1:
         yield f"{key}.{given[1]}", getattr(group, given[1]), f"one of {' and '.join(given)}: use a [[nodes]] for each"
-    for name, needed in (("dns_server", "names_dns"), ("partition", "sinfo")):
+    for name, needed in (("dns_server", "names_dns"), ("partition", "sinfo"), ("kubernetes_selector", "kubernetes")):
         if getattr(group, name) and not getattr(group, needed):
             yield f"{key}.{name}", getattr(group, name), f"no such key, or {needed}"
     if group.dns_server:

@@ -20,7 +20,7 @@ def with_names(groups: Sequence[NodeGroup], path: Path) -> tuple[tuple[NodeGroup
     """
     found, errors = [], list[Finding]()
     for n, group in enumerate(groups):
-        changing = (group.names_file, group.names_dns, group.sinfo)
+        changing = (group.names_file, group.names_dns, group.sinfo, group.kubernetes)
         if group.names is UNREAD or any(value is UNREAD for value in changing):
             found.append(group)
             continue
@@ -47,7 +47,7 @@ def _names(where: str, group: NodeGroup, path: Path, errors: list[Finding]) -> t
     except BadNames as error:
         errors.append((f"{where}.{key}", group.names_file or list(group.names), str(error)))
         return (), UNREAD
-    if not names and not (group.names_dns or group.sinfo):
+    if not names and not (group.names_dns or group.sinfo or group.kubernetes):
         errors.append((f"{where}.names", list(group.names), "at least one name, here or in names_file"))
         return (), UNREAD
     return fixed, names

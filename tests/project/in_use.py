@@ -83,6 +83,3 @@ _.cluster
 # storage/jobs.py: what `skerry jobs` prints of groups
 _.gpu_h
 _.node_h
-
-# drivers/node_lists/kubernetes_nodes.py: tried in tests/drivers/kubernetes; no section of the site file asks for it yet
-node_names

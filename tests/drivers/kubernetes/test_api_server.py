@@ -16,6 +16,8 @@ from drivers.kubernetes.config import KubernetesServer
 from drivers.kubernetes.objects import amount_of, utc_s_of
 from drivers.node_lists.answer import Listed, ListNotRead
 from drivers.node_lists.kubernetes_nodes import node_names
+from drivers.node_lists.make import described, names_now
+from drivers.nodes.group import NodeGroup
 
 
 def server_of(cluster: FakeCluster, **keys: object) -> KubernetesServer:
@@ -38,6 +40,14 @@ async def test_nodes_come_in_pages_and_those_in_trouble_are_told() -> None:
         assert found.note == "1 not ready: gpu03; 1 cordoned: gpu04"
         assert [query.get("continue") for query in cluster.queries] == [None, "key+/=50", "key+/=100"]
         assert await node_names(server_of(cluster), "pool=gpu", Path()) == Listed(("gpu01",))
+
+
+async def test_a_group_names_its_cluster_and_its_labels() -> None:
+    group = NodeGroup(source="exporters", kubernetes="k8s", kubernetes_selector="pool=gpu")
+    assert (group.changes, described(group)) == (True, "Kubernetes, k8s, pool=gpu")
+    async with FakeCluster({NODES: [node("gpu01", pool="gpu"), node("cpu01")]}) as cluster:
+        found = await names_now(group, [KubernetesServer(id="other", url="x"), server_of(cluster)], Path())
+    assert found.names == ("gpu01",)
 
 
 async def test_many_in_trouble_are_counted() -> None:

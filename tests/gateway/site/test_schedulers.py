@@ -100,3 +100,17 @@ def test_a_token_goes_to_a_server_that_is_verified_only(cluster: dict[str, Any],
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001/prefix"])
 def test_a_proxy_on_this_machine_needs_no_certificate(url: str) -> None:
     assert loader.compose(Path("/x.toml"), document() | {"kubernetes": [{"id": "k8s", "url": url}]}).kubernetes
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "expected"),
+    [
+        ({"kubernetes": "other"}, "kubernetes", "the id of a [[kubernetes]]: k8s"),
+        ({"names": ["a"], "kubernetes_selector": "gpu"}, "kubernetes_selector", "no such key, or kubernetes"),
+        ({"kubernetes": "k8s", "sinfo": ["sinfo"]}, "kubernetes", "one of sinfo and kubernetes"),
+    ],
+)
+def test_a_list_of_nodes_has_its_cluster(group: dict[str, Any], key: str, expected: str) -> None:
+    pages = {"source": "exporters", "exporters": ["http://{name}:9100/metrics"]}
+    errors = errors_of(document() | {"kubernetes": [CLUSTER], "nodes": [group | pages]})
+    assert expected in errors[f"nodes[0].{key}"]
