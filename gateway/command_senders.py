@@ -251,6 +251,11 @@ class CommandSenders:
         """Take in what nodes draw; the caps that are to hold now, and how long caps on each node take to show."""
         return self._latencies.update(snapshot, self.caps_w)
 
+    @property
+    def measured_caps_w(self) -> dict[str, float]:
+        """The caps that are to hold now of nodes whose power was measured since."""
+        return {id: w for id, w in self.caps_w.items() if id in self._latencies.measured}
+
     def _submit_to_nodes(self, ridden: dict[str, NodeOrder], caps: Mapping[str, NodeOrder]) -> None:
         self._ridden = ridden
         self._touched |= caps.keys() & self._nodes.keys()

@@ -298,7 +298,7 @@ class ControlLoop:
             clock_step_s=self._clock_steps.recent_s(mono_s),
             clock=self._clock_seen,
             month_saved_eur=self._month_saved_eur(),
-            node_caps_w=self._devices.commands.caps_w,
+            node_caps_w=self._devices.commands.measured_caps_w,
             gpu_limits_not_kept=self._devices.commands.not_kept,
             queue_errors=self._queues.errors(),
             starts_not_kept=self._starts.failures,

@@ -57,7 +57,8 @@ class CapController:
         self._ledger = CapsLedger()
         self._caps: dict[str, float] = {}  # in force
         self._before: dict[str, float] = {}  # what each of them drew without
-        self._since: dict[str, float] = {}  # mono_s of the order
+        self._since: dict[str, float] = {}  # mono_s of the order, or of that which made it deeper
+        self._watched: dict[str, float] = {}  # the caps of the last tick
         self._off: dict[str, float] = {}  # nodes that did not follow, and until when they are left alone, mono_s
         self._groups: Groups = ()  # nodes of one job each
         self._asked_w = 0.0
@@ -154,10 +155,14 @@ class CapController:
     def _watch(self, now: Snapshot, failing: Set[str]) -> list[Event]:
         """Find nodes that do not follow their cap."""
         events, drawn = [], _drawn(now)
+        age_s = {node.id: node.w.age_s or 0.0 for node in now.nodes if node.id in self._caps}
+        deeper = (id for id, cap_w in self._caps.items() if cap_w < self._watched.get(id, math.inf))
+        self._since |= dict.fromkeys(deeper, now.mono_s)
+        self._watched = dict(self._caps)
         self._off = {id: until_s for id, until_s in self._off.items() if now.mono_s < until_s}
         for id, cap_w in self._caps.items():
-            w = drawn.get(id)
-            late = now.mono_s - self._since[id] > SETTLE_S
+            w = drawn.get(id)  # of a BMC it may be from before the order
+            late = now.mono_s - age_s.get(id, 0.0) - self._since[id] > SETTLE_S
             if late and w is not None and exceeds(w, cap_w) and id not in self._off and id not in failing:
                 self._off[id] = now.mono_s + OFF_S
                 text = f"{id} draws {kw(w)}, capped to {kw(cap_w)} for {span(SETTLE_S)}; caps do not count on it"

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dispatch.model.power_caps import NodeCap, exceeds
+from dispatch.model.readings import MISSING, Reading
 from dispatch.model.snapshot import Snapshot
 
 KEPT = 9  # caps of each node
@@ -23,6 +24,7 @@ class _Order(msgspec.Struct):
     cap_w: float
     since_s: float
     waits: bool  # its effect is to be seen
+    measured: bool = False  # the node's power was, since
 
 
 class CapLatencies:
@@ -36,19 +38,25 @@ class CapLatencies:
         """Take in the caps that are to hold; each of them with what has been learnt of its node."""
         if not caps_w and not self._orders:
             return ()
-        drawn_w = {node.id: node.w.good for node in now.nodes if node.id in caps_w}
+        drawn_w = {node.id: node.w for node in now.nodes if node.id in caps_w}
         self._orders = {id: order for id, order in self._orders.items() if id in caps_w}
         for id, cap_w in caps_w.items():
-            self._see(id, cap_w, drawn_w.get(id), now.mono_s)
+            self._see(id, cap_w, drawn_w.get(id, MISSING), now.mono_s)
         return tuple(self._cap(id, cap_w) for id, cap_w in caps_w.items())
 
-    def _see(self, id: str, cap_w: float, w: float | None, mono_s: float) -> None:
-        order = self._orders.get(id)
+    @property
+    def measured(self) -> frozenset[str]:
+        """The nodes whose power was measured since their cap was ordered: some sources do so every 30 s."""
+        return frozenset(id for id, order in self._orders.items() if order.measured)
+
+    def _see(self, id: str, cap_w: float, drawn: Reading, mono_s: float) -> None:
+        order, w = self._orders.get(id), drawn.good
         if order is None or order.cap_w != cap_w:
             deeper = order is None or cap_w < order.cap_w
             self._orders[id] = _Order(cap_w, mono_s, deeper and w is not None and exceeds(w, cap_w))
             return
         waited_s = mono_s - order.since_s
+        order.measured = order.measured or (w is not None and (drawn.age_s or 0.0) < waited_s)
         if not order.waits or w is None:
             return
         if waited_s > LONGEST_S:

@@ -17,7 +17,7 @@ from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import CapsView
-from dispatch.model.readings import reading
+from dispatch.model.readings import Quality, Reading
 from dispatch.power_caps.cap_controller import PERIOD_S, SETTLE_S, CapController, GridSide, counted_on
 from dispatch.wording.catalogue import words
 
@@ -47,6 +47,7 @@ class Farm:
         self.battery_w, self.import_max_w = 6_000.0, 30_000.0
         self.grid_tied, self.metered = True, True
         self.into_s = self.energy_wh = 0.0  # of the metering interval
+        self.read_every_s, self.read_s, self.read_w = 0.0, 0.0, dict[str, float]()
         self.view: CapsView | None = None
         self.events: list[Event] = []
 
@@ -62,7 +63,10 @@ class Farm:
     def run(self, seconds: float) -> CapsView:
         for _ in range(round(seconds)):
             self.t_s += 1.0
-            nodes = tuple(Node(id, w=reading(w)) for id, w in self.drawn_w().items())
+            if not self.read_w or self.t_s >= self.read_s + self.read_every_s:
+                self.read_s, self.read_w = self.t_s, self.drawn_w()
+            age_s = self.t_s - self.read_s
+            nodes = tuple(Node(id, w=Reading(w, age_s, Quality.GOOD)) for id, w in self.read_w.items())
             now = a_snapshot(self.t_s, grid_w=self.net_w, nodes=nodes)
             net_w = self.net_w if self.metered else None
             interval = Interval(now.utc_s - self.into_s, 900.0, self.energy_wh, 0.0, 30_000.0, self.import_max_w)
@@ -271,3 +275,10 @@ def test_a_job_with_a_node_that_takes_no_cap_comes_last() -> None:
     assert dict(farm.run(60).nodes) == {"n1": 4_000.0}
     farm.battery_w -= 2_000.0
     assert dict(farm.run(60).nodes).keys() == {"n0", "n1"}, "it does not suffice"
+
+
+def test_a_node_that_is_read_every_half_minute_is_not_taken_for_one_that_does_not_follow(farm: Farm) -> None:
+    farm.read_every_s = 33.0
+    assert farm.run(200).not_counted == ()
+    farm.deaf.add("one")
+    assert farm.run(100).not_counted == ("one",)

@@ -53,3 +53,13 @@ def test_the_last_caps_count() -> None:
         latencies.update(drawing(t_s, 2_000.0), {})
         found = capped(latencies, 1_000.0, (t_s + 1.0, 2_000.0), (t_s + 2.0 + n, 900.0))
     assert (found.seen, found.longest_s, found.typical_s) == (KEPT, KEPT + 3.0, 8.0)
+
+
+def test_a_power_from_before_the_order_does_not_tell_whether_a_cap_is_followed() -> None:
+    latencies = CapLatencies()
+    for t_s, age_s, measured in ((0.0, 0.0, False), (20.0, 30.0, False), (30.0, 29.0, True), (40.0, 39.0, True)):
+        node = Node("n", w=Reading(2_000.0, age_s, Quality.GOOD))
+        latencies.update(msgspec.structs.replace(a_snapshot(t_s), nodes=(node,)), {"n": 1_000.0})
+        assert latencies.measured == ({"n"} if measured else set())
+    latencies.update(drawing(50.0, 900.0), {})
+    assert latencies.measured == set()
