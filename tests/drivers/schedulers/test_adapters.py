@@ -79,7 +79,11 @@ def test_what_a_user_writes_into_a_job_of_htcondor_hides_no_other(
     odd: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = dict.fromkeys(("RequestGPUs", "RequestCpus", "AllowedJobDuration", "JobCurrentStartDate", "QDate"), odd)
-    ad = ADS[0] | own | {"ProcId": 1, "JobBatchName": "n" * 200_000, "RemoteHost": "h" * 300, "AcctGroup": odd}
+    ad = (
+        ADS[0]
+        | own
+        | {"ProcId": 1, "JobBatchName": "\ud800" + "n" * 200_000, "RemoteHost": "h" * 300, "AcctGroup": odd}
+    )
     jobs = read("htcondor-jobs", "condor_q", json.dumps([ad, ADS[0]]), 0, tmp_path, monkeypatch)
     assert [job.id for job in jobs] == ["7.1", "7.0"]
 
@@ -107,7 +111,7 @@ def test_nomad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_nomad_does_not_tell_of_one_allocation_hides_no_other(
     more: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = json.dumps([ALLOCATIONS[0] | {"ID": "new"} | more, ALLOCATIONS[0]])
+    answer = json.dumps([ALLOCATIONS[0] | {"ID": "new", "Name": "half \ud83d"} | more, ALLOCATIONS[0]])
     jobs = read("nomad-jobs", "nomad", answer, 0, tmp_path, monkeypatch)
     assert [job.id for job in jobs] == ["new", "5456bd7a-9fc0"]
 
