@@ -6,5 +6,6 @@ Units and signs: W at the node, kWh, EUR.
 Must not import: `dispatch.control`, `dispatch.planning`; anything of the other top-level packages; I/O, clocks,
     random numbers (an import contract checks it).
 
-`ski_rental` decides whether to cap, `cap_controller` which nodes and how deep.
+`ski_rental` decides whether to cap, `cap_controller` which nodes and how deep, `throughput` tells how much slower a cap
+makes a GPU.
 """
