@@ -219,6 +219,8 @@ def _type(value: dict[str, Any]) -> str:
         return "one of " + ", ".join(f"`{choice}`" for choice in value["enum"])
     if value["type"] == "object":
         return f"table: name = {_type(value['additionalProperties'])}"
+    if value.get("items", {}).get("type") == "array":
+        return "list of pairs of numbers"
     words = {"number": "number", "integer": "whole number", "string": "text", "boolean": "true, false"}
     return words.get(value["type"], "list of texts")
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from dispatch.config.schema import NodeTerms
-from dispatch.config.value_types import PositiveWatts
+from dispatch.config.value_types import PositiveWatts, SlowdownPct
 from drivers.device_keys import (
     ID,
     AnyTransaction,
@@ -117,6 +117,20 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             "it is capped by on_cap, or by a source that can."
         ),
     ] = ""
+    slowdown_pct: (
+        Annotated[
+            SlowdownPct,
+            Meta(
+                description="Its tier: the share of its GPUs' throughput that a cap for the peak may cost. 0: it is "
+                "not capped for the peak. Not given: slowdown_pct of [caps]. Needs price_eur_per_gpu_hour of [caps]."
+            ),
+        ]
+        | None
+    ) = None
+    throughput: Annotated[
+        tuple[tuple[float, float], ...],
+        Meta(max_length=16, description="Throughput of its GPUs against their power. Empty: throughput of [caps]."),
+    ] = ()
     url: Url = "twin"
     unit: Unit = 1
     deadline_s: Deadline | None = None
@@ -222,6 +236,9 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             has_gpus=self.has_gpus,
             gpus=self.gpus,
             host_w=self.full_w,
+            per_gpu=self.source == "nvml" or any("{watts_per_gpu}" in part for part in self.on_cap),
+            slowdown_pct=self.slowdown_pct,
+            throughput=self.throughput,
             can_stop_starts=bool(self.on_stop_starts),
             can_requeue=bool(self.on_requeue),
             checkpoint_s=self.checkpoint_s if self.on_checkpoint else 0.0,

@@ -222,7 +222,12 @@ def compose_gateway(
     orders = OrdersInForce(clock, events, audit)
     parts = PartsInTrouble()
     names = scheduler_names((*site.node, *devices.lists.nodes))
-    queues = QueuesInForce(site.scheduler, on_change=lambda: planner.queues.evaluate_anew(), names=names)
+    queues = QueuesInForce(
+        site.scheduler,
+        on_change=lambda: planner.queues.evaluate_anew(),
+        names=names,
+        partition_pct=site.caps.partition_slowdown_pct,
+    )
     planner = PlanningService(
         site, prices, clock, events, orders, consoles.set_plan, parts, queues=lambda: seen(queues)
     )

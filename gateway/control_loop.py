@@ -248,6 +248,7 @@ class ControlLoop:
         orders, failing = self._orders.active, self._devices.commands.failing
         proving = self._prover.step(snapshot, orders)
         self._controller.caps.follow_jobs(self._queues.node_groups)
+        self._controller.caps.follow_tiers(self._queues.tolerated_pct)
         decision = self._controller.step(
             snapshot, self._planner.plan, requests, orders=orders, failing=failing, proving=proving
         )

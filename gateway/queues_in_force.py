@@ -10,7 +10,7 @@ import msgspec
 
 from dispatch.model.jobs import Job, Queue, QueueNow, RunningJob, StartPower, node_id
 from dispatch.model.reasons import Reason
-from dispatch.power_caps.job_groups import Groups, merged, of_jobs
+from dispatch.power_caps.job_groups import Groups, least, merged, of_jobs, tolerated_pct
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.job_list import QueueRead
 
@@ -28,12 +28,16 @@ class QueuesInForce:
         on_change: Callable[[], None] = lambda: None,
         now_s: Callable[[], float] = time.monotonic,
         names: Mapping[str, str] | None = None,
+        partition_pct: Mapping[str, int] | None = None,
     ) -> None:
         """`on_change` is called after each reading, good or failed. `now_s`: real seconds.
 
-        `names`: the ids of nodes by the names that schedulers give them, in small letters.
+        `names`: the ids of nodes by the names that schedulers give them, in small letters. `partition_pct`: the
+        slowdown that jobs of a partition tolerate.
         """
-        self._names = names or {}
+        self._names, self._partition_pct = names or {}, partition_pct or {}
+        self._pct_read: dict[str, dict[str, int]] = {}
+        self._tolerated_pct: dict[str, int] = {}
         self._groups_read: dict[str, Groups] = {}
         self._groups: Groups = ()
         self._now_s, self._on_change = now_s, on_change
@@ -65,12 +69,19 @@ class QueuesInForce:
         self._count()
         return self._groups
 
+    @property
+    def tolerated_pct(self) -> dict[str, int]:
+        """By node, the slowdown that jobs on it tolerate, as far as that is stated."""
+        self._count()
+        return self._tolerated_pct
+
     def _count(self) -> None:
         usable = tuple(queue for queue in self._queues.values() if self.age_s(queue.scheduler) < USABLE_S)
         if len(usable) != len(self._counted) or any(a is not b for a, b in zip(usable, self._counted, strict=True)):
             self._counted = usable
             self._jobs = tuple(job for queue in usable for job in queue.jobs)
             self._groups = merged(group for queue in usable for group in self._groups_read.get(queue.scheduler, ()))
+            self._tolerated_pct = least(self._pct_read.get(queue.scheduler, {}).items() for queue in usable)
 
     def age_s(self, scheduler: str) -> float:
         """How long ago its queue was as listed, real seconds; infinite before the first reading."""
@@ -94,6 +105,8 @@ class QueuesInForce:
         self._queues[scheduler] = queue
         groups = of_jobs(read.jobs)
         self._groups_read[scheduler] = tuple(frozenset(node_id(self._names, n) for n in group) for group in groups)
+        by_name = tolerated_pct(read.jobs, self._partition_pct)
+        self._pct_read[scheduler] = {node_id(self._names, name): pct for name, pct in by_name.items()}
         self._show(scheduler)
         self._on_change()
 

@@ -209,7 +209,7 @@ def _caps(site: Site) -> list[str]:
     trouble = []
     if not any(not n.critical and n.terms.cap_w is not None for n in site.node):
         trouble.append("caps: no [[node]] that is not critical can be capped to a cap_w: the gateway caps nothing")
-    if site.tariff.demand_terms.eur_per_kw <= 0:
+    if site.tariff.demand_terms.eur_per_kw <= 0 and site.caps.price_eur_per_gpu_hour is None:
         trouble.append("caps: the tariff has no demand charge: there is no peak that caps could spare")
     return trouble
 

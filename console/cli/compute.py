@@ -108,6 +108,8 @@ def _node(report: NodeReport) -> Iterator[str]:
     else:
         yield from (INDENT + line for line in _readings(node))
     yield INDENT + ("; ".join(report.may) if report.may else "only observed")
+    if report.cap_cost:
+        yield INDENT + report.cap_cost
     if report.never:
         yield f"{INDENT}never {report.never}"
 

@@ -20,6 +20,7 @@ from dispatch.billing.prices import filled_means
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.forecast import QUARTER_S
+from dispatch.power_caps.pricing import linear
 
 VALLEY = (0, 6)  # local hours in which the night-valley rule charges
 DAY = (7, 21)  # and discharges
@@ -73,7 +74,7 @@ class ScoredPeriod:
         config = self.case.config
         if stored_kwh is None:
             stored_kwh = stored_change_kwh(config, step_s, battery_w)
-        return bill(config, self.flow(battery_w, step_s, shed_w), stored_kwh, config.caps.value_eur_per_kwh)
+        return bill(config, self.flow(battery_w, step_s, shed_w), stored_kwh, linear(config.caps).value_eur_per_kwh)
 
     def flow(self, battery_w: Sequence[float], step_s: int, shed_w: Sequence[float] = ()) -> Flow:
         """All that is charged for, at the finest step."""

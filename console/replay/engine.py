@@ -27,6 +27,7 @@ from dispatch.model.readings import reading, status
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed
 from dispatch.planning.pipeline import LEARN_S, PlanningState, PlanSource
+from dispatch.power_caps.pricing import linear
 from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from drivers.twin.coarse import CoarseBattery
 
@@ -166,7 +167,8 @@ class Replay:
     def _cap(self, t_s: int, load_w: float, import_w: float) -> float:
         """What GPU caps take from the load of this step, W."""
         config = self.case.config
-        if config.caps.max_share <= 0:
+        caps = linear(config.caps)
+        if caps.max_share <= 0:
             return 0.0
         need = CapInputs(
             utc_s=float(t_s),
@@ -176,7 +178,7 @@ class Replay:
             import_max_w=self._controller.interval.left_w,
             month_peak_w=self._controller.month_peak_w,
         )
-        decided = decide(config.caps, config.tariff.demand_terms, config.timezone, need, self._caps)
+        decided = decide(caps, config.tariff.demand_terms, config.timezone, need, self._caps)
         self._caps = decided.ledger
         return decided.cap_w
 

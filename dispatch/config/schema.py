@@ -14,7 +14,7 @@ from msgspec import Meta
 from dispatch.config.contact_terms import ContactTerms
 from dispatch.config.off_grid import DrillsConfig, GensetConfig, IslandConfig, RideThroughConfig
 from dispatch.config.tariff_terms import TariffTerms
-from dispatch.config.value_types import Fraction, Percent, PositiveWatts, Seconds, Watts
+from dispatch.config.value_types import Fraction, Percent, PositiveWatts, Seconds, SlowdownPct, Watts
 
 
 def _given(value: float | None, otherwise: float) -> float:
@@ -211,6 +211,9 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
     has_gpus: bool = False  # by the site file; what it shows counts as well
     gpus: int = 0  # 0: as many as it shows
     host_w: float = 0.0  # of a cap, what is left to the host before its GPUs share it
+    per_gpu: bool = False  # a cap becomes a limit of each GPU; False: of the node as a whole
+    slowdown_pct: SlowdownPct | None = None  # that its users tolerate; None: as [caps] says
+    throughput: tuple[tuple[float, float], ...] = ()  # against power; empty: as [caps] says
     can_stop_starts: bool = False  # and allow them again
     can_requeue: bool = False
     checkpoint_s: float = 0.0  # the time that its jobs have to save before they are requeued
@@ -242,8 +245,57 @@ class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[caps]`: power caps on deferrable nodes to keep the month's peak, down to the `cap_w` of each node."""
 
     value_eur_per_kwh: Annotated[
-        float, Meta(ge=0, description="Value to its users of a kWh that a capped node does not get.")
+        float,
+        Meta(
+            ge=0,
+            description="Value to its users of a kWh that a capped node does not get. With price_eur_per_gpu_hour it "
+            "counts for nodes without GPUs only.",
+        ),
     ] = 0.0
+    price_eur_per_gpu_hour: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                description="Value to its users of a GPU-hour that is lost as caps slow GPUs down. Given: those caps "
+                "are chosen that lose the least, each node within its tier; also where the energy saved is worth more. "
+                "Not given: caps are shared by power, at value_eur_per_kwh.",
+                extra_json_schema={"x-unit": "EUR/GPU-h"},
+            ),
+        ]
+        | None
+    ) = None
+    slowdown_pct: (
+        Annotated[
+            SlowdownPct,
+            Meta(
+                description="Tier of nodes that name none: the share of their GPUs' throughput that a cap for the peak "
+                "may cost. 0: they are not capped. Not given: as deep as cap_w, max_share and the curve go. Needs "
+                "price_eur_per_gpu_hour."
+            ),
+        ]
+        | None
+    ) = None
+    partition_slowdown_pct: Annotated[
+        dict[str, SlowdownPct],
+        Meta(
+            description="Tiers of jobs, by their partition as a [[scheduler]] tells it: `{ debug = 0, long = 10 }`. A "
+            "node tolerates no more than the strictest of the jobs on it that hold GPUs."
+        ),
+    ] = {}
+    throughput: Annotated[
+        tuple[tuple[float, float], ...],
+        Meta(
+            max_length=16,
+            description="Throughput of a GPU against its power, both as shares of what it has without a cap, rising to "
+            "[1.0, 1.0]: `[[0.5, 0.62], [0.7, 0.88], [1.0, 1.0]]`. No cap goes below the first power. Empty: the "
+            "published curve, see docs/operation.md.",
+        ),
+    ] = ()
+    gpu_w: Annotated[
+        PositiveWatts,
+        Meta(description="What a busy GPU draws, for plans and replays, which turn GPU-hours into kWh by it."),
+    ] = 400.0
     max_share: Annotated[
         float, Meta(ge=0, le=1, description="Deepest cap, as a share of the load above `idle_w`. 0: no caps.")
     ] = 0.0

@@ -52,7 +52,7 @@ from dispatch.orders.book import Standing, standing
 from dispatch.plausibility.checker import PlausibilityCheck
 from dispatch.plausibility.energy_registers import EnergyRegisters
 from dispatch.plausibility.soc import SocMemory
-from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
+from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide, saved_eur_per_kwh
 from dispatch.wording.catalogue import words
 
 WRITE_JITTER = 0.9  # a tick that comes this early still counts as the next write interval
@@ -312,6 +312,7 @@ class Controller:
             month_peak_w=self.month_peak_w,
             grid_tied=situation.islanding.state is IslandState.GRID_TIED,
             utc_known=situation.snapshot.utc_known,
+            energy_eur_per_kwh=saved_eur_per_kwh(situation.step, situation.snapshot.grid.w.good),
         )
 
     def _let_go(self) -> None:

@@ -8,6 +8,7 @@ from dispatch.model.reasons import Reason
 
 FOLLOWS = 1.10  # what is capped may draw this much of its cap
 LEAST_W = 10.0  # of one node's cap
+BINDING = 0.95  # what draws this share of its cap would draw more without it
 SETTLE_S = 20.0  # within which a node must have come down to its cap
 
 
@@ -26,6 +27,16 @@ class NodeCap(msgspec.Struct, frozen=True):
     seen: int  # the caps that this rests on, the last ones since the gateway started
 
 
+class CapCost(msgspec.Struct, frozen=True):
+    """What a cap costs a node's users, where GPU-hours have a price."""
+
+    node: str
+    slowdown: float  # share of throughput lost, 0 to 1, of its slowest GPU or the slowest of its job
+    lost_gpus: float  # GPU-hours lost an hour
+    eur_per_h: float
+    basis: str  # how it is known: `throughput.Basis`; empty: no GPU
+
+
 class CapsView(msgspec.Struct, frozen=True):
     """Caps now. Powers at the nodes, W."""
 
@@ -37,3 +48,4 @@ class CapsView(msgspec.Struct, frozen=True):
     minutes: float  # capped on this day
     rent_eur: float  # what that was worth to the nodes' users this month
     not_counted: tuple[str, ...] = ()  # nodes that take no cap now: they fail, or do not follow
+    costs: tuple[CapCost, ...] = ()  # of each capped node; empty: GPU-hours have no price

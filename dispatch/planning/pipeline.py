@@ -33,6 +33,7 @@ from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
 from dispatch.planning.planner import Planner, day_trade_eur_per_kwh
 from dispatch.planning.validator import check_plan
+from dispatch.power_caps.pricing import linear
 
 FORESEEN_DAYS = 31.0  # what a fortnight's days say of those to come goes no further: seasons are not in them
 LEARN_S = 10 * 86400  # of the site's own record, at start
@@ -166,7 +167,7 @@ class PlanSource:
         load = msgspec.structs.replace(load, notes=tuple(notes))
         return PlanInputs(
             now_utc_s=now.utc_s,
-            config=self._config if now.caps else msgspec.structs.replace(self._config, caps=CapsConfig()),
+            config=msgspec.structs.replace(self._config, caps=linear(self._config.caps) if now.caps else CapsConfig()),
             prices=prices,
             load=load,
             pv_w=pv_w,

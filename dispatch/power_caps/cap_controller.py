@@ -1,5 +1,7 @@
 """Controls caps for the month's peak: how deep, on which nodes, how long. `ski_rental` decides whether to cap.
 
+Where GPU-hours have a price, `priced_caps` says which nodes and how deep, also where the energy alone is worth it.
+
 Only deferrable nodes with a `cap_w` in the site file are capped, and never below it. The power removed by a cap is
 measured at the node: while the node draws its cap, the difference to what it drew before. A node whose order fails, or
 that draws more than its cap, is left alone and not counted on. Caps are for a site on the grid; off the grid, load
@@ -9,23 +11,24 @@ shedding has its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
-from dispatch.model.power_caps import LEAST_W, SETTLE_S, CapsView, exceeds
+from dispatch.model.plan import PlanStep
+from dispatch.model.power_caps import BINDING, LEAST_W, SETTLE_S, CapsView, exceeds
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.job_groups import Groups, NodeShare, capped_in_part, with_one_limit
+from dispatch.power_caps.priced_caps import PricedCaps, why
 from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 
 PERIOD_S = 10.0  # between two decisions: nodes and meters take seconds to show what a cap did
-BINDING = 0.95  # a node that draws this share of its cap would draw more without it
 BLIND_S = 60.0  # caps stay so long while import is not known
 OFF_S = 3600.0  # a node that did not follow is tried again after this
 EASE = 0.10  # caps are left as they are while what is wanted is less by no more than this
@@ -47,6 +50,7 @@ class GridSide(msgspec.Struct, frozen=True):
     month_peak_w: float
     grid_tied: bool
     utc_known: bool = True  # False: day and month, whose caps and peak count, are not known
+    energy_eur_per_kwh: float = 0.0  # what an imported kWh costs now; 0: nothing is imported, or it is not known
 
 
 class CapController:
@@ -54,6 +58,7 @@ class CapController:
 
     def __init__(self, config: DispatchConfig) -> None:
         self._config, self._terms = config, {n.id: n for n in config.nodes if not n.critical and n.cap_w is not None}
+        self._priced = PricedCaps(config) if config.caps.price_eur_per_gpu_hour is not None else None
         self._ledger = CapsLedger()
         self._caps: dict[str, float] = {}  # in force
         self._before: dict[str, float] = {}  # what each of them drew without
@@ -84,6 +89,11 @@ class CapController:
         """Which nodes run the same jobs, from the next decision on; empty: not known, each is on its own."""
         self._groups = groups
 
+    def follow_tiers(self, slowdown_pct: Mapping[str, int]) -> None:
+        """What the jobs on a node tolerate, where that is less than its own tier does; from the next decision on."""
+        if self._priced is not None:
+            self._priced.follow_tiers(slowdown_pct)
+
     def memory(self) -> CapsMemory:
         """What to keep for a restart."""
         return CapsMemory(self._ledger, self.nodes)
@@ -107,7 +117,7 @@ class CapController:
         if not self.allowed:
             return None, ()
         events: list[Event] = []
-        shed_w = self._account(now, need.interval.start_utc_s)
+        shed_w = self._account(now, need)
         if need.net_w is not None:
             self._known_s = now.mono_s
         events += self._watch(now, failing)
@@ -125,20 +135,26 @@ class CapController:
 
     # ── what caps have done ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _account(self, now: Snapshot, interval_s: float) -> float:
+    def _account(self, now: Snapshot, need: GridSide) -> float:
         """Count minutes, rent and energy since the last tick; the power that caps take now, W."""
         dt_s = 0.0 if self._last_s is None else min(max(now.mono_s - self._last_s, 0.0), PERIOD_S)
         self._last_s = now.mono_s
-        if interval_s != self._interval_s:
-            self._interval_s, self._spared_wh = interval_s, 0.0
+        if need.interval.start_utc_s != self._interval_s:
+            self._interval_s, self._spared_wh = need.interval.start_utc_s, 0.0
         if not self._caps:
             return 0.0
-        shed_w = sum(self._shed_w(now).values())
+        if self._priced is None:
+            shed_w = sum(self._shed_w(now).values())
+            eur_per_h = shed_w / 1000 * self._config.caps.value_eur_per_kwh
+        else:
+            self._priced.see(now)
+            shed_w = sum(self._priced.shed_w.values())
+            eur_per_h = self._priced.rent_eur_per_h(need.energy_eur_per_kwh)
         self._spared_wh += shed_w * dt_s / 3600
         self._ledger = msgspec.structs.replace(
             self._ledger,
             minutes=self._ledger.minutes + dt_s / 60,
-            rent_eur=self._ledger.rent_eur + shed_w / 1000 * dt_s / 3600 * self._config.caps.value_eur_per_kwh,
+            rent_eur=self._ledger.rent_eur + dt_s / 3600 * eur_per_h,
         )
         return shed_w
 
@@ -187,6 +203,8 @@ class CapController:
         decided = decide(config.caps, config.tariff.demand_terms, config.timezone, ask, self._ledger)
         if decided.cap_w <= 0:
             self._ledger = decided.ledger
+            if self._priced is not None:
+                return self._share_by_price(self._priced, now, 0.0, decided.reason, need, failing)
             return self._lift(now, decided.reason)
         # minutes and rent are counted as they pass, by what the nodes show, not ahead by what is asked
         ahead_eur = decided.cap_w / 1000 * step_s / 3600 * config.caps.value_eur_per_kwh
@@ -195,6 +213,8 @@ class CapController:
             minutes=decided.ledger.minutes - step_s / 60,
             rent_eur=decided.ledger.rent_eur - ahead_eur,
         )
+        if self._priced is not None:
+            return self._share_by_price(self._priced, now, decided.cap_w, decided.reason, need, failing)
         return self._share(now, decided.cap_w, decided.reason, failing)
 
     def _mean_w(self, now: Snapshot, interval: Interval, import_w: float) -> float:
@@ -212,19 +232,49 @@ class CapController:
         total_w = sum(share.room_w for share in able.values())
         if total_w <= LEAST_W:
             return self._lift(now, Reason("caps.no_node", {"reason": reason}))
-        part, begins = min(1.0, wanted_w / total_w), not self._caps
+        part = min(1.0, wanted_w / total_w)
         caps_w = {id: LEAST_W * round((one.base_w - part * one.room_w) / LEAST_W) for id, one in able.items()}
-        self._caps = with_one_limit(caps_w, able, self._groups)
-        self._before = {id: share.base_w for id, share in able.items()}
-        self._since = {id: self._since.get(id, now.mono_s) for id in able}
-        self._asked_w, self._reason = part * total_w, reason
+        caps_w = with_one_limit(caps_w, able, self._groups)
+        asked_w = part * total_w
         if self._groups:
-            self._asked_w = sum(max(able[id].base_w - cap_w, 0.0) for id, cap_w in self._caps.items())
-        self._ledger = msgspec.structs.replace(self._ledger, cap_w=self._asked_w)
+            asked_w = sum(max(able[id].base_w - cap_w, 0.0) for id, cap_w in caps_w.items())
+        return self._cap(now, caps_w, {id: share.base_w for id, share in able.items()}, asked_w, reason)
+
+    def _share_by_price(
+        self, priced: PricedCaps, now: Snapshot, wanted_w: float, reason: Reason, need: GridSide, failing: Set[str]
+    ) -> list[Event]:
+        """Cap where the fewest GPU-hours are lost; and where the energy is worth more than they are."""
+        spent = self._ledger.minutes + PERIOD_S / 60 > self._config.caps.minutes_per_day
+        saved_eur_per_kwh = 0.0 if spent else need.energy_eur_per_kwh
+        takes = self._terms.keys() - failing - self._off.keys()
+        last = capped_in_part(self._groups, takes, takes)
+        length_s = need.interval.length_s
+        chosen = priced.choose(now, takes, wanted_w, saved_eur_per_kwh, length_s, self._groups, last)
+        asked_w = sum(one.shed_w for one in chosen)
+        if asked_w <= LEAST_W:
+            return self._lift(now, Reason("caps.no_node", {"reason": reason}) if wanted_w > 0 else reason)
+        if wanted_w <= 0:
+            reason = Reason("caps.energy", {"eur_per_kwh": saved_eur_per_kwh})
+        caps_w = {member.id: member.cap_w(one.limit_w) for one in chosen for member in one.members}
+        if caps_w.keys() == self._caps.keys() and (1 - EASE) * self._asked_w <= asked_w <= self._asked_w:
+            self._reason = why(chosen, reason)
+            return []
+        priced.hold(chosen)
+        base_w = {member.id: member.base_w for one in chosen for member in one.members}
+        return self._cap(now, caps_w, base_w, asked_w, why(chosen, reason))
+
+    def _cap(
+        self, now: Snapshot, caps_w: dict[str, float], base_w: dict[str, float], asked_w: float, reason: Reason
+    ) -> list[Event]:
+        """These caps hold from now on. `base_w`: what their nodes would draw without."""
+        begins = not self._caps
+        self._caps, self._before, self._asked_w, self._reason = caps_w, base_w, asked_w, reason
+        self._since = {id: self._since.get(id, now.mono_s) for id in caps_w}
+        self._ledger = msgspec.structs.replace(self._ledger, cap_w=asked_w)
         if not begins:
             return []
         self._begun_utc_s = now.utc_s
-        text = f"{', '.join(self._caps)} capped by {kw(self._asked_w)}: {words(reason)}"
+        text = f"{', '.join(caps_w)} capped by {kw(asked_w)}: {words(reason)}"
         return [_event(now, "warning", "caps", text)]
 
     def _available(self, now: Snapshot, failing: Set[str]) -> dict[str, NodeShare]:
@@ -254,6 +304,9 @@ class CapController:
         """Nothing is capped from now on."""
         was, asked_w = self._caps, self._asked_w
         self._caps, self._before, self._since, self._asked_w = {}, {}, {}, 0.0
+        if self._priced is not None:
+            self._priced.hold(())
+            self._priced.see(now)
         self._reason = reason
         self._ledger = msgspec.structs.replace(self._ledger, cap_w=0.0)
         begun_utc_s, self._begun_utc_s = self._begun_utc_s, None
@@ -274,17 +327,26 @@ class CapController:
             minutes=self._ledger.minutes,
             rent_eur=self._ledger.rent_eur,
             not_counted=tuple(sorted((self._off.keys() | failing) & self._terms.keys())),
+            costs=self._priced.costs if self._priced is not None else (),
         )
 
 
 def can_cap(config: DispatchConfig) -> bool:
-    """Whether a site allows caps, has a peak that costs something, and deferrable nodes that take one."""
+    """Whether a site allows caps, has something that they may save, and deferrable nodes that take one."""
     nodes = any(not n.critical and n.cap_w is not None for n in config.nodes)
-    return config.caps.max_share > 0 and config.tariff.demand_terms.eur_per_kw > 0 and nodes
+    saves = config.tariff.demand_terms.eur_per_kw > 0 or config.caps.price_eur_per_gpu_hour is not None
+    return config.caps.max_share > 0 and saves and nodes
+
+
+def saved_eur_per_kwh(step: PlanStep | None, grid_w: float | None) -> float:
+    """What a kWh saves that a node does not draw: the price of import; 0 where none is known or nothing is imported."""
+    return 0.0 if step is None or step.assumed or (grid_w or 0.0) <= 0 else max(0.0, step.price_eur_per_kwh)
 
 
 def counted_on(config: DispatchConfig, view: CapsView | None) -> bool:
     """Whether a plan may count on caps: the site allows them, and not every node that takes one fails."""
+    if config.tariff.demand_terms.eur_per_kw <= 0:
+        return False
     able = {n.id for n in config.nodes if not n.critical and n.cap_w is not None}
     return can_cap(config) and not able <= set(view.not_counted if view is not None else ())
 

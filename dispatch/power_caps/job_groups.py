@@ -36,6 +36,21 @@ def of_jobs(jobs: Iterable[Job]) -> Groups:
     return merged(job.nodes for job in jobs if job.runs and job.gpus and len(job.nodes) > 1)
 
 
+def tolerated_pct(jobs: Iterable[Job], of_partition: Mapping[str, int]) -> dict[str, int]:
+    """By node, the least slowdown that the partition of a running job with GPUs on it tolerates; of those stated."""
+    stated = [job for job in jobs if job.runs and job.gpus and job.partition in of_partition]
+    return least([(node, of_partition[job.partition]) for node in job.nodes] for job in stated)
+
+
+def least(parts: Iterable[Iterable[tuple[str, int]]]) -> dict[str, int]:
+    """By name, the least of several figures."""
+    found: dict[str, int] = {}
+    for part in parts:
+        for name, figure in part:
+            found[name] = min(figure, found.get(name, figure))
+    return found
+
+
 def merged(groups: Iterable[Iterable[str]]) -> Groups:
     """Groups that have a node in common are one."""
     of: dict[str, set[str]] = {}

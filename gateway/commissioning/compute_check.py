@@ -12,10 +12,14 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from dispatch.config.schema import CapsConfig, NodeTerms
 from dispatch.model.equipment import DeviceHealth, Limit, Meter, Node
 from dispatch.model.jobs import QueueNow
 from dispatch.model.node_lists import NodeListNow
 from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.pricing import HOW, member_of, tier_pct
+from dispatch.wording.catalogue import words
+from dispatch.wording.formatting import kw
 from drivers.clock import SystemClock
 from drivers.node_config import NodeDevice
 from drivers.schedulers.config import Scheduler
@@ -37,6 +41,7 @@ class NodeReport(msgspec.Struct, frozen=True):
     """One node. `read_from`: where its readings come from; `may`: what it may be ordered, and by what; empty: nothing.
 
     `never`: what its section names and it is never ordered, and why; `error`: why it is not read; empty: it is.
+    `cap_cost`: how deep its tier lets caps for the peak go, and what that costs; empty: GPU-hours have no price.
     """
 
     id: str
@@ -45,6 +50,7 @@ class NodeReport(msgspec.Struct, frozen=True):
     node: Node
     error: str = ""
     never: str = ""
+    cap_cost: str = ""
 
     @property
     def complete(self) -> bool:
@@ -155,16 +161,40 @@ def reports(site: Site, snapshot: Snapshot) -> tuple[NodeReport, ...]:
     health = {device.id: device for device in snapshot.devices if device.kind == "node"}
     grouped = {name for group in site.nodes for name in group.names}
     return tuple(
-        _report(config, nodes.get(config.id, Node(config.id)), health.get(config.id), config.id not in grouped)
+        _report(
+            config, nodes.get(config.id, Node(config.id)), health.get(config.id), config.id not in grouped, site.caps
+        )
         for config in site.every_node
     )
 
 
-def _report(config: NodeDevice, node: Node, health: DeviceHealth | None, ordered: bool) -> NodeReport:
+def _report(config: NodeDevice, node: Node, health: DeviceHealth | None, ordered: bool, caps: CapsConfig) -> NodeReport:
     gpus = node.gpus_total or len(node.gpus)
     never = f"suspended: it shows {gpus} {'GPU' if gpus == 1 else 'GPUs'}" if config.terms.can_suspend and gpus else ""
     may = _may(config, node, suspend=not never) if ordered else ()
-    return NodeReport(config.id, _read_from(config), may, node, _error(health), never)
+    cap_cost = _cap_cost(config.terms, node, caps) if ordered else ""
+    return NodeReport(config.id, _read_from(config), may, node, _error(health), never, cap_cost)
+
+
+def _cap_cost(terms: NodeTerms, node: Node, caps: CapsConfig) -> str:
+    """How deep a node may be capped for the peak now, and what that costs its users."""
+    if caps.price_eur_per_gpu_hour is None or caps.max_share <= 0 or terms.critical or terms.cap_w is None:
+        return ""
+    pct = tier_pct(terms, caps)
+    tier = "no tier" if pct is None else f"tier {pct} %"
+    if pct == 0:
+        return f"{tier}: not capped for the peak"
+    if node.w.good is None:
+        return f"{tier}: what a cap would cost is not known, nor is its power"
+    member = member_of(node, terms, caps, node.w.good, pct)
+    highest_w, lowest_w = max(member.gpus_w), member.lowest_w()
+    if lowest_w >= highest_w:
+        return f"{tier}: draws {kw(node.w.good)}, too little for a cap for the peak"
+    down = f"{tier}: capped for the peak from {kw(node.w.good)} to {kw(member.cap_w(lowest_w))} at the least"
+    if member.curve is None:
+        return f"{down}; without GPUs that costs energy only"
+    loss, known = member.curve.slowdown(lowest_w, highest_w), words(HOW[member.curve.basis])
+    return f"{down}, {lowest_w:.0f} W a GPU; then {100 * loss:.0f} % slower {known}"
 
 
 def _error(health: DeviceHealth | None) -> str:

@@ -20,7 +20,7 @@ from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
 from gateway.site.kubernetes_checks import clusters
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
-from gateway.site.node_checks import bmcs, commands, lists, may_have_outlets, pages
+from gateway.site.node_checks import bmcs, cap_prices, commands, lists, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
 from gateway.site.scheduler_checks import schedulers
 from gateway.site.schema import Site
@@ -51,6 +51,7 @@ def _own(site: Site) -> Iterator[Check]:
         bmcs,
         lists,
         commands,
+        cap_prices,
         schedulers,
         clusters,
         _deadline,

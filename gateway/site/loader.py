@@ -358,6 +358,8 @@ def _described(hint: Any, error: Exception) -> str:
     """What a type expects in words: a Literal's choices, or what its `Meta` says; "" for errors of our own."""
     if not isinstance(error, msgspec.ValidationError):
         return ""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(filter(None, (_described(option, error) for option in typing.get_args(hint))), "")
     metas = getattr(hint, "__metadata__", ())
     plain = hint.__origin__ if metas else hint
     if typing.get_origin(plain) is typing.Literal:

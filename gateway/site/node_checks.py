@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from dispatch.config.cross_checks import Finding
+from dispatch.power_caps.throughput import fault
 from drivers.node_config import OBSERVED
 from drivers.node_lists.dns import place_of
 from gateway.site.schema import Site
@@ -172,3 +173,22 @@ def commands(site: Site) -> Iterator[Finding]:
             with suppress(Unreadable):
                 if getattr(node, key) and not getattr(node, needed):
                     yield f"node[{n}].{needed}", MISSING_KEY, f"this key beside {key}: {why}"
+
+
+def cap_prices(site: Site) -> Iterator[Finding]:
+    """Tiers and curves of caps: of use only where GPU-hours have a price; curves that GPUs can have."""
+    places: list[tuple[str, Any]] = [("caps", site.caps), *((f"node[{n}]", node) for n, node in enumerate(site.node))]
+    for key, item in places:
+        with suppress(Unreadable):
+            if item.throughput and (wrong := fault(item.throughput)):
+                yield f"{key}.throughput", [list(point) for point in item.throughput], wrong
+        with suppress(Unreadable):
+            priced = site.caps.price_eur_per_gpu_hour is not None
+            for name in ("slowdown_pct", "partition_slowdown_pct"):
+                value = getattr(item, name, None)
+                if not priced and value is not None and value != {}:
+                    yield (
+                        f"{key}.{name}",
+                        value,
+                        "caps.price_eur_per_gpu_hour beside it: tiers bound caps by that price",
+                    )

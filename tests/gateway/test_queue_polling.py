@@ -255,3 +255,20 @@ def test_nodes_of_one_job_are_grouped_by_their_ids_while_the_queue_may_be_counte
     assert queues.node_groups is queues.node_groups
     clocks.s = USABLE_S + 1
     assert queues.node_groups == ()
+
+
+def test_what_the_jobs_on_a_node_tolerate_is_what_the_strictest_of_their_partitions_does() -> None:
+    clocks = Clocks()
+    names, tiers = {"gpu01.site": "gpu01"}, {"debug": 0, "long": 25}
+    queues = QueuesInForce([ALPHA], now_s=lambda: clocks.s, names=names, partition_pct=tiers)
+    jobs = (
+        job(1, nodes=("gpu01.site", "gpu02"), partition="long"),
+        job(2, nodes=("gpu02",), partition="debug"),
+        job(3, nodes=("gpu03",), partition="other"),
+        job(4, nodes=("gpu04",), partition="debug", gpus=0),
+        job(5, partition="debug", state="pending"),
+    )
+    queues.take("alpha", QueueRead(jobs=jobs), NOW_S)
+    assert queues.tolerated_pct == {"gpu01": 25, "gpu02": 0}
+    clocks.s = USABLE_S + 1
+    assert queues.tolerated_pct == {}

@@ -56,6 +56,15 @@ TEMPLATES = {
     "caps.cap": (
         "cap GPUs by {cap_w:kw}: the battery cannot hold {import_w:kw}; {rent_eur:.2f} of {purchase_eur:.2f} EUR spent"
     ),
+    "caps.priced": (
+        "{reason}; at most {slowdown_pct:.0f} % slower, {lost_gpus:.2f} GPU-hours lost an hour, {eur_per_h:.2f} EUR, "
+        "{basis}"
+    ),
+    "caps.priced_kwh": "{reason}; nodes without GPUs, {eur_per_h:.2f} EUR an hour",
+    "caps.energy": "the energy saved, at {eur_per_kwh:.3f} EUR/kWh, is worth more than what is lost",
+    "caps.by_curve": "by the published curve",
+    "caps.by_site": "by the site's curve",
+    "caps.by_both": "by the published and the site's curves",
     "caps.off_grid": "the site is not on the grid",
     "caps.clock_not_known": "the time is not known, nor which month's peak is at stake",
     "caps.import_unknown": "import is not known for {unknown_s:span}",

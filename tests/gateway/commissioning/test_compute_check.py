@@ -76,6 +76,46 @@ def test_a_node_that_shows_gpus_is_never_suspended_and_the_steps_for_its_jobs_ar
     assert reports(site, snapshot(Node("frozen")))[0].never == ""
 
 
+def test_how_deep_each_tier_lets_caps_go_and_what_that_costs() -> None:
+    common = {
+        "source": "exporters",
+        "cap_w": "1 kW",
+        "on_cap": ["/bin/cap", "{watts_per_gpu}"],
+        "gpus": 4,
+        "full_w": 400,
+    }
+    own = {"slowdown_pct": 50, "throughput": [[0.6, 0.8], [1, 1]]}
+    nodes: list[dict[str, Any]] = [
+        {"id": "ten", "exporters": ["http://a:1/metrics"], **common},
+        {"id": "none", "exporters": ["http://b:1/metrics"], "slowdown_pct": 0, **common},
+        {"id": "own", "exporters": ["http://c:1/metrics"], **own, **common},
+        {"id": "idle", "exporters": ["http://d:1/metrics"], **common},
+        {"id": "dark", "exporters": ["http://e:1/metrics"], **common},
+        NODES[2] | {"cap_w": 2_000, "on_cap": ["/bin/cap"]},
+    ]
+    caps = {"max_share": 0.5, "price_eur_per_gpu_hour": 2, "slowdown_pct": 10}
+    busy = tuple(Gpu(n, "A", w=reading(400.0)) for n in range(4))
+    read = snapshot(
+        *(Node(id, w=reading(1_900.0), gpus=busy) for id in ("ten", "none", "own")),
+        Node("idle", w=reading(600.0), gpus=tuple(Gpu(n, "A", w=reading(60.0)) for n in range(4))),
+        Node("dark"),
+        Node("frozen", w=reading(5_000.0)),
+    )
+    assert {r.id: r.cap_cost for r in reports(site_of(node=nodes, caps=caps), read)} == {
+        "ten": "tier 10 %: capped for the peak from 1.9 kW to 1.6 kW at the least, 308 W a GPU; then 7 % slower by the "
+        "published curve",
+        "none": "tier 0 %: not capped for the peak",
+        "own": "tier 50 %: capped for the peak from 1.9 kW to 1.4 kW at the least, 240 W a GPU; then 20 % slower by "
+        "the site's curve",
+        "idle": "tier 10 %: draws 0.6 kW, too little for a cap for the peak",
+        "dark": "tier 10 %: what a cap would cost is not known, nor is its power",
+        "frozen": "tier 10 %: capped for the peak from 5.0 kW to 2.5 kW at the least; without GPUs that costs "
+        "energy only",
+    }
+    unpriced = [{"id": "ten", "exporters": ["http://a:1/metrics"], **common}]
+    assert [r.cap_cost for r in reports(site_of(node=unpriced, caps={"max_share": 0.5}), read)] == [""]
+
+
 def test_the_lines_say_how_each_power_was_got(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     powers = (
         NodePower("RAPL + 1 GPU (dcgm-exporter)", Reading(950.0, 4.0, Quality.GOOD), 30.0),

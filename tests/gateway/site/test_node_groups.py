@@ -99,6 +99,25 @@ def test_mistakes_of_a_node(node: int, changes: dict[str, Any], key: str, expect
     assert expected in errors_of(raw)[key]
 
 
+@pytest.mark.parametrize(
+    ("caps", "node", "key", "expected"),
+    [
+        ({"slowdown_pct": 10}, {}, "caps.slowdown_pct", "caps.price_eur_per_gpu_hour beside it"),
+        ({}, {"slowdown_pct": 0}, "node[0].slowdown_pct", "caps.price_eur_per_gpu_hour beside it"),
+        ({"partition_slowdown_pct": {"a": 0}}, {}, "caps.partition_slowdown_pct", "caps.price_eur_per_gpu_hour beside"),
+        ({"price_eur_per_gpu_hour": 2, "slowdown_pct": 15}, {}, "caps.slowdown_pct", "one of 0, 10, 25, 50"),
+        ({"price_eur_per_gpu_hour": 0}, {}, "caps.price_eur_per_gpu_hour", "> 0"),
+        ({"throughput": [[0.5, 0.6]]}, {}, "caps.throughput", "at least two points"),
+        ({}, {"throughput": [[0.5, 0.6], [0.9, 1]]}, "node[0].throughput", "the last point must be [1.0, 1.0]"),
+    ],
+)
+def test_mistakes_of_what_caps_cost(caps: dict[str, Any], node: dict[str, Any], key: str, expected: str) -> None:
+    raw = with_nodes()
+    raw["caps"] = caps
+    raw["node"][0] |= node
+    assert expected in errors_of(raw)[key]
+
+
 def test_certificates_of_some_pages_of_a_node_are_verified() -> None:
     raw = with_nodes(exporters=["https://{name}:9100/metrics", "http://{name}:9400/metrics"], ca="ca.pem")
     assert loader.compose(Path("x.toml"), raw).nodes[0].ca == "ca.pem"
