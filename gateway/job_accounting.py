@@ -19,6 +19,7 @@ from dispatch.accounting.site_accounts import SiteTerms, key_of
 from dispatch.model.clock import Clock
 from dispatch.model.jobs import Queue
 from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.throughput import Curve, stated
 from drivers.node_config import NodeDevice
 from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
@@ -69,6 +70,7 @@ class JobAccounting:
             names=scheduler_names(nodes),
             state=kept,
             speed=clock.speed,
+            curve=curves(site),
         )
         self._terms, self._clock, self._prices = site.tariff, clock, prices
         self._queues, self._record, self._save, self._on_finished = queues, record, save, on_finished
@@ -162,6 +164,13 @@ async def _in_pieces(steps: Iterator[None]) -> None:
 def readings(queues: Sequence[Queue]) -> list[QueueReading]:
     """Each queue that was read, for the meter."""
     return [QueueReading(q.scheduler, q.read_utc_s, q.jobs) for q in queues if q.read_utc_s is not None]
+
+
+def curves(site: Site) -> Callable[[str], Curve]:
+    """Throughput against power of a node's GPUs, by the node's id: its own, that of [caps], or the published one."""
+    own = {node.id: stated(node.throughput, site.caps.throughput) for node in site.node}
+    common = stated((), site.caps.throughput)
+    return lambda id: own.get(id, common)
 
 
 def site_terms(site: Site) -> SiteTerms:

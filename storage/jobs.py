@@ -50,6 +50,7 @@ class Group(msgspec.Struct, frozen=True):
     withheld_wh: float
     gpu_h: float  # GPUs x hours allocated
     node_h: float
+    lost_gpu_h: float = 0.0  # about what caps cost
 
 
 class JobQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +141,7 @@ def groups(con: sqlite3.Connection, asked: JobQuestion, by: str) -> list[Group]:
     sums += ["total(record ->> 'unpriced_wh')", "sum(record ->> 'co2_g')"]
     sums += [f"total(record ->> '{name}')" for name in ("capped_s", "withheld_wh")]
     sums += [f"total({hours} * (record ->> '{name}'))" for name in ("gpus", "nodes")]
+    sums.append("total(record ->> 'lost_gpu_h')")
     sql = f"SELECT {by}, count(*), {', '.join(sums)} FROM job WHERE {where} GROUP BY 1 ORDER BY 3 DESC LIMIT :most"
     values["most"] = MOST_GROUPS
     return [Group(*row) for row in con.execute(sql, values)]

@@ -48,6 +48,7 @@ CSV_HEADER = [
     "co2_g",
     "capped_s",
     "withheld_wh",
+    "lost_gpu_h",
     "scheduler",
 ]
 _KEYS = {"job": "id", "energy_how": "how", "peak_share_eur": "peak_eur"}
@@ -161,7 +162,10 @@ def _notes(jobs: Sequence[dict[str, Any]]) -> Iterator[str]:
     capped = [job for job in jobs if job["capped_s"] >= 1]
     if capped:
         hours, kwh = (sum(job[name] for job in capped) for name in ("capped_s", "withheld_wh"))
-        yield f"{len(capped)} were capped, {hours / 3600:.1f} node hours together: about {kwh / 1000:.2f} kWh less"
+        lost = sum(job.get("lost_gpu_h", 0.0) for job in capped)  # earlier gateways do not tell
+        known = f", {lost:.2f} GPU-hours lost" if lost else ""
+        span = f"{len(capped)} were capped, {hours / 3600:.1f} node hours together"
+        yield f"{span}: about {kwh / 1000:.2f} kWh less{known}"
 
 
 def _peaks(report: dict[str, Any], rows: Sequence[dict[str, Any]], zone: tzinfo) -> Iterator[str]:

@@ -8,12 +8,13 @@ last are taken to run on, and what they get is called estimated.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 
 import msgspec
 
 from dispatch.accounting.allocations import Allocations
+from dispatch.accounting.capped_gpus import shares
 from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.accounting.reports import Reports
 from dispatch.accounting.runs import Run
@@ -22,6 +23,7 @@ from dispatch.accounting.shares import Portion, divide
 from dispatch.accounting.site_accounts import AccountsState, Price, SiteAccounts, SiteTerms, name_of
 from dispatch.model.equipment import Node
 from dispatch.model.jobs import Job
+from dispatch.power_caps.throughput import DEFAULT, Curve
 
 LATE_S = 150.0  # so long the energy of nodes waits for the queue; and a quarter hour for nodes that are read rarely
 STEP = 100  # jobs or nodes between two pauses
@@ -63,17 +65,18 @@ class JobMeter:
         names: Mapping[str, str] | None = None,
         state: MeterState | None = None,
         speed: float = 1.0,
+        curve: Callable[[str], Curve] = lambda _: DEFAULT,
     ) -> None:
         """`schedulers`: their ids. `cpus` of each node, where that is stated. `names`: the scheduler's to ids of nodes.
 
-        `speed`: seconds of the site in one of the machine.
+        `speed`: seconds of the site in one of the machine. `curve`: throughput against power of a node's GPUs.
         """
         state = MeterState() if state is None else state
         self.accounts = SiteAccounts(terms, state.accounts, speed)
         self.settled: deque[Settled] = deque()  # what is to be recorded; the caller takes it
         self.allocations = Allocations(cpus or {}, names or {}, state.runs)
         self.reports = Reports()
-        self._speed = speed
+        self._speed, self._curve = speed, curve
         self._samples: dict[str, NodeSamples] = {}
         self._idle_w = dict(state.idle_w)
         self._waiting: dict[str, deque[Segment]] = {}
@@ -95,7 +98,7 @@ class JobMeter:
                 yield
             samples = self._samples.get(node.id)
             if samples is None:
-                samples = self._samples[node.id] = NodeSamples(self._idle_w.get(node.id))
+                samples = self._samples[node.id] = NodeSamples(self._idle_w.get(node.id), self._curve(node.id))
             gap_s = samples.gap_s
             segment = samples.take(node, now, node.id in capped, self._speed)
             if samples.gap_s > gap_s:
@@ -280,12 +283,13 @@ class JobMeter:
 
 
 def _count_cap(segment: Segment, holding: Sequence[Run], portions: Sequence[Portion], seconds: float) -> None:
-    """Each run that held the node under a cap lost its part of what the cap took."""
-    length_s = segment.end_utc_s - segment.start_utc_s
+    """Each run that held the node under a cap lost its part of what the cap took, and of what GPUs lost."""
+    part = seconds / (segment.end_utc_s - segment.start_utc_s)
+    gpus_wh = [sum(p.wh for p in portions if p.job == n and p.part == "gpu") for n in range(len(holding))]
+    lost = shares(segment.lost_gpu_h, [frozenset(run.job.gpu_uuids or run.gpu_uuids) for run in holding], gpus_wh)
     for n, run in enumerate(holding):
         own_wh = sum(portion.wh for portion in portions if portion.job == n)
-        withheld_wh = segment.withheld_wh * seconds / length_s
-        run.cap(seconds, withheld_wh * own_wh / segment.wh if segment.wh else 0.0)
+        run.cap(seconds, segment.withheld_wh * part * own_wh / segment.wh if segment.wh else 0.0, lost[n] * part)
 
 
 def _same_start(job: Job, before: Job) -> bool:

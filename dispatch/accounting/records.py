@@ -52,6 +52,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     co2_g: float | None = None
     capped_s: float = 0.0  # on its nodes together
     withheld_wh: float = 0.0  # about what caps took: against the nodes' power before each
+    lost_gpu_h: float = 0.0  # about what its GPUs lost by that, GPU-hours, where their power is known singly
 
     @property
     def energy_wh(self) -> float:

@@ -41,6 +41,7 @@ class Run(msgspec.Struct):
     peak_w: float | None = None
     capped_s: float = 0.0
     withheld_wh: float = 0.0
+    lost_gpu_h: float = 0.0
     gpu_uuids: tuple[str, ...] = ()  # as its nodes told
     by_cpu_time_wh: float = 0.0  # of what was apportioned of hosts
     by_activity_wh: float = 0.0  # of what was apportioned of GPUs
@@ -70,10 +71,11 @@ class Run(msgspec.Struct):
         self.node_s += seconds
         self._quarter(quarter).node_s += seconds
 
-    def cap(self, seconds: float, withheld_wh: float) -> None:
-        """Count time under a cap of one of its nodes, and about what that took."""
+    def cap(self, seconds: float, withheld_wh: float, lost_gpu_h: float) -> None:
+        """Count time under a cap of one of its nodes, and about what that took and cost."""
         self.capped_s += seconds
         self.withheld_wh += withheld_wh
+        self.lost_gpu_h += lost_gpu_h
 
     def _quarter(self, quarter: int) -> Drawn:
         return self.drawn.setdefault(quarter, Drawn())
@@ -135,6 +137,7 @@ class Run(msgspec.Struct):
             co2_g=self.co2_g if self.co2_known_wh else None,
             capped_s=self.capped_s,
             withheld_wh=self.withheld_wh,
+            lost_gpu_h=self.lost_gpu_h,
         )
 
     def _part(self, part: Part) -> tuple[float, How | None]:

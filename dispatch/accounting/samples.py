@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from dispatch.accounting.capped_gpus import SETTLED_S, CappedGpus
 from dispatch.model.equipment import Gpu, JobUse, Node
+from dispatch.power_caps.throughput import DEFAULT, Curve
 
 PERIODS, GRACE_S = 2.0, 10.0  # two samples belong together within so many periods and this time more
 SAME_S = 0.05  # samples closer than this are one
 MOST_GPU_W = 5_000.0  # a counter that says more has not counted what the GPU drew
-SETTLED_S = 60.0  # over which the power before a cap is taken
 IDLE_S = 300.0  # over which what a host draws at the least is a mean: single samples of two sources do not fit together
 
 
@@ -39,6 +40,7 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     estimated: bool = False  # the host's part, or a whole that is not divided, is no measurement
     capped: bool = False
     withheld_wh: float = 0.0  # about what a cap took
+    lost_gpu_h: tuple[tuple[str, float], ...] = ()  # UUID of GPUs that lost by that, and about how many GPU-hours
     idle_wh: float | None = None  # of host_wh, what the host draws when idle; None: not known
     use: JobUse | None = None  # what the node's exporters tell of jobs
 
@@ -104,8 +106,9 @@ class _LeastPower:
 class NodeSamples:
     """The samples of one node."""
 
-    def __init__(self, idle_w: float | None = None) -> None:
-        """`idle_w`: the least that its host was known to draw before."""
+    def __init__(self, idle_w: float | None = None, curve: Curve = DEFAULT) -> None:
+        """`idle_w`: the least that its host was known to draw before. `curve`: throughput of its GPUs against power."""
+        self._capped = CappedGpus(curve)
         self._least = _LeastPower(idle_w)
         self.gap_s = 0.0  # time between samples that were too far apart
         self._seen: Node | None = None
@@ -167,6 +170,7 @@ class NodeSamples:
             estimated=is_estimate(node.source),
             capped=capped,
             withheld_wh=self._withheld_wh(mean_w, passed_s, capped),
+            lost_gpu_h=self._capped.take(node.gpus, passed_s, capped),
             idle_wh=self._least.take(None if node.cpu_pct.good is None else host_wh, passed_s),
             use=node.job_use,
         )

@@ -17,7 +17,7 @@ from dispatch.config.schema import CapsConfig, NodeTerms
 from dispatch.model.equipment import Node
 from dispatch.model.power_caps import BINDING, LEAST_W, CapCost
 from dispatch.model.reasons import Reason
-from dispatch.power_caps.throughput import DEFAULT, Curve
+from dispatch.power_caps.throughput import DEFAULT, Curve, stated
 
 STEPS = 12  # depths that are compared for each node or job
 QUIET_W = 1.0  # less is rounding
@@ -144,8 +144,7 @@ def member_of(node: Node, term: NodeTerms, caps: CapsConfig, drawn_w: float, tol
     """
     tolerated = 1.0 if tolerated_pct is None else tolerated_pct / 100
     count = max(term.gpus, node.gpus_total, len(node.gpus))
-    own = term.throughput or caps.throughput
-    curve = (Curve(own) if own else DEFAULT) if count else None
+    curve = stated(term.throughput, caps.throughput) if count else None
     gpus_w = [w for gpu in node.gpus if (w := gpu.w.good) is not None] if count else [drawn_w]
     if count and len(gpus_w) != count:
         gpus_w = [max(0.0, drawn_w - term.host_w) / count] * count
@@ -186,7 +185,7 @@ def linear(caps: CapsConfig) -> CapsConfig:
     """
     if caps.price_eur_per_gpu_hour is None or caps.max_share <= 0:
         return caps
-    curve = Curve(caps.throughput) if caps.throughput else DEFAULT
+    curve = stated((), caps.throughput)
     lowest = curve.lowest_share(1.0 if caps.slowdown_pct is None else caps.slowdown_pct / 100)
     share = min(caps.max_share, 1.0 - lowest)
     if share <= 0:

@@ -70,6 +70,12 @@ DEFAULT = Curve(
 )
 
 
+def stated(own: Points, common: Points) -> Curve:
+    """The curve of a node: its own, else the site's, else the published one."""
+    points = own or common
+    return Curve(points) if points else DEFAULT
+
+
 def fault(points: Sequence[tuple[float, float]]) -> str:
     """What is wrong with the points of a curve; empty: nothing. They rise, bend one way, and end at (1, 1)."""
     if len(points) < 2:

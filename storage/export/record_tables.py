@@ -158,6 +158,7 @@ JOBS = Table(
         Column("co2_g", _REAL, "CO2 of its energy", "g", null="the site file states none"),
         Column("capped_s", _REAL, "Time under a cap, of all its nodes together", "s"),
         Column("withheld_wh", _REAL, "About what caps took, against the power before", "Wh"),
+        Column("lost_gpu_h", _REAL, "About what GPUs lost by that", "GPU-hours"),
     ),
 )
 JOB_QUARTERS = Table(
@@ -300,7 +301,7 @@ def _job(kept: KeptJob, end_us: int) -> Row:
     parts = (r.energy_wh, r.how, r.gpu_wh, r.gpu_how, r.host_wh, r.host_how, r.node_wh, r.node_how)
     divided = (r.by_cpu_time_wh, r.by_activity_wh)
     seen = (r.covered_pct, int(r.from_start), r.end_within_s, r.suspended_s, r.mean_w, r.peak_w)
-    cost = (r.cost_eur, r.unpriced_wh, r.co2_g, r.capped_s, r.withheld_wh)
+    cost = (r.cost_eur, r.unpriced_wh, r.co2_g, r.capped_s, r.withheld_wh, r.lost_gpu_h)
     return [end_us, to_us(r.started_utc_s), *names, r.nodes, r.cpus, r.gpus, *parts, *divided, *seen, *cost]
 
 

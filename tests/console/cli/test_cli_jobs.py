@@ -69,6 +69,9 @@ def test_a_job_that_runs_is_a_line_that_no_name_can_break() -> None:
     assert notes[0] == "2 more are not shown: raise --limit"
     assert notes[1].startswith("NOTE: so many jobs run")
     assert notes[2] == "1 were capped, 1.0 node hours together: about 0.00 kWh less"
+    answer["jobs"] = [told(a_run(capped_s=3600.0, withheld_wh=960.0, lost_gpu_h=0.88))]
+    capped = "1 were capped, 1.0 node hours together: about 0.96 kWh less, 0.88 GPU-hours lost"
+    assert capped in list(live_lines(answer, T0))
     assert list(live_lines(answer | {"jobs": [], "user": "anna"}, T0)) == ["no job of anna runs"]
 
 

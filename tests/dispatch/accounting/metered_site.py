@@ -49,6 +49,7 @@ class Machine:
     counters: bool = False
     missing: frozenset[int] = frozenset()  # numbers of samples that never come
     reset_at_s: float = float("inf")  # when its driver was loaded anew
+    gpu_limit_w: Power | None = None  # of each GPU
     use: Callable[[float], JobUse | None] | None = None  # what its exporters tell of jobs at a time since T0
 
     def node(self, now_s: float) -> Node | None:
@@ -61,8 +62,16 @@ class Machine:
         at_s = n * self.period_s
         age_s = now_s - at_s
         powers = [w(at_s) for w in self.gpus_w]
+        limit_w = MISSING if self.gpu_limit_w is None else _reading(self.gpu_limit_w(at_s), age_s)
         gpus = tuple(
-            Gpu(k, "GPU", w=_reading(w, age_s), uuid=f"GPU-{self.id}-{k}", energy_j=self._counter(k, at_s, age_s))
+            Gpu(
+                k,
+                "GPU",
+                w=_reading(w, age_s),
+                limit_w=limit_w,
+                uuid=f"GPU-{self.id}-{k}",
+                energy_j=self._counter(k, at_s, age_s),
+            )
             for k, w in enumerate(powers)
         )
         return Node(

@@ -280,6 +280,24 @@ def test_caps_are_counted() -> None:
     assert record.withheld_wh == pytest.approx(400 * 600 / 3600, rel=0.06)
 
 
+def test_what_gpus_lose_under_a_cap_goes_to_the_job_that_has_them() -> None:
+    """At 70 % of its power a GPU loses 11 %; the one of the other job draws less than the limit anyway."""
+    slowed = Machine(
+        "n1",
+        steady(200.0),
+        [lambda at_s: 400.0 if at_s < 600 else 280.0, steady(100.0)],
+        gpu_limit_w=lambda at_s: 700.0 if at_s < 600 else 280.0,
+    )
+    uuids = [f"GPU-n1-{k}" for k in range(2)]
+    jobs = [a_job(str(k), ["n1"], 0, gpus=1, cpus=32, gpu_uuids=(uuids[k],)) for k in range(2)]
+    site = MeteredSite([slowed], lambda now_s: jobs if now_s < 1200 else [])
+    site.run(600)
+    site.capped = {"n1": 600.0}
+    site.run(2600)
+    lost = {record.id: record.lost_gpu_h for record in site.records}
+    assert lost == {"0": pytest.approx(0.11 * 600 / 3600, rel=0.06), "1": 0.0}
+
+
 def test_a_clock_that_is_set_back_charges_nothing_twice() -> None:
     machine = Machine("n1", steady(360.0))
     site = MeteredSite([machine], lambda now_s: [a_job("1", ["n1"], 0)])
