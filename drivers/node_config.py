@@ -236,7 +236,8 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             has_gpus=self.has_gpus,
             gpus=self.gpus,
             host_w=self.full_w,
-            per_gpu=self.source == "nvml" or any("{watts_per_gpu}" in part for part in self.on_cap),
+            per_gpu=not self.cap_by
+            and (self.source == "nvml" or any("{watts_per_gpu}" in part for part in self.on_cap)),
             slowdown_pct=self.slowdown_pct,
             throughput=self.throughput,
             can_stop_starts=bool(self.on_stop_starts),

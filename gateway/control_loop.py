@@ -249,6 +249,7 @@ class ControlLoop:
         proving = self._prover.step(snapshot, orders)
         self._controller.caps.follow_jobs(self._queues.node_groups)
         self._controller.caps.follow_tiers(self._queues.tolerated_pct)
+        self._controller.caps.follow_curves(self._accounting.measured)
         decision = self._controller.step(
             snapshot, self._planner.plan, requests, orders=orders, failing=failing, proving=proving
         )

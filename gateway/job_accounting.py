@@ -14,6 +14,7 @@ import msgspec
 
 from dispatch.accounting.meter import JobMeter, MeterState, QueueReading, Settled
 from dispatch.accounting.records import JobRecord
+from dispatch.accounting.reported import kind_of, measured_curves, watch
 from dispatch.accounting.samples import Instant
 from dispatch.accounting.site_accounts import SiteTerms, key_of
 from dispatch.model.clock import Clock
@@ -21,6 +22,7 @@ from dispatch.model.jobs import Queue
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.throughput import Curve, stated
 from drivers.node_config import NodeDevice
+from gateway.errors import CommandRefused
 from gateway.prices_in_force import PricesInForce
 from gateway.site.schema import Site
 
@@ -77,6 +79,7 @@ class JobAccounting:
         self._clusters = {scheduler.known_as: scheduler.id for scheduler in site.scheduler}
         self._seen: Seen | None = None
         self._saved_s = 0.0
+        self.measured: dict[str, Curve] = {}  # by node, throughput against power of its jobs, where they reported it
 
     def observe(self, seen: Seen) -> None:
         """A tick has ended."""
@@ -104,6 +107,7 @@ class JobAccounting:
         await _in_pieces(meter.see_nodes(snapshot.nodes, now, seen.caps_w))
         for queue in self._queues():
             await _in_pieces(meter.see_queue(queue))
+        self._follow_progress(seen)
         await _in_pieces(meter.advance(now.utc_s, self._import_price, seen.billed_peak_w))
         settled = bool(meter.settled)
         while meter.settled:
@@ -117,6 +121,15 @@ class JobAccounting:
     def know(self, nodes: Sequence[NodeDevice]) -> None:
         """The site has these nodes from now on."""
         self.meter.allocations.know(cpus_of(nodes), scheduler_names(nodes))
+
+    def _follow_progress(self, seen: Seen) -> None:
+        progress, allocations = self.meter.progress, self.meter.allocations
+        if not progress.runs and not progress.known:
+            return
+        runs = [(run, allocations.nodes(run)) for run in allocations.every() if run.ended_utc_s is None]
+        nodes = {node.id: node for node in seen.snapshot.nodes}
+        watch(progress, runs, nodes, seen.caps_w.keys(), seen.snapshot.mono_s)
+        self.measured = measured_curves(progress, runs)
 
     def keep(self) -> None:
         """Save what is not settled: with what was, so that no run is recorded twice."""
@@ -145,6 +158,33 @@ class JobAccounting:
     def full(self) -> bool:
         """Whether so many run that others are not metered."""
         return self.meter.allocations.full
+
+    def progress(self, job: str, units: float, cluster: str, user: str | None) -> int:
+        """A running job, of this user or of anybody, has done so many units since its start.
+
+        Returns how many spans under caps are known of such jobs. Raises CommandRefused.
+        """
+        scheduler = self._clusters.get(cluster, "")
+        found = [
+            run
+            for run in self.meter.allocations.every()
+            if run.ended_utc_s is None
+            and job in (run.job.id, run.job.number)
+            and scheduler in ("", run.job.scheduler)
+            and user in (None, run.job.user)
+        ]
+        if not found:
+            raise CommandRefused(
+                f"no job {job}{'' if user is None else f' of {user}'} runs, as its queue was last read"
+            )
+        if len(found) > 1:
+            raise CommandRefused(f"{len(found)} schedulers have a job {job}: name its cluster")
+        (run,) = found
+        if not run.job.gpus:
+            raise CommandRefused(f"job {job} holds no GPU, and only what caps cost GPUs is learnt")
+        if not self.meter.progress.report(run.key, kind_of(run), units, self._clock.mono_s()):
+            raise CommandRefused("too many jobs report their progress")
+        return self.meter.progress.spans(kind_of(run))
 
     def begins(self, job: str, gpus: Sequence[str], cluster: str = "") -> bool:
         """A node told which of its GPUs a job holds; False: too many reports."""

@@ -248,5 +248,23 @@ def compare_jobs(
         click.echo(line)
 
 
+@click.command("progress")
+@click.argument("job_id", metavar="JOB")
+@click.argument("units", type=click.FloatRange(0))
+@click.option("--cluster", default="", metavar="NAME", help="Name of the scheduler's cluster.")
+@site_option
+def report_progress(job_id: str, units: float, cluster: str, site: str | None) -> None:
+    """Report how many UNITS a running job has done since its start: steps, frames, samples.
+
+    Called by the job once a minute to an hour, it teaches what a power cap costs jobs of this user, name and number of
+    GPUs: their own throughput against power, in place of a published curve. A user's own jobs; the role scheduler
+    reports for anybody's.
+    """
+    with gateway(site, REPORT_S) as live:
+        answer = live.link.request("job.progress", job_id=job_id, units=units, cluster=cluster)
+    click.echo(f"taken; under caps {answer['spans']} spans of such jobs are known")
+
+
 jobs.add_command(report_job)
 jobs.add_command(compare_jobs)
+jobs.add_command(report_progress)

@@ -23,6 +23,7 @@ from dispatch.accounting.shares import Portion, divide
 from dispatch.accounting.site_accounts import AccountsState, Price, SiteAccounts, SiteTerms, name_of
 from dispatch.model.equipment import Node
 from dispatch.model.jobs import Job
+from dispatch.power_caps.progress import JobProgress, ProgressState
 from dispatch.power_caps.throughput import DEFAULT, Curve
 
 LATE_S = 150.0  # so long the energy of nodes waits for the queue; and a quarter hour for nodes that are read rarely
@@ -48,6 +49,7 @@ class MeterState(msgspec.Struct):
     runs: list[Run] = []
     accounts: AccountsState = msgspec.field(default_factory=AccountsState)
     idle_w: dict[str, float] = {}  # what the host of each node draws when idle
+    progress: ProgressState = msgspec.field(default_factory=ProgressState)
 
 
 Settled = JobRecord | SiteQuarter | PeakInterval
@@ -76,6 +78,7 @@ class JobMeter:
         self.settled: deque[Settled] = deque()  # what is to be recorded; the caller takes it
         self.allocations = Allocations(cpus or {}, names or {}, state.runs)
         self.reports = Reports()
+        self.progress = JobProgress(state.progress)
         self._speed, self._curve = speed, curve
         self._samples: dict[str, NodeSamples] = {}
         self._idle_w = dict(state.idle_w)
@@ -279,7 +282,7 @@ class JobMeter:
         if len(runs) > most:
             runs = sorted(runs, key=lambda run: -sum(run.energy_wh.values()))[:most]
         idle_w = {node: samples.idle_w for node, samples in self._samples.items() if samples.idle_w is not None}
-        return MeterState(runs, self.accounts.state, self._idle_w | idle_w)
+        return MeterState(runs, self.accounts.state, self._idle_w | idle_w, self.progress.state())
 
 
 def _count_cap(segment: Segment, holding: Sequence[Run], portions: Sequence[Portion], seconds: float) -> None:

@@ -25,6 +25,7 @@ from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.job_groups import Groups, NodeShare, capped_in_part, with_one_limit
 from dispatch.power_caps.priced_caps import PricedCaps, why
 from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
+from dispatch.power_caps.throughput import Curve
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 
@@ -93,6 +94,11 @@ class CapController:
         """What the jobs on a node tolerate, where that is less than its own tier does; from the next decision on."""
         if self._priced is not None:
             self._priced.follow_tiers(slowdown_pct)
+
+    def follow_curves(self, curves: Mapping[str, Curve]) -> None:
+        """Throughput against power of the jobs on a node, where they reported it; from the next decision on."""
+        if self._priced is not None:
+            self._priced.follow_curves(curves)
 
     def memory(self) -> CapsMemory:
         """What to keep for a restart."""

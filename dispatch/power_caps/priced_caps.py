@@ -14,6 +14,7 @@ from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.job_groups import Groups
 from dispatch.power_caps.pricing import HOW, Chosen, Member, Prices, choose, cost, member_of, tier_pct, without_cap
+from dispatch.power_caps.throughput import Curve
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -33,12 +34,17 @@ class PricedCaps:
         self._prices = Prices(config.caps.price_eur_per_gpu_hour or 0.0, config.caps.value_eur_per_kwh)
         self._held: dict[str, _Held] = {}
         self._job_pct: Mapping[str, int] = {}
+        self._job_curves: Mapping[str, Curve] = {}
         self.shed_w: dict[str, float] = {}  # what each cap takes now, as readings show
         self.costs: tuple[CapCost, ...] = ()  # now
 
     def follow_tiers(self, slowdown_pct: Mapping[str, int]) -> None:
         """What the jobs on a node tolerate, where that is less than its own tier does."""
         self._job_pct = slowdown_pct
+
+    def follow_curves(self, curves: Mapping[str, Curve]) -> None:
+        """Throughput against power of the jobs on a node, where it was measured."""
+        self._job_curves = curves
 
     def see(self, now: Snapshot) -> None:
         """Take in the readings of a tick."""
@@ -95,6 +101,8 @@ class PricedCaps:
         term = self._terms[node.id]
         tolerated_pct = tier_pct(term, self._caps, self._job_pct.get(node.id))
         member = member_of(node, term, self._caps, drawn_w, tolerated_pct)
+        if member.curve is not None and node.id in self._job_curves:
+            member = msgspec.structs.replace(member, curve=self._job_curves[node.id])
         return member if held is None else without_cap(member, held.member, held.limit_w)
 
 
@@ -111,6 +119,6 @@ def why(chosen: tuple[Chosen, ...], reason: Reason) -> Reason:
             "slowdown_pct": 100 * max(one.slowdown for one in costs),
             "lost_gpus": sum(one.lost_gpus for one in costs),
             "eur_per_h": eur_per_h,
-            "basis": HOW[min(bases)] if len(bases) == 1 else Reason("caps.by_both"),
+            "basis": HOW[min(bases)] if len(bases) == 1 else Reason("caps.by_several"),
         },
     )

@@ -22,7 +22,11 @@ from dispatch.power_caps.throughput import DEFAULT, Curve, stated
 STEPS = 12  # depths that are compared for each node or job
 QUIET_W = 1.0  # less is rounding
 ROUNDING = 1e-6  # EUR/kWh
-HOW: dict[str, Reason] = {"curve": Reason("caps.by_curve"), "site": Reason("caps.by_site")}  # by `throughput.Basis`
+HOW: dict[str, Reason] = {  # by `throughput.Basis`
+    "curve": Reason("caps.by_curve"),
+    "site": Reason("caps.by_site"),
+    "measured": Reason("caps.by_jobs"),
+}
 
 
 class Prices(msgspec.Struct, frozen=True):

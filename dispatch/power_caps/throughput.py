@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 
 Points = tuple[tuple[float, float], ...]  # (share of power, share of throughput)
-Basis = Literal["site", "curve"]  # the site file's curve; the published one
+Basis = Literal["measured", "site", "curve"]  # by what jobs report; by the site file; the published one
 
 CONCAVE = 1e-6  # by how much rounded figures may bend the other way
 

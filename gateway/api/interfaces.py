@@ -133,6 +133,13 @@ class JobAccounts(Protocol):
         """The runs that go on or are not recorded yet; of one user, or of all."""
         ...
 
+    def progress(self, job: str, units: float, cluster: str, user: str | None) -> int:
+        """A running job of a user, None: anybody's, has done so many units. Spans under caps that are known of such.
+
+        Raises CommandRefused.
+        """
+        ...
+
     def begins(self, job: str, gpus: Sequence[str], cluster: str = "") -> bool:
         """A node told which of its GPUs a job of a cluster holds; False: too many reports."""
         ...

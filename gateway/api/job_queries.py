@@ -30,6 +30,7 @@ class JobQueries:
             "jobs.list": self._list,
             "jobs.report": self._report,
             "job.report": self._told,
+            "job.progress": self._progress,
         }
 
     async def _whose(self, peer: Peer, method: str, asked: Any) -> str | None:
@@ -84,10 +85,8 @@ class JobQueries:
         """
         if not self._accounts.active:
             raise CommandRefused(NO_SCHEDULER)
-        what, job, cluster = str(params["what"]), str(params["job_id"]), str(params.get("cluster") or "")
+        what, job, cluster = str(params["what"]), _job_id(params), str(params.get("cluster") or "")
         gpus = params.get("gpu_uuids") or ()
-        if not job or len(job) > TEXT_MOST:
-            raise ValueError(f"job_id: expected 1 to {TEXT_MOST} characters")
         if not isinstance(gpus, list | tuple) or len(gpus) > GPUS_MOST:
             raise ValueError(f"gpu_uuids: expected a list of at most {GPUS_MOST}")
         if any(not isinstance(uuid, str) or not 0 < len(uuid) <= TEXT_MOST for uuid in gpus):
@@ -99,6 +98,26 @@ class JobQueries:
         if not taken:
             raise CommandRefused("too many jobs or GPUs were reported that no queue has shown yet")
         return {"taken": True}
+
+    async def _progress(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """What a job has done since its start. Params: `job_id`, `units`, `cluster`, `user` whose job it is."""
+        asked, standing = params.get("user"), await self._log.standing(peer)
+        anybody = asked is None and standing.role >= Role.SCHEDULER
+        user = None if anybody else await self._whose(peer, "job.progress", asked)
+        if not self._accounts.active:
+            raise CommandRefused(NO_SCHEDULER)
+        job, cluster = _job_id(params), str(params.get("cluster") or "")
+        units = float(params["units"])
+        if not math.isfinite(units) or units < 0:
+            raise ValueError(f"units {params['units']!r}: expected a number from 0")
+        return {"taken": True, "spans": self._accounts.progress(job, units, cluster, user)}
+
+
+def _job_id(params: dict[str, Any]) -> str:
+    job = str(params["job_id"])
+    if not job or len(job) > TEXT_MOST:
+        raise ValueError(f"job_id: expected 1 to {TEXT_MOST} characters")
+    return job
 
 
 def _limit(params: dict[str, Any]) -> int:

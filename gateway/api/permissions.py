@@ -44,6 +44,8 @@ PERMISSIONS: dict[str, Permission] = {
     "jobs.report": Permission(Role.VIEWER),
     "jobs.report of others": Permission(Role.OPERATOR, "seeing other users' jobs", query=True),
     "job.report": Permission(Role.SCHEDULER, "reporting a job"),
+    "job.progress": Permission(Role.VIEWER),
+    "job.progress of others": Permission(Role.SCHEDULER, "reporting for other users' jobs", query=True),
     # registers of devices
     "device.registers": Permission(Role.VIEWER),
     "device.read": Permission(Role.ENGINEER, "asking a device for registers", query=True),

@@ -24,6 +24,7 @@ from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
 from gateway import job_accounting
 from gateway.api.client import GatewayClient
+from gateway.errors import CommandRefused
 from gateway.job_accounting import STATE, JobAccounting, Seen, kept_state
 from gateway.prices_in_force import PricesInForce
 
@@ -54,6 +55,9 @@ class SiteClock:
 
     def mono_s(self) -> float:
         return 100.0 + self.s
+
+
+GPU_JOB = msgspec.structs.replace(JOB, id="8", number="80", gpus=2, nodes=("gpu-02",))
 
 
 class Bench:
@@ -97,6 +101,23 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+async def test_a_running_job_reports_its_progress(bench: Bench) -> None:
+    bench.jobs = [JOB, GPU_JOB]
+    await bench.run(40)
+    service = bench.service
+    assert service.progress("8", 100.0, "", "anna") == service.progress("80", 200.0, "", None) == 0
+    assert service.measured == {}
+    for job, user, why in (("8", "bert", "no job 8 of bert runs"), ("9", None, "no job 9 runs"), ("7", None, "no GPU")):
+        with pytest.raises(CommandRefused, match=why):
+            service.progress(job, 1.0, "", user)
+    kept = bench.service.meter.progress
+    kept.report(("slurm", "8", T0 + 5), ("anna", "", 2), 0.0, 0.0)
+    await bench.run(40)
+    assert kept.runs == [("slurm", "8", T0 + 5)]
+    bench.service.keep()
+    assert bench.saved[STATE]["progress"] == {"kinds": []}
 
 
 async def test_a_job_is_metered_by_its_hosts_name_and_priced(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from dispatch.model.plan import PlanStep
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import reading
 from dispatch.power_caps.cap_controller import CapController, GridSide, counted_on, saved_eur_per_kwh
+from dispatch.power_caps.throughput import Curve
 from dispatch.wording.catalogue import words
 
 HOST_W = 600.0
@@ -107,6 +108,18 @@ def test_jobs_on_a_node_may_tolerate_less() -> None:
     farm.caps.follow_tiers({"h100": 0, "a40": 25})
     farm.import_max_w = 29_500.0
     assert [id for id, _ in farm.run(60).nodes] == ["a40"]
+
+
+def test_what_jobs_reported_goes_before_the_curve() -> None:
+    farm = Farm(config())
+    steep = Curve(((0.5, 0.1), (1.0, 1.0)), basis="measured")
+    farm.caps.follow_curves({"h100": steep})
+    farm.import_max_w = 29_500.0
+    assert [id for id, _ in farm.run(60).nodes] == ["a40"]
+    farm.caps.follow_curves({"a40": steep, "h100": Curve(((0.5, 0.95), (1.0, 1.0)), basis="measured")})
+    view = farm.run(60)
+    assert [id for id, _ in view.nodes] == ["h100"]
+    assert words(view.reason).endswith("as such jobs reported")
 
 
 def test_all_nodes_of_a_job_get_one_limit() -> None:

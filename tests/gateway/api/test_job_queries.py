@@ -47,6 +47,10 @@ class Accounts:
     async def live(self, user: str | None) -> list[JobRecord]:
         return [run for run in (a_run("1", "anna"), a_run("2", "bert", 500)) if user in (None, run.user)]
 
+    def progress(self, job: str, units: float, cluster: str, user: str | None) -> int:
+        self.told.append((cluster, job, units, user))
+        return 3
+
     def begins(self, job: str, gpus: Any, cluster: str = "") -> bool:
         self.told.append((cluster, job, tuple(gpus)))
         return len(self.told) < 3
@@ -174,6 +178,18 @@ async def test_what_is_no_report_is_refused(queries: JobQueries, accounts: Accou
     assert accounts.told == []
 
 
+async def test_a_job_reports_its_progress_and_nobody_elses(queries: JobQueries, accounts: Accounts) -> None:
+    assert await asked(queries, ANNA, "job.progress", job_id="1", units=1200) == {"taken": True, "spans": 3}
+    await asked(queries, SLURM, "job.progress", job_id="2", units=5.5, cluster="alpha")
+    assert accounts.told == [("", "1", 1200.0, "anna"), ("alpha", "2", 5.5, None)]
+    with pytest.raises(CommandRefused, match="takes an operator"):
+        await asked(queries, ANNA, "job.progress", job_id="2", units=1, user="bert")
+    for bad in ({"job_id": "", "units": 1}, {"job_id": "1", "units": -1}, {"job_id": "1", "units": float("nan")}):
+        with pytest.raises(ValueError, match="expected"):
+            await asked(queries, ANNA, "job.progress", **bad)
+    assert len(accounts.told) == 2
+
+
 async def test_times_that_are_none_are_refused(queries: JobQueries) -> None:
     for bad in (float("nan"), float("inf"), 1e30, "soon"):
         with pytest.raises(ValueError, match=r"."):
@@ -182,6 +198,10 @@ async def test_times_that_are_none_are_refused(queries: JobQueries) -> None:
 
 async def test_without_a_scheduler_no_job_is_known(queries: JobQueries, accounts: Accounts) -> None:
     accounts.active = False
-    for method, params in (("jobs.list", {}), ("job.report", {"what": "end", "job_id": "7"})):
+    for method, params in (
+        ("jobs.list", {}),
+        ("job.report", {"what": "end", "job_id": "7"}),
+        ("job.progress", {"job_id": "7", "units": 1}),
+    ):
         with pytest.raises(CommandRefused, match="names no scheduler"):
             await asked(queries, OPERATOR, method, **params)
