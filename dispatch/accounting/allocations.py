@@ -109,7 +109,7 @@ class Allocations:
         """What it holds of one of its nodes: what it has of all, divided evenly."""
         job, nodes = run.job, run.node_count
         uuids = frozenset(job.gpu_uuids or run.gpu_uuids)
-        names = frozenset((job.id, job.number or job.id))
+        names = frozenset((job.id, job.number or job.id, *job.pods))
         return Claim(number, job.gpus / nodes, job.cpus / nodes, uuids, job.state == "suspended", names)
 
     def _ids(self, job: Job) -> list[str]:

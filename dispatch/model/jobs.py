@@ -36,6 +36,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     node_count: int = 0  # allocated or, while it waits, asked for
     cpus: int = 0  # on all nodes together, as the next
     gpus: int = 0
+    pods: tuple[str, ...] = ()  # NAMESPACE/NAME of each: by these the exporters of its nodes know it
     gpu_uuids: tuple[str, ...] = ()  # of the whole GPUs allocated to it, where its nodes told; empty: not known
 
     @property

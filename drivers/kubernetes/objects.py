@@ -44,6 +44,11 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     owner_references: tuple[OwnerReference, ...] | None = None
 
     @property
+    def key(self) -> str:
+        """Its name, with its namespace."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
     def owners(self) -> tuple[OwnerReference, ...]:
         """The objects it belongs to, the one that controls it first."""
         return tuple(sorted(self.owner_references or (), key=lambda owner: not owner.controller))

@@ -33,7 +33,7 @@ OF_KUEUE: Query = (
     ("fieldSelector", "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"),
 )
 WORKLOAD = "kueue.x-k8s.io/workload"
-NOT_FOUND = 404
+FORBIDDEN, NOT_FOUND = 403, 404
 PIECE = 100  # jobs added at once, half a millisecond
 
 Make = Callable[[bytes | msgspec.Raw], Job | None]
@@ -55,18 +55,18 @@ _pod = msgspec.json.Decoder(Pod).decode
 
 
 class Placed:
-    """The nodes of pods, by what tells their workload."""
+    """The node of each pod, by what tells their workload."""
 
     def __init__(self, pods: Iterable[Pod]) -> None:
-        self._nodes: dict[str, dict[str, None]] = {}
+        self._pods: dict[str, dict[str, str]] = {}
         for pod in pods:
             for key in _keys(pod.metadata):
-                self._nodes.setdefault(key, {})[pod.spec.node_name] = None
+                self._pods.setdefault(key, {})[pod.metadata.key] = pod.spec.node_name
 
-    def of(self, workload: Workload) -> tuple[str, ...]:
-        """The nodes on which it has pods."""
-        keys = (workload.key, *(owner.uid for owner in workload.metadata.owners))
-        return tuple(dict.fromkeys(node for key in keys for node in self._nodes.get(key, ())))
+    def of(self, workload: Workload) -> dict[str, str]:
+        """The node of each of its pods."""
+        keys = (workload.metadata.key, *(owner.uid for owner in workload.metadata.owners))
+        return {pod: node for key in keys for pod, node in self._pods.get(key, {}).items()}
 
 
 class KueueReader:
@@ -110,12 +110,12 @@ class KueueReader:
         if workload.ended or workload.of_another:
             return None
         if workload.elsewhere:
-            elsewhere.add(workload.key)
+            elsewhere.add(workload.metadata.key)
             return None
         try:
             return job_of(workload, self.config.id, self._naming, placed.of(workload))
         except ValueError as error:
-            raise ValueError(f"{workload.key}: {error}") from None
+            raise ValueError(f"{workload.metadata.key}: {error}") from None
 
     async def _listed(self, api: KubernetesApi, make: Make, turn: Turn) -> Listing[Job]:
         """All workloads that are jobs, by the version of the API that Kueue has. Raises KubernetesError."""
@@ -140,6 +140,8 @@ class KueueReader:
         try:
             listing = await api.list(Wanted(PODS, "PodList", _pod, OF_KUEUE), turn)
         except Refused as error:
+            if error.status != FORBIDDEN:
+                raise
             jobs.note(f"on which nodes jobs run is not known: {one_line(str(error))}")
             return Placed(())
         _note(jobs, "a pod is left out", listing.unusable)

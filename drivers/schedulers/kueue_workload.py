@@ -8,7 +8,7 @@ Requests of a pod: Kubernetes, "Resource Management for Pods and Containers", "I
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -139,11 +139,6 @@ class Workload(msgspec.Struct, frozen=True):
         """Whether it is a variant of another workload (concurrent admission), which stands for all of them."""
         return any(owner.kind == "Workload" for owner in self.metadata.owners)
 
-    @property
-    def key(self) -> str:
-        """Its name, with its namespace."""
-        return f"{self.metadata.namespace}/{self.metadata.name}"
-
 
 class Naming(msgspec.Struct, frozen=True):
     """How a site counts and names. `gpus`: resources of which a unit is a GPU; `user_label`: label with the user."""
@@ -152,13 +147,15 @@ class Naming(msgspec.Struct, frozen=True):
     user_label: str = ""
 
 
-def job_of(workload: Workload, scheduler: str, naming: Naming, nodes: Sequence[str]) -> Job:
-    """The job that a workload which has not ended is. `nodes`: those of its pods. Raises ValueError."""
+def job_of(workload: Workload, scheduler: str, naming: Naming, pods: Mapping[str, str]) -> Job:
+    """The job that a workload which has not ended is. `pods`: the node of each of its own. Raises ValueError."""
     meta, state = workload.metadata, _state(workload)
+    placed = {} if state == "pending" else pods
+    nodes = tuple(dict.fromkeys(map(_word, placed.values())))
     owner = meta.owners[0].name if meta.owners else meta.name
     return Job(
         scheduler=scheduler,
-        id=_word(workload.key),
+        id=_word(meta.key),
         name=_word(owner),
         user=_word((meta.labels or {}).get(naming.user_label, "")),
         account=_word(meta.namespace),
@@ -168,8 +165,9 @@ def job_of(workload: Workload, scheduler: str, naming: Naming, nodes: Sequence[s
         submitted_utc_s=utc_s_of(meta.creation_timestamp),
         started_utc_s=None if state == "pending" else _admitted_utc_s(workload),
         time_limit_s=_time_limit_s(workload),
-        nodes=() if state == "pending" else tuple(map(_word, nodes)),
-        node_count=0 if state == "pending" else len(nodes),
+        nodes=nodes,
+        node_count=len(nodes),
+        pods=tuple(map(_word, placed)),
         cpus=math.ceil(round(_amount(workload, CPU), 3)),
         gpus=math.ceil(round(sum(_amount(workload, resource) for resource in naming.gpus), 3)),
     )

@@ -16,7 +16,8 @@ from dispatch.model.reservations import Reservation
 def shown_jobs(jobs: Sequence[Job], user: str | None) -> list[Job]:
     """Jobs, without the names of those that are not this user's."""
     return [
-        job if user in (None, job.user) else msgspec.structs.replace(job, name="", user="", account="") for job in jobs
+        job if user in (None, job.user) else msgspec.structs.replace(job, name="", user="", account="", pods=())
+        for job in jobs
     ]
 
 

@@ -54,7 +54,7 @@ def _use(made: list[object]) -> None:
             placed |= set(_keys(each.metadata))
         elif isinstance(each, Workload):
             try:
-                jobs.add(job_of(each, "kueue", NAMING, ("gpu01",)))
+                jobs.add(job_of(each, "kueue", NAMING, {"a/b": "gpu01"}))
             except ValueError as error:
                 jobs.note(ascii(str(error)))
     are_possible(jobs.read)

@@ -75,6 +75,16 @@ def test_a_task_of_an_array_is_known_by_its_own_number() -> None:
     assert site.live("10_2").by_cpu_time_wh == pytest.approx(400 * 0.5 / 2 * 1200 / 3600, rel=0.1)
 
 
+def test_a_job_of_pods_is_known_by_them() -> None:
+    """cAdvisor and dcgm-exporter name pods, not the workload that they are of."""
+    node = SharedNode(200.0, 400.0, [Sharer("ml/train-0", 32, FIRST_S, FIRST_S + 1200, Wave(0.5, 0.0, 60.0))])
+    machine = Machine("n1", node.host_w, use=node.exporter())
+    job = a_job("ml/job-train", ["n1"], FIRST_S, cpus=32, pods=("ml/train-0", "ml/train-1"))
+    site = MeteredSite([machine], lambda s: [job] if FIRST_S <= s < FIRST_S + 1200 else [], cpus={"n1": CPUS})
+    site.run(FIRST_S + 1200)
+    assert site.live("ml/job-train").by_cpu_time_wh == pytest.approx(400 * 0.5 / 2 * 1200 / 3600, rel=0.1)
+
+
 @pytest.mark.parametrize("seed", [0, 2])
 def test_with_cpu_time_what_is_charged_is_what_was_drawn(seed: int) -> None:
     """Of 60 such nodes with 166 jobs: see `shared_nodes.py`."""

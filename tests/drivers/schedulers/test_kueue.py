@@ -109,6 +109,7 @@ async def test_one_that_runs_has_the_nodes_of_its_pods() -> None:
     pods = [pod("a", "gpu01"), pod("b", "gpu02"), pod("c", "gpu01"), pod("other", "gpu09", owner="another")]
     found = await job(workload(conditions=RUNS), pods=pods)
     assert (found.state, found.reason, found.nodes, found.node_count) == ("running", "", ("gpu01", "gpu02"), 2)
+    assert found.pods == ("ml/a", "ml/b", "ml/c"), "as exporters call them"
     assert found.started_utc_s == SUBMITTED_S + 3600
 
 
@@ -240,6 +241,13 @@ async def test_without_the_right_to_read_pods_the_nodes_are_not_known() -> None:
     (note,) = found.notes
     assert "on which nodes jobs run is not known" in note
     assert 'cannot list resource "pods"' in note
+
+
+async def test_pods_that_cannot_be_read_now_are_no_reason_to_forget_where_jobs_run() -> None:
+    async with FakeCluster({WORKLOADS: [workload(conditions=RUNS)]}) as cluster:
+        cluster.instead[PODS] = response(b"", "429 Too Many Requests")
+        with pytest.raises(QueueNotRead, match="pods: answers HTTP 429 Too Many Requests"):
+            await read_at(cluster)
 
 
 async def test_only_pods_of_kueue_that_hold_nodes_are_asked_for() -> None:

@@ -20,7 +20,7 @@ from drivers.schedulers.config import Scheduler
 from drivers.schedulers.job_list import QueueRead
 from gateway.api.client import GatewayClient
 from gateway.api.command_log import CommandLog
-from gateway.api.job_names import shown_queues, shown_reservations
+from gateway.api.job_names import shown_jobs, shown_queues, shown_reservations
 from gateway.api.peer import Peer, user_name
 from gateway.api.protocol import Published, Welcome
 from gateway.api.queue_commands import QueueCommands
@@ -126,3 +126,9 @@ def test_a_reservation_names_its_job_to_its_owner_and_to_operators_alone() -> No
         ("train", "ann"), ("r2", ""), ("train", "root as ann"),
     ]  # fmt: skip
     assert shown_reservations(every, None) == every
+
+
+def test_pods_of_others_are_not_shown_as_their_names_are_the_jobs() -> None:
+    jobs = [Job(scheduler="k", id=u, user=u, state="running", submitted_utc_s=0.0, pods=("a/b",)) for u in ("", OWN)]
+    assert [job.pods for job in shown_jobs(jobs, OWN)] == [(), ("a/b",)]
+    assert [job.pods for job in shown_jobs(jobs, None)] == [("a/b",), ("a/b",)]
