@@ -272,7 +272,7 @@ class PlanningService:
         text = f"is at risk: {words(why)}" if why else "can be kept again"
         when = clock_time(reservation.start_utc_s, self._site.dispatch)
         severity = "warning" if why else "info"
-        self._events.event("plan", severity, "reservation", f"reservation {reservation.name} at {when} {text}")
+        self._events.event("plan", severity, "reservation", f"reservation {reservation.id} at {when} {text}")
 
     def _report_failure(self, why: Reason) -> None:
         if why != self.error:

@@ -52,7 +52,7 @@ class ReservationsInForce:
         """Take over what an earlier run of the gateway granted."""
         for reservation in granted:
             self._book.put(reservation, self._clock.utc_s())
-            text = f"{self.describe(reservation)}, is kept over a restart"
+            text = f"{self.for_all(reservation)}, is kept over a restart"
             self._events.event("command", "info", "reservation", text)
         self._on_change(self.kept)
 
@@ -81,18 +81,23 @@ class ReservationsInForce:
         utc_s = self._clock.utc_s()
         begun, over = self._book.turn(utc_s)
         for r in begun:
-            text = f"reservation {r.name} begins: {kw(r.power_w)} for {span(r.end_utc_s - utc_s)}"
+            text = f"reservation {r.id} begins: {kw(r.power_w)} for {span(r.end_utc_s - utc_s)}"
             self._events.event("plan", "info", "reservation", text)
         for r in over:
-            text = f"reservation {r.name} is over: {kw(r.power_w)} are free again"
+            text = f"reservation {r.id} is over: {kw(r.power_w)} are free again"
             self._events.event("plan", "info", "reservation", text)
             row = {"kind": "end", "reservation_id": r.id, "who": "gateway", "text": f"{self.describe(r)}, is over"}
             self._audit.spool(row)
 
     def describe(self, r: Reservation) -> str:
-        """A reservation in words: whose, how much, from when to when."""
+        """A reservation in words: whose, how much, from when to when. For the audit, its owner and operators."""
         named = r.name if r.name == r.id else f"{r.name} ({r.id})"
-        return (
-            f"reservation {named} of {r.who}, {kw(r.power_w)} from {clock_time(r.start_utc_s, self._config)} "
-            f"to {clock_time(r.end_utc_s, self._config)}"
-        )
+        return f"reservation {named} of {r.who}, {self._power(r)}"
+
+    def for_all(self, r: Reservation) -> str:
+        """The same for the event log, which every viewer reads: without the name of the job and its owner."""
+        return f"reservation {r.id}, {self._power(r)}"
+
+    def _power(self, r: Reservation) -> str:
+        start, end = clock_time(r.start_utc_s, self._config), clock_time(r.end_utc_s, self._config)
+        return f"{kw(r.power_w)} from {start} to {end}"

@@ -168,7 +168,7 @@ def _risk(plan: Sketch, k: int, clock: list[Reason]) -> Reason:
         return Reason("risk.fuse", {"fuse_w": plan.config.grid.fuse_w, "at": clock[k]})
     cause = _reservation(plan, k)
     if cause is not None:
-        return Reason("risk.reservation", {"reservation": cause.name, "at": _clock(plan, cause.start_utc_s)})
+        return Reason("risk.reservation", {"reservation": cause.id, "at": _clock(plan, cause.start_utc_s)})
     peak, keep_w, waiting = _whose(plan, plan.keep_w[k]), plan.keep_w[k], _waiting(plan, k)
     if waiting is not None:
         return Reason("risk.peak_jobs", {"peak": peak, "peak_w": keep_w, "at": clock[k], "waiting": waiting})
@@ -251,9 +251,7 @@ def _defending(plan: Sketch, t: int) -> Reason:
     if cause is None:
         return Reason("step.below_peak", {"peak": peak, "peak_w": keep_w})
     since = _clock(plan, cause.start_utc_s)
-    return Reason(
-        "step.below_peak_reserved", {"peak": peak, "peak_w": keep_w, "reservation": cause.name, "since": since}
-    )
+    return Reason("step.below_peak_reserved", {"peak": peak, "peak_w": keep_w, "reservation": cause.id, "since": since})
 
 
 def _holding(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:

@@ -144,7 +144,8 @@ class ReservationCommands:
         why = f": {words(granted.why)}" if granted.why else ""
         done = "is granted" if former is None else f"is granted and renews {former.id}"
         said = f"{self._reservations.describe(reservation)}, {done}{why}"
-        self._events.event("command", "info", "reservation", said, peer.who)
+        event = f"{self._reservations.for_all(reservation)}, {done}{why}"
+        self._events.event("command", "info", "reservation", event, peer.who)
         trouble = await self._log.record_result(command, intent, "granted", said)
         answer = msgspec.to_builtins(granted) | {"reservation": msgspec.to_builtins(reservation)}
         return answer | {"not_durable": trouble, "renews": "" if former is None else former.id}
@@ -189,20 +190,21 @@ class ReservationCommands:
             command = Command(peer=peer, name="reservation.withdraw", text=asked, reason=reason)
             self._log.record_refusal(command, str(error))
             raise CommandRefused(str(error)) from None
-        described = self._reservations.describe(found)
+        described, for_all = self._reservations.describe(found), self._reservations.for_all(found)
         command = Command(peer=peer, name="reservation.withdraw", text=described, reason=reason)
         intent = await self._log.record_intent(command)
         if wanted.job_id and found.job_id and wanted.restart < found.restart:
-            said = f"{described}, stays: it is of restart {found.restart} of the job, restart {wanted.restart} is over"
-            self._events.event("command", "info", "reservation", said, peer.who)
-            trouble = await self._log.record_result(command, intent, "kept", said)
+            stays = f"stays: it is of restart {found.restart} of the job, restart {wanted.restart} is over"
+            self._events.event("command", "info", "reservation", f"{for_all}, {stays}", peer.who)
+            trouble = await self._log.record_result(command, intent, "kept", f"{described}, {stays}")
             return {"withdrawn": None, "kept": msgspec.to_builtins(found), "not_durable": trouble}
-        said = f"{described}, is withdrawn by {peer.who}{': ' if reason else ''}{reason}"
+        done = f"is withdrawn by {peer.who}{': ' if reason else ''}{reason}"
         try:
             self._reservations.withdraw(found.id)
         except LookupError:  # over, or withdrawn by somebody else, while the disk wrote
-            said = f"{described}, was over already"
-        self._events.event("command", "info", "reservation", said, peer.who)
+            done = "was over already"
+        self._events.event("command", "info", "reservation", f"{for_all}, {done}", peer.who)
+        said = f"{described}, {done}"
         trouble = await self._log.record_result(command, intent, "withdrawn", said, reservation_id=found.id)
         return {"withdrawn": msgspec.to_builtins(found), "not_durable": trouble}
 

@@ -68,15 +68,15 @@ def test_a_time_on_another_day_names_its_day() -> None:
 def test_a_reservation() -> None:
     inputs = ask(site(**PEAKS), FLAT, [20_000], month_peak_w=35_000)
     plan = make_plan(reserved(inputs, promised(NOON + 8 * 3600 + 1200, 2.0, name="render-7")))
-    assert told(plan) == {"reservation render-7 at 22:20"}
+    assert told(plan) == {"reservation r1 at 22:20"}
     assert max(step.grid_w for step in plan.steps) <= 35_001
     assert {words(s.reason) for s in plan.steps if s.battery_w > 50} == {
-        "keeps import below the month's peak 35.0 kW: reservation render-7 since 22:20"
+        "keeps import below the month's peak 35.0 kW: reservation r1 since 22:20"
     }
     kept = [
         words(s.reason) for s in plan.steps if s.battery_w == 0 and s.soc_pct > 20 and s.start_utc_s < NOON + 8 * 3600
     ]
-    assert all(reason == "kept: reservation render-7 at 22:20" for reason in kept)
+    assert all(reason == "kept: reservation r1 at 22:20" for reason in kept)
 
 
 def test_a_reservation_is_not_blamed_for_a_peak_that_comes_without_it() -> None:
