@@ -34,7 +34,7 @@ from gateway.queues_in_force import QueuesInForce
 
 LOOK_S = 15.0  # real seconds
 MOST_WAITING = 200  # jobs of one scheduler that are told for what they wait, those with the highest priority
-PIECE = 200  # jobs between two turns, a fraction of a millisecond
+PIECE, NOTES = 200, 10  # jobs looked at, and notes made, between two turns: half a millisecond
 FOR_POWER = ("Licenses", "None", "")  # reasons of Slurm; it has none right after a job was changed
 CAP_NEAR_W = 1.0
 
@@ -87,7 +87,10 @@ class OwnerNotes:
         def over(key: Key, told: Reason) -> bool:
             return key not in (waiting if told.code == WAITING else running)
 
-        if self._owners.update(self._clock.mono_s(), notes, over):
+        before = self._owners.told
+        for _ in self._owners.update(self._clock.mono_s(), notes, over):
+            await self._turn()
+        if self._owners.told is not before:
             self._queues.note_told(self._owners.told)
 
     # ── caps ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,6 +122,8 @@ class OwnerNotes:
                 note = capped_note(job.nodes, caps, now_utc_s, self._zone)
                 if note is not None:
                     notes[job.scheduler, job.id] = note
+                    if len(notes) % NOTES == 0:
+                        await self._turn()
         return notes
 
     # ── jobs that wait ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +142,7 @@ class OwnerNotes:
         notes: dict[Key, Reason] = {}
         ahead_w, told = 0.0, 0
         for n, job in enumerate(sorted(_in_turn(jobs), key=lambda job: -job.priority)):
-            if n % PIECE == 0:
+            if n % (NOTES if told < MOST_WAITING else PIECE) == 0:
                 await self._turn()
             need_w = LICENCE_W * job.licences
             if job.reason in FOR_POWER and told < MOST_WAITING:

@@ -9,7 +9,7 @@ are. Where limits are missing, or power is not known, the start is not known, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,6 +24,7 @@ LEAST_S = 900.0  # a time, too
 LEAST_PCT = 5.0  # a share, too
 HOLD_S = 60.0  # what is new must have been so for this long
 AGAIN_S = 600.0  # between two texts of one job for figures alone
+PIECE = 50  # jobs compared at once, half a millisecond
 
 Key = tuple[str, str]  # scheduler, and the job there
 
@@ -224,13 +225,15 @@ class ToldOwners:
         """By scheduler and job. Another object when something has changed."""
         return self._told
 
-    def update(self, now_s: float, notes: Mapping[Key, Reason], over: Callable[[Key, Reason], bool]) -> bool:
-        """Take what could be told now; whether what is told has changed.
+    def update(self, now_s: float, notes: Mapping[Key, Reason], over: Callable[[Key, Reason], bool]) -> Iterator[None]:
+        """Take what could be told now. Yields where somebody else may go on; to be gone through to its end.
 
         `over`: whether what was told cannot be true any more: the job has started or is gone. That waits for nothing.
         """
         told = {key: reason for key, reason in self._told.items() if not over(key, reason)}
-        for key in {*told, *notes, *self._new_s}:
+        for n, key in enumerate({*told, *notes, *self._new_s}, start=1):
+            if n % PIECE == 0:
+                yield
             before, note = told.get(key), notes.get(key)
             if not differs(before, note):
                 self._new_s.pop(key, None)
@@ -241,11 +244,9 @@ class ToldOwners:
                     del told[key]
                 else:
                     told[key] = note
-        if told == self._told and all(told[key] is self._told[key] for key in told):
-            return False
-        self._at_s = {key: self._at_s[key] for key in told}
-        self._told = told
-        return True
+        if told.keys() != self._told.keys() or any(told[key] is not self._told[key] for key in told):
+            self._at_s = {key: self._at_s[key] for key in told}
+            self._told = told
 
     def _is_due(self, key: Key, before: Reason | None, note: Reason | None, now_s: float) -> bool:
         if now_s - self._new_s.setdefault(key, now_s) < HOLD_S:

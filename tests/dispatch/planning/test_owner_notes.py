@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -177,32 +178,40 @@ KEY = ("slurm", "7")
 ONE, TWO = (Reason("told.waiting", {"need_w": w}) for w in (1000.0, 9000.0))
 
 
+def update(owners: ToldOwners, now_s: float, notes: dict[tuple[str, str], Reason], over: Any = None) -> bool:
+    """Whether what is told has changed."""
+    before = owners.told
+    for _ in owners.update(now_s, notes, over or never):
+        continue
+    return owners.told is not before
+
+
 def never(*_: object) -> bool:
     return False
 
 
 def test_an_owner_is_told_once_per_change() -> None:
     owners = ToldOwners()
-    assert not owners.update(0.0, {KEY: ONE}, never)
-    assert owners.update(HOLD_S, {KEY: ONE}, never)
+    assert not update(owners, 0.0, {KEY: ONE})
+    assert update(owners, HOLD_S, {KEY: ONE})
     first = owners.told
     assert first == {KEY: ONE}
-    assert not owners.update(HOLD_S + 10, {KEY: Reason("told.waiting", {"need_w": 1100.0})}, never)
+    assert not update(owners, HOLD_S + 10, {KEY: Reason("told.waiting", {"need_w": 1100.0})})
     assert owners.told is first, "the same object: nothing is sent"
-    assert not owners.update(2 * HOLD_S, {KEY: TWO}, never)
-    assert not owners.update(HOLD_S + AGAIN_S - 1, {KEY: TWO}, never)
-    assert owners.update(HOLD_S + AGAIN_S, {KEY: TWO}, never)
+    assert not update(owners, 2 * HOLD_S, {KEY: TWO})
+    assert not update(owners, HOLD_S + AGAIN_S - 1, {KEY: TWO})
+    assert update(owners, HOLD_S + AGAIN_S, {KEY: TWO})
     assert owners.told == {KEY: TWO}
-    assert not owners.update(HOLD_S + AGAIN_S + 1, {}, never)
-    assert owners.update(2 * HOLD_S + AGAIN_S + 1, {}, never)
+    assert not update(owners, HOLD_S + AGAIN_S + 1, {})
+    assert update(owners, 2 * HOLD_S + AGAIN_S + 1, {})
     assert owners.told == {}
 
 
 def test_a_job_that_has_started_no_longer_waits_at_once() -> None:
     owners = ToldOwners()
-    owners.update(0.0, {KEY: ONE}, never)
-    owners.update(HOLD_S, {KEY: ONE}, never)
-    assert owners.update(HOLD_S + 1, {KEY: ONE}, lambda key, told: key == KEY)
+    update(owners, 0.0, {KEY: ONE})
+    update(owners, HOLD_S, {KEY: ONE})
+    assert update(owners, HOLD_S + 1, {KEY: ONE}, lambda key, told: key == KEY)
     assert owners.told == {}
 
 
@@ -211,6 +220,6 @@ def test_however_it_goes_to_and_fro_texts_are_bounded(steps: list[tuple[float, R
     owners, now_s, changed_s = ToldOwners(), 0.0, list[float]()
     for dt_s, note in steps:
         now_s += dt_s
-        if owners.update(now_s, {} if note is None else {KEY: note}, never):
+        if update(owners, now_s, {} if note is None else {KEY: note}):
             changed_s.append(now_s)
     assert all(later - before >= HOLD_S for before, later in pairwise(changed_s))
