@@ -9,10 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from dispatch.model.clock import Clock
 from dispatch.model.equipment import Gpu
 from dispatch.model.jobs import HELD_REASONS, Job
 from dispatch.model.orders import OrderKind
+from dispatch.model.power_caps import CapsView
 from dispatch.model.reasons import Reason
 from dispatch.planning.owner_notes import (
     WAITING,
@@ -27,6 +30,7 @@ from dispatch.planning.owner_notes import (
     waiting_note,
 )
 from dispatch.planning.start_allowance import LICENCE_W
+from dispatch.power_caps.pricing import HOW
 from drivers.schedulers.slurm_comments import TellableJob
 from gateway.api.interfaces import Loop
 from gateway.api.protocol import Published
@@ -102,15 +106,18 @@ class OwnerNotes:
         self._since = {node: self._since.get(node, now_utc_s) for node in found}
         limits_w = {node.id: _gpu_limit_w(node.gpus) for node in published.snapshot.nodes if node.id in found}
         by_hand = {order.target: order for order in published.orders if order.kind is OrderKind.NODE_CAP}
-        peak = dict(published.decision.caps.nodes) if published.decision.caps is not None else {}
+        for_peak = _for_peak(published.decision.caps)
         caps: dict[str, CappedNode] = {}
         for node, cap_w in found.items():
-            order, since_utc_s, until_utc_s = by_hand.get(node), self._since[node], None
+            order, why = by_hand.get(node), for_peak.get(node, CappedNode(node, cap_w, Reason("told.off_grid")))
+            times: tuple[float, float | None] = self._since[node], None
             if order is not None and order.value <= cap_w + CAP_NEAR_W:
-                why, since_utc_s, until_utc_s = Reason("told.by_order"), order.given_utc_s, order.ends_utc_s
-            else:
-                why = Reason("told.for_peak") if node in peak else Reason("told.off_grid")
-            caps[node] = CappedNode(node, cap_w, why, since_utc_s, until_utc_s, limits_w.get(node))
+                why = CappedNode(node, cap_w, Reason("told.by_order"))
+                times = order.given_utc_s, order.ends_utc_s
+            since_utc_s, until_utc_s = times
+            caps[node] = msgspec.structs.replace(
+                why, cap_w=cap_w, since_utc_s=since_utc_s, until_utc_s=until_utc_s, gpu_limit_w=limits_w.get(node)
+            )
             caps.setdefault(node.partition(".")[0], caps[node])
         return caps
 
@@ -200,6 +207,18 @@ def _holders(jobs: Sequence[TellableJob]) -> Iterator[Holder]:
     for job in jobs:
         if job.runs and job.licences and job.started_utc_s is not None:
             yield Holder(LICENCE_W * job.licences, job.started_utc_s, job.end_utc_s)
+
+
+def _for_peak(view: CapsView | None) -> dict[str, CappedNode]:
+    """The caps for the month's peak, with what they cost where that is priced."""
+    if view is None:
+        return {}
+    costs = {cost.node: cost for cost in view.costs if cost.basis in HOW}
+    caps = {node: CappedNode(node, cap_w, Reason("told.for_peak")) for node, cap_w in view.nodes}
+    for node in caps.keys() & costs.keys():
+        slower_pct, by = 100 * costs[node].slowdown, HOW[costs[node].basis]
+        caps[node] = msgspec.structs.replace(caps[node], slower_pct=slower_pct, slower_by=by)
+    return caps
 
 
 def _gpu_limit_w(gpus: Sequence[Gpu]) -> float | None:

@@ -22,6 +22,7 @@ EARLY_GRID_S, LATE_GRID_S = 300, 900  # a band is told in whole steps of these
 LEAST_W, SHARE = 500.0, 0.25  # a power that is told again has moved by more than both
 LEAST_S = 900.0  # a time, too
 LEAST_PCT = 5.0  # a share, too
+LEAST_TOLD_PCT = 1.0  # slower by less is not told
 HOLD_S = 60.0  # what is new must have been so for this long
 AGAIN_S = 600.0  # between two texts of one job for figures alone
 PIECE = 50  # jobs compared at once, half a millisecond
@@ -62,7 +63,8 @@ class CappedNode(msgspec.Struct, frozen=True):
     since_utc_s: float | None = None
     until_utc_s: float | None = None
     gpu_limit_w: float | None = None  # the lowest power limit that its GPUs follow; None: not known
-    slower_pct: float | None = None  # about; None: not known
+    slower_pct: float | None = None  # about, of throughput; None: not known
+    slower_by: Reason | None = None  # how that is known
 
 
 class Ends:
@@ -159,7 +161,6 @@ def capped_note(
         )
     since = [cap.since_utc_s for cap in capped if cap.since_utc_s is not None]
     limits_w = [cap.gpu_limit_w for cap in capped if cap.gpu_limit_w is not None]
-    slower = [cap.slower_pct for cap in capped if cap.slower_pct is not None]
     return Reason(
         "told.capped",
         {
@@ -168,9 +169,16 @@ def capped_note(
             "since": _since(min(since), now_utc_s, zone) if since else None,
             "until": _until([cap.until_utc_s for cap in capped], now_utc_s, zone),
             "why": lowest.why,
-            "slower": Reason("told.slower", {"slower_pct": max(slower)}) if slower else None,
+            "slower": _slower(capped),
         },
     )
+
+
+def _slower(capped: Sequence[CappedNode]) -> Reason | None:
+    """By how much the node that loses most is slower: the others wait for it."""
+    known = [(cap.slower_pct, cap.slower_by) for cap in capped if cap.slower_pct is not None]
+    pct, by = max(known, key=lambda one: one[0], default=(0.0, None))
+    return Reason("told.slower", {"slower_pct": pct, "by": by}) if pct >= LEAST_TOLD_PCT else None
 
 
 def _since(utc_s: float, now_utc_s: float, zone: ZoneInfo) -> Reason:
@@ -234,19 +242,22 @@ class ToldOwners:
         for n, key in enumerate({*told, *notes, *self._new_s}, start=1):
             if n % PIECE == 0:
                 yield
-            before, note = told.get(key), notes.get(key)
-            if not differs(before, note):
-                self._new_s.pop(key, None)
-            elif self._is_due(key, before, note, now_s):
-                del self._new_s[key]
-                self._at_s[key] = now_s
-                if note is None:
-                    del told[key]
-                else:
-                    told[key] = note
+            self._update_one(told, key, notes.get(key), now_s)
         if told.keys() != self._told.keys() or any(told[key] is not self._told[key] for key in told):
             self._at_s = {key: self._at_s[key] for key in told}
             self._told = told
+
+    def _update_one(self, told: dict[Key, Reason], key: Key, note: Reason | None, now_s: float) -> None:
+        before = told.get(key)
+        if not differs(before, note):
+            self._new_s.pop(key, None)
+        elif self._is_due(key, before, note, now_s):
+            del self._new_s[key]
+            self._at_s[key] = now_s
+            if note is None:
+                del told[key]
+            else:
+                told[key] = note
 
     def _is_due(self, key: Key, before: Reason | None, note: Reason | None, now_s: float) -> bool:
         if now_s - self._new_s.setdefault(key, now_s) < HOLD_S:

@@ -15,7 +15,7 @@ from waiting import LIMIT_S
 from dispatch.model.equipment import Gpu, Node
 from dispatch.model.jobs import Job, StartPower
 from dispatch.model.orders import Order, OrderKind
-from dispatch.model.power_caps import NodeCap
+from dispatch.model.power_caps import CapCost, NodeCap
 from dispatch.model.readings import reading
 from dispatch.planning.owner_notes import HOLD_S
 from dispatch.wording.catalogue import words
@@ -79,6 +79,7 @@ class Site:
         self.caps: tuple[NodeCap, ...] = ()
         self.orders: tuple[Order, ...] = ()
         self.peak: tuple[tuple[str, float], ...] = ()
+        self.costs: tuple[CapCost, ...] = ()
         self.nodes = (Node("gpu01", gpus=(Gpu(0, "H200", limit_w=reading(300.0), enforced_w=reading(250.0)),)),)
         self.events = list[tuple[str, str]]()
         scontrol, squeue = program(place / "scontrol", SCONTROL), program(place / "squeue", SQUEUE)
@@ -98,7 +99,7 @@ class Site:
         return SimpleNamespace(
             node_caps=self.caps,
             orders=self.orders,
-            decision=SimpleNamespace(caps=SimpleNamespace(nodes=self.peak)),
+            decision=SimpleNamespace(caps=SimpleNamespace(nodes=self.peak, costs=self.costs)),
             snapshot=SimpleNamespace(nodes=self.nodes),
         )
 
@@ -300,6 +301,16 @@ async def test_a_command_is_told_of_a_cap_and_of_its_end(site: Site) -> None:
     assert site.asked() == ["job|5||"]
     assert await command.look()
     assert site.asked() == []
+
+
+async def test_how_much_slower_is_told_where_it_is_priced(site: Site) -> None:
+    capped(site)
+    site.peak = (("gpu01.example.org", 1200.0),)
+    site.costs = (CapCost("gpu01.example.org", 0.25, 1.0, 2.0, "curve"),)
+    await site.hold()
+    await site.command().look()
+    (told,) = site.asked()
+    assert "; about 25 % slower by the published curve, not measured on this job|" in told
 
 
 async def test_an_order_is_told_with_its_end(site: Site) -> None:

@@ -21,5 +21,5 @@ TEMPLATES = {
     "told.by_order": "by an order of an operator",
     "told.for_peak": "for the month's peak",
     "told.off_grid": "as the site is off the grid",
-    "told.slower": "; about {slower_pct:.0f} % slower by the usual curve of GPUs, not measured",
+    "told.slower": "; about {slower_pct:.0f} % slower {by}, not measured on this job",
 }

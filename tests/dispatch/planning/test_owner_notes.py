@@ -25,6 +25,7 @@ from dispatch.planning.owner_notes import (
     differs,
     waiting_note,
 )
+from dispatch.power_caps.pricing import HOW
 from dispatch.wording.catalogue import CATALOGUE, words
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -115,7 +116,7 @@ def test_the_words_of_a_job_that_waits() -> None:
     )
 
 
-def cap(node: str, cap_w: float, **more: float) -> CappedNode:
+def cap(node: str, cap_w: float, **more: Any) -> CappedNode:
     return CappedNode(node, cap_w, Reason("told.for_peak"), **more)
 
 
@@ -130,6 +131,7 @@ CAPS = st.dictionaries(
         until_utc_s=st.none() | TIMES,
         gpu_limit_w=st.none() | st.floats(0, 1000),
         slower_pct=st.none() | st.floats(0, 100),
+        slower_by=st.sampled_from([*HOW.values()]),
     ),
 )
 
@@ -150,10 +152,10 @@ def test_the_words_of_a_job_that_is_capped() -> None:
     assert words(capped_note(["a"], {"a": by_hand}, NOW, ZONE)) == (
         "capped: node a to 1.2 kW, a GPU to 250 W since 04:40 until 05:00, by an order of an operator"
     )
-    some = {"a": by_hand, "b": cap("b", 900.0, slower_pct=12.0)}
+    some = {"a": by_hand, "b": cap("b", 900.0, slower_pct=12.0, slower_by=HOW["curve"])}
     assert words(capped_note(["a", "b", "c"], some, NOW, ZONE)) == (
         "capped: 2 of its 3 nodes, b the lowest to 0.9 kW, a GPU to 250 W since 04:40, until when is not known, "
-        "for the month's peak; about 12 % slower by the usual curve of GPUs, not measured"
+        "for the month's peak; about 12 % slower by the published curve, not measured on this job"
     )
 
 
