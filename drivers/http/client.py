@@ -17,7 +17,7 @@ from typing import Any
 from drivers.connect_errors import system_reason
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, Request, utc_s_of
-from drivers.http.plain import PlainPages
+from drivers.http.plain import CHUNK_BYTES, PlainAnswer, PlainPages
 from drivers.http.secret_file import first_line
 from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, Timeout
@@ -25,7 +25,6 @@ from drivers.shared import Shared
 
 AT_ONCE = 128  # requests under way: half of 1000 nodes that fall silent at once do not keep the others waiting long
 AT_ONCE_DOUBTFUL = 16  # to pages that failed before: such a request mostly lasts as long as its deadline
-CHUNK_BYTES = 64 * 1024
 RECEIVE_BYTES = 64 * 1024  # of one connection, held by the kernel: a page of 8 GPUs comes in one piece
 KEEP_S = 75.0  # an idle connection: longer than the longest usual period of 60 s
 KEPT_SHARE = 0.4  # of a process's descriptors: with fewer pages than that all connections are kept
@@ -102,7 +101,6 @@ class HttpClient(Shared):
         if self._closed:
             raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
         async with self._room_doubtful if doubtful else self._room:
-            await self.turns.turn()
             try:
                 async with asyncio.timeout(deadline_s):
                     return await self._ask(where, request, access, most_bytes)
@@ -123,13 +121,11 @@ class HttpClient(Shared):
         ssl_setting = self._verified_by(where, access) if request.url.startswith("https:") else True
         async with self._response(request, headers, ssl_setting) as response:
             await _check(where, response, request.accepted, most_bytes)
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-                body += chunk
-                if len(body) > most_bytes:
-                    raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is the page meant")
+            body = await _body(response, most_bytes)
+            if body is None:
+                raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is the page meant")
             served_utc_s = utc_s_of(response.headers.get("Date"))
-            return Answer(bytes(body), response.content_type, served_utc_s, response.headers)
+            return Answer(body, response.content_type, served_utc_s, response.headers)
 
     async def _shown(self, url: str) -> str:
         """The fingerprint of the certificate that a server shows, for a message. It is asked nothing but that."""
@@ -244,6 +240,18 @@ async def _check(where: str, response: Any, accepted: tuple[int, ...], most_byte
     if (length := response.content_length) is not None and length > most_bytes:
         advice = "check that this is the page meant"
         raise HttpError(where, f"announces {length} bytes, more than {most_bytes} are not read", advice)
+
+
+async def _body(response: Any, most_bytes: int) -> bytes | None:
+    """All of it; None: it is longer than that."""
+    if isinstance(response, PlainAnswer):
+        return await response.body(most_bytes)
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        body += chunk
+        if len(body) > most_bytes:
+            return None
+    return bytes(body)
 
 
 async def _refusal(where: str, response: Any) -> HttpError:

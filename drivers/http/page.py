@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -46,8 +47,12 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
+@lru_cache(64)
 def utc_s_of(date: str | None) -> float | None:
-    """The POSIX seconds of a Date header; None for none, and for one that cannot be read."""
+    """The POSIX seconds of a Date header; None for none, and for one that cannot be read.
+
+    A thousand servers tell the same second.
+    """
     try:
         return parsedate_to_datetime(date).timestamp() if date else None
     except (ValueError, OverflowError, OSError):

@@ -13,134 +13,30 @@ import re
 import socket
 import string
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from drivers.http.names import NameLookups
+from drivers.http.plain_link import MOST_HEAD_BYTES, BadAnswer, Link
 
-MOST_HEAD_BYTES = 16 * 1024  # status line and headers, and what follows the last chunk
-MOST_WAITING_BYTES = 64 * 1024  # received and not yet taken: then nothing more is received
 MOST_SIZE_BYTES = 256  # of the line before a chunk
 MOST_CHUNKS = 10_000  # 8 MiB in the usual pieces of 4 kB are 2000; in pieces of a byte they would take a minute
 MOST_TRAILERS = 64  # lines after the last chunk
 MOST_INFORMATION = 8  # answers 1xx before the one that counts
 TRY_S = 1.0  # of an address that does not answer, where a name has others
 NAMES_S = 300.0  # a looked-up name is used for so long
+CHUNK_BYTES = 64 * 1024  # of a body, taken at once
+KNOWN_HEADERS, LONGEST_KNOWN = 1024, 128  # lines of heads that are kept, taken apart
+KNOWN_PLACES = 4096  # pages whose requests are kept: two of each of 2000 nodes
 SWEEP_S = 10.0  # between two looks for connections that were idle for too long
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?")
 _LINE_END = re.compile(r"\r?\n")  # RFC 9112, 2.2: a line feed alone ends a line, too; small servers send that
-_HEAD_END = re.compile(rb"\n\r?\n")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_SHARED = memoryview(bytearray(64 * 1024))  # what one read of a socket takes; one at a time in an event loop
 
 
-class BadAnswer(ValueError):
-    """What came is no answer of HTTP/1.1."""
-
-
-class Link(asyncio.BufferedProtocol):
-    """One connection."""
-
-    def __init__(self) -> None:
-        self.idle_since_s = 0.0
-        self.ended = False
-        self.broken = False  # it ended by an error, such as a reset
-        self.asked = 0
-        self._waiting: asyncio.Future[None] | None = None
-        self._received = bytearray()
-        self._transport: Any = None
-        self._paused = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: it stands."""
-        self._transport = transport
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """asyncio: where to read to."""
-        return _SHARED
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """asyncio: so much has come."""
-        self._received += _SHARED[:nbytes]
-        if len(self._received) > MOST_WAITING_BYTES and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-        self._wake()
-
-    def eof_received(self) -> bool:
-        """asyncio: nothing more will come."""
-        self.ended = True
-        self._wake()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: it is gone."""
-        self.ended, self.broken = True, exc is not None
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    @property
-    def holds(self) -> bool:
-        """Something was received and not taken yet."""
-        return bool(self._received)
-
-    @property
-    def usable(self) -> bool:
-        """Nothing speaks against another request: it stands, and nothing came that nobody asked for."""
-        return not self.ended and not self._received
-
-    def send(self, request: bytes) -> None:
-        """A request; the answer to the one before has been taken."""
-        self.asked += 1
-        self._transport.write(request)
-
-    def close(self) -> None:
-        """Drop it, whatever is under way."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def more(self) -> None:
-        """Wait for what comes next. Raises ConnectionError at the end."""
-        if self.ended:
-            raise ConnectionResetError("it closed the connection before the end of its answer")
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        self._waiting = asyncio.get_running_loop().create_future()
-        await self._waiting
-
-    async def until(self, mark: bytes, most_bytes: int) -> bytes:
-        """What comes before a mark. Raises BadAnswer if that is too long, ConnectionError."""
-        while (end := self._received.find(mark)) < 0:
-            if len(self._received) > most_bytes:
-                raise BadAnswer(f"its answer has a line or a head of more than {most_bytes} bytes")
-            await self.more()
-        if end > most_bytes:
-            raise BadAnswer(f"its answer has a line or a head of more than {most_bytes} bytes")
-        found = bytes(self._received[:end])
-        del self._received[: end + len(mark)]
-        return found
-
-    async def head(self) -> bytes:
-        """The lines before the empty one. Raises BadAnswer if they are too long, ConnectionError."""
-        while (end := _HEAD_END.search(self._received, 0, MOST_HEAD_BYTES + 3)) is None:
-            if len(self._received) > MOST_HEAD_BYTES:
-                raise BadAnswer(f"its answer has a head of more than {MOST_HEAD_BYTES} bytes")
-            await self.more()
-        found = bytes(self._received[: end.start()])
-        del self._received[: end.end()]
-        return found
-
-    async def some(self, most_bytes: int) -> bytes:
-        """What is there, at least a byte. Raises ConnectionError."""
-        while not self._received:
-            await self.more()
-        found = bytes(self._received[:most_bytes])
-        del self._received[:most_bytes]
-        return found
+Place = tuple[str, int]  # host and port
 
 
 class PlainAnswer:
@@ -169,6 +65,19 @@ class PlainAnswer:
     def content_type(self) -> str:
         """Without parameters, in lower case."""
         return str(self.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+
+    async def body(self, most_bytes: int) -> bytes | None:
+        """All of it; None: it is longer than that. Raises BadAnswer, ConnectionError."""
+        length = None if self.whole else self.content_length
+        if length is not None and length <= most_bytes and (found := self._link.taken(length)) is not None:
+            self.whole = True  # most pages come with their head
+            return found
+        body = bytearray()
+        async for piece in self.iter_chunked(CHUNK_BYTES):
+            body += piece
+            if len(body) > most_bytes:
+                return None
+        return bytes(body)
 
     async def iter_chunked(self, most_bytes: int) -> AsyncIterator[bytes]:
         """The body in pieces. Raises BadAnswer, ConnectionError."""
@@ -231,10 +140,7 @@ class _Headers(dict[str, str]):
     def __init__(self, lines: list[str]) -> None:
         super().__init__()
         for line in lines:
-            name, colon, value = line.partition(":")
-            if not colon or _NAME.fullmatch(name) is None:
-                raise BadAnswer(f"its answer has a header {line[:40]!r}")
-            name, value = name.lower(), value.strip(" \t\r")
+            name, value = _known_header(line) if len(line) <= LONGEST_KNOWN else _header(line)
             before = super().get(name)
             if name != "content-length":
                 self[name] = value if before is None else f"{before}, {value}"  # RFC 9110, 5.2
@@ -247,6 +153,20 @@ class _Headers(dict[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return str(super().__getitem__(name.lower()))
+
+
+def _header(line: str) -> tuple[str, str]:
+    """Its name in lower case, and its value. Raises BadAnswer."""
+    name, colon, value = line.partition(":")
+    if not colon or _NAME.fullmatch(name) is None:
+        raise BadAnswer(f"its answer has a header {line[:40]!r}")
+    return name.lower(), value.strip(" \t\r")
+
+
+@lru_cache(KNOWN_HEADERS)
+def _known_header(line: str) -> tuple[str, str]:
+    """As `_header`: servers of one kind send the same lines with each answer."""
+    return _header(line)
 
 
 def _length(text: str | None) -> int | None:
@@ -271,24 +191,24 @@ class PlainPages:
     def __init__(self, keep_s: float, make_socket: Callable[[Any], socket.socket]) -> None:
         """`keep_s`: how long an idle connection is kept. `make_socket`: of what `getaddrinfo` gives."""
         self._keep_s, self._make_socket = keep_s, make_socket
-        self._idle: dict[tuple[str, int], list[Link]] = {}
-        self._names, self._known = NameLookups(), dict[tuple[str, int], tuple[float, list[Any]]]()
+        self._idle: dict[Place, list[Link]] = {}
+        self._names, self._known = NameLookups(), dict[Place, tuple[float, list[Any]]]()
         self._swept_s = 0.0
 
-    @contextlib.asynccontextmanager
-    async def get(
+    def get(self, url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str]) -> Asked:
+        """The answer to a request, within `async with`, which raises BadAnswer, OSError."""
+        return Asked(self, url, query, headers)
+
+    async def ask(
         self, url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str]
-    ) -> AsyncIterator[PlainAnswer]:
-        """The answer to a request. Raises BadAnswer, OSError."""
-        parts = urlsplit(url)
-        place = (parts.hostname or "").replace("%25", "%"), parts.port or 80  # RFC 6874, of a link-local address
-        request = request_to(parts, query, headers)
-        link, answer = await self._asked(place, request)
-        try:
-            yield answer
-        except BaseException:
-            link.close()
-            raise
+    ) -> tuple[Place, Link, PlainAnswer]:
+        """Ask, as `get` does. Raises BadAnswer, OSError."""
+        place, start = _asking(url, query)
+        link, answer = await self._asked(place, _with_headers(start, headers))
+        return place, link, answer
+
+    def keep(self, place: Place, link: Link, answer: PlainAnswer) -> None:
+        """The answer has been used: its connection can be used again, or is dropped."""
         if answer.whole and answer.kept and link.usable:
             link.idle_since_s = asyncio.get_running_loop().time()
             self._idle.setdefault(place, []).append(link)
@@ -296,7 +216,7 @@ class PlainPages:
         else:
             link.close()
 
-    async def _asked(self, place: tuple[str, int], request: bytes) -> tuple[Link, PlainAnswer]:
+    async def _asked(self, place: Place, request: bytes) -> tuple[Link, PlainAnswer]:
         """Ask on an idle connection; on a new one if there is none, or if it was closed just now."""
         link = self._taken(place)
         if link is not None:
@@ -305,7 +225,7 @@ class PlainPages:
         link = await self._connected(place)
         return link, await _answer(link, request)
 
-    def _taken(self, place: tuple[str, int]) -> Link | None:
+    def _taken(self, place: Place) -> Link | None:
         links, fresh_s = self._idle.get(place), asyncio.get_running_loop().time() - self._keep_s
         while links:
             link = links.pop()
@@ -328,7 +248,7 @@ class PlainPages:
             else:
                 del self._idle[place]
 
-    async def _connected(self, place: tuple[str, int]) -> Link:
+    async def _connected(self, place: Place) -> Link:
         """To the first of its addresses that answers. Raises OSError."""
         addresses = await self._addresses(*place)
         for address in addresses[:-1]:
@@ -375,6 +295,29 @@ class PlainPages:
         self._idle.clear()
 
 
+class Asked:
+    """One request, from its sending to the end of its use."""
+
+    def __init__(
+        self, pages: PlainPages, url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str]
+    ) -> None:
+        self._pages, self._request = pages, (url, query, headers)
+        self._asked: tuple[Place, Link, PlainAnswer] | None = None
+
+    async def __aenter__(self) -> PlainAnswer:
+        self._asked = await self._pages.ask(*self._request)
+        return self._asked[2]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._asked is not None
+        if kind is None:
+            self._pages.keep(*self._asked)
+        else:
+            self._asked[1].close()
+
+
 async def _answer(link: Link, request: bytes) -> PlainAnswer:
     """Raises BadAnswer, ConnectionError; then the connection is closed."""
     try:
@@ -389,16 +332,23 @@ async def _answer(link: Link, request: bytes) -> PlainAnswer:
         raise
 
 
-def request_to(parts: Any, query: tuple[tuple[str, str], ...], headers: dict[str, str]) -> bytes:
-    """A request for a page, as it is sent. Raises ValueError for a host that cannot be one."""
+@lru_cache(KNOWN_PLACES)
+def _asking(url: str, query: tuple[tuple[str, str], ...]) -> tuple[Place, str]:
+    """Whom to ask, and the first lines of the request: the same at each reading. Raises ValueError."""
+    parts = urlsplit(url)
+    place = (parts.hostname or "").replace("%25", "%"), parts.port or 80  # RFC 6874, of a link-local address
     asked = "&".join(filter(None, (quote(parts.query, safe=string.punctuation), urlencode(query))))
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (f"?{asked}" if asked else "")
-    lines = [
-        f"GET {target} HTTP/1.1",
-        f"Host: {_host(parts)}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    return place, f"GET {target} HTTP/1.1\r\nHost: {_host(parts)}\r\n"
+
+
+def _with_headers(start: str, headers: dict[str, str]) -> bytes:
+    return (start + "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) + "\r\n").encode("ascii")
+
+
+def request_to(url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str]) -> bytes:
+    """A request for a page, as it is sent. Raises ValueError for a host that cannot be one."""
+    return _with_headers(_asking(url, query)[1], headers)
 
 
 def _host(parts: Any) -> str:

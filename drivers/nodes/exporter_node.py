@@ -17,10 +17,12 @@ from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError, WrongDevice
 from drivers.node_config import NodeDevice
 from drivers.nodes.host_names import Identities
+from drivers.nodes.host_values import HostValues, host_values
 from drivers.nodes.job_metrics import JobFigures, without_jobs
 from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
 from drivers.nodes.metrics_text import MetricsPattern, Sample, pieces
 from drivers.nodes.node_figures import NodeFigures, host_name
+from drivers.nodes.page_layout import LastLayout
 from drivers.nodes.power import GRACE_S, PERIODS
 from drivers.notices import Notices
 from drivers.nut.pdu import PduNode
@@ -56,10 +58,12 @@ class ObservedNode:
         self._identities, self._outlets, self.bmc, self._host = identities, witnesses.outlets, witnesses.bmc, ""
         self._figures = NodeFigures(config, self.period_s)
 
-    async def _node(self, trouble: list[str], complete: bool = True) -> Node:
-        """What is known now, as `NodeFigures.node` has it. Tells what was swapped."""
+    async def _node(self, trouble: list[str], complete: bool = True, read_s: float | None = None) -> Node:
+        """What is known now, as `NodeFigures.node` has it. Tells what was swapped. `read_s`: all was read just then."""
         others = await self._fed(trouble)
-        node = self._figures.node(asyncio.get_running_loop().time(), others, trouble, complete)
+        at_once = read_s is not None and self._outlets is None
+        now_s = read_s if at_once and read_s is not None else asyncio.get_running_loop().time()
+        node = self._figures.node(now_s, others, trouble, complete)
         if self._figures.swapped:
             self.notices.add("info", f"GPUs: {self._figures.swapped}")
         limit = None if self.bmc is None else self.bmc.limit()
@@ -131,17 +135,19 @@ class _Page:
         self.fetcher = fetcher
         self.exporter = ""  # whose it was last
         self.understood = False  # at least once
-        self._last: tuple[int, list[Figures]] = 0, []  # the hash of the last page, and what it meant
+        self._layout = LastLayout()
+        self._host: HostValues | None = None  # of pages that are laid out so
+        self._sent, self._values, self._meant = 0, list[float](), list[Figures]()  # of the last page, and its hash
         self._query = COLLECTORS if "collect[]" not in fetcher.url else ()
 
     async def read(self) -> tuple[Answer, list[Figures]]:
         """Fetch it and say what it means. Raises DeviceError.
 
-        dcgm-exporter sends the same page until it collects again: that is not taken apart twice.
+        dcgm-exporter sends the same figures until it collects again: these are not understood twice.
         """
         answer = await self._fetched()
-        sent, (known, meant) = hash(answer.body), self._last
-        found = meant if sent == known else await self._found(_lines(answer))
+        body = _lines(answer)
+        found, values = self._known(body) or (await self._found(body), [])
         if not found:
             begins = " ".join(answer.body[:60].decode("utf-8", errors="replace").split())
             error = HttpError(
@@ -151,16 +157,34 @@ class _Page:
             )
             self.fetcher.failed(error)
             raise error
-        self._last = sent, found
+        self._sent, self._values, self._meant = hash(body), values, found
         self.understood = True
         self.exporter = found[0].exporter if len(found) == 1 else ""
         return answer, found
 
+    def _known(self, body: bytes) -> tuple[list[Figures], list[float]] | None:
+        """What a page means that is like the last one, and its values; None: it is another."""
+        if hash(body) == self._sent:
+            return self._meant, self._values
+        values = self._layout.values(body)
+        if values is None:
+            return None
+        if values == self._values:
+            return self._meant, values
+        found = None if self._host is None else self._host.figures(values)
+        return understood(self._layout.samples(values)) if found is None else found, values
+
     async def _found(self, body: bytes) -> list[Figures]:
-        text = body.decode("utf-8", errors="replace")
-        found = understood(await self._samples(text, pattern_of(self.exporter)))
+        text, pattern = body.decode("utf-8", errors="replace"), pattern_of(self.exporter)
+        samples = await self._samples(text, pattern)
+        found = understood(samples)
         if not found and self.exporter:  # another exporter answers there now
-            found = understood(await self._samples(text, pattern_of("")))
+            pattern = pattern_of("")
+            samples = await self._samples(text, pattern)
+            found = understood(samples)
+        if self.understood:  # the first page is of all collectors
+            self._layout.learn(body, pattern, samples)
+            self._host = host_values(samples, found)
         if not found and (exporter := without_jobs(text)) is not None:
             found = [Figures(exporter.name, jobs=JobFigures())]
         return found
@@ -214,12 +238,11 @@ class ExporterNode(ObservedNode):
 
     async def read(self) -> Node:
         """Fetch its pages now, at once. Raises DeviceError if none can be used, or another node's machine answers."""
-        answers = await asyncio.gather(*(self._page(page) for page in self._pages))
+        answers = await self._answers()
         errors = [found for found in answers if isinstance(found, DeviceError)]
         read = [found for found in answers if not isinstance(found, DeviceError)]
         if errors and not read:
             raise errors[0].with_traceback(None)
-        await self.turns.turn()
         where = f"{self.id} at {self._pages[0].fetcher.url}"
         self._is_itself(where, [one for _, found in read for one in found])
         now_s = asyncio.get_running_loop().time()
@@ -227,7 +250,17 @@ class ExporterNode(ObservedNode):
             for one in found:
                 self._figures.take(one, now_s, answer.served_utc_s)
         trouble = [f"{error.where}: {error.what}" for error in errors]
-        return await self._node(trouble, complete=all(page.understood for page in self._pages))
+        return await self._node(trouble, all(page.understood for page in self._pages), now_s)
+
+    async def _answers(self) -> list[tuple[Answer, list[Figures]] | DeviceError]:
+        """Of every page, asked at once: the first by this task, each other one by one of its own."""
+        first, *more = self._pages
+        others = [asyncio.create_task(self._page(page)) for page in more]
+        try:
+            return [await self._page(first), *[await other for other in others]]
+        finally:
+            for other in others:
+                other.cancel()  # none is left where this was cancelled; of one that has ended nothing comes of it
 
     @staticmethod
     async def _page(page: _Page) -> tuple[Answer, list[Figures]] | DeviceError:

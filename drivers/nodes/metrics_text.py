@@ -38,6 +38,7 @@ class MetricsPattern:
     def __init__(self, names: Iterable[str], holding: Mapping[str, str] = {}) -> None:
         """`names`: whole names of metrics. `holding`: of some metrics only lines whose labels hold this text."""
         wanted = sorted(names)
+        self.names, self.holding = frozenset(wanted), dict(holding)
         # what was taken is never given back (*+, ++): else a page of spaces would cost time by its length squared
         common = _common_head(wanted)  # as literal text before the choice, by which the search is fast
         held = {name: rf"(?=[^\n]*{re.escape(text)})" for name, text in holding.items()}

@@ -54,6 +54,18 @@ class _Page(msgspec.Struct, frozen=True):
         return max(old_s, 0.0) + now_s - self.at_s
 
 
+class _Gpus(msgspec.Struct, frozen=True):
+    """The GPUs of a node, and what they were made of: the same figures, as old as before, give the same GPUs."""
+
+    figures: tuple[GpuFigures, ...]
+    ages_s: list[float]
+    late_s: float
+    gpus: tuple[Gpu, ...]
+    absent: str
+    busy: Reading
+    part: Part | None  # of the node's power
+
+
 class NodeFigures:
     """What is known of one node. Times are the event loop's."""
 
@@ -64,6 +76,7 @@ class NodeFigures:
         self._jobs = JobCpus()
         self._measured_s: dict[str, float] = {}  # how often a source has new samples, learnt from their stamps
         self._host_seen = False
+        self._last_gpus: _Gpus | None = None
         self.swapped = ""  # what was swapped, as of the last call of `node`
 
     def take(self, figures: Figures, at_s: float, served_utc_s: float | None = None, every_s: float = 0.0) -> None:
@@ -95,7 +108,7 @@ class NodeFigures:
         if self._rapl.note:
             notes.append(self._rapl.note)
         cpu_pct = self._host_reading(host_page, now_s, self._cpu.pct)
-        found = self._powers(host_page, gpu_page, gpus, cpu_pct, now_s)
+        found = self._powers(host_page, gpus.part, cpu_pct, now_s)
         powers = [*others, *(found if complete else map(_unknown, found))]
         chosen = best(powers) or _last_known(powers)
         memory_pct = None if host_page is None or host_page.figures.host is None else host_page.figures.host.memory_pct
@@ -104,9 +117,9 @@ class NodeFigures:
             w=MISSING if chosen is None else chosen.w,
             cpu_pct=cpu_pct,
             memory_pct=self._host_reading(host_page, now_s, memory_pct),
-            gpus=gpus,
-            gpus_busy=_busy(gpus),
-            gpus_total=len(gpus),
+            gpus=gpus.gpus,
+            gpus_busy=gpus.busy,
+            gpus_total=len(gpus.gpus),
             critical=self._config.critical,
             source="" if chosen is None else chosen.source,
             note="; ".join(dict.fromkeys(notes))[:NOTE_MOST],
@@ -122,7 +135,7 @@ class NodeFigures:
         cpus = () if page is None else self._jobs.used(now_s, PERIODS * self._every_s(page) + GRACE_S)
         return JobUse(cpus, parts) if cpus or parts else None
 
-    def _gpus(self, pages: list[_Page], now_s: float, notes: list[str]) -> tuple[tuple[Gpu, ...], _Page | None]:
+    def _gpus(self, pages: list[_Page], now_s: float, notes: list[str]) -> tuple[_Gpus, _Page | None]:
         """Of one exporter: two of them on a node tell of the same GPUs. The one that was read last."""
         with_gpus = [page for page in pages if page.figures.gpus]
         page = max(with_gpus, key=lambda p: p.at_s, default=None)
@@ -130,17 +143,23 @@ class NodeFigures:
             notes.append(f"GPUs by {page.figures.exporter} alone, of {len(with_gpus)} exporters")
         period_s = 0.0 if page is None else self._measured_s[page.figures.exporter]
         late_s = PERIODS * max(period_s, self._period_s) + GRACE_S
-        read = () if page is None else tuple(_gpu(g, page.age_s(g.utc_s, now_s), late_s) for g in page.figures.gpus)
-        gpus, absent, self.swapped = self._slots.see(read)
-        if absent:
-            notes.append(absent)
-        return gpus, page
+        figures = () if page is None else page.figures.gpus
+        ages_s = [] if page is None else [page.age_s(g.utc_s, now_s) for g in figures]
+        before, self.swapped = self._last_gpus, ""
+        if before is None or before.figures is not figures or before.ages_s != ages_s or before.late_s != late_s:
+            read = tuple([_gpu(g, age_s, late_s) for g, age_s in zip(figures, ages_s, strict=True)])
+            gpus, absent, self.swapped = self._slots.see(read)
+            exporter = "no exporter" if page is None else page.figures.exporter
+            part = gpus_part(gpus, exporter, self._every_s(page))
+            before = self._last_gpus = _Gpus(figures, ages_s, late_s, gpus, absent, _busy(gpus), part)
+        if before.absent:
+            notes.append(before.absent)
+        return before, page
 
     def _powers(
         self,
         host_page: _Page | None,
-        gpu_page: _Page | None,
-        gpus: tuple[Gpu, ...],
+        gpus_part: Part | None,
         cpu_pct: Reading,
         now_s: float,
     ) -> list[NodePower]:
@@ -151,10 +170,7 @@ class NodeFigures:
         if host is not None and host_page is not None and host.meter_w is not None:
             age_s = host_page.age_s(host.utc_s, now_s)
             powers.append(NodePower(METER, Reading(host.meter_w, age_s, Quality.GOOD), every_s))
-        gpu_part = gpus_part(
-            gpus, "no exporter" if gpu_page is None else gpu_page.figures.exporter, self._every_s(gpu_page)
-        )
-        gpu_parts = [] if gpu_part is None else [gpu_part]
+        gpu_parts = [] if gpus_part is None else [gpus_part]
         if host is not None and host.rapl_j:
             rate = self._rapl
             w = MISSING if rate.w is None else Reading(rate.w, max(now_s - rate.at_s, 0.0), Quality.GOOD)

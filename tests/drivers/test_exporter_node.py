@@ -105,6 +105,13 @@ async def test_a_page_with_the_same_bytes_is_not_taken_apart_again_and_counts_as
         server.pages["/gpu"] = dcgm("gpu01", [300.0] * 8)
         assert [g.w.value for g in (await read(driver)).gpus] == [300.0] * 8
         assert len(taken) > once
+        twice = len(taken)
+        server.pages["/gpu"] = dcgm("gpu01", [200.0] * 8)
+        assert [g.w.value for g in (await read(driver)).gpus] == [200.0] * 8
+        assert len(taken) == twice  # only its values are other ones
+        server.pages["/gpu"] = dcgm("gpu01", [100.0] * 9)
+        assert [g.w.value for g in (await read(driver)).gpus] == [100.0] * 9
+        assert len(taken) > twice
 
 
 @pytest.mark.parametrize(("headers", "w"), [(b"", None), (b"Content-Length: %d\r\n", 400.0)])

@@ -6,14 +6,14 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import pytest
 from http_server import HttpServer, response
 from waiting import LIMIT_S
 
 from drivers.http.client import HttpClient
-from drivers.http.plain import MOST_CHUNKS, MOST_HEAD_BYTES, request_to
+from drivers.http.plain import MOST_CHUNKS, request_to
+from drivers.http.plain_link import MOST_HEAD_BYTES
 from drivers.modbus.errors import ConnectionLost, DeviceError
 
 TEXT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
@@ -162,7 +162,7 @@ def test_the_host_is_named_in_ascii_and_without_the_interface_of_an_address() ->
         ("http://Büro.example:8080/", b"xn--bro-hoa.example:8080"),
         ("http://gpu01/", b"gpu01"),
     ):
-        assert b"\r\nHost: " + host + b"\r\n" in request_to(urlsplit(url), (), {"A": "b"})
+        assert b"\r\nHost: " + host + b"\r\n" in request_to(url, (), {"A": "b"})
 
 
 async def test_an_answer_cut_short_is_an_error(client: HttpClient) -> None:

@@ -16,12 +16,15 @@ from drivers.http.client import HttpClient, _authorization
 from drivers.http.config import PrometheusServer
 from drivers.http.errors import NotTrusted
 from drivers.http.page import Access, Answer
-from drivers.http.plain import BadAnswer, Link, PlainAnswer
+from drivers.http.plain import PlainAnswer
+from drivers.http.plain_link import BadAnswer, Link
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode, Witnesses
 from drivers.nodes.group import NodeGroup
 from drivers.nodes.host_names import Identities
+from drivers.nodes.metrics import pattern_of
+from drivers.nodes.page_layout import PageLayout, Unlike
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
 from drivers.notices import Notices
 from drivers.twin.exporters import TwinExporters
@@ -73,6 +76,15 @@ def page(data: bytes, _: Path) -> None:
         await read_twice(ExporterNode(CONFIG, [Served(data)], Identities(), ALONE))  # type: ignore[list-item]
 
     asyncio.run(fed())
+
+
+def layout(data: bytes, _: Path) -> None:
+    """What a layout gives of its page, and of the one without its last bytes, is what the pattern finds there."""
+    pattern = pattern_of("")
+    made = PageLayout(data, pattern, pattern.samples(data.decode(errors="replace")))
+    for page in (data, data[:-3] + b"\n", data.replace(b"1", b"23")):
+        if (values := made.values(page)) is not None:
+            assert made.samples(values) == pattern.samples(page.decode(errors="replace"))
 
 
 def reply(data: bytes, _: Path) -> None:
@@ -155,6 +167,14 @@ PARSERS = (
         pages,
         simple(page),
         errors=(DeviceError,),
+        share=0.3,
+    ),
+    Parser(
+        "layout of a metrics page",
+        ("drivers.nodes.page_layout:_beginning",),
+        pages,
+        simple(layout),
+        errors=(Unlike,),
         share=0.3,
     ),
     Parser(
