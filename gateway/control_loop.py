@@ -302,6 +302,7 @@ class ControlLoop:
             month_saved_eur=self._month_saved_eur(),
             node_caps_w=self._devices.commands.measured_caps_w,
             gpu_limits_not_kept=self._devices.commands.not_kept,
+            nodes_unread=self._devices.nodes_unread,
             queue_errors=self._queues.errors(),
             starts_not_kept=self._starts.failures,
             starts_changed=self._starts.changes,

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from dispatch.alarms.facts import NodesUnread
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import DeviceHealth, DeviceProof, Part
@@ -145,6 +146,11 @@ class DeviceIo:
         if self._reading is not None:
             work += [("node reading", self._read_over_the_network), ("ages of nodes", self._observed.run)]
         return [*work, ("node polling", self._poll_nodes)]
+
+    @property
+    def nodes_unread(self) -> NodesUnread:
+        """Nodes over the network that are lost because nobody reads them now."""
+        return self._observed.unread
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

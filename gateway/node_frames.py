@@ -27,7 +27,8 @@ class NodeRead(msgspec.Struct, frozen=True, array_like=True):
     """What came of the last reads of one node.
 
     `node`: as it was read at `at_s` of the machine's monotonic clock; None: it was not. `error`: of a read that failed;
-    empty: none did. `stale_after_s`: how old it may get. `notices`: each once.
+    empty: none did. `stale_after_s`: how old it may get. `notices`: each once. `gpus`: the number of the node's GPUs
+    (`node_gpus.py`).
     """
 
     id: str
@@ -37,6 +38,7 @@ class NodeRead(msgspec.Struct, frozen=True, array_like=True):
     error: str = ""
     notices: tuple[Notice, ...] = ()
     identity: DeviceIdentity | None = None
+    gpus: int = 0
 
 
 class LimitAnswer(msgspec.Struct, frozen=True, array_like=True):

@@ -17,6 +17,7 @@ from drivers.modbus.errors import DeviceError
 from drivers.notices import Notice
 from drivers.redfish.node_bmc import NodeBmc
 from gateway.node_frames import Batch, NodeRead
+from gateway.node_gpus import NONE, SentGpus
 from gateway.poller import Poller
 
 SLICE_S = 0.05  # the nodes are gone through in so many steps of a round
@@ -49,6 +50,7 @@ class NodePolling:
         self._every_turns: dict[int, Turns] = {}
         self._sent: dict[str, tuple[int, int]] = {}  # of each node: reads and failures that were handed on
         self._notices: dict[str, list[Notice]] = {}
+        self._gpus = SentGpus()
         self._closing: set[asyncio.Task[None]] = set()
         self.add(drivers)
 
@@ -76,6 +78,7 @@ class NodePolling:
         for poller in gone:
             self._sent.pop(poller.id, None)
             self._notices.pop(poller.id, None)
+            self._gpus.forget(poller.id)
             closing = asyncio.create_task(_close(poller))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
@@ -110,6 +113,7 @@ class NodePolling:
             return None
         self._sent[poller.id] = counts
         node = next((p for p in poller.latest if isinstance(p, Node)), None) if poller.reads > reads else None
+        node, gpus = (None, NONE) if node is None else self._gpus.shortened(node)
         return NodeRead(
             poller.id,
             poller.stale_after_s,
@@ -118,6 +122,7 @@ class NodePolling:
             _shown(poller.error) if poller.failures > failures else "",
             tuple(self._notices.pop(poller.id, ())),
             getattr(poller.driver, "identity", None),
+            gpus,
         )
 
     def bmc(self, node_id: str) -> NodeBmc | None:

@@ -116,6 +116,7 @@ class NodeReading:
                     body = await received(process.reader, MOST_BYTES)
                 if body is None:
                     return ""
+                self._shown.heard()
                 await self._turns.turn()
                 batch = batch_in(body)
                 for read in batch.read:

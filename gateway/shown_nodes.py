@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from dispatch.alarms.facts import NodesUnread
 from dispatch.model.equipment import DeviceHealth, Node
 from drivers.http.turns import Turns
 from drivers.notices import Notice
-from gateway.last_answers import LastAnswers
+from gateway.last_answers import SILENT, LastAnswers
 from gateway.node_frames import NodeRead
+from gateway.node_gpus import KeptGpus
 
 OLDER_S = 5.0  # ages are right to this; the sources measure every 10 to 60 s
 ROUND_S, SLICES = 1.0, 10
 AT_ONCE = 8  # nodes in one piece of work
+QUIET_S = 5.0  # the process says something every second: after so long it is the reason why nothing comes of a node
+NO_GPUS = "its GPUs, which were read before, have not come from the process that reads nodes; not used"
 
 
 class ShownNodes:
@@ -32,6 +36,10 @@ class ShownNodes:
         self._taken: tuple[DeviceHealth, ...] = ()
         self._leaving: frozenset[str] = frozenset()
         self._left_reads = 0  # of nodes that were removed
+        self._gpus = KeptGpus()
+        self._heard_s: float | None = None  # when the process that reads last said something
+        self._why = ""  # what last was wrong with it
+        self._unread: set[str] = set()  # nodes that are lost since, by that
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -48,6 +56,24 @@ class ShownNodes:
         """Good answers so far."""
         return self._left_reads + sum(one.reads for one in self._answers.values())
 
+    @property
+    def unread(self) -> NodesUnread:
+        """Those that are lost because the process that reads them does not, until it has something to tell of them."""
+        if not self._unread:
+            return NodesUnread()
+        hangs = f"the process that reads compute nodes has said nothing for {self._silent_s:.0f} s"
+        why = hangs if self._silent_s > QUIET_S else self._why
+        return NodesUnread(frozenset(self._unread), len(self._answers), why)
+
+    def heard(self) -> None:
+        """The process that reads them has said something."""
+        self._heard_s = asyncio.get_running_loop().time()
+
+    @property
+    def _silent_s(self) -> float:
+        """Since the process last said something; 0 while it is not there or has not said anything yet."""
+        return 0.0 if self._heard_s is None else asyncio.get_running_loop().time() - self._heard_s
+
     def take(self, read: NodeRead) -> None:
         """What came of the reads of one node. One that is not known is left out."""
         answers = self._answers.get(read.id)
@@ -55,11 +81,14 @@ class ShownNodes:
             return
         answers.describe(read.stale_after_s, read.identity)
         ago_s = max(asyncio.get_running_loop().time() - read.at_s, 0.0)
-        if read.node is not None:
-            answers.answered((read.node,), ago_s)
-        if read.error and read.id not in self._leaving:
-            answers.failed(read.error)
-        self._show(answers, as_read=read.node is not None and ago_s < OLDER_S)
+        node = None if read.node is None else self._gpus.completed(read.node, read.gpus)
+        error = NO_GPUS if node is None and read.node is not None else read.error
+        self._unread.discard(read.id)
+        if node is not None:
+            answers.answered((node,), ago_s)
+        if error and read.id not in self._leaving:
+            answers.failed(error)
+        self._show(answers, as_read=node is not None and ago_s < OLDER_S)
         for notice in read.notices:
             self._on_notice(read.id, notice)
 
@@ -84,15 +113,19 @@ class ShownNodes:
             self._nodes.pop(id, None)
             self._health.pop(id, None)
             self._shown_s.pop(id, None)
+            self._gpus.forget(id)
+            self._unread.discard(id)
         self._taken = tuple(health for health in self._taken if health.id not in ids)
 
     async def not_read(self, why: str) -> None:
-        """None of them can be read now."""
+        """None of them can be read now. What is lost already keeps its own reason."""
+        self._why, self._heard_s = why, None
         for group in self._in_groups(list(self._answers.values())):
             await self._turns.turn()
             for answers in group:
                 if answers.id not in self._leaving:
-                    answers.failed(why)
+                    if answers.online is not False or answers.id in self._unread:
+                        answers.failed(why)
                     self._show(answers)
 
     async def run(self) -> None:
@@ -127,4 +160,10 @@ class ShownNodes:
         for part in answers.latest if as_read else answers.parts():
             if isinstance(part, Node):
                 self._nodes[part.id] = part
-        self._health[answers.id] = answers.health()
+        self._health[answers.id] = health = answers.health()
+        if not health.online and answers.id not in self._leaving and self._by_the_process(health.error):
+            self._unread.add(health.id)
+
+    def _by_the_process(self, error: str) -> bool:
+        """Whether a node is lost because nobody reads it, by what is told of it."""
+        return self._silent_s > QUIET_S if error == SILENT else bool(error) and error == self._why

@@ -50,7 +50,7 @@ DISAGREE_W, DISAGREE_SHARE = 3_000.0, 0.10  # of the load: what two meters of cl
 def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> Conditions:
     """Which alarm conditions hold at this snapshot, by alarm id. `active` None where a missing reading hides it."""
     island = decision.island if decision else IslandState.UNKNOWN
-    found = Conditions(lost_conditions(snapshot))
+    found = Conditions(lost_conditions(snapshot, facts.nodes_unread))
     found.update(_grid(snapshot, decision, facts, island))
     found.update(missing_conditions(snapshot, facts.config))
     found.update(implausible_conditions(decision))

@@ -25,6 +25,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("soc-low", HIGH, on_delay_s=30.0, off_delay_s=60.0),
     AlarmDefinition("soc-stands-still", MEDIUM),
     AlarmDefinition("device-lost", MEDIUM, on_delay_s=3.0),
+    AlarmDefinition("nodes-not-read", MEDIUM, on_delay_s=3.0),
     AlarmDefinition("reading-missing", MEDIUM, on_delay_s=5.0),
     AlarmDefinition("reading-implausible", MEDIUM, off_delay_s=60.0),
     AlarmDefinition("meters-disagree", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),

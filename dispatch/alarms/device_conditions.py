@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dispatch.alarms.facts import Facts
+from dispatch.alarms.facts import Facts, NodesUnread
 from dispatch.alarms.states import QUIET, Condition
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.pcs_limits import isolation_fault
@@ -34,17 +34,20 @@ def silent(device: DeviceHealth) -> Condition:
     return Condition(not device.online, silent)
 
 
-def lost_conditions(snapshot: Snapshot) -> Iterator[tuple[str, Condition]]:
-    """Devices that do not answer. A PV inverter that sleeps is not lost."""
+def lost_conditions(snapshot: Snapshot, unread: NodesUnread) -> Iterator[tuple[str, Condition]]:
+    """Devices that do not answer. A PV inverter that sleeps is not lost; nodes that nobody reads have one alarm."""
     asleep = {pv.id for pv in snapshot.pv if pv.asleep}
     for device in snapshot.devices:
-        if not device.online and device.id not in asleep:
+        if not device.online and device.id not in asleep and device.id not in unread.ids:
             yield f"device-lost:{device.id}", silent(device)
+    lost = len(unread.ids)
+    detail = Reason("alarm.nodes_unread", {"lost": lost, "of": unread.of, "why": plain(unread.why)}) if lost else None
+    yield "nodes-not-read", Condition(lost > 0, detail)
 
 
 def missing_conditions(snapshot: Snapshot, config: DispatchConfig) -> Iterator[tuple[str, Condition]]:
     """Devices that answer without the reading that control needs; silent ones are device-lost."""
-    online = {d.id: d.online for d in snapshot.devices}
+    online = {d.id: d.online for d in snapshot.devices if d.kind != "node"}  # of which there may be a thousand
     for pcs in snapshot.pcs:
         absent = pcs.w.good is None and online.get(pcs.id, True)
         yield f"reading-missing:{pcs.id}", Condition(absent, Reason("alarm.power_missing"))

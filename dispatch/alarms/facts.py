@@ -19,6 +19,14 @@ class PartTrouble(msgspec.Struct, frozen=True):
     why: Reason  # since when, and what is known of it
 
 
+class NodesUnread(msgspec.Struct, frozen=True):
+    """Compute nodes that are lost because the process that reads them does not. `of`: all that it is to read."""
+
+    ids: frozenset[str] = frozenset()
+    of: int = 0
+    why: str = ""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What alarms need beside snapshot and decision. The defaults raise nothing."""
 
@@ -45,6 +53,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     clock: ClockState = ClockState()
     node_caps_w: Mapping[str, float] = {}  # the caps that are to hold now, by node
     gpu_limits_not_kept: Mapping[str, str] = {}  # nodes whose GPUs are capped without a way back on disk, and why
+    nodes_unread: NodesUnread = NodesUnread()
     queue_errors: Mapping[str, str] = {}  # why the queue of a scheduler cannot be read; empty: it can
     starts_not_kept: Mapping[str, str] = {}  # why power is not kept back in a scheduler; empty: it is
     starts_changed: Mapping[str, str] = {}  # how another has changed a limit that we had set; empty: nobody has

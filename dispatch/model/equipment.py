@@ -239,25 +239,34 @@ class Ups(msgspec.Struct, frozen=True):
         return None if text is None else not set(words).isdisjoint(text.split())
 
 
+_GOOD, _MISSING = Quality.GOOD, Quality.MISSING
 Part = Meter | Pcs | Battery | Pv | Switch | Node | Ups | Contact
 P = TypeVar("P", bound=msgspec.Struct)
 
 
 def aged(part: P, age_s: float, quality: Quality = Quality.GOOD) -> P:
     """The same part, `age_s` later, every value of at best this quality; what was missing stays missing."""
-    return type(part)(*[_older(getattr(part, name), age_s, quality) for name in part.__struct_fields__])
+    values: list[Any] = []
+    for value in msgspec.structs.astuple(part):  # of a thousand nodes of 8 GPUs each: no call for each value
+        kind = type(value)
+        if (kind is Reading or kind is Status) and value.quality is not _MISSING:
+            worse = quality if value.quality is _GOOD else value.quality
+            values.append(kind(value.value, (value.age_s or 0.0) + age_s, worse))
+        else:
+            values.append(_older(value, age_s, quality) if kind is tuple or kind is Limit else value)
+    return type(part)(*values)
 
 
 def _older(value: Any, age_s: float, quality: Quality) -> Any:
     kind = type(value)
-    if kind is Reading or kind is Status:
-        if value.quality is Quality.MISSING:
-            return value
-        worse = quality if value.quality is Quality.GOOD else value.quality
-        return kind(value.value, (value.age_s or 0.0) + age_s, worse)
-    if kind is tuple and value:
+    if kind is tuple:
         return tuple([_older(item, age_s, quality) for item in value])
-    return aged(value, age_s, quality) if kind is Gpu or kind is NodePower or kind is Limit else value
+    if kind is Gpu or kind is NodePower or kind is Limit:
+        return aged(value, age_s, quality)
+    if (kind is Reading or kind is Status) and value.quality is not _MISSING:
+        worse = quality if value.quality is _GOOD else value.quality
+        return kind(value.value, (value.age_s or 0.0) + age_s, worse)
+    return value
 
 
 class LinkHealth(msgspec.Struct, frozen=True):

@@ -72,11 +72,31 @@ class PlainAnswer:
         if length is not None and length <= most_bytes and (found := self._link.taken(length)) is not None:
             self.whole = True  # most pages come with their head
             return found
+        if self._chunked and not self.whole:
+            return await self._joined(most_bytes)
         body = bytearray()
         async for piece in self.iter_chunked(CHUNK_BYTES):
             body += piece
             if len(body) > most_bytes:
                 return None
+        return bytes(body)
+
+    async def _joined(self, most_bytes: int) -> bytes | None:
+        """The pieces of a body together; None: they are more than that. In little time, however small they are."""
+        body, number = bytearray(), 0
+        while size := _size(await self._link.until(b"\r\n", MOST_SIZE_BYTES)):
+            if len(body) + size > most_bytes:
+                return None
+            if (piece := self._link.taken(size + 2)) is not None:
+                _ends(piece[size:].removesuffix(b"\r\n"))
+                body += piece[:size]
+            else:
+                async for some in self._exactly(size, CHUNK_BYTES):
+                    body += some
+                _ends(await self._link.until(b"\r\n", 2))
+            number = _counted(number)
+        await self._trailers()
+        self.whole = True
         return bytes(body)
 
     async def iter_chunked(self, most_bytes: int) -> AsyncIterator[bytes]:
@@ -98,11 +118,12 @@ class PlainAnswer:
         while size := _size(await self._link.until(b"\r\n", MOST_SIZE_BYTES)):
             async for piece in self._exactly(size, most_bytes):
                 yield piece
-            if await self._link.until(b"\r\n", 2):
-                raise BadAnswer("a piece of its answer is longer than it says")
-            number += 1
-            if number > MOST_CHUNKS:
-                raise BadAnswer(f"its answer comes in more than {MOST_CHUNKS} pieces")
+            _ends(await self._link.until(b"\r\n", 2))
+            number = _counted(number)
+        await self._trailers()
+
+    async def _trailers(self) -> None:
+        """What follows the last piece."""
         for _ in range(MOST_TRAILERS):
             if not await self._link.until(b"\r\n", MOST_HEAD_BYTES):
                 return
@@ -177,6 +198,19 @@ def _length(text: str | None) -> int | None:
     return int(text)
 
 
+def _ends(more: bytes) -> None:
+    """`more`: what stands between the end of a piece and its line end."""
+    if more:
+        raise BadAnswer("a piece of its answer is longer than it says")
+
+
+def _counted(number: int) -> int:
+    """One piece more."""
+    if number >= MOST_CHUNKS:
+        raise BadAnswer(f"its answer comes in more than {MOST_CHUNKS} pieces")
+    return number + 1
+
+
 def _size(line: bytes) -> int:
     """Of a chunk; extensions after a semicolon are passed over."""
     text = line.partition(b";")[0].strip()
@@ -203,8 +237,8 @@ class PlainPages:
         self, url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str]
     ) -> tuple[Place, Link, PlainAnswer]:
         """Ask, as `get` does. Raises BadAnswer, OSError."""
-        place, start = _asking(url, query)
-        link, answer = await self._asked(place, _with_headers(start, headers))
+        place, request = _asking(url, query)[0], request_to(url, query, headers)
+        link, answer = await self._asked(place, request)
         return place, link, answer
 
     def keep(self, place: Place, link: Link, answer: PlainAnswer) -> None:
@@ -342,13 +376,10 @@ def _asking(url: str, query: tuple[tuple[str, str], ...]) -> tuple[Place, str]:
     return place, f"GET {target} HTTP/1.1\r\nHost: {_host(parts)}\r\n"
 
 
-def _with_headers(start: str, headers: dict[str, str]) -> bytes:
-    return (start + "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) + "\r\n").encode("ascii")
-
-
 def request_to(url: str, query: tuple[tuple[str, str], ...], headers: dict[str, str]) -> bytes:
     """A request for a page, as it is sent. Raises ValueError for a host that cannot be one."""
-    return _with_headers(_asking(url, query)[1], headers)
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    return (_asking(url, query)[1] + "".join(lines) + "\r\n").encode("ascii")
 
 
 def _host(parts: Any) -> str:

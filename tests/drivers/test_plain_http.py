@@ -88,6 +88,22 @@ async def test_what_is_no_answer_is_an_error_that_says_why(client: HttpClient, s
         assert server.connections == 2
 
 
+async def test_pieces_that_come_cut_anywhere_are_put_together(client: HttpClient) -> None:
+    wire = CHUNKED + b"".join(b"%x\r\n%s\r\n" % (n, b"x" * n) for n in range(1, 40)) + b"0\r\nEnd: 1\r\n\r\n"
+
+    async def cut(target: str, writer: asyncio.StreamWriter) -> None:
+        size = int(target.rpartition("=")[2])
+        for at in range(0, len(wire), size):
+            writer.write(wire[at : at + size])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async with HttpServer({"/page": cut}) as server:
+        for size in (7, 64, 1000):
+            assert await body(client, server.url(f"/page?size={size}")) == b"x" * sum(range(1, 40))
+        assert server.connections == 1
+
+
 async def test_a_page_may_end_with_its_connection(client: HttpClient) -> None:
     async def until_closed(target: str, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nabc")

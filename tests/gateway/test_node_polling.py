@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from http_server import HttpServer
+from http_server import HttpServer, response
 from metrics_pages import dcgm, node_exporter
 from node_readers import in_this_loop
 from small_gateway import SITE, Devices
@@ -102,6 +102,29 @@ async def test_a_snapshot_has_the_same_objects_until_something_has_changed() -> 
         async with reading(io):
             await until(lambda: io.snapshot(1).nodes[0].memory_pct.value is not None)
             assert io.snapshot(2).nodes[0] is io.snapshot(3).nodes[0]
+
+
+async def test_what_a_page_shows_is_in_a_snapshot_before_the_page_is_read_twice_more() -> None:
+    """So a change is on a screen within two periods of a node, and a second for the rest of the way."""
+    served, watts = 0, 400.0
+
+    async def page(target: str, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        served += 1
+        writer.write(response(dcgm("gpu1", [watts] * 8).encode()))
+
+    async with HttpServer({"/gpu1": page}) as server:
+        keys = {"source": "exporters", "exporters": [server.url("/gpu1")], "period_s": 0.3}
+        io, _ = io_of({"node": [{"id": "gpu1", **keys}]}, Events())
+
+        def shown() -> bool:
+            return [gpu.w.good for gpu in io.snapshot(1).nodes[0].gpus] == [watts] * 8
+
+        async with reading(io):
+            for new in (400.0, 410.0, 400.0, 420.0):  # the first three readings are not like the one before
+                watts, before = new, served
+                await until(shown)
+                assert served <= before + 2
 
 
 async def test_a_node_that_hangs_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,6 +20,7 @@ from node_readers import Behaviour, starting
 from test_slow_devices import Events
 from waiting import LIMIT_S, until
 
+from dispatch.alarms.facts import NodesUnread
 from dispatch.model.equipment import Gpu, Node
 from dispatch.model.readings import Quality, reading
 from drivers.clock import SystemClock
@@ -32,11 +33,12 @@ from drivers.redfish.config import BmcDefaults
 from drivers.redfish.link import BmcSession
 from gateway.last_answers import SILENT, LastAnswers
 from gateway.node_frames import MOST_BYTES, Batch, NodeRead, batch_in, config_in, frame, frames, received
+from gateway.node_gpus import KeptGpus, SentGpus
 from gateway.node_polling import MOST_ERROR, NODES_A_FRAME, NodePolling
 from gateway.node_process import ReaderProcess, start_process
 from gateway.node_reader import read_nodes
 from gateway.node_reading import NodeReading, Start
-from gateway.shown_nodes import ShownNodes
+from gateway.shown_nodes import NO_GPUS, ShownNodes
 
 PAUSE_S = 60.0  # so that the test decides when it is over
 STARTED_AGAIN = "it is started again after 60 s"
@@ -188,8 +190,71 @@ async def test_a_node_that_becomes_stale_is_not_told_with_what_went_wrong_long_a
         await until(lambda: site.told("own lost: "))
         assert not site.told("own lost: ", "process")
         await until(lambda: site.shown.health and site.shown.health[0].error == SILENT)
+        assert (site.shown.unread.ids, site.shown.unread.of) == ({"own"}, 1)  # one alarm says so, for all of them
+        assert "has said nothing for 1" in site.shown.unread.why
         jump.by_s += 10.0
         await until(lambda: site.told("node reading", "said nothing for 20 s"))
+        await until(lambda: "20 s and was ended" in site.shown.unread.why)
+        site.shown.heard()
+        assert site.shown.unread.ids == {"own"}  # until there is something to tell of it
+        site.shown.take(NodeRead("own", 10.0, node(), asyncio.get_running_loop().time()))
+        assert site.shown.unread == NodesUnread()
+
+
+async def test_a_node_that_is_lost_for_a_reason_of_its_own_keeps_it_when_nobody_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jump, site = Jump(monkeypatch), Site(starting(Sending()), names=("own", "other", "silent"))
+    shown, now_s = site.shown, asyncio.get_running_loop().time
+    shown.heard()
+    shown.take(NodeRead("own", 10.0, error="answers HTTP 404"))
+    for id in ("other", "silent"):
+        shown.take(NodeRead(id, 10.0, node(id), now_s()))
+    jump.by_s += 11.0
+    shown.heard()
+    await shown._grow_older(site.answers)
+    assert site.told("silent lost", SILENT)
+    assert not shown.unread.ids  # the process lives: it has nothing of them
+    shown.take(NodeRead("other", 10.0, node("other"), now_s()))
+    await shown.not_read("it was ended")
+    assert not shown.unread.ids
+    jump.by_s += 11.0
+    await shown._grow_older(site.answers)
+    assert shown.unread == NodesUnread(frozenset({"other"}), 3, "it was ended")
+    assert {one.id: one.error for one in site.answers}["own"] == "answers HTTP 404"
+    shown.take(NodeRead("other", 10.0, error="answers HTTP 500"))
+    assert not shown.unread.ids
+
+
+async def test_gpus_are_sent_once_and_never_taken_for_others() -> None:
+    sent, kept = SentGpus(), KeptGpus()
+    own = Node("own", gpus=(Gpu(0, "H100", w=reading(400.0)),))
+    first, again = sent.shortened(own), sent.shortened(msgspec.structs.replace(own, note="later"))
+    assert (first[0], again[0].gpus) == (own, ())
+    assert first[1] == again[1]
+    assert kept.completed(*again) is None  # they have not come
+    assert kept.completed(*first) == own
+    assert kept.completed(*again) == msgspec.structs.replace(own, note="later")
+    other = msgspec.structs.replace(own, gpus=(Gpu(0, "H100", w=reading(300.0)),))
+    lost = sent.shortened(other)  # too long for a frame, as it were
+    assert kept.completed(*sent.shortened(other)) is None
+    assert kept.completed(*lost) == other
+    assert kept.completed(*sent.shortened(other)) == other
+    assert kept.completed(*SentGpus().shortened(own)) == own
+    assert kept.completed(*sent.shortened(other)) is None  # those of another process
+    assert kept.completed(*sent.shortened(Node("own"))) == Node("own")
+
+
+async def test_a_node_whose_gpus_have_not_come_is_not_shown_with_those_of_before() -> None:
+    site = Site(starting(Sending()))
+    gpus = (Gpu(0, "H100", w=reading(400.0)),)
+    now_s = asyncio.get_running_loop().time()
+    site.shown.take(NodeRead("own", 30.0, Node("own", w=reading(400.0), gpus=gpus), now_s, gpus=7))
+    site.shown.take(NodeRead("own", 30.0, Node("own", w=reading(500.0)), now_s, gpus=7))
+    assert (site.shown.nodes["own"].gpus, site.shown.nodes["own"].w.value) == (gpus, 500.0)
+    site.shown.take(NodeRead("own", 30.0, Node("own", w=reading(600.0)), now_s, gpus=8))
+    assert site.shown.nodes["own"].w.value == 500.0
+    assert site.answers[0].error == NO_GPUS
 
 
 async def test_what_is_not_known_and_times_that_cannot_be_do_no_harm() -> None:

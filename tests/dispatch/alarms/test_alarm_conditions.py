@@ -8,7 +8,7 @@ from plan_site import site
 
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
-from dispatch.alarms.facts import Facts, PartTrouble
+from dispatch.alarms.facts import Facts, NodesUnread, PartTrouble
 from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.config.off_grid import GensetConfig
 from dispatch.model.clock import ClockState
@@ -179,6 +179,11 @@ LOST = DeviceHealth("grid", "meter", False, 12.0, 10, 3, 0, "port closed")
 LOST_GPU = Node("gpu-01", gpus=(Gpu(0, "H200", w=reading(500)), Gpu(1, "H200")), note="GPU 1 is lost")
 CASES = [
     ("device-lost:grid", {"devices": (LOST,)}, "no good answer for 12 s; port closed"),
+    (
+        "nodes-not-read",
+        {"facts": {"nodes_unread": NodesUnread(frozenset({"gpu1", "gpu2"}), 7, "the process was ended")}},
+        "2 of 7 nodes: the process was ended",
+    ),
     ("meter-stale", {"grid": Meter("grid")}, "never read"),
     ("meter-stale", {"decision": msgspec.structs.replace(decided(), meter_frozen=True)}, "its value stands still: "),
     ("meters-disagree", {"load": Meter("load", w=reading(44_000))}, "44.0 kW, grid + PCS + PV 50.0 kW: 6.0 kW apart"),

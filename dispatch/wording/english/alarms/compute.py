@@ -6,6 +6,7 @@ from dispatch.wording.alarm_text import AlarmText
 
 TEMPLATES = {
     "alarm.over_cap": "draws {drawn_w:kw}, capped to {cap_w:kw}",
+    "alarm.nodes_unread": "{lost:g} of {of:g} nodes: {why}",
     "alarm.gpus_missing": "{missing:g} of {gpus:g} without a power reading: {note}",
     "alarm.ups": "its status is {status}{charge}{runtime}{power}",
     "alarm.ups_charge": ", battery {charge_pct:.0f} %",
@@ -15,6 +16,15 @@ TEMPLATES = {
 }
 
 TEXTS: dict[str, AlarmText] = {
+    "nodes-not-read": AlarmText(
+        "Compute nodes not read",
+        "The process that reads compute nodes over the network has ended, hangs or cannot be started.",
+        "Their readings are stale. The battery is controlled by the meters; jobs get no figures for this time.",
+        (
+            "It is started again by itself, at growing intervals of up to a minute. Look at the gateway's log "
+            "(`journalctl -u skerry`) and at memory and CPU of the machine (`top`, `dmesg`)."
+        ),
+    ),
     "cap-not-followed": AlarmText(
         "{subject} draws more than its cap",
         "The node is capped and has not come down to its cap.",
