@@ -141,20 +141,29 @@ class NodeFigures:
         page = max(with_gpus, key=lambda p: p.at_s, default=None)
         if len(with_gpus) > 1 and page is not None:
             notes.append(f"GPUs by {page.figures.exporter} alone, of {len(with_gpus)} exporters")
-        period_s = 0.0 if page is None else self._measured_s[page.figures.exporter]
-        late_s = PERIODS * max(period_s, self._period_s) + GRACE_S
-        figures = () if page is None else page.figures.gpus
-        ages_s = [] if page is None else [page.age_s(g.utc_s, now_s) for g in figures]
+        if page is None:
+            gpus = self._gpus_of((), [], 0.0, "no exporter", self._period_s)
+        else:
+            name = page.figures.exporter
+            late_s = PERIODS * max(self._measured_s[name], self._period_s) + GRACE_S
+            ages_s = [page.age_s(g.utc_s, now_s) for g in page.figures.gpus]
+            gpus = self._gpus_of(page.figures.gpus, ages_s, late_s, name, self._every_s(page))
+        if gpus.absent:
+            notes.append(gpus.absent)
+        return gpus, page
+
+    def _gpus_of(
+        self, figures: tuple[GpuFigures, ...], ages_s: list[float], late_s: float, exporter: str, every_s: float
+    ) -> _Gpus:
+        """These figures as GPUs; the same as before if nothing is other than before."""
         before, self.swapped = self._last_gpus, ""
-        if before is None or before.figures is not figures or before.ages_s != ages_s or before.late_s != late_s:
-            read = tuple([_gpu(g, age_s, late_s) for g, age_s in zip(figures, ages_s, strict=True)])
-            gpus, absent, self.swapped = self._slots.see(read)
-            exporter = "no exporter" if page is None else page.figures.exporter
-            part = gpus_part(gpus, exporter, self._every_s(page))
-            before = self._last_gpus = _Gpus(figures, ages_s, late_s, gpus, absent, _busy(gpus), part)
-        if before.absent:
-            notes.append(before.absent)
-        return before, page
+        if before is not None and before.figures is figures and (before.ages_s, before.late_s) == (ages_s, late_s):
+            return before
+        read = tuple([_gpu(g, age_s, late_s) for g, age_s in zip(figures, ages_s, strict=True)])
+        gpus, absent, self.swapped = self._slots.see(read)
+        part = gpus_part(gpus, exporter, every_s)
+        self._last_gpus = _Gpus(figures, ages_s, late_s, gpus, absent, _busy(gpus), part)
+        return self._last_gpus
 
     def _powers(
         self,
