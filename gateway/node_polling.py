@@ -21,8 +21,7 @@ from gateway.node_gpus import NONE, SentGpus
 from gateway.poller import Poller
 
 SLICE_S = 0.05  # the nodes are gone through in so many steps of a round
-ROUND_S = 1.0  # what is new of a node is handed on once in this time
-ANSWER_SLICES = 5  # after it was begun: most reads have been answered by then
+ROUND_S = 1.0  # a read of each node is begun once in this time at most
 NODES_A_FRAME = 16  # the gateway takes one in half a millisecond
 MOST_ERROR = 500  # characters: much of an error may be what a strange server has sent
 CLOSE_S = 2.0  # to end the session of a BMC takes a handshake and a request; all others only hang up
@@ -51,6 +50,7 @@ class NodePolling:
         self._sent: dict[str, tuple[int, int]] = {}  # of each node: reads and failures that were handed on
         self._notices: dict[str, list[Notice]] = {}
         self._gpus = SentGpus()
+        self._begun: dict[str, Poller] = {}  # whose read is under way, or has ended since it was last looked at
         self._closing: set[asyncio.Task[None]] = set()
         self.add(drivers)
 
@@ -79,6 +79,7 @@ class NodePolling:
             self._sent.pop(poller.id, None)
             self._notices.pop(poller.id, None)
             self._gpus.forget(poller.id)
+            self._begun.pop(poller.id, None)
             closing = asyncio.create_task(_close(poller))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
@@ -95,11 +96,18 @@ class NodePolling:
                 if not any(turns.crowded for turns in self._every_turns.values()):
                     for poller in groups[n]:
                         poller.start_if_due()
-                await self._hand_on(groups[(n - ANSWER_SLICES) % slices], send, alive=n == 0)
+                        self._begun[poller.id] = poller
+                await self._hand_on(send, alive=n == 0)
                 await asyncio.sleep(SLICE_S)
 
-    async def _hand_on(self, pollers: Sequence[Poller], send: Callable[[Batch], Awaitable[None]], alive: bool) -> None:
-        new = [read for poller in pollers if (read := self._new(poller)) is not None]
+    async def _hand_on(self, send: Callable[[Batch], Awaitable[None]], alive: bool) -> None:
+        """What has come of the reads that were begun, as soon as it has."""
+        new: list[NodeRead] = []
+        for poller in list(self._begun.values()):
+            if poller.in_flight is None:
+                del self._begun[poller.id]
+            if (read := self._new(poller)) is not None:
+                new.append(read)
         for at in range(0, len(new), NODES_A_FRAME):
             await send(Batch(tuple(new[at : at + NODES_A_FRAME])))
         if alive and not new:
