@@ -14,6 +14,7 @@ pattern would not give:
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import itemgetter
@@ -37,7 +38,8 @@ class PageLayout:
 
     def __init__(self, page: bytes, pattern: MetricsPattern, samples: Sequence[Sample]) -> None:
         """`samples`: what `pattern` has found in that page. Raises Unlike."""
-        lines, self._samples = page.split(b"\n"), samples
+        lines = page.split(b"\n")
+        self._samples = [(sys.intern(sample.name), sample.labels) for sample in samples]  # names are those of all pages
         if any(sample.utc_s is not None for sample in samples):
             raise Unlike("stamped samples")
         self._ends = not lines[-1]
@@ -75,7 +77,7 @@ class PageLayout:
 
     def samples(self, values: Sequence[float]) -> list[Sample]:
         """The samples of a page with these values."""
-        return [Sample(was.name, was.labels, value) for was, value in zip(self._samples, values, strict=True)]
+        return [Sample(name, labels, value) for (name, labels), value in zip(self._samples, values, strict=True)]
 
 
 class LastLayout:
