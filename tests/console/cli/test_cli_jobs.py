@@ -227,3 +227,6 @@ async def test_a_prolog_reports_to_the_gateway(machine: Machine, gateway: LinkSe
     )
     assert ran.code != 0  # this gateway knows no such request: the hook goes on all the same
     assert "job.report" in ran.err
+    ran = await machine.skerry("jobs", "progress", "7_3", "1200")
+    assert ran.code != 0
+    assert "job.progress" in ran.err

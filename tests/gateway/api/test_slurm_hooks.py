@@ -280,6 +280,9 @@ def test_a_forced_command_passes_words_not_a_shells_text(monkeypatch: pytest.Mon
     monkeypatch.setenv("SKERRY", "/bin/echo")
     done = subprocess.run([HOOKS / "for-scheduler"], capture_output=True, text=True, check=True)
     assert done.stdout == "reserve --name $(id) ;x ; true\n"
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", "skerry jobs progress 4711 1200")
+    done = subprocess.run([HOOKS / "for-scheduler"], capture_output=True, text=True, check=True)
+    assert done.stdout == "jobs progress 4711 1200\n"
 
 
 def job_named(address: str) -> TellableJob:
