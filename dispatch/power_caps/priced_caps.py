@@ -84,7 +84,7 @@ class PricedCaps:
             saved_eur_per_kwh=energy_eur_per_kwh,
             most_eur_per_kwh=self._demand.rise_eur_per_kw * 3600 / interval_s + energy_eur_per_kwh,
         )
-        return choose(offers, wanted_w, prices, last)
+        return tuple(cost(one.members, one.limit_w, prices) for one in choose(offers, wanted_w, prices, last))
 
     def hold(self, chosen: tuple[Chosen, ...]) -> None:
         """These caps hold from now on, and no other."""

@@ -17,7 +17,7 @@ from dispatch.config.schema import CapsConfig, NodeTerms
 from dispatch.model.equipment import Node
 from dispatch.model.power_caps import BINDING, LEAST_W, CapCost
 from dispatch.model.reasons import Reason
-from dispatch.power_caps.throughput import DEFAULT, Curve, stated
+from dispatch.power_caps.throughput import AT_LIMIT, DEFAULT, Curve, stated
 
 STEPS = 12  # depths that are compared for each node or job
 QUIET_W = 1.0  # less is rounding
@@ -77,15 +77,16 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
             bounds.append(_level(self.gpus_w, self.base_w - self.floor_w))
         highest_w = max(self.gpus_w)
         if self.curve is not None:
-            bounds.append(self.curve.lowest_share(self.tolerated) * highest_w)
+            bounds.append(min(self.curve.lowest_share(self.tolerated) / AT_LIMIT, 1.0) * highest_w)
         elif self.tolerated <= 0:
             bounds.append(highest_w)
         return max(0.0, *bounds)
 
-    def slowdowns(self, limit_w: float) -> Iterator[float]:
-        """The share of its throughput that each GPU loses."""
+    def slowdowns(self, limit_w: float, planned: bool) -> Iterator[float]:
+        """The share of its throughput that each GPU loses. `planned`: it is reckoned to draw all of the limit."""
         if self.curve is not None:
-            yield from (self.curve.slowdown(limit_w, w) for w in self.gpus_w)
+            loss = self.curve.slowdown if planned else self.curve.under_limit
+            yield from (loss(limit_w, w) for w in self.gpus_w)
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -130,12 +131,16 @@ def choose(
     return tuple(found[n] for n in sorted(found) if found[n].shed_w > LEAST_W)
 
 
-def cost(members: tuple[Member, ...], limit_w: float, prices: Prices) -> Chosen:
-    """What a limit of each GPU of these nodes costs."""
+def cost(members: tuple[Member, ...], limit_w: float, prices: Prices, planned: bool = False) -> Chosen:
+    """What a limit of each GPU of these nodes costs.
+
+    `planned`: as if they drew all of the limit, as what it takes is reckoned, so that prices of a watt are right. In
+    fact they draw a little less, and lose more.
+    """
     shed_w = sum(member.shed_w(limit_w) for member in members)
     if members[0].curve is None:
         return Chosen(members, limit_w, shed_w, 0.0, 0.0, shed_w / 1000 * prices.value_eur_per_kwh)
-    losses = [loss for member in members for loss in member.slowdowns(limit_w)]
+    losses = [loss for member in members for loss in member.slowdowns(limit_w, planned)]
     slowdown = max(losses)
     lost_gpus = sum(losses) if len(members) == 1 else slowdown * len(losses)
     return Chosen(members, limit_w, shed_w, lost_gpus, slowdown, lost_gpus * prices.eur_per_gpu_h)
@@ -206,7 +211,7 @@ def _depths(members: tuple[Member, ...], prices: Prices) -> Iterator[Chosen]:
     if lowest_w >= highest_w:
         return
     for n in range(STEPS + 1):
-        yield cost(members, highest_w + (lowest_w - highest_w) * n / STEPS, prices)
+        yield cost(members, highest_w + (lowest_w - highest_w) * n / STEPS, prices, planned=True)
 
 
 def _marginal(way: Sequence[Chosen]) -> list[tuple[float, int]]:

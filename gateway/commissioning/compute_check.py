@@ -193,7 +193,7 @@ def _cap_cost(terms: NodeTerms, node: Node, caps: CapsConfig) -> str:
     down = f"{tier}: capped for the peak from {kw(node.w.good)} to {kw(member.cap_w(lowest_w))} at the least"
     if member.curve is None:
         return f"{down}; without GPUs that costs energy only"
-    loss, known = member.curve.slowdown(lowest_w, highest_w), words(HOW[member.curve.basis])
+    loss, known = member.curve.under_limit(lowest_w, highest_w), words(HOW[member.curve.basis])
     return f"{down}, {lowest_w:.0f} W a GPU; then {100 * loss:.0f} % slower {known}"
 
 

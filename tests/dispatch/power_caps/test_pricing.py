@@ -11,7 +11,7 @@ from dispatch.config.schema import CapsConfig, NodeTerms
 from dispatch.model.equipment import Gpu, Node
 from dispatch.model.readings import reading
 from dispatch.power_caps.pricing import Member, Prices, choose, cost, linear, member_of, without_cap
-from dispatch.power_caps.throughput import Curve
+from dispatch.power_caps.throughput import AT_LIMIT, Curve
 
 PRICES = Prices(eur_per_gpu_h=2.0, value_eur_per_kwh=0.3)
 CAPS = CapsConfig(price_eur_per_gpu_hour=2.0, max_share=0.5)
@@ -27,19 +27,19 @@ def member(id: str = "gpu1", *gpus_w: float, **changes: object) -> Member:
 def test_what_a_limit_costs() -> None:
     found = cost((member(),), 280.0, PRICES)
     assert (found.shed_w, found.limit_w) == (960.0, 280.0)
-    assert found.lost_gpus == pytest.approx(8 * 0.11)
-    assert found.eur_per_h == pytest.approx(2 * 8 * 0.11)
+    assert found.lost_gpus == pytest.approx(8 * 0.1485), "66.5 % of the power is drawn"
+    assert found.eur_per_h == pytest.approx(2 * 8 * 0.1485)
     idle = cost((member("gpu1", 400.0, 60.0, 60.0, 60.0),), 280.0, PRICES)
-    assert idle.lost_gpus == pytest.approx(0.11), "GPUs below the limit lose nothing"
+    assert idle.lost_gpus == pytest.approx(0.1485), "GPUs below the limit lose nothing"
 
 
 def test_a_job_over_several_nodes_is_as_slow_as_its_slowest_gpu() -> None:
     both = cost((member("a", 400.0, 400.0), member("b", 300.0, 300.0)), 280.0, PRICES)
-    assert both.slowdown == pytest.approx(0.11)
-    assert both.lost_gpus == pytest.approx(4 * 0.11)
+    assert both.slowdown == pytest.approx(0.1485)
+    assert both.lost_gpus == pytest.approx(4 * 0.1485)
     assert [(one.node, one.lost_gpus) for one in both.costs()] == [
-        ("a", pytest.approx(0.22)),
-        ("b", pytest.approx(0.22)),
+        ("a", pytest.approx(0.297)),
+        ("b", pytest.approx(0.297)),
     ]
 
 
@@ -60,7 +60,7 @@ def test_a_dear_node_is_spared_and_a_cheap_curve_goes_first() -> None:
     assert [m.id for m in chosen.members] == ["flat"]
 
 
-@pytest.mark.parametrize(("tolerated", "lowest_w"), [(0.0, 400.0), (0.1, 308.0), (0.25, 253.1), (0.5, 200.0)])
+@pytest.mark.parametrize(("tolerated", "lowest_w"), [(0.0, 400.0), (0.1, 324.2), (0.25, 266.4), (0.5, 210.5)])
 def test_tiers(tolerated: float, lowest_w: float) -> None:
     one = member(tolerated=tolerated)
     assert one.lowest_w() == pytest.approx(lowest_w, abs=0.1)
@@ -91,7 +91,7 @@ def test_what_costs_less_than_the_energy_is_capped_without_a_peak_and_what_costs
     """The first tenth of 400 W costs 2.1 % of a GPU-hour for 40 W: 1.05 EUR/kWh; the next 1.60."""
     saved = msgspec.structs.replace(PRICES, saved_eur_per_kwh=1.2)
     (chosen,) = choose([(member(),)], 0.0, saved)
-    assert chosen.limit_w == pytest.approx(400 - 2 * 200 / 12)
+    assert chosen.limit_w == pytest.approx(400 - 2 * (400 - 400 * 0.5 / 0.95) / 12)
     assert chosen.eur_per_h <= chosen.shed_w / 1000 * 1.2
     assert not choose([(member(),)], 0.0, PRICES)
     assert not choose([(member(),)], 0.0, msgspec.structs.replace(PRICES, saved_eur_per_kwh=1.0))
@@ -152,5 +152,8 @@ def test_whatever_is_asked_the_bounds_hold(
         (one,) = chosen.members
         assert one.curve is not None
         assert chosen.shed_w <= 0.4 * one.base_w + 1e-6
-        assert all(one.curve.slowdown(chosen.limit_w, w, careful=True) <= tier + 1e-6 for w in one.gpus_w)
+        drawn_w = AT_LIMIT * chosen.limit_w
+        assert all(
+            one.curve.slowdown(drawn_w, w, careful=True) <= tier + 1e-6 for w in one.gpus_w if w > chosen.limit_w
+        )
         assert chosen.eur_per_h <= chosen.shed_w / 1000 * 40.0 + 1e-6

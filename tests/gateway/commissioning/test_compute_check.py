@@ -102,10 +102,10 @@ def test_how_deep_each_tier_lets_caps_go_and_what_that_costs() -> None:
         Node("frozen", w=reading(5_000.0)),
     )
     assert {r.id: r.cap_cost for r in reports(site_of(node=nodes, caps=caps), read)} == {
-        "ten": "tier 10 %: capped for the peak from 1.9 kW to 1.6 kW at the least, 308 W a GPU; then 7 % slower by the "
+        "ten": "tier 10 %: capped for the peak from 1.9 kW to 1.7 kW at the least, 324 W a GPU; then 7 % slower by the "
         "published curve",
         "none": "tier 0 %: not capped for the peak",
-        "own": "tier 50 %: capped for the peak from 1.9 kW to 1.4 kW at the least, 240 W a GPU; then 20 % slower by "
+        "own": "tier 50 %: capped for the peak from 1.9 kW to 1.4 kW at the least, 253 W a GPU; then 20 % slower by "
         "the site's curve",
         "idle": "tier 10 %: draws 0.6 kW, too little for a cap for the peak",
         "dark": "tier 10 %: what a cap would cost is not known, nor is its power",
