@@ -23,7 +23,7 @@ from drivers.nodes.metrics import pattern_of, understood
 from gateway.api.ask import ask
 
 RATE_HZ = 5
-SETTLE_S = 25.0  # every node was read twice, those that fail are left alone
+SETTLE_S = 50.0  # every node was read four times, its pages are known; those that fail are left alone
 
 
 def measure(
