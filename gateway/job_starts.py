@@ -234,9 +234,9 @@ class JobStarts:
         if why == self._trouble:
             return
         if why:
-            text = f"power is not kept back from jobs, they start as without Skerry once it has lapsed: {why}"
+            text = f"what is kept back from jobs cannot be changed ({self._holder.lapses(self._kept)}): {why}"
         else:
-            text = "power is kept back from jobs again"
+            text = "what is kept back from jobs can be changed again"
         self._events.event("gateway", "warning" if why else "info", self._subject, text)
         self._trouble = why
 

@@ -3,7 +3,8 @@
     COMMAND show      print the limit, how many run under it, what was found before Skerry, whether another changed it
     COMMAND set N     let at most N run; says that Skerry is alive
     COMMAND restore   put back what was found, unless another has changed the limit: that stays
-    COMMAND lapse     the same, if nobody has called `set` for five minutes: for a timer on the manager's machine
+    COMMAND lapse     put back what was found if nobody has called `set` for five minutes, unless another has changed
+                      the limit: for a timer on the manager's machine
 
 A file keeps what was found and what was set; its time is that of the last `set`. It is written before the limit is
 changed, so that a command that is killed in between leaves no limit behind that nobody knows to be Skerry's.
@@ -131,8 +132,11 @@ def restore(limit: Limit, kept: Kept) -> None:
 
 
 def lapse(limit: Limit, kept: Kept) -> None:
-    """Put back what was found where Skerry has said nothing for a while."""
-    if kept.found is not None and kept.age_s > LAPSES_S:
+    """Put back what was found where Skerry has said nothing for a while.
+
+    What another has set stays, and the file with it: Skerry says nothing more then, but goes on only after `restore`.
+    """
+    if kept.found is not None and kept.age_s > LAPSES_S and limit.value() in kept.wrote:
         print(f"Skerry has not been heard of for {kept.age_s:.0f} s: the limit is put back", file=sys.stderr)
         restore(limit, kept)
 

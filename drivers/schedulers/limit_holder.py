@@ -53,12 +53,12 @@ class LimitHolder:
     def __init__(self, scheduler: Scheduler) -> None:
         self.unit_w = scheduler.limit_unit_w
         self._command = Command(scheduler.limit, {}, scheduler.deadline_s)
-        self._holds = False  # as far as we know
+        self._holds: bool | None = None  # something of ours is set, which `restore` would put back; None: not known
 
     async def look(self) -> Seen:
         """The limit, and how many run under it. Raises QueueNotRead."""
         shown = limit_in(await self._said("show"))
-        self._holds = shown.found is not None
+        self._holds = shown.found is not None and not shown.changed
         total = shown.limit if shown.found is None else shown.found
         if total <= 0 and not shown.changed:
             raise QueueNotRead(f"the limit is {total}: give it the number that may run without Skerry")
@@ -75,13 +75,18 @@ class LimitHolder:
             await self.end()
 
     async def end(self) -> None:
-        """Put back what was found. Raises QueueNotRead."""
-        if self._holds:
+        """Put back what was found, perhaps by a gateway before this one. Raises QueueNotRead.
+
+        Not where another has changed the limit: the command remembers that until somebody calls `restore` by hand.
+        """
+        if self._holds is not False:
             await self._said("restore")
             self._holds = False
 
     def lapses(self, kept: int) -> str:
         """What becomes of the limit if it is not set again."""
+        if self._holds is None:
+            return "whether the limit is lowered is not known"
         return "the limit stays until its timer puts it back" if self._holds else "nothing is kept back from jobs"
 
     async def _said(self, *arguments: str) -> str:

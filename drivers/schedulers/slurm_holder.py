@@ -63,7 +63,9 @@ class SlurmHolder:
 
     def lapses(self, kept: int) -> str:
         """What becomes of the reservation if it is not renewed."""
-        return f"what is kept back lapses within {span(slurm.LASTS_S)}" if kept else "nothing is kept back from jobs"
+        if not (kept or self._looks == 0):  # before the first look, an earlier gateway may have kept something back
+            return "nothing is kept back from jobs"
+        return f"what is kept back lapses within {span(slurm.LASTS_S)}"
 
     def _changed(self, held: slurm.Held) -> str:
         """That another has changed our reservation, such as a second gateway whose site has the same name."""

@@ -28,7 +28,7 @@ case $1 in
 show) printf '{{"format": "skerry-limit/1", "limit": %d, "used": %d, ' "$limit" "$used"
     printf '"found": %s, "changed": %s}}' "$found" "$changed";;
 set) test -e found || cp limit found; echo "$2" | tee limit > wrote;;
-restore) test $changed = true || cp found limit; rm -f found wrote;;
+restore) test $changed = true || test ! -e found || cp found limit; rm -f found wrote;;
 esac
 """
 FRAME_W = 500.0
@@ -118,9 +118,12 @@ async def test_at_the_end_what_was_found_is_put_back(farm: Farm) -> None:
     assert (farm.limit, farm.asked()[-1]) == (100, "restore")
     assert await made.look()
     assert (farm.limit, farm.asked()) == (100, []), "and not set again"
-    idle = starts(farm)
-    await idle.end()
-    assert farm.asked() == []
+
+
+async def test_one_that_ends_before_its_first_look_puts_back_what_one_that_was_killed_left(farm: Farm) -> None:
+    farm.write(limit=30, wrote=30, found=100)
+    await starts(farm).end()
+    assert (farm.limit, farm.asked()) == (100, ["restore"])
 
 
 async def test_a_gateway_that_starts_knows_what_was_found_before_the_one_that_was_killed(farm: Farm) -> None:
@@ -141,6 +144,10 @@ async def test_a_limit_that_another_has_changed_stays_and_raises_an_alarm(farm: 
     what = "the limit was changed by another to 95; it stays"
     assert (farm.asked(), farm.limit, farm.events[1:]) == ([], 95, [("warning", what)])
     assert farm.trouble.changes == {"farm": what}
+    await made.end()
+    made = starts(farm)
+    assert await made.look()
+    assert (farm.asked(), farm.limit, farm.trouble.changes) == ([], 95, {"farm": what}), "also by the next gateway"
     (farm.place / "found").unlink()  # a person has run the command with `restore`
     (farm.place / "wrote").unlink()
     farm.load_w = 50_000.0
@@ -156,6 +163,7 @@ async def test_a_command_that_fails_is_told_once_and_when_it_works(farm: Farm) -
         assert not await made.look()
     ((severity, text),) = farm.events
     assert (severity, text.endswith("HTTP 503")) == ("warning", True), text
+    assert "(whether the limit is lowered is not known)" in text
     assert farm.trouble.failures["farm"].endswith("HTTP 503")
     (farm.place / "refused").unlink()
     assert await made.look()

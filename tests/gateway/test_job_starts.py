@@ -246,11 +246,11 @@ async def test_what_slurm_refuses_is_told_once_and_when_it_is_over(cluster: Clus
         assert not await made.look()
     ((severity, text),) = cluster.events
     assert severity == "warning"
-    assert text.startswith("power is not kept back from jobs, they start as without Skerry once it has lapsed: ")
+    assert text.startswith("what is kept back from jobs cannot be changed (what is kept back lapses within 5 min): ")
     assert text.endswith("Access/permission denied"), text
     refused.unlink()
     assert await made.look()
-    assert cluster.events[-1] == ("info", "power is kept back from jobs again")
+    assert cluster.events[-1] == ("info", "what is kept back from jobs can be changed again")
     (cluster.place / "licenses").write_text("LicenseName=matlab Total=5 Used=0 Free=5 Reserved=0 Remote=no\n")
     assert not await made.look()
     assert "Slurm has no license skerry_kw10: add it to Licenses= of slurm.conf" in cluster.events[-1][1]

@@ -127,6 +127,15 @@ def test_it_lapses_where_nobody_has_called_for_five_minutes(limited: Limited) ->
     assert limited.run("lapse") == (0, "", "")
 
 
+def test_what_another_has_set_stays_when_it_lapses_and_until_somebody_restores(limited: Limited) -> None:
+    """Skerry calls no `set` while that alarm is there, so that the timer comes."""
+    limited.run("set", "12")
+    limited.value = 25
+    os.utime(limited.file, (time.time() - 301,) * 2)
+    assert limited.run("lapse") == (0, "", "")
+    assert (limited.value, limited.shown()["found"], limited.shown()["changed"]) == (25, 40, True)
+
+
 def test_one_that_was_killed_while_it_set_the_limit_is_still_ours(limited: Limited) -> None:
     """The file is written first; it knows the value before and the one after."""
     limited.run("set", "12")
