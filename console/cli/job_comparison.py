@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from console.display.formats import ABSENT, number
 from console.terminal_output import one_line
+from dispatch.accounting.records import COUNTS
 
 COMMAND = "SLURM_TIME_FORMAT=%s sacct -a -D -X -P -S now-1day -o JobID,Start,ConsumedEnergyRaw"
 NEEDED = ("JobID", "Start", "ConsumedEnergyRaw")
@@ -24,6 +25,7 @@ SAME_START_S = 60.0  # two clocks
 BEYOND_PCT = 5.0
 LEAST_COVERED_PCT = 99.0
 Part = Literal["all", "host", "gpu"]
+_NAMES = {"host": "host", "gpu": "GPUs"}
 
 
 class Told(NamedTuple):
@@ -94,18 +96,26 @@ def compared(
 
 
 def _joules_of(job: Mapping[str, Any], runs: Sequence[Told]) -> float | None:
-    same = (run.joules for run in runs if abs(run.start_utc_s - job["started_utc_s"]) <= SAME_START_S)
-    return next(same, None)
+    """Of the run of that start. A job that fails at once may have been started again within the minute."""
+
+    def apart_s(run: Told) -> float:
+        return abs(run.start_utc_s - float(job["started_utc_s"]))
+
+    nearest = min(runs, key=apart_s, default=None)
+    return nearest.joules if nearest is not None and apart_s(nearest) <= SAME_START_S else None
 
 
 def _row(job: Mapping[str, Any], slurm_wh: float, part: Part) -> Compared:
     ours_wh = job["energy_wh"] if part == "all" else job[f"{part}_wh"]
-    return Compared(job["id"], job["user"], ours_wh, slurm_wh, _not_judged(job))
+    return Compared(job["id"], job["user"], ours_wh, slurm_wh, _not_judged(job, part))
 
 
-def _not_judged(job: Mapping[str, Any]) -> str:
+def _not_judged(job: Mapping[str, Any], part: Part) -> str:
+    if part != "all" and (job[f"{part}_how"] is None or job["node_wh"] > COUNTS * job["energy_wh"]):
+        return f"ours of the {_NAMES[part]} alone is not known"
     if job["how"] == "estimated":
-        return "ours is estimated"
+        of = "" if part != "gpu" or job["gpu_how"] == "estimated" else " of the host, so that it may share its nodes"
+        return f"ours is estimated{of}"
     if job["how"] != "measured":
         return "shared nodes: Slurm's is that of all jobs on them"
     seen = job["covered_pct"] >= LEAST_COVERED_PCT and job["from_start"]

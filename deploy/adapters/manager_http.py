@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import http.client
 import json
 import os
+import signal
 import ssl
 import stat
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -86,28 +87,43 @@ class Manager:
             data, headers["Content-Type"] = json.dumps(body).encode(), kind
         try:
             request = urllib.request.Request(f"{self._url}{path}", data, headers, method=method)
-            until_s = time.monotonic() + self._answer_s
-            with self._opener.open(request, timeout=self._answer_s) as answer:
-                return self._whole(where, answer, until_s)
+            with within(self._answer_s), self._opener.open(request) as answer:
+                return self._whole(where, answer)
         except urllib.error.HTTPError as error:
             raise NotAnswered(f"{where}: {_refusal(error)}") from None
         except TimeoutError:
             raise NotAnswered(f"{where}: no whole answer within {self._answer_s:g} s") from None
         except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
             why = getattr(error, "reason", None) or error
+            if isinstance(why, TimeoutError):
+                why = f"no whole answer within {self._answer_s:g} s"
             raise NotAnswered(f"{where}: {printable(str(why))[:LONGEST]}") from None
 
-    def _whole(self, where: str, answer: http.client.HTTPResponse, until_s: float) -> bytes:
+    def _whole(self, where: str, answer: http.client.HTTPResponse) -> bytes:
         text = bytearray()
         while piece := answer.read1(PIECE):
             text += piece
             if len(text) > MOST_BYTES:
                 raise NotAnswered(f"{where}: more than {MOST_BYTES >> 20} MiB: let it list fewer jobs")
-            if time.monotonic() > until_s:
-                raise TimeoutError
         if answer.length:  # so many bytes are missing
             raise NotAnswered(f"{where}: the answer was cut off")
         return bytes(text)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What takes longer raises TimeoutError; also where something comes again and again, a header line at a time."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:

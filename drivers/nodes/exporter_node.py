@@ -22,6 +22,7 @@ from drivers.nodes.job_metrics import JobFigures, without_jobs
 from drivers.nodes.metrics import COLLECTORS, Figures, pattern_of, understood
 from drivers.nodes.metrics_text import MetricsPattern, Sample, pieces
 from drivers.nodes.node_figures import NodeFigures, host_name
+from drivers.nodes.page_kinds import PageKinds, place_of
 from drivers.nodes.page_layout import LastLayout
 from drivers.nodes.power import GRACE_S, PERIODS
 from drivers.notices import Notices
@@ -131,8 +132,8 @@ class ObservedNode:
 class _Page:
     """One page: how it is fetched and whose it is."""
 
-    def __init__(self, fetcher: Fetcher) -> None:
-        self.fetcher = fetcher
+    def __init__(self, fetcher: Fetcher, kinds: PageKinds) -> None:
+        self.fetcher, self._kinds, self.place = fetcher, kinds, place_of(fetcher.url)
         self.exporter = ""  # whose it was last
         self.understood = False  # at least once
         self._layout = LastLayout()
@@ -158,6 +159,8 @@ class _Page:
             self.fetcher.failed(error)
             raise error
         self._sent, self._values, self._meant = hash(body), values, found
+        if not self.understood:
+            self._kinds.found(self.place, found)
         self.understood = True
         self.exporter = found[0].exporter if len(found) == 1 else ""
         return answer, found
@@ -224,10 +227,17 @@ class ExporterNode(ObservedNode):
     """A node with pages of its own."""
 
     def __init__(
-        self, config: NodeDevice, fetchers: Sequence[Fetcher], identities: Identities, witnesses: Witnesses
+        self,
+        config: NodeDevice,
+        fetchers: Sequence[Fetcher],
+        identities: Identities,
+        witnesses: Witnesses,
+        kinds: PageKinds | None = None,
     ) -> None:
+        """`kinds`: shared by all nodes; None: it is alone."""
         super().__init__(config, identities, witnesses)
-        self._pages = [_Page(fetcher) for fetcher in fetchers]
+        self._kinds = PageKinds() if kinds is None else kinds
+        self._pages = [_Page(fetcher, self._kinds) for fetcher in fetchers]
         for fetcher in fetchers:
             fetcher.client.join()
 
@@ -250,7 +260,7 @@ class ExporterNode(ObservedNode):
             for one in found:
                 self._figures.take(one, now_s, answer.served_utc_s)
         trouble = [f"{error.where}: {error.what}" for error in errors]
-        return await self._node(trouble, all(page.understood for page in self._pages), now_s)
+        return await self._node(trouble, self._complete(), now_s)
 
     async def _answers(self) -> list[tuple[Answer, list[Figures]] | DeviceError]:
         """Of every page, asked at once: the first by this task, each other one by one of its own."""
@@ -261,6 +271,15 @@ class ExporterNode(ObservedNode):
         finally:
             for other in others:
                 other.cancel()  # none is left where this was cancelled; of one that has ended nothing comes of it
+
+    def _complete(self) -> bool:
+        """Whether no page is missing that the node's power is made of.
+
+        That is one that was never read, and may be that of the host or of the GPUs: the others do not tell of both, and
+        pages of other nodes with its port and path are not known to be without power.
+        """
+        never = [page for page in self._pages if not page.understood]
+        return self._figures.has_host_and_gpus or all(self._kinds.without_power(page.place) for page in never)
 
     @staticmethod
     async def _page(page: _Page) -> tuple[Answer, list[Figures]] | DeviceError:

@@ -75,7 +75,7 @@ class NodeFigures:
         self._rapl, self._cpu, self._slots = CounterRate(), CpuUse(), GpuSlots(config.gpus)
         self._jobs = JobCpus()
         self._measured_s: dict[str, float] = {}  # how often a source has new samples, learnt from their stamps
-        self._host_seen = False
+        self._host_seen = self._gpus_seen = False
         self._last_gpus: _Gpus | None = None
         self.swapped = ""  # what was swapped, as of the last call of `node`
 
@@ -83,6 +83,7 @@ class NodeFigures:
         """Figures fetched at `at_s`. `every_s`: how often their source has new ones, where that is known."""
         self._pages[figures.exporter] = page = _Page(figures, at_s, served_utc_s)
         self._measured_s[figures.exporter] = max(figures.period_s, every_s)
+        self._gpus_seen = self._gpus_seen or bool(figures.gpus)
         if (host := figures.host) is not None:
             self._host_seen = True
             taken_s = at_s - (page.age_s(host.utc_s, at_s) if host.utc_s is not None else 0.0)
@@ -93,10 +94,15 @@ class NodeFigures:
         if (jobs := figures.jobs) is not None:
             self._jobs.take(jobs.cpu_s, at_s - (page.age_s(jobs.utc_s, at_s) if jobs.utc_s is not None else 0.0))
 
+    @property
+    def has_host_and_gpus(self) -> bool:
+        """Whether its sources have told of both: no other can hold a part of its power that is not in the sum."""
+        return self._host_seen and self._gpus_seen
+
     def node(self, now_s: float, others: Sequence[NodePower], trouble: Sequence[str], complete: bool = True) -> Node:
         """The node now. `others`: powers that rank first, such as of a PDU. `trouble`: what could not be read.
 
-        `complete`: every source of it has been read at least once. Until then no sum is the node's power.
+        `complete`: every source of its power has been read at least once. Until then no sum is the node's power.
         """
         pages = [page for page in self._pages.values() if now_s - page.at_s <= KEPT_S + self._period_s]
         notes = list(trouble)

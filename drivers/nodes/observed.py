@@ -16,6 +16,7 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ExporterNode, Witnesses
 from drivers.nodes.group import NodeGroup
 from drivers.nodes.host_names import Identities
+from drivers.nodes.page_kinds import PageKinds
 from drivers.nodes.prometheus_node import Prometheus, PrometheusNode
 from drivers.nodes.redfish_node import RedfishNode
 from drivers.notices import Notices
@@ -66,7 +67,7 @@ class ObservedNodes:
         self._configs, self._identities = {server.id: server for server in prometheus}, Identities()
         self._servers: dict[str, Prometheus] = {}
         self._bmcs, self._links = {defaults.id: defaults for defaults in bmcs}, dict[str, BmcLink]()
-        self._enclosures = Enclosures()
+        self._enclosures, self._kinds = Enclosures(), PageKinds()
         self._left = {session.url: session for session in sessions}
         self._new_sessions: dict[str, BmcSession] = {}
 
@@ -95,7 +96,7 @@ class ObservedNodes:
             return PrometheusNode(config, self._server(config.prometheus), self._identities, witnesses)
         deadline_s = config.deadline_s or DEADLINE_S
         fetchers = [self._fetcher(config.id, url, config, deadline_s) for url in config.exporters]
-        return ExporterNode(config, fetchers, self._identities, witnesses)
+        return ExporterNode(config, fetchers, self._identities, witnesses, self._kinds)
 
     def _bmc(self, config: NodeDevice, notices: Notices) -> NodeBmc:
         """Nodes with the same address share a BMC, its session and its time."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -183,6 +184,40 @@ async def test_a_page_of_gpus_that_was_never_read_leaves_the_power_missing(make:
         found = await read(driver)
         assert found.w.value is None
         assert found.powers[0].source == "RAPL"
+
+
+def counting() -> Callable[[str, asyncio.StreamWriter], Awaitable[None]]:
+    """The page of a host whose counters count 1 kJ at each reading."""
+    joules = itertools.count(0.0, 1000.0)
+
+    async def host(target: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(node_exporter("", joules=(next(joules),), idle_s=0.0).encode()))
+
+    return host
+
+
+async def test_a_page_without_power_that_never_answers_keeps_no_power_back(make: Make) -> None:
+    """Host and GPUs are told by the others; or at other nodes the page of that port and path tells of jobs alone."""
+    jobs = metrics_pages.cgroup_exporter({"7": 3.0})
+    here = {"/metrics": counting(), "/gpu": dcgm("", [400.0])}
+    async with HttpServer(here) as gpu01, HttpServer({"/metrics": counting()}) as cpu01:  # type: ignore[arg-type]
+        with_gpu = node("gpu01", gpu01.url(), gpu01.url("/gpu"), gpu01.url("/jobs"))
+        alone = node("cpu01", cpu01.url(), cpu01.url("/jobs"))
+        another = node("cpu02", cpu01.url("/jobs"))
+        drivers = make(with_gpu, alone, another)
+        for driver in drivers[:2]:
+            await driver.read()
+        await asyncio.sleep(0.6)
+        found = [await read(driver) for driver in drivers[:2]]
+        assert found[0].w.good is not None
+        assert "/jobs: answers HTTP 404" in found[0].note
+        assert found[1].w.value is None, "it could be the page of its GPUs"
+        cpu01.pages["/jobs"] = jobs
+        await read(drivers[2])
+        del cpu01.pages["/jobs"]
+        await asyncio.sleep(0.6)
+        found[1] = await read(drivers[1])
+        assert found[1].w.good is not None
 
 
 async def test_none_of_its_pages_is_an_error_and_then_left_alone(make: Make) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from console.cli.job_comparison import Told, compared, comparison_json, comparison_lines, slurm_energies
+from console.cli.job_comparison import Part, Told, compared, comparison_json, comparison_lines, slurm_energies
 from dispatch.accounting.records import JobRecord
 
 T0 = 1_758_016_800.0
@@ -89,3 +89,27 @@ def test_a_plugin_that_measures_a_part_is_compared_with_that_part_and_another_st
     assert compared([a_run()], told, "all")[0][0].beyond
     assert compared([a_run()], {"7": [Told(T0 - 7200, 1.0)]}, "all") == ([], 1)
     assert next(comparison_lines([], 1)).startswith("none had whole nodes")
+
+
+def test_a_job_that_was_started_again_within_the_minute_is_compared_with_its_own_run() -> None:
+    told = {"7": [Told(T0 - 20, 1.0), Told(T0, 1000 * 3600.0), Told(T0 + 40, None)]}
+    assert compared([a_run()], told, "all")[0][0].difference_pct == pytest.approx(0.0)
+    assert compared([a_run()], {"7": [*told["7"][:1], Told(T0 + 1, None)]}, "all") == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("part", "known", "why"),
+    [
+        ("gpu", {"gpu_wh": 0.0, "gpu_how": None, "node_wh": 700.0, "node_how": "measured"}, "ours of the GPUs alone"),
+        (
+            "host",
+            {"host_wh": 0.0, "host_how": None, "node_wh": 300.0, "node_how": "measured"},
+            "ours of the host alone",
+        ),
+        ("gpu", {"host_how": "estimated"}, "ours is estimated of the host, so that it may share its nodes"),
+    ],
+)
+def test_a_part_that_is_not_known_is_not_judged(part: Part, known: dict[str, Any], why: str) -> None:
+    """Its energy is in that of the whole node: none of it would look 100 % too low."""
+    ((row,), _) = compared([a_run(**known)], {"7": [Told(T0, 700 * 3600.0)]}, part)
+    assert (row.beyond, why in row.not_judged) == (False, True)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import importlib.util
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -444,3 +447,24 @@ def test_an_answer_that_does_not_end_or_is_too_long_or_cut_off(farm: FarmManager
     farm.hangs.set()
     with pytest.raises(shared.NotAnswered, match=r"no whole answer within 0\.3 s"):
         manager.get("/x")
+
+
+def test_a_manager_that_says_a_little_again_and_again_is_left_in_time() -> None:
+    """A command that waits for it holds the lock of its limit, and keeps the timer from putting the limit back."""
+    shared, left = manager_http(), threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        said, _ = server.accept()
+        with said, contextlib.suppress(OSError):
+            said.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not left.wait(0.05):
+                said.sendall(b"Server: slow\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        manager = shared.Manager(f"http://127.0.0.1:{server.getsockname()[1]}", None, 0.3)
+        with pytest.raises(shared.NotAnswered, match=r"no whole answer within 0\.3 s"):
+            manager.get("/x")
+        left.set()
+        thread.join()
