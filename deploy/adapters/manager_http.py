@@ -208,7 +208,8 @@ def utc_s(value: object) -> float:
     """A time such as 2021-05-26T18:35:51.53+00:00, POSIX seconds; 0 for a zero time and where there is none."""
     try:
         told = datetime.fromisoformat(text(value))
-        return max(0.0, told.timestamp()) if told.year > 1970 else 0.0
+        found = told.timestamp() if told.year > 1970 else 0.0
+        return found if 0 < found <= LATEST_S else 0.0
     except (ValueError, OverflowError, OSError):
         return 0.0
 

@@ -23,9 +23,10 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from manager_http import NotAnswered, parser, run
+from manager_http import NotAnswered, parser, run, within
 
 LAPSES_S = 300.0
+LOCK_S = 60.0  # for another call to end: three requests at the most
 MOST = 1_000_000
 NAME = re.compile(r"[A-Za-z0-9._ -]{1,64}")
 
@@ -63,12 +64,19 @@ class Kept:
         """Read the file; nobody else changes it meanwhile. Raises NotAnswered."""
         try:
             with open(f"{self._path}.lock", "w", encoding="ascii") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._wait_for(lock.fileno())
                 self._read()
                 yield
         except OSError as error:
             advice = "make the directory, and give it to the user who runs this: install -d -o USER"
             raise NotAnswered(f"{error.filename or self._path}: {error.strerror}: {advice}") from None
+
+    def _wait_for(self, lock: int) -> None:
+        try:
+            with within(LOCK_S):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except TimeoutError:
+            raise NotAnswered(f"{self._path}.lock: held for more than {LOCK_S:g} s: does a call hang?") from None
 
     def keep(self, found: int, wrote: list[int]) -> None:
         """Write it, with the time of now."""

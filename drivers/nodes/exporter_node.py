@@ -132,8 +132,8 @@ class ObservedNode:
 class _Page:
     """One page: how it is fetched and whose it is."""
 
-    def __init__(self, fetcher: Fetcher, kinds: PageKinds) -> None:
-        self.fetcher, self._kinds, self.place = fetcher, kinds, place_of(fetcher.url)
+    def __init__(self, fetcher: Fetcher, place: str, kinds: PageKinds) -> None:
+        self.fetcher, self.place, self._kinds = fetcher, place, kinds
         self.exporter = ""  # whose it was last
         self.understood = False  # at least once
         self._layout = LastLayout()
@@ -237,7 +237,7 @@ class ExporterNode(ObservedNode):
         """`kinds`: shared by all nodes; None: it is alone."""
         super().__init__(config, identities, witnesses)
         self._kinds = PageKinds() if kinds is None else kinds
-        self._pages = [_Page(fetcher, self._kinds) for fetcher in fetchers]
+        self._pages = [_Page(fetcher, place_of(fetcher.url, config.id), self._kinds) for fetcher in fetchers]
         for fetcher in fetchers:
             fetcher.client.join()
 

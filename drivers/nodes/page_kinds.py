@@ -10,10 +10,10 @@ from drivers.nodes.metrics import Figures
 MOST_PLACES = 256
 
 
-def place_of(url: str) -> str:
-    """Port and path of an address, which nodes of a group have in common: ":9306/metrics"."""
+def place_of(url: str, node: str) -> str:
+    """Port and path of an address, without the node's name, which nodes of a group have in common: ":9306/metrics"."""
     parts = urlsplit(url)
-    return f":{parts.port or parts.scheme}{parts.path}"
+    return f":{parts.port or parts.scheme}{parts.path.replace(node, '{name}')}"
 
 
 class PageKinds:

@@ -202,8 +202,8 @@ async def test_a_page_without_power_that_never_answers_keeps_no_power_back(make:
     here = {"/metrics": counting(), "/gpu": dcgm("", [400.0])}
     async with HttpServer(here) as gpu01, HttpServer({"/metrics": counting()}) as cpu01:  # type: ignore[arg-type]
         with_gpu = node("gpu01", gpu01.url(), gpu01.url("/gpu"), gpu01.url("/jobs"))
-        alone = node("cpu01", cpu01.url(), cpu01.url("/jobs"))
-        another = node("cpu02", cpu01.url("/jobs"))
+        alone = node("cpu01", cpu01.url(), cpu01.url("/of/cpu01/jobs"))
+        another = node("cpu02", cpu01.url("/of/cpu02/jobs"))
         drivers = make(with_gpu, alone, another)
         for driver in drivers[:2]:
             await driver.read()
@@ -212,9 +212,9 @@ async def test_a_page_without_power_that_never_answers_keeps_no_power_back(make:
         assert found[0].w.good is not None
         assert "/jobs: answers HTTP 404" in found[0].note
         assert found[1].w.value is None, "it could be the page of its GPUs"
-        cpu01.pages["/jobs"] = jobs
+        cpu01.pages["/of/cpu02/jobs"] = jobs
         await read(drivers[2])
-        del cpu01.pages["/jobs"]
+        del cpu01.pages["/of/cpu02/jobs"]
         await asyncio.sleep(0.6)
         found[1] = await read(drivers[1])
         assert found[1].w.good is not None

@@ -468,3 +468,9 @@ def test_a_manager_that_says_a_little_again_and_again_is_left_in_time() -> None:
             manager.get("/x")
         left.set()
         thread.join()
+
+
+@pytest.mark.parametrize("told", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "soon", None])
+def test_a_time_that_cannot_be_is_none_and_costs_no_other_job(farm: FarmManager, told: str | None) -> None:
+    farm.pages |= deadline([dl_job(1, queued=1) | {"Date": told}, dl_job(2, queued=1)], [])
+    assert [job.submitted_utc_s > 0 for job in read(farm, "deadline-jobs")] == [False, True]

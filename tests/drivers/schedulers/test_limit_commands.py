@@ -5,8 +5,11 @@ The managers' answers are composed from their documents, as named in the command
 
 from __future__ import annotations
 
+import fcntl
+import importlib
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -191,3 +194,39 @@ def test_a_file_that_is_not_its_own_is_told(tmp_path: Path) -> None:
         limited.file.write_text("{}")
         code, _, told = limited.run("set", "5")
         assert (code, "not a file of this command" in told, limited.value) == (1, True, 40)
+
+
+@pytest.mark.parametrize(
+    ("asked", "done"),
+    [
+        ("/opt/skerry/adapters/opencue-limit http://cue skerry_power --secret-file /etc/skerry/cue show", "show"),
+        ("set 12", "set 12"), ("opencue-limit http://cue set 0", "set 0"), ("restore", "restore"),
+        ("set 12;id", ""), ("set -1", ""), ("set", ""), ("lapse", ""), ("", ""), ("sh -c id", ""),
+        ("set 1 --state-dir", ""), ("show; id", ""), ("set *", ""),
+    ],
+)  # fmt: skip
+def test_the_key_of_the_gateway_is_good_for_its_limit_alone(tmp_path: Path, asked: str, done: str) -> None:
+    """As sshd runs it for a key with a forced command."""
+    script = tmp_path / "limit-for-skerry"
+    ours = (ADAPTERS / script.name).read_text()
+    script.write_text(re.sub('limit="[^"]*"', 'limit="echo ran"', ours))
+    ended = subprocess.run(
+        ["sh", str(script)], env={"SSH_ORIGINAL_COMMAND": asked}, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.strip() == (f"ran {done}" if done else "")
+    assert ended.returncode == (0 if done else 2)
+
+
+def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ADAPTERS))
+    shared = importlib.import_module("manager_limit")
+    monkeypatch.setattr(shared, "LOCK_S", 0.1)
+    kept = shared.Kept(str(tmp_path), "power")
+    with (tmp_path / "power.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Exception, match=r"held for more than 0\.1 s"), kept.locked():
+            pytest.fail("it was held")
+    with kept.locked():
+        pass
