@@ -109,8 +109,7 @@ class Allocations:
         """What it holds of one of its nodes: what it has of all, divided evenly."""
         job, nodes = run.job, run.node_count
         uuids = frozenset(job.gpu_uuids or run.gpu_uuids)
-        names = frozenset((job.id, job.number or job.id, *job.pods))
-        return Claim(number, job.gpus / nodes, job.cpus / nodes, uuids, job.state == "suspended", names)
+        return Claim(number, job.gpus / nodes, job.cpus / nodes, uuids, job.state == "suspended", names_of(run))
 
     def _ids(self, job: Job) -> list[str]:
         return [node_id(self._names, name) for name in job.nodes]
@@ -126,3 +125,9 @@ class Allocations:
                 self._on[node] = left
             else:
                 self._on.pop(node, None)
+
+
+def names_of(run: Run) -> frozenset[str]:
+    """By which the exporters of its nodes know its job."""
+    job = run.job
+    return frozenset((job.id, job.number or job.id, *job.pods))

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.accounting.allocations import Allocations
+from dispatch.accounting.allocations import Allocations, names_of
 from dispatch.accounting.capped_gpus import shares
 from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.accounting.reports import Reports
@@ -209,12 +209,12 @@ class JobMeter:
         """Give the energy of a node to those who held it, slice by slice: who holds it may change in between."""
         self._divided_until[node] = segment.end_utc_s
         runs = self.allocations.on(node, segment.start_utc_s, segment.end_utc_s)
-        length_s = segment.end_utc_s - segment.start_utc_s
+        length_s, names = segment.end_utc_s - segment.start_utc_s, frozenset(n for run in runs for n in names_of(run))
         for start_s, end_s in self._slices(segment, runs):
             middle_s, part = (start_s + end_s) / 2, (end_s - start_s) / length_s
             holding = [run for run in runs if _holds(run, middle_s)]
             claims = [self.allocations.claim(n, run) for n, run in enumerate(holding)]
-            portions = divide(segment, claims, self.allocations.cpus(node))
+            portions = divide(segment, claims, self.allocations.cpus(node), names)
             if segment.capped:
                 _count_cap(segment, holding, portions, end_s - start_s)
             given_wh = self._give(holding, portions, part, middle_s, assumed)

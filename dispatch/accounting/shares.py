@@ -45,11 +45,18 @@ class Portion(NamedTuple):
     by: By = ""
 
 
-def divide(segment: Segment, claims: Sequence[Claim], cpus: float) -> list[Portion]:
-    """The portions of the jobs. `cpus`: of the node; 0: not known, then those that are allocated are all."""
+def divide(
+    segment: Segment, claims: Sequence[Claim], cpus: float, others: frozenset[str] = frozenset()
+) -> list[Portion]:
+    """The portions of the jobs. `cpus`: of the node; 0: not known, then those that are allocated are all.
+
+    `others`: names of jobs that held the node in another part of the segment. CPU time of a name that is neither
+    theirs nor of `claims` is of a job that nobody shows, and gives it a share that is nobody's.
+    """
     if segment.host_wh is None:
         return _whole(segment, claims, cpus)
-    return [*_gpus(segment, claims), *_host(segment, segment.host_wh, claims, cpus)]
+    known = others.union(*(claim.names for claim in claims))
+    return [*_gpus(segment, claims), *_host(segment, segment.host_wh, claims, cpus, known)]
 
 
 class _Unit(NamedTuple):
@@ -139,10 +146,12 @@ def _holding(gpus: int, claims: Sequence[Claim]) -> list[Claim]:
     return holding
 
 
-def _host(segment: Segment, host_wh: float, claims: Sequence[Claim], cpus: float) -> list[Portion]:
+def _host(
+    segment: Segment, host_wh: float, claims: Sequence[Claim], cpus: float, known: frozenset[str]
+) -> list[Portion]:
     running = [claim for claim in claims if not claim.suspended]
     shares = _cpu_shares(running, cpus, segment.gpus_total)
-    used = _cpu_times(segment, running)
+    used = _cpu_times(segment, running, known)
     idle_wh = host_wh
     if used is not None and segment.idle_wh is not None and max(shares) < WHOLE:
         idle_wh = min(host_wh, segment.idle_wh)
@@ -155,12 +164,12 @@ def _host(segment: Segment, host_wh: float, claims: Sequence[Claim], cpus: float
     return portions
 
 
-def _cpu_times(segment: Segment, running: Iterable[Claim]) -> list[float] | None:
+def _cpu_times(segment: Segment, running: Iterable[Claim], known: frozenset[str]) -> list[float] | None:
     """The share of each in the CPU time of all; None: it is not known of one of them, or there was none."""
     told = dict(() if segment.use is None else segment.use.cpus)
     used = [[told[name] for name in claim.names if name in told] for claim in running]
-    total = sum(map(sum, used))
-    return [sum(each) / total for each in used] if all(used) and total >= LEAST_CPUS else None
+    total = sum(map(sum, used)) + sum(cpus for name, cpus in told.items() if name not in known)
+    return [sum(each) / total for each in used] if used and all(used) and total >= LEAST_CPUS else None
 
 
 def _whole(segment: Segment, claims: Sequence[Claim], cpus: float) -> list[Portion]:

@@ -37,12 +37,21 @@ def told(*cpus: tuple[str, float]) -> JobUse:
 
 
 def test_above_idle_a_host_goes_by_cpu_time() -> None:
-    portions = divide(an_hour(use=told(("1", 4.0), ("2", 12.0), ("9", 30.0))), [ONE, TWO], 64)
+    ended = frozenset({"9"})
+    portions = divide(an_hour(use=told(("1", 4.0), ("2", 12.0), ("9", 30.0))), [ONE, TWO], 64, ended)
     assert summed(portions, 1) == pytest.approx(IDLE_WH * 32 / 64 + 200.0 * 4 / 16)
     assert summed(portions, 2) == pytest.approx(IDLE_WH * 16 / 64 + 200.0 * 12 / 16)
     assert summed(portions, 2, "cpu time") == pytest.approx(150.0)
     assert {p.how for p in portions} == {"apportioned"}
     assert HOST_WH - sum(p.wh for p in portions) == pytest.approx(IDLE_WH * 16 / 64), "idle CPUs of nobody"
+
+
+def test_what_a_job_draws_that_no_queue_shows_is_nobodys() -> None:
+    """It began and ended between two readings, or is of a scheduler that is not read."""
+    portions = divide(an_hour(use=told(("1", 4.0), ("2", 12.0), ("9", 24.0))), [ONE, TWO], 64)
+    assert summed(portions, 1, "cpu time") == pytest.approx(200.0 * 4 / 40)
+    assert summed(portions, 2, "cpu time") == pytest.approx(200.0 * 12 / 40)
+    assert HOST_WH - sum(p.wh for p in portions) == pytest.approx(IDLE_WH * 16 / 64 + 200.0 * 24 / 40)
 
 
 @pytest.mark.parametrize(
