@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-
 from dispatch.control.contact_states import stop_reason
 from dispatch.model.clock import Clock
 from dispatch.model.jobs import StartPower
@@ -79,7 +77,7 @@ class JobStarts:
         self._shut = False  # as the last look saw it
         self._told = ""
         self._trouble = ""
-        self._on_power, self._power = on_power, StartPower()
+        self._on_power = on_power
 
     @property
     def id(self) -> str:
@@ -125,7 +123,7 @@ class JobStarts:
             try:
                 await self._look()
             except QueueNotRead as error:
-                self._note(msgspec.structs.replace(self._power, error=str(error)))
+                self._on_power(self.id, StartPower(error=str(error)))  # what is kept back may have lapsed
                 self._tell_trouble(str(error))
                 return False
         self._tell_trouble("")
@@ -150,42 +148,46 @@ class JobStarts:
         self._tell_changed(seen)
         self._settling.observe_used(mono_s, seen.licences.used)
         if seen.stays:
-            self._note(self._power_of(seen.licences, error=seen.changed))
+            self._on_power(self.id, self._power_of(seen.licences, error=seen.changed))
             return
         allowed = await self._allowed(mono_s)
         if allowed is None:
-            self._note(self._power_of(seen.licences, error="what the site can give is not known"))
+            self._on_power(self.id, self._power_of(seen.licences, error="what the site can give is not known"))
             self._tell("not known", f"what the site can give is not known: {self._holder.lapses(self._kept)}")
             return
         count = self._count(seen.licences, allowed, mono_s)
         await self._holder.keep(count, seen)
         self._kept = count
-        self._note(self._power_of(seen.licences, allowed.why if allowed.closed else None))
+        self._on_power(self.id, self._power_of(seen.licences, allowed.why if allowed.closed else None))
         if count and seen.in_vain:
             kept = kw(count * self._holder.unit_w)
             self._tell("in vain", f"{kept} are kept back in vain: {seen.in_vain}")
         else:
-            self._tell_kept(count, seen.licences.total, allowed)
+            why = allowed.why
+            if not self._settling.settled(mono_s) and count > self._least(seen.licences, allowed):
+                why = Reason("starts.not_fewer_yet")
+            self._tell_kept(count, seen.licences.total, allowed.closed, why)
 
     def _power_of(self, licences: Licences, closed: Reason | None = None, error: str = "") -> StartPower:
-        """The power of jobs, as the scheduler counts it."""
+        """The power of jobs, as the scheduler counts it. Kept back is what would be free: not what jobs hold anyhow."""
         unit_w = self._holder.unit_w
+        most = max(0, licences.total - licences.used - licences.others)
         return StartPower(
             total_w=licences.total * unit_w,
             held_w=licences.used * unit_w,
-            kept_w=self._kept * unit_w,
+            kept_w=min(self._kept, most) * unit_w,
             others_w=licences.others * unit_w,
             closed=closed,
             error=error,
         )
 
-    def _note(self, power: StartPower) -> None:
-        self._power = power
-        self._on_power(self.id, power)
-
     def _count(self, licences: Licences, allowed: StartAllowance, mono_s: float) -> int:
         """How many licences to keep back."""
         return kept_back(licences, allowed, self._kept, self._settling.settled(mono_s), self._holder.unit_w)
+
+    def _least(self, licences: Licences, allowed: StartAllowance) -> int:
+        """How many would be kept back, had none been before."""
+        return kept_back(licences, allowed, 0, True, self._holder.unit_w)
 
     async def _allowed(self, mono_s: float) -> StartAllowance | None:
         """With how much power jobs may start; None: not known."""
@@ -210,11 +212,11 @@ class JobStarts:
 
     # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _tell_kept(self, count: int, total: int, allowed: StartAllowance) -> None:
+    def _tell_kept(self, count: int, total: int, closed: bool, why: Reason) -> None:
         """Say when jobs begin to wait for power, when none may start at all, and when all may."""
-        state = "closed" if allowed.closed else "waiting" if count else "open"
+        state = "closed" if closed else "waiting" if count else "open"
         unit_w = self._holder.unit_w
-        waits = f"{kw(count * unit_w)} of {kw(total * unit_w)} are kept back from jobs: {words(allowed.why)}"
+        waits = f"{kw(count * unit_w)} of {kw(total * unit_w)} are kept back from jobs: {words(why)}"
         self._tell(state, waits if count else "nothing is kept back from jobs any more")
 
     def _tell_changed(self, seen: Seen) -> None:

@@ -30,6 +30,7 @@ from dispatch.planning.owner_notes import (
     waiting_note,
 )
 from dispatch.planning.start_allowance import LICENCE_W
+from dispatch.power_caps.priced_caps import for_energy
 from dispatch.power_caps.pricing import HOW
 from drivers.schedulers.slurm_comments import TellableJob
 from gateway.api.interfaces import Loop
@@ -100,7 +101,7 @@ class OwnerNotes:
     # ── caps ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _caps(self, published: Published) -> dict[str, CappedNode]:
-        """By the names that schedulers may have for a node."""
+        """By node."""
         now_utc_s = self._clock.utc_s()
         found = {cap.node: cap.cap_w for cap in published.node_caps}
         self._since = {node: self._since.get(node, now_utc_s) for node in found}
@@ -118,7 +119,6 @@ class OwnerNotes:
             caps[node] = msgspec.structs.replace(
                 why, cap_w=cap_w, since_utc_s=since_utc_s, until_utc_s=until_utc_s, gpu_limit_w=limits_w.get(node)
             )
-            caps.setdefault(node.partition(".")[0], caps[node])
         return caps
 
     async def _capped(self, caps: Mapping[str, CappedNode]) -> dict[Key, Reason]:
@@ -126,7 +126,8 @@ class OwnerNotes:
         now_utc_s = self._clock.utc_s()
         async for job in self._jobs():
             if job.runs and job.state != "completing":
-                note = capped_note(job.nodes, caps, now_utc_s, self._zone)
+                nodes = [self._queues.node_of(name) for name in job.nodes]
+                note = capped_note(nodes, caps, now_utc_s, self._zone)
                 if note is not None:
                     notes[job.scheduler, job.id] = note
                     if len(notes) % NOTES == 0:
@@ -210,11 +211,12 @@ def _holders(jobs: Sequence[TellableJob]) -> Iterator[Holder]:
 
 
 def _for_peak(view: CapsView | None) -> dict[str, CappedNode]:
-    """The caps for the month's peak, with what they cost where that is priced."""
+    """The caps for the month's peak, or for dear energy, with what they cost where that is priced."""
     if view is None:
         return {}
     costs = {cost.node: cost for cost in view.costs if cost.basis in HOW}
-    caps = {node: CappedNode(node, cap_w, Reason("told.for_peak")) for node, cap_w in view.nodes}
+    why = Reason("told.for_energy" if for_energy(view.reason) else "told.for_peak")
+    caps = {node: CappedNode(node, cap_w, why) for node, cap_w in view.nodes}
     for node in caps.keys() & costs.keys():
         slower_pct, by = 100 * costs[node].slowdown, HOW[costs[node].basis]
         caps[node] = msgspec.structs.replace(caps[node], slower_pct=slower_pct, slower_by=by)

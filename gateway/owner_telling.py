@@ -25,6 +25,7 @@ from drivers.schedulers.slurm_comments import (
     CommentsRead,
     TellableJob,
     is_free,
+    only_ended,
     site_mark,
     tell,
 )
@@ -74,6 +75,7 @@ class _Rounds:
 
     def __init__(self, scheduler: Scheduler, events: EventSink) -> None:
         self._scheduler, self._trouble = scheduler, Trouble(scheduler.id, events)
+        self._refused = set[str]()  # jobs whose last call failed: they come last, so that they hold up no other
 
     @property
     def id(self) -> str:
@@ -104,6 +106,12 @@ class _Rounds:
         """Raises QueueNotRead."""
         raise NotImplementedError
 
+    async def _say(self, command: Command, arguments: Sequence[str], what: str, job: str) -> None:
+        """One call for one job. Raises QueueNotRead."""
+        self._refused.add(job)
+        await said(command, arguments, what)
+        self._refused.discard(job)
+
 
 class SlurmComments(_Rounds):
     """AdminComment of the jobs of a Slurm; without `tell_owners` they are only read, for what is shown."""
@@ -131,12 +139,9 @@ class SlurmComments(_Rounds):
         self._notes.take(self.id, jobs)
         if not self._scheduler.tell_owners:
             return
-        told, old, new = self._notes.told, list[TellableJob](), list[tuple[TellableJob, str]]()
+        old, new = list[TellableJob](), list[tuple[TellableJob, str]]()
         for job in jobs:
-            note = told.get((self.id, job.key))
-            if note is not None and (note.code == WAITING) != job.waits:  # it has started since, or was requeued
-                note = None
-            text = "" if note is None else one_line(f"{self._mark}{words(note)}")[:LONGEST]
+            text = self._text(job)
             if job.comment == text or not is_free(job.comment, self._mark):
                 continue
             if text:
@@ -146,13 +151,30 @@ class SlurmComments(_Rounds):
         self._rounds += 1
         if self._rounds > SETTLED:
             await self._take_away(old)
-        for job, text in [one for one in new if one[0].address][:MOST_TEXTS]:
-            await said(self._scontrol, tell(self._scheduler.scontrol, [job], text), UPDATE)
+        self._refused &= {job.key for job in jobs}
+        there = sorted((one for one in new if one[0].address), key=lambda one: one[0].key in self._refused)
+        for job, text in there[:MOST_TEXTS]:
+            await self._update([job], text)
+
+    def _text(self, job: TellableJob) -> str:
+        """What its owner is to be told; empty: nothing."""
+        note = self._notes.told.get((self.id, job.key))
+        if note is None or (note.code == WAITING) != job.waits:  # it has started since, or was requeued
+            return ""
+        return one_line(f"{self._mark}{words(note)}")[:LONGEST]
 
     async def _take_away(self, jobs: Sequence[TellableJob]) -> None:
         there = [job for job in jobs if job.address]
         for at in range(0, len(there), AT_ONCE):
-            await said(self._scontrol, tell(self._scheduler.scontrol, there[at : at + AT_ONCE], ""), UPDATE)
+            await self._update(there[at : at + AT_ONCE], "")
+
+    async def _update(self, jobs: Sequence[TellableJob], text: str) -> None:
+        """Raises QueueNotRead, unless there is nothing else than that jobs have ended meanwhile."""
+        try:
+            await self._say(self._scontrol, tell(self._scheduler.scontrol, jobs, text), UPDATE, jobs[0].key)
+        except QueueNotRead:
+            if not only_ended(self._scontrol.errors):
+                raise
 
     async def _read(self) -> list[TellableJob]:
         answer = CommentsRead(self._scheduler.license)
@@ -189,11 +211,12 @@ class TellCommand(_Rounds):
         wanted = {job: words(note) for (scheduler, job), note in self._notes.told.items() if scheduler == self.id}
         gone = [(job, "") for job in self._told if job not in wanted]
         new = [(job, text) for job, text in wanted.items() if job in there and self._told.get(job) != text]
-        for job, text in [*gone, *new][:MOST_TEXTS]:
+        self._refused &= there
+        for job, text in sorted([*gone, *new], key=lambda one: one[0] in self._refused)[:MOST_TEXTS]:
             await self._tell(job, text)
 
     async def _tell(self, job: str, text: str) -> None:
-        await said(self._command, (job, one_line(text)[:LONGEST]), "tell")
+        await self._say(self._command, (job, one_line(text)[:LONGEST]), "tell", job)
         if text:
             self._told[job] = text
         else:

@@ -37,7 +37,6 @@ class QueuesInForce:
         """
         self._names, self._partition_pct = names or {}, partition_pct or {}
         self._pct_read: dict[str, dict[str, int]] = {}
-        self._tolerated_pct: dict[str, int] = {}
         self._groups_read: dict[str, Groups] = {}
         self._groups: Groups = ()
         self._now_s, self._on_change = now_s, on_change
@@ -48,6 +47,7 @@ class QueuesInForce:
         self._told: Mapping[tuple[str, str], Reason] = {}
         self._counted: tuple[Queue, ...] = ()
         self._jobs: tuple[Job, ...] = ()
+        self._tolerated_pct = self._least_pct()
 
     @property
     def queues(self) -> tuple[Queue, ...]:
@@ -71,8 +71,10 @@ class QueuesInForce:
 
     @property
     def tolerated_pct(self) -> dict[str, int]:
-        """By node, the slowdown that jobs on it tolerate, as far as that is stated."""
-        self._count()
+        """By node, the slowdown that jobs on it tolerate, as far as that is stated.
+
+        By the queues last read, however old; before the first of a scheduler any node may have the strictest job.
+        """
         return self._tolerated_pct
 
     def _count(self) -> None:
@@ -81,7 +83,6 @@ class QueuesInForce:
             self._counted = usable
             self._jobs = tuple(job for queue in usable for job in queue.jobs)
             self._groups = merged(group for queue in usable for group in self._groups_read.get(queue.scheduler, ()))
-            self._tolerated_pct = least(self._pct_read.get(queue.scheduler, {}).items() for queue in usable)
 
     def age_s(self, scheduler: str) -> float:
         """How long ago its queue was as listed, real seconds; infinite before the first reading."""
@@ -90,6 +91,17 @@ class QueuesInForce:
     def know(self, names: Mapping[str, str]) -> None:
         """The nodes have these names from now on; jobs are put with them at the next reading."""
         self._names = names
+        self._tolerated_pct = self._least_pct()
+
+    def _least_pct(self) -> dict[str, int]:
+        parts = list(self._pct_read.values())
+        if self._partition_pct and self._queues.keys() - self._pct_read.keys():
+            parts.append(dict.fromkeys(self._names.values(), min(self._partition_pct.values())))
+        return least(part.items() for part in parts)
+
+    def node_of(self, name: str) -> str:
+        """The id of a node that a scheduler names; one that is not the site's stays."""
+        return node_id(self._names, name)
 
     def take(self, scheduler: str, read: QueueRead, read_utc_s: float, age_s: float = 0.0) -> None:
         """A queue was read. `read_utc_s`: when it was so, site time; `age_s`: how long that is ago, real seconds."""
@@ -107,6 +119,7 @@ class QueuesInForce:
         self._groups_read[scheduler] = tuple(frozenset(node_id(self._names, n) for n in group) for group in groups)
         by_name = tolerated_pct(read.jobs, self._partition_pct)
         self._pct_read[scheduler] = {node_id(self._names, name): pct for name, pct in by_name.items()}
+        self._tolerated_pct = self._least_pct()
         self._show(scheduler)
         self._on_change()
 
@@ -137,7 +150,7 @@ class QueuesInForce:
 
     def _show(self, scheduler: str) -> None:
         """Make anew what consoles are sent."""
-        shown = for_consoles(self._queues[scheduler], self._told)
+        shown = for_consoles(self._queues[scheduler], self._told, self._names)
         self._shown[scheduler] = msgspec.structs.replace(shown, power=self._power.get(scheduler))
 
     def now(self) -> tuple[QueueNow, ...]:
@@ -160,11 +173,17 @@ def told_of(told: Mapping[tuple[str, str], Reason], job: Job) -> Reason | None:
     return found
 
 
-def for_consoles(queue: Queue, told: Mapping[tuple[str, str], Reason] = MappingProxyType({})) -> QueueNow:
-    """The queue in counts, and the running jobs that fit into a message."""
+NOBODY: Mapping[tuple[str, str], Reason] = MappingProxyType({})
+SAME: Mapping[str, str] = MappingProxyType({})
+
+
+def for_consoles(
+    queue: Queue, told: Mapping[tuple[str, str], Reason] = NOBODY, names: Mapping[str, str] = SAME
+) -> QueueNow:
+    """The queue in counts, and the running jobs that fit into a message, with the ids of their nodes."""
     running = [job for job in queue.jobs if job.runs]
     waiting = [job for job in queue.jobs if not job.runs]
-    shown = _that_fit(running, told)
+    shown = _that_fit(running, told, names)
     return QueueNow(
         scheduler=queue.scheduler,
         running=len(running),
@@ -179,7 +198,9 @@ def for_consoles(queue: Queue, told: Mapping[tuple[str, str], Reason] = MappingP
     )
 
 
-def _that_fit(running: Sequence[Job], told: Mapping[tuple[str, str], Reason]) -> tuple[RunningJob, ...]:
+def _that_fit(
+    running: Sequence[Job], told: Mapping[tuple[str, str], Reason], names: Mapping[str, str]
+) -> tuple[RunningJob, ...]:
     shown: list[RunningJob] = []
     room = MOST_SHOWN
     for job in running:
@@ -187,6 +208,6 @@ def _that_fit(running: Sequence[Job], told: Mapping[tuple[str, str], Reason]) ->
         if room < 0:
             break
         name, user = job.name[:NAME_SHOWN], job.user[:NAME_SHOWN]
-        note = told_of(told, job)
-        shown.append(RunningJob(job.id, name, user, job.state, job.gpus, job.cpus, job.started_utc_s, job.nodes, note))
+        note, nodes = told_of(told, job), tuple(node_id(names, each) for each in job.nodes)
+        shown.append(RunningJob(job.id, name, user, job.state, job.gpus, job.cpus, job.started_utc_s, nodes, note))
     return tuple(shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -16,6 +16,8 @@ from dispatch.power_caps.job_groups import Groups
 from dispatch.power_caps.pricing import HOW, Chosen, Member, Prices, choose, cost, member_of, tier_pct, without_cap
 from dispatch.power_caps.throughput import Curve
 
+LATELY_S = 900.0
+
 
 class _Held(msgspec.Struct, frozen=True):
     """A node under a cap, as it was before, and the limit of each of its GPUs, W."""
@@ -23,6 +25,32 @@ class _Held(msgspec.Struct, frozen=True):
     member: Member
     limit_w: float
     together: tuple[str, ...]  # the nodes that have the same limit for one job
+
+
+class GpuPeaks:
+    """What each GPU of a node drew at most without a cap in the last `LATELY_S` to twice that, W.
+
+    A job draws less for minutes, while it saves its state or waits for data: a cap by what it draws then would slow it
+    down by much more afterwards.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {}  # since when; of it and before it
+
+    def take(self, member: Member, mono_s: float, capped: bool) -> Member:
+        """The node with its `most_w`. While it is capped, what was before the cap goes on counting."""
+        since_s, most_w, before_w = self._of.get(member.id, (mono_s, (), ()))
+        if not len(member.gpus_w) == len(most_w or member.gpus_w) == len(before_w or member.gpus_w):
+            since_s, most_w, before_w = mono_s, (), ()
+        if mono_s - since_s >= LATELY_S and not capped:
+            since_s, most_w, before_w = mono_s, (), most_w
+        most_w = _highest(member.gpus_w, most_w)
+        self._of[member.id] = since_s, most_w, before_w
+        return msgspec.structs.replace(member, most_w=_highest(most_w, before_w))
+
+
+def _highest(some_w: tuple[float, ...], others_w: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(map(max, some_w, others_w)) if others_w else some_w
 
 
 class PricedCaps:
@@ -33,6 +61,7 @@ class PricedCaps:
         self._terms = {term.id: term for term in config.nodes}
         self._prices = Prices(config.caps.price_eur_per_gpu_hour or 0.0, config.caps.value_eur_per_kwh)
         self._held: dict[str, _Held] = {}
+        self._lately = GpuPeaks()
         self._job_pct: Mapping[str, int] = {}
         self._job_curves: Mapping[str, Curve] = {}
         self.shed_w: dict[str, float] = {}  # what each cap takes now, as readings show
@@ -74,8 +103,9 @@ class PricedCaps:
         last: Iterable[str],
     ) -> tuple[Chosen, ...]:
         """The caps of these nodes that take `wanted_w`, and those that save energy worth more than they cost."""
-        members = {node.id: one for node in now.nodes if node.id in ids and (one := self._member(node)) is not None}
-        jobs = [tuple(members[id] for id in sorted(group & members.keys())) for group in groups]
+        found = (one for node in now.nodes if node.id in ids and (one := self._member(node)) is not None)
+        members = {one.id: self._lately.take(one, now.mono_s, one.id in self._held) for one in found}
+        jobs = [tuple(self._of_job(group, members)) for group in groups]
         jobs = [job for job in jobs if job and all(member.curve is not None for member in job)]
         grouped = {member.id for job in jobs for member in job}
         offers = [*jobs, *((member,) for id, member in members.items() if id not in grouped)]
@@ -85,6 +115,16 @@ class PricedCaps:
             most_eur_per_kwh=self._demand.rise_eur_per_kw * 3600 / interval_s + energy_eur_per_kwh,
         )
         return tuple(cost(one.members, one.limit_w, prices) for one in choose(offers, wanted_w, prices, last))
+
+    def _of_job(self, group: frozenset[str], members: Mapping[str, Member]) -> Iterator[Member]:
+        """The nodes of one job that may be capped. It is as slow as its slowest, so the strictest tier is of all."""
+        tiers = [self._tier_pct(id) for id in group if id in self._terms]
+        tolerated = min((pct for pct in tiers if pct is not None), default=100) / 100
+        for id in sorted(group & members.keys()):
+            yield msgspec.structs.replace(members[id], tolerated=tolerated)
+
+    def _tier_pct(self, id: str) -> int | None:
+        return tier_pct(self._terms[id], self._caps, self._job_pct.get(id))
 
     def hold(self, chosen: tuple[Chosen, ...]) -> None:
         """These caps hold from now on, and no other."""
@@ -98,9 +138,7 @@ class PricedCaps:
         drawn_w, held = node.w.good, self._held.get(node.id)
         if drawn_w is None:
             return None
-        term = self._terms[node.id]
-        tolerated_pct = tier_pct(term, self._caps, self._job_pct.get(node.id))
-        member = member_of(node, term, self._caps, drawn_w, tolerated_pct)
+        member = member_of(node, self._terms[node.id], self._caps, drawn_w, self._tier_pct(node.id))
         if member.curve is not None and node.id in self._job_curves:
             member = msgspec.structs.replace(member, curve=self._job_curves[node.id])
         return member if held is None else without_cap(member, held.member, held.limit_w)
@@ -122,3 +160,9 @@ def why(chosen: tuple[Chosen, ...], reason: Reason) -> Reason:
             "basis": HOW[min(bases)] if len(bases) == 1 else Reason("caps.by_several"),
         },
     )
+
+
+def for_energy(reason: Reason) -> bool:
+    """Whether caps with this reason are there for the energy that they save, and for nothing else."""
+    inner = reason.figures.get("reason")
+    return reason.code == "caps.energy" or (isinstance(inner, Reason) and for_energy(inner))

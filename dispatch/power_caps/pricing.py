@@ -44,6 +44,7 @@ class Prices(msgspec.Struct, frozen=True):
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A node that takes a cap, W. `base_w`: what it would draw without; of it each GPU: `gpus_w`.
 
+    `most_w`: what each drew at most lately, which it may want again; empty: what it draws now.
     `host_w`: of a cap, what is left to the host before its GPUs share it. `per_gpu`: the cap becomes a limit of each
     GPU. `curve`: None for a node without GPUs, which is capped as a whole. `tolerated`: share of throughput, 0 to 1.
     """
@@ -51,6 +52,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     base_w: float
     gpus_w: tuple[float, ...]
+    most_w: tuple[float, ...] = ()
     host_w: float = 0.0
     per_gpu: bool = False
     curve: Curve | None = DEFAULT
@@ -77,16 +79,23 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
             bounds.append(_level(self.gpus_w, self.base_w - self.floor_w))
         highest_w = max(self.gpus_w)
         if self.curve is not None:
-            bounds.append(min(self.curve.lowest_share(self.tolerated) / AT_LIMIT, 1.0) * highest_w)
+            share = min(self.curve.lowest_share(self.tolerated) / AT_LIMIT, 1.0)
+            bounds.append(share * max(self.gpus_w + self.most_w))
         elif self.tolerated <= 0:
             bounds.append(highest_w)
         return max(0.0, *bounds)
 
     def slowdowns(self, limit_w: float, planned: bool) -> Iterator[float]:
-        """The share of its throughput that each GPU loses. `planned`: it is reckoned to draw all of the limit."""
-        if self.curve is not None:
-            loss = self.curve.slowdown if planned else self.curve.under_limit
-            yield from (loss(limit_w, w) for w in self.gpus_w)
+        """The share of its throughput that each GPU loses; none where it draws no more than the limit.
+
+        `planned`: it is reckoned to draw all of the limit, and to want what it draws now. Otherwise it wants the most
+        that it drew lately: of a GPU at its limit nobody sees what it wants.
+        """
+        if self.curve is None:
+            return
+        loss, lately_w = (self.curve.slowdown, ()) if planned else (self.curve.under_limit, self.most_w)
+        for w, most_w in zip(self.gpus_w, lately_w or self.gpus_w, strict=True):
+            yield loss(limit_w, max(w, most_w)) if w > limit_w else 0.0
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -183,7 +192,7 @@ def without_cap(now: Member, before: Member, limit_w: float) -> Member:
     pairs = zip(now.gpus_w, before.gpus_w, strict=True)
     gpus_w = tuple(max(w, was_w) if w >= BINDING * limit_w else w for w, was_w in pairs)
     base_w = now.base_w + sum(gpus_w) - sum(now.gpus_w)
-    return msgspec.structs.replace(now, base_w=base_w, gpus_w=gpus_w)
+    return msgspec.structs.replace(now, base_w=base_w, gpus_w=gpus_w, most_w=before.most_w)
 
 
 def linear(caps: CapsConfig) -> CapsConfig:

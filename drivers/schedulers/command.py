@@ -61,6 +61,11 @@ class Command:
             raise QueueNotRead(f"{self._name} {how}{'' if output.complaint else ' and said nothing'}")
 
     @property
+    def errors(self) -> str:
+        """What the last call said on standard error, as it said it."""
+        return "" if self._running is None else self._running.errors
+
+    @property
     def complaint(self) -> str:
         """What the last call said on standard error, to be appended to a text; empty: nothing."""
         return "" if self._running is None else self._running.complaint
@@ -152,9 +157,14 @@ class _Output(asyncio.SubprocessProtocol):
         return code
 
     @property
+    def errors(self) -> str:
+        """What it said on standard error, up to a bound."""
+        return self._errors.decode(errors="replace")
+
+    @property
     def complaint(self) -> str:
         """What it said on standard error, to be appended to a text."""
-        said = one_line(self._errors.decode(errors="replace"))[:SHOWN]
+        said = one_line(self.errors)[:SHOWN]
         return f": {said}" if said else ""
 
     async def piece(self) -> bytes:

@@ -32,6 +32,8 @@ FIELDS = (
 HEADER = f"JOBID{BETWEEN}ARRAY_JOB_ID{BETWEEN}"
 WAITS = ("PENDING",)
 HOLDS = ("RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "STOPPED", "RESIZING", "SIGNALING")
+ENDS = ("COMPLETING",)
+ENDED = re.compile("Job has already finished|Job/step already completing or completed|Invalid job id specified")
 LONGEST = 400  # characters of a text of ours
 AT_ONCE = 50  # jobs in one call
 MOST_ADDRESS = 2_000  # characters: of an array of many single tasks
@@ -42,7 +44,7 @@ class TellableJob(msgspec.Struct, frozen=True):
     """A job, a task of an array, or all tasks of it that wait: what can be told something."""
 
     key: str  # as `Job.id`; of tasks that wait together the array's number and "_"
-    address: str  # for scontrol; empty: too long for a call
+    address: str  # for scontrol; empty: too long for a call, or it ends
     waits: bool
     runs: bool
     reason: str
@@ -87,7 +89,7 @@ class CommentsRead:
         comment, priority = fields["admin_comment"], fields["PriorityLong"]
         return TellableJob(
             key=key,
-            address=address if len(address) <= MOST_ADDRESS and ADDRESS.fullmatch(address) else "",
+            address=address if _can_be_changed(fields["State"], address) else "",
             waits=fields["State"] in WAITS,
             runs=fields["State"] in HOLDS,
             reason=fields["Reason"],
@@ -99,6 +101,17 @@ class CommentsRead:
             tasks=_tasks(fields["ArrayTaskID"]) if key.endswith("_") else 1,
             comment="" if comment in NOTHING else comment,
         )
+
+
+def _can_be_changed(state: str, address: str) -> bool:
+    """Whether a call may name a record: Slurm changes none that ends, which may take hours on a node that hangs."""
+    return state not in ENDS and len(address) <= MOST_ADDRESS and ADDRESS.fullmatch(address) is not None
+
+
+def only_ended(errors: str) -> bool:
+    """Whether all that scontrol complains of is that jobs have ended since they were read; the others are changed."""
+    lines = [line for line in errors.splitlines() if line.strip()]
+    return bool(lines) and all(ENDED.search(line) for line in lines)
 
 
 def _named(fields: dict[str, str]) -> tuple[str, str]:

@@ -98,6 +98,10 @@ class Queues(Protocol):
         """Of every scheduler, with the jobs last read."""
         ...
 
+    def node_of(self, name: str) -> str:
+        """The id of a node that a scheduler names; one that is not the site's stays."""
+        ...
+
     def told(self, job: Job) -> Reason | None:
         """What the owner of a job is told; None: nothing."""
         ...

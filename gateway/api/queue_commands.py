@@ -32,7 +32,7 @@ class QueueCommands:
         node, scheduler = params.get("node"), params.get("scheduler")
         found = [job for queue in self._queues.queues for job in queue.jobs if scheduler in (None, queue.scheduler)]
         if node is not None:
-            found = [job for job in found if job.runs and on_node(job.nodes, node)]
+            found = [job for job in found if job.runs and self._is_on(job, node)]
         found = [*(job for job in found if job.runs), *(job for job in found if not job.runs)]
         user = await self._log.named(peer)
         page = _page(found[max(0, int(params.get("skip", 0))) :])
@@ -47,6 +47,10 @@ class QueueCommands:
             "of": len(found),
             "named": user,
         }
+
+    def _is_on(self, job: Job, node: str) -> bool:
+        """Whether it holds a node: by its id here, or by the scheduler's name."""
+        return on_node(job.nodes, node) or any(self._queues.node_of(name) == node for name in job.nodes)
 
 
 def _page(jobs: list[Job]) -> list[Job]:

@@ -128,7 +128,18 @@ async def test_what_is_kept_back_free_and_held_is_shown(cluster: Cluster) -> Non
     assert power.free_w == 35_000.0
     (cluster.place / "refused").write_text("slurmctld is away\n")
     assert not await made.look()
-    assert (shown[1].kept_w, "slurmctld is away" in shown[1].error) == (10_000.0, True)
+    assert (shown[1].free_w, "slurmctld is away" in shown[1].error) == (None, True), "it may have lapsed"
+
+
+async def test_what_is_shown_as_kept_back_is_not_what_jobs_hold_anyhow(cluster: Cluster) -> None:
+    """Off the grid all licences are reserved, those of running jobs, too."""
+    shown = list[StartPower]()
+    made = starts(cluster, on_power=lambda id, power: shown.append(power))
+    cluster.use(100)
+    cluster.island = IslandState.ISLANDED
+    assert await made.look()
+    power = shown[0]
+    assert (power.free_w, power.held_w, power.kept_w, power.total_w) == (0.0, 10_000.0, 50_000.0, 60_000.0)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dispatch.model.jobs import Job, StartPower
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.power_caps import CapCost, NodeCap
 from dispatch.model.readings import reading
+from dispatch.model.reasons import Reason
 from dispatch.planning.owner_notes import HOLD_S
 from dispatch.wording.catalogue import words
 from drivers.schedulers.config import Scheduler
@@ -80,6 +81,7 @@ class Site:
         self.orders: tuple[Order, ...] = ()
         self.peak: tuple[tuple[str, float], ...] = ()
         self.costs: tuple[CapCost, ...] = ()
+        self.why = Reason("caps.cap")
         self.nodes = (Node("gpu01", gpus=(Gpu(0, "H200", limit_w=reading(300.0), enforced_w=reading(250.0)),)),)
         self.events = list[tuple[str, str]]()
         scontrol, squeue = program(place / "scontrol", SCONTROL), program(place / "squeue", SQUEUE)
@@ -89,7 +91,8 @@ class Site:
             id="slurm", kind="slurm", squeue=(squeue,), scontrol=(scontrol,), tell_owners=True, **more
         )
         self.farm = Scheduler(id="farm", kind="command", command=("jobs",), tell=(tell, "job"), **more)
-        self.queues = QueuesInForce([self.slurm, self.farm])
+        names = {"gpu01": "gpu01.example.org", "render-9": "gpu01.example.org"}  # the second by its host name
+        self.queues = QueuesInForce([self.slurm, self.farm], names=names)
         clock: Any = SimpleNamespace(utc_s=lambda: NOW + self.mono_s, mono_s=lambda: self.mono_s)
         loop: Any = self
         self.notes = OwnerNotes(self.queues, clock, loop, ZoneInfo("Europe/Berlin"), at_once, lambda id: None)
@@ -99,7 +102,7 @@ class Site:
         return SimpleNamespace(
             node_caps=self.caps,
             orders=self.orders,
-            decision=SimpleNamespace(caps=SimpleNamespace(nodes=self.peak, costs=self.costs)),
+            decision=SimpleNamespace(caps=SimpleNamespace(nodes=self.peak, costs=self.costs, reason=self.why)),
             snapshot=SimpleNamespace(nodes=self.nodes),
         )
 
@@ -258,6 +261,47 @@ async def test_trouble_is_told_once_with_what_scontrol_says(site: Site) -> None:
     assert site.events[1:] == [("info", "told again")]
 
 
+ENDED = "Job has already finished for job 7\n"  # of Slurm 22.05.8, with exit code 1
+
+
+async def test_a_job_that_has_just_ended_is_no_trouble(site: Site) -> None:
+    waiting(site)
+    comments = site.comments()
+    await comments.look()
+    await site.hold()
+    (site.place / "refused").write_text(ENDED * 40)
+    assert await comments.look()
+    (site.place / "refused").write_text(f"{ENDED}Access/permission denied for job 8\n")
+    assert not await comments.look()
+    assert len(site.events) == 1
+
+
+async def test_a_job_that_ends_for_hours_is_not_changed(site: Site) -> None:
+    """Slurm refuses that, and its node may hang."""
+    site.show(line("7", "COMPLETING", WAITS), line("9", "PENDING", WAITS))
+    site.read(job("1"))
+    await site.comments().clear()
+    assert site.asked() == ["update|JobId=9|AdminComment=|"]
+
+
+REFUSES_5 = """#!/bin/sh
+cd {place} || exit
+test "$2" = 5 && exit 1
+printf '%s|' "$@" >> asked; echo >> asked
+"""
+
+
+async def test_a_job_that_a_command_refuses_holds_up_no_other(site: Site) -> None:
+    capped(site)
+    program(site.place / "tell", REFUSES_5)
+    site.read(job("5", "running", ("gpu01",), "farm"), job("6", "running", ("gpu01",), "farm"))
+    command = site.command()
+    await site.hold()
+    assert not await command.look()
+    assert not await command.look()
+    assert [line.split("|")[1] for line in site.asked()] == ["6"]
+
+
 @pytest.mark.parametrize("kind", ["slurm", "command"])
 async def test_a_scheduler_that_hangs_holds_up_nothing(site: Site, kind: str) -> None:
     waiting(site)
@@ -301,6 +345,25 @@ async def test_a_command_is_told_of_a_cap_and_of_its_end(site: Site) -> None:
     assert site.asked() == ["job|5||"]
     assert await command.look()
     assert site.asked() == []
+
+
+@pytest.mark.parametrize("name", ["GPU01", "Render-9.example.org"])
+async def test_a_cap_is_told_by_whatever_name_the_scheduler_has_for_the_node(site: Site, name: str) -> None:
+    capped(site)
+    site.read(job("5", "running", (name,), "farm"))
+    await site.hold()
+    await site.command().look()
+    assert [line.split(" since")[0] for line in site.asked()] == [f"job|5|{CAPPED.partition(' since')[0]}"]
+
+
+async def test_a_cap_for_dear_energy_is_not_told_as_one_for_the_peak(site: Site) -> None:
+    capped(site)
+    site.peak = (("gpu01.example.org", 1200.0),)
+    site.why = Reason("caps.priced", {"reason": Reason("caps.energy", {"eur_per_kwh": 0.6}), "slowdown_pct": 3.0})
+    await site.hold()
+    await site.command().look()
+    (told,) = site.asked()
+    assert told.endswith(", until when is not known, for energy that costs more than what is lost|")
 
 
 async def test_how_much_slower_is_told_where_it_is_priced(site: Site) -> None:

@@ -245,6 +245,14 @@ def test_counts_of_nothing() -> None:
     assert (for_consoles(queue).running, for_consoles(queue).waiting) == (0, 0)
 
 
+async def test_jobs_of_a_node_are_found_by_its_id_where_the_scheduler_has_another_name() -> None:
+    queues = QueuesInForce([ALPHA], names={"host-a": "gpu01"})
+    queues.take("alpha", QueueRead(jobs=(job(1, nodes=("HOST-A.site",)), job(2, nodes=("host-b",)))), NOW_S)
+    assert [each.nodes for each in queues.now()[0].jobs] == [("gpu01",), ("host-b",)]
+    for node in ("gpu01", "host-a"):
+        assert [each["id"] for each in (await asked(queues, node=node))["jobs"]] == ["1"]
+
+
 def test_nodes_of_one_job_are_grouped_by_their_ids_while_the_queue_may_be_counted_with() -> None:
     clocks = Clocks()
     queues = QueuesInForce([ALPHA], now_s=lambda: clocks.s, names={"gpu01.site": "gpu01"})
@@ -268,7 +276,8 @@ def test_what_the_jobs_on_a_node_tolerate_is_what_the_strictest_of_their_partiti
         job(4, nodes=("gpu04",), partition="debug", gpus=0),
         job(5, partition="debug", state="pending"),
     )
+    assert queues.tolerated_pct == {"gpu01": 0}, "before the first reading any may run there"
     queues.take("alpha", QueueRead(jobs=jobs), NOW_S)
     assert queues.tolerated_pct == {"gpu01": 25, "gpu02": 0}
     clocks.s = USABLE_S + 1
-    assert queues.tolerated_pct == {}
+    assert queues.tolerated_pct == {"gpu01": 25, "gpu02": 0}, "while it cannot be read they may still run"

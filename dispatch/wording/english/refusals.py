@@ -103,6 +103,7 @@ TEMPLATES = {
         "no power is free for jobs to start with: an import of {level_w:kw} is kept, the load is {load_w:kw} and jobs "
         "that have just begun may draw another {undrawn_w:kw}"
     ),
+    "starts.not_fewer_yet": "as before; fewer only once it is seen what jobs that have just begun draw",
     "starts.off_grid": "no job starts: the site is {state}",
     "starts.stopped": "no job starts: {why}",
     # what holds before an order

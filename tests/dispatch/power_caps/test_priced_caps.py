@@ -15,7 +15,8 @@ from dispatch.model.plan import PlanStep
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import reading
 from dispatch.power_caps.cap_controller import CapController, GridSide, counted_on, saved_eur_per_kwh
-from dispatch.power_caps.throughput import Curve
+from dispatch.power_caps.priced_caps import LATELY_S
+from dispatch.power_caps.throughput import DEFAULT, Curve
 from dispatch.wording.catalogue import words
 
 HOST_W = 600.0
@@ -130,6 +131,38 @@ def test_all_nodes_of_a_job_get_one_limit() -> None:
     farm.import_max_w = farm.net_w - 1_500
     caps = dict(farm.run(60).nodes)
     assert caps["h100"] == caps["a40"] < HOST_W + 8 * 650
+
+
+@pytest.mark.parametrize(("strictest_pct", "gpu_w"), [(0, None), (10, 568)])
+def test_a_job_loses_no_more_than_the_strictest_of_its_nodes_tolerates(strictest_pct: int, gpu_w: int | None) -> None:
+    farm = Farm(config(nodes=(gpu_node("h100", slowdown_pct=50), gpu_node("a40", slowdown_pct=strictest_pct))))
+    farm.caps.follow_jobs((frozenset({"h100", "a40"}),))
+    farm.import_max_w = 20_000.0
+    cap_w = None if gpu_w is None else HOST_W + 8 * gpu_w
+    assert farm.run(60).nodes == (() if cap_w is None else (("a40", cap_w), ("h100", cap_w)))
+
+
+def test_gpus_that_draw_less_for_minutes_are_not_capped_by_that() -> None:
+    """A job that saves its state draws less for a while: by that a tier of 10 % would cost it more than half after."""
+    farm = Farm(config(nodes=(gpu_node("h100", slowdown_pct=10),)))
+    farm.wanted_w, farm.import_max_w = {"h100": [700.0] * 8}, 90_000.0
+    farm.run(30)
+    farm.wanted_w = {"h100": [600.0] * 8}
+    farm.run(600)
+    farm.import_max_w = farm.net_w - 300
+    assert farm.run(60).nodes == (("h100", HOST_W + 8 * 568),)
+    assert farm.view is not None
+    (cost,) = farm.view.costs
+    assert cost.slowdown == pytest.approx(Curve(DEFAULT.points).under_limit(568, 700))
+    farm.wanted_w = {"h100": [700.0] * 8}
+    farm.import_max_w = 20_000.0
+    assert farm.run(60).nodes == (("h100", HOST_W + 8 * 568),)
+    farm.import_max_w, farm.wanted_w = 90_000.0, {"h100": [300.0] * 8}
+    farm.run(60)
+    farm.import_max_w = farm.net_w - 300
+    assert farm.run(60).nodes == ()
+    farm.run(2 * LATELY_S)
+    assert farm.run(60).nodes, "it is another job by now"
 
 
 def test_energy_that_is_dear_is_saved_without_a_peak_and_leaves_the_peaks_budget_alone() -> None:
