@@ -21,6 +21,7 @@ COVERED = 0.8  # of a span with readings of the GPUs
 SHARES = (0.3, 0.95)  # of power: outside a span says nothing of the curve
 ENOUGH = 3  # spans under caps of which something is concluded
 KEPT, FREE, MOST_RUNS, MOST_KINDS = 20, 5, 1000, 500  # spans of a kind; spans without a cap of a run
+MOST_OF_USER = 200  # runs: nobody keeps the others from reporting
 # Least and most of the published curve's losses: a factor of 2.1 leaves 2.6 % of throughput at its first point.
 FACTORS = (0.05, 2.1)
 
@@ -36,7 +37,8 @@ class ProgressState(msgspec.Struct):
 class _Span:
     """A run since its last report that closed a span."""
 
-    def __init__(self, units: float, mono_s: float) -> None:
+    def __init__(self, user: str, units: float, mono_s: float) -> None:
+        self.user = user
         self.free: deque[tuple[float, float]] = deque(maxlen=FREE)  # units/s and W of spans without a cap
         self.begin(units, mono_s)
 
@@ -88,9 +90,10 @@ class JobProgress:
         """A run has done so many units since its start. False: too many runs report."""
         span = self._spans.get(run)
         if span is None:
-            if len(self._spans) >= MOST_RUNS:
+            of_user = sum(other.user == kind[0] for other in self._spans.values())
+            if len(self._spans) >= MOST_RUNS or of_user >= MOST_OF_USER:
                 return False
-            self._spans[run] = _Span(units, mono_s)
+            self._spans[run] = _Span(kind[0], units, mono_s)
             return True
         passed_s = mono_s - span.since_s
         if 0 <= passed_s < LEAST_S and units >= span.units:

@@ -170,6 +170,6 @@ async def test_a_slurm_that_is_away_is_told_and_nothing_else_happens(
     cluster = slurm_with_power
     load(29.9)
     async with gateway(cluster, place / "a", scontrol=["env", "SLURM_CONF=/none", "scontrol"]) as there:
-        await until(lambda: any("power is not kept back from jobs" in event.text for event in there.events))
+        await until(lambda: any("kept back from jobs cannot be changed" in event.text for event in there.events))
         job = await submitted(cluster, "--gpus=1")
         await in_state(cluster, job, "RUNNING")

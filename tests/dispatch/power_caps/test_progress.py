@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dispatch.power_caps.progress import MOST_RUNS, JobProgress, Kind, ProgressState
+from dispatch.power_caps.progress import MOST_OF_USER, MOST_RUNS, JobProgress, Kind, ProgressState
 from dispatch.power_caps.throughput import DEFAULT, fault
 
 RUN = ("slurm", "7", 0.0)
@@ -101,8 +101,16 @@ def test_what_was_learnt_outlives_a_restart_and_runs_that_are_over_are_forgotten
     assert progress.runs == []
 
 
-def test_only_so_many_runs_report() -> None:
+def test_only_so_many_runs_report_and_no_user_takes_the_place_of_all() -> None:
     progress = JobProgress()
-    assert all(progress.report(("slurm", str(n), 0.0), KIND, 0.0, 0.0) for n in range(MOST_RUNS))
-    assert not progress.report(("slurm", "one more", 0.0), KIND, 0.0, 0.0)
+
+    def takes(user: int, run: int) -> bool:
+        return progress.report(("slurm", f"{user}-{run}", 0.0), (f"user{user}", "train", 8), 0.0, 0.0)
+
+    assert all(takes(0, run) for run in range(MOST_OF_USER))
+    assert not takes(0, MOST_OF_USER)
+    assert takes(0, 0), "those that report go on"
+    users = range(1, MOST_RUNS // MOST_OF_USER)
+    assert all(takes(user, run) for user in users for run in range(MOST_OF_USER))
+    assert not takes(99, 0)
     assert DEFAULT.basis == "curve"
