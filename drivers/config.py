@@ -21,6 +21,7 @@ from drivers.device_keys import (
     Instance,
     MaxRegisters,
     Period,
+    Serial,
     Spacing,
     Unit,
     Units,
@@ -46,6 +47,7 @@ class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit = 1
     map: DeviceMapName = ""
     units: Units = {}
+    serial: Serial = ""
     instance: Instance | None = None
     deadline_s: Deadline | None = None
     period_s: Period | None = None
@@ -97,6 +99,7 @@ class BatteryDevice(BatteryConfig, frozen=True, kw_only=True):
     ] = ""
     unit: Unit = 1
     units: Units = msgspec.field(default_factory=dict)
+    serial: Serial = ""
     deadline_s: Deadline | None = None
     period_s: Period | None = None
     connect_delay_s: ConnectDelay = 0.0
@@ -128,9 +131,7 @@ class PcsDevice(PcsRatings, frozen=True, kw_only=True):
     ] = 60.0
     map: DeviceMapName = ""
     units: Units = msgspec.field(default_factory=dict)
-    serial: Annotated[
-        str, Meta(description="Serial number that it must have. Empty: that which it has at the first contact.")
-    ] = ""
+    serial: Serial = ""
     accept_no_revert: Annotated[
         bool,
         Meta(
@@ -167,6 +168,7 @@ class PvDevice(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit = 1
     map: DeviceMapName = ""
     units: Units = {}
+    serial: Serial = ""
     instance: Instance | None = None
     deadline_s: Deadline | None = None
     period_s: Period | None = None
@@ -227,6 +229,7 @@ class SwitchDevice(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "skerry-switch"
     units: Units = {}
+    serial: Serial = ""
 
 
 class TariffConfig(TariffTerms, frozen=True, kw_only=True):

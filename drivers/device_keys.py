@@ -98,6 +98,17 @@ Instance = Annotated[
 ]
 
 
+Serial = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f]{0,64}$",
+        description="Serial number that it must tell: one that tells another, or none, is neither read nor written. "
+        "`skerry doctor` prints it. Empty: any; a PCS by a map keeps to that of its first contact.",
+        extra={"expected": "at most 64 printable characters, as `skerry devices read` shows them"},
+    ),
+]
+
+
 DeviceMapName = Annotated[
     str,
     Meta(

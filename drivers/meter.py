@@ -56,7 +56,8 @@ class MeterDriver(DeviceDriver[SunSpecDevice]):
     """One meter, one request a reading: power, frequency, phases and energy of the same instant."""
 
     def __init__(self, config: MeterDevice, link: ModbusLink, unit: int) -> None:
-        super().__init__(config.id, link, unit, SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0))
+        device = SunSpecDevice(link, unit, MODELS, "meter", config.instance or 0, config.serial)
+        super().__init__(config.id, link, unit, device)
         self.kind = "meter" if config.role == "grid" else "load_meter"
         self._config = config
 

@@ -72,7 +72,7 @@ class PcsDriver(DeviceDriver[SunSpecDevice]):
         `own_bms`: another device reads the battery, and what this one says of it is not used.
         """
         self._own_bms = own_bms
-        device = SunSpecDevice(link, unit, (DER, *INVERTERS), "PCS", config.instance or 0)
+        device = SunSpecDevice(link, unit, (DER, *INVERTERS), "PCS", config.instance or 0, config.serial)
         super().__init__(config.id, link, unit, device)
         self._config, self._clock = config, clock or SystemClock()
         self._revert_w = revert_w

@@ -52,7 +52,8 @@ class PvDriver(DeviceDriver[SunSpecDevice]):
 
         `found`: keeps that it was given a limit, which without a timer outlives us; None: as long as the process runs.
         """
-        super().__init__(config.id, link, unit, SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0))
+        device = SunSpecDevice(link, unit, MODELS, "PV inverter", config.instance or 0, config.serial)
+        super().__init__(config.id, link, unit, device)
         self._config, self._fallback_w = config, fallback_w
         self._found_modes = found if found is not None else FoundModes()
         self._lock = asyncio.Lock()

@@ -59,6 +59,7 @@ class ProofsInForce:
             revert_to_w=proof.reversion.to_w,
             changed_utc_s=None if changed is None else changed.since_utc_s,
             again_by="" if changed is None else self._local(changed.since_utc_s + AGAIN_S),
+            serial=proof.identity.serial,
         )
 
     def _local(self, utc_s: float) -> str:

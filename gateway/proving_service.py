@@ -118,9 +118,10 @@ class ProvingService:
             if change is None:
                 self._events.event("device", "info", device_id, f"as it was proven again: firmware {was}")
                 continue
-            now = change.identity.firmware or "not told"
-            what = f"firmware {now}" if change.identity.serial == proof.identity.serial else "another serial number"
-            text = f"it says {what}; proven was firmware {was}: half of its power until it is proven again"
+            was, now = f"firmware {was}", f"firmware {change.identity.firmware or 'not told'}"
+            if change.identity.serial != proof.identity.serial:
+                was, now = (f"serial number {of.serial or 'not told'}" for of in (proof.identity, change.identity))
+            text = f"it says {now}; proven was {was}: half of its power until it is proven again"
             self._events.event("device", "warning", device_id, text)
 
     def decided(self, decision: Decision, interval: Interval | None = None, free_peak_w: float = 0.0) -> None:

@@ -20,6 +20,7 @@ from drivers.device_keys import Polled
 from drivers.maps.found_modes import FoundModes
 from drivers.modbus.errors import DeviceError
 from drivers.register_view import RegisterValue
+from drivers.serial_numbers import serial_key
 from gateway import exit_codes
 from gateway.commissioning.device_access import DevicesInUse, gateway_of, gateway_using, opened, published_snapshot
 from gateway.commissioning.scan import ScannedUnit, scan
@@ -122,9 +123,10 @@ def scan_host(host: str, units: str, deadline_s: float, limit_s: float, as_json:
 def _unit_line(one: ScannedUnit, host: str, port: int) -> str:
     if one.unit < 0:
         return one.found
+    serial = f" {key}" if (key := serial_key(one.identity)) else ""
     if one.source:
-        return f'{one.found}\n          [[{one.kind}]] source = "{one.source}" url = "tcp://{host}:{port}"'
-    keys = f' map = "{one.map}"' if one.map else ""
+        return f'{one.found}\n          [[{one.kind}]] source = "{one.source}" url = "tcp://{host}:{port}"{serial}'
+    keys = (f' map = "{one.map}"' if one.map else "") + serial
     section = f'\n          [[{one.kind}]] url = "tcp://{host}:{port}" unit = {one.unit}{keys}' if one.kind else ""
     return f"unit {one.unit:>3}  {one.found}{section}"
 

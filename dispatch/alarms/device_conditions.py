@@ -11,7 +11,19 @@ from dispatch.control.pcs_limits import isolation_fault
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.battery_bank import counted
 from dispatch.model.decision import Contested, Decision, PvOver
-from dispatch.model.equipment import BATTERY_TRIPPED, Battery, DeviceHealth, Gpu, Node, Pcs, Pv, Switch, alarm_words
+from dispatch.model.equipment import (
+    BATTERY_TRIPPED,
+    Battery,
+    DeviceHealth,
+    DeviceIdentity,
+    DeviceProof,
+    Gpu,
+    Node,
+    Pcs,
+    Pv,
+    Switch,
+    alarm_words,
+)
 from dispatch.model.power_caps import exceeds
 from dispatch.model.readings import Status
 from dispatch.model.reasons import Reason, joined, plain
@@ -261,24 +273,27 @@ def _following(pcs: Pcs, wanted_w: float | None, snapshot: Snapshot, config: Dis
 
 def proof_conditions(device: DeviceHealth, utc_s: float) -> Iterator[tuple[str, Condition]]:
     """A PCS that says it is another one, or has another firmware, than was proven; and for how long."""
-    proof, now = device.proof, device.identity
+    proof = device.proof
     if proof is None:
         return
     since_s = proof.changed_utc_s
     if since_s is None:
         yield from ((f"{name}:{device.id}", Condition(False)) for name in ("not-as-proven", "proof-overdue"))
         return
-    figures = Reason(
-        "alarm.not_as_proven",
-        {
-            "proven": proof.firmware or Reason("alarm.no_firmware"),
-            "now": (now.firmware if now is not None else "") or Reason("alarm.no_firmware"),
-            "again_local": proof.again_by,
-        },
-    )
+    figures = _changed(proof, device.identity)
     overdue = utc_s - since_s > AGAIN_S
     yield f"not-as-proven:{device.id}", Condition(not overdue, figures)
     yield f"proof-overdue:{device.id}", Condition(overdue, figures)
+
+
+def _changed(proof: DeviceProof, now: DeviceIdentity | None) -> Reason:
+    """What was proven and what it is now: the serial number where that is another, else the firmware."""
+    untold, by = Reason("alarm.no_firmware"), proof.again_by
+    if now is not None and now.serial != proof.serial:
+        proven, says = proof.serial or untold, now.serial or untold
+        return Reason("alarm.another_than_proven", {"proven": proven, "now": says, "again_local": by})
+    says = (now.firmware if now is not None else "") or untold
+    return Reason("alarm.not_as_proven", {"proven": proof.firmware or untold, "now": says, "again_local": by})
 
 
 def _contested(contested: Contested | None, decision: Decision | None) -> Condition | None:

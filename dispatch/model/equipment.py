@@ -313,6 +313,7 @@ class DeviceProof(msgspec.Struct, frozen=True):
     revert_to_w: float | None = None
     changed_utc_s: float | None = None  # since when it says it is another one, or has another firmware
     again_by: str = ""  # ISO 8601, the site's time: until when such a one is to be proven again
+    serial: str = ""  # the serial number that it had when it was proven
 
 
 class DeviceHealth(msgspec.Struct, frozen=True):

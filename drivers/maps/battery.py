@@ -23,7 +23,8 @@ class MapBattery(DeviceDriver[MappedDevice]):
 
     def __init__(self, config: BatteryDevice, device_map: DeviceMap, link: ModbusLink, unit: int) -> None:
         self.period_s = config.period_s or device_map.access.refresh_s  # machine seconds between two readings
-        super().__init__(config.id, link, unit, MappedDevice(link, unit, device_map, config.units))
+        device = MappedDevice(link, unit, device_map, config.units, serial=config.serial)
+        super().__init__(config.id, link, unit, device)
 
     async def read(self) -> Battery:
         """Read it now. Raises DeviceError."""

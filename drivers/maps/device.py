@@ -15,6 +15,7 @@ from drivers.modbus.errors import ConnectionLost, DeviceException
 from drivers.modbus.transport import ModbusLink
 from drivers.register_view import RegisterValue, Words, WrittenValue
 from drivers.sample import Sample
+from drivers.serial_numbers import check_serial
 
 SLOW_S = 1.0  # real seconds between two readings of the poll class "slow"
 
@@ -29,13 +30,23 @@ class MappedDevice:
     """A device that is only read. Its identity is checked again on every new connection, before any value is used."""
 
     def __init__(
-        self, link: ModbusLink, unit: int, device_map: DeviceMap, units: Mapping[str, int], needed: str = ""
+        self,
+        link: ModbusLink,
+        unit: int,
+        device_map: DeviceMap,
+        units: Mapping[str, int],
+        needed: str = "",
+        serial: str = "",
     ) -> None:
-        """`units`: Modbus unit ids that the site file gives by name, besides `unit`. `needed`: as in MapReader."""
+        """`units`: Modbus unit ids that the site file gives by name, besides `unit`. `needed`: as in MapReader.
+
+        `serial`: the serial number that it must tell; "": any.
+        """
         self.link, self.map, self.map_name = link, device_map, device_map.name
         self.identity: DeviceIdentity | None = None
         self.units = {**device_map.units, **units, DEVICE: unit}
         self._reader = MapReader(link, self.units, device_map, needed)
+        self._serial = serial
         self._connection = 0  # on which its identity was checked
         self._kept: dict[str, Decoded | None] = {}  # values of the poll classes "once" and "slow"
         self._slow_s = float("-inf")
@@ -69,7 +80,10 @@ class MappedDevice:
         return await write_by_hand(self.link, self.map, self.units, name, value, self._connection)
 
     async def _open(self) -> None:
-        """Connect; on a new connection see whether it is the device of the map. Raises DeviceError."""
+        """Connect; on a new connection see whether it is the device of the map and of the site file.
+
+        Raises DeviceError; WrongDevice for another serial number than it must have.
+        """
         if self._connection and self._connection == self.link.connection:
             return
         self._connection, self._slow_s, self._kept = 0, float("-inf"), {}
@@ -80,8 +94,15 @@ class MappedDevice:
         on = self.link.connection
         self._kept = await self._reader.read("once")
         self._reader.leave_out(self._not_there())
-        self.identity = identity_of(self._kept)
+        self._identified(identity_of(self._kept))
         self._connection = on or await self._connected()
+
+    def _identified(self, now: DeviceIdentity) -> None:
+        """Take over what it says it is; a serial number other than before is told. Raises WrongDevice."""
+        check_serial(f"{self.link.device} at {self.link.at} unit {self.units[DEVICE]}", self._serial, now.serial)
+        before, self.identity = self.identity, now
+        if before is not None and before.serial and now.serial not in ("", before.serial):
+            self.link.notices.add("warning", f"another device answers: {now.text}, was {before.text}")
 
     def _not_there(self) -> Iterator[str]:
         """Values that a device such as this does not have, by what it said when it connected."""

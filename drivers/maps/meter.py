@@ -18,7 +18,8 @@ class MapMeter(DeviceDriver[MappedDevice]):
     """One meter: the same parts and signs as a SunSpec meter's."""
 
     def __init__(self, config: MeterDevice, device_map: DeviceMap, link: ModbusLink, unit: int) -> None:
-        super().__init__(config.id, link, unit, MappedDevice(link, unit, device_map, config.units))
+        device = MappedDevice(link, unit, device_map, config.units, serial=config.serial)
+        super().__init__(config.id, link, unit, device)
         self.kind = "meter" if config.role == "grid" else "load_meter"
         self.refresh_s = device_map.access.refresh_s  # how often the device renews its own values
         self._config = config

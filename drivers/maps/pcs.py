@@ -26,6 +26,7 @@ from drivers.modbus.errors import DeviceException, WrongDevice
 from drivers.modbus.transport import ModbusLink
 from drivers.register_view import RegisterValue, Words, WrittenValue
 from drivers.sample import Sample, smallest
+from drivers.serial_numbers import check_serial
 from drivers.setpoint import TEMPORARY, CommandResult
 
 FORMING = "grid_forming"
@@ -77,7 +78,7 @@ class MapPcs:
         self._lock = asyncio.Lock()
         self._connection = 0  # on which the device's identity was checked
         self.identity: DeviceIdentity | None = None  # None: not read yet
-        self._serial = config.serial  # that it must have; "": that of the first connection
+        self._serial = ""  # that of its first connection, where the site file names none
         self._values = PcsValues(device_map, self._clock, battery)
         self._mode = ""  # as it last told it: what forms the grid may refuse to say so now and then
         self._asked_slow_s = float("-inf")
@@ -221,13 +222,17 @@ class MapPcs:
         on = self.link.connection
         self._values.once = await self._ask("once")
         self.identity = identity_of(self._values.once)
-        serial, kept = self.identity.serial, self._found.of(self.id)
-        expected = self._serial or (kept.identity if kept is not None else "")
-        if expected and serial and serial != expected:
-            what = f"serial number {serial}, but {expected} is configured or was found before: not read, not written"
-            raise WrongDevice(self._where, what, "check url and unit; after an exchange set serial in the site file")
-        self._serial = expected or serial
+        self._check_serial(self.identity.serial)
         self._connection = on
+
+    def _check_serial(self, told: str) -> None:
+        """Raises WrongDevice where it is not that of the site file, else that of the first contact, if it tells one."""
+        check_serial(self._where, self._config.serial, told)
+        kept = self._found.of(self.id)
+        expected = self._config.serial or self._serial or (kept.identity if kept is not None else "")
+        if told:
+            check_serial(self._where, expected, told)
+        self._serial = expected or told
 
     async def _forms(self) -> bool:
         """Whether it forms the grid, as it says now. Raises DeviceError."""

@@ -51,7 +51,7 @@ class MapPv(DeviceDriver[MappedDevice]):
     def __init__(self, config: PvDevice, device_map: DeviceMap, link: ModbusLink, unit: int) -> None:
         self.period_s = config.period_s or device_map.access.refresh_s  # machine seconds between two readings
         self._power = PV_POWER[device_map.info.kind]
-        device = MappedDevice(link, unit, pv_part(device_map), config.units, self._power)
+        device = MappedDevice(link, unit, pv_part(device_map), config.units, self._power, config.serial)
         super().__init__(config.id, link, unit, device)
         self._limit: PvLimit | None = None
         if config.curtail and LIMIT in device_map.writes:

@@ -71,7 +71,7 @@ class MapSwitch(DeviceDriver[MappedDevice]):
         self, config: SwitchDevice, device_map: DeviceMap, link: ModbusLink, unit: int, found: FoundModes | None = None
     ) -> None:
         """`found`: keeps in which control it was found; None: as long as the process runs."""
-        device = MappedDevice(link, unit, device_map, config.units)
+        device = MappedDevice(link, unit, device_map, config.units, serial=config.serial)
         super().__init__(config.id, link, unit, device)
         self.period_s = config.period_s or device_map.access.refresh_s  # machine seconds between two readings
         self._map, self._units = device_map, device.units

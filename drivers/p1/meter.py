@@ -12,6 +12,7 @@ from drivers.p1.receiver import Receiver
 from drivers.p1.telegram import PHASES, Telegram, as_written, time_of
 from drivers.register_view import RegisterValue
 from drivers.sample import Sample
+from drivers.serial_numbers import check_serial
 
 
 class P1Meter:
@@ -20,12 +21,16 @@ class P1Meter:
     kind = "meter"
 
     def __init__(self, config: MeterDevice, address: Address, backoff_max_s: float) -> None:
-        self.id = config.id
+        self.id, self._serial = config.id, config.serial
         self._receiver = Receiver(address, config.id, backoff_max_s)
 
     async def read(self) -> Meter:
-        """The newest telegram. Raises DeviceError: none is young enough, or they come too rarely for control."""
+        """The newest telegram. Raises DeviceError: none is young enough, or they come too rarely for control.
+
+        WrongDevice: it is of a meter with another serial number than the site file names.
+        """
         arrival = await self._receiver.current()
+        check_serial(f"{self.id} at {self._receiver.address}", self._serial, arrival.telegram.serial)
         values = arrival.telegram.values
         sample = Sample(values, asyncio.get_running_loop().time() - arrival.at_s)
         return meter_of(self.id, sample, meter_names(values, PHASES), invert=False)

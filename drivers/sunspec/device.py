@@ -16,6 +16,7 @@ from drivers.modbus.errors import BadReply, DeviceException, MapChanged, Timeout
 from drivers.modbus.transport import ModbusLink
 from drivers.notices import Notices
 from drivers.register_view import RegisterValue, Words
+from drivers.serial_numbers import check_serial
 from drivers.sunspec.discovery import Chain, ChainWalker, FoundModel
 from drivers.sunspec.instances import instances
 from drivers.sunspec.layout import HEADER, SIZES, Layout, plan
@@ -37,12 +38,22 @@ class SunSpecDevice:
     """
 
     def __init__(
-        self, link: ModbusLink, unit: int, kinds: tuple[int, ...] = (), noun: str = "device", instance: int = 0
+        self,
+        link: ModbusLink,
+        unit: int,
+        kinds: tuple[int, ...] = (),
+        noun: str = "device",
+        instance: int = 0,
+        serial: str = "",
     ) -> None:
-        """`kinds`: models of which the device has one, best first. `instance`: which, from 1; 0: the first there is."""
+        """`kinds`: models of which the device has one, best first. `instance`: which, from 1; 0: the first there is.
+
+        `serial`: the serial number that it must tell in model 1; "": any.
+        """
         self.link, self.unit = link, unit
         self.found: tuple[FoundModel, ...] = ()  # those of the instance
         self._kinds, self._noun, self._instance = kinds, noun, instance
+        self._serial = serial
         self._walker = ChainWalker(link, unit)
         self._chain: Chain | None = None
         self._identity: dict[str, Value | None] = {}
@@ -77,7 +88,7 @@ class SunSpecDevice:
 
         True if what was read or written before no longer counts: its models were looked for anew, or its connection was
         replaced. False if nothing happened, or another device on the same line was the reason for the new connection.
-        Raises DeviceError.
+        Raises DeviceError; WrongDevice for another serial number than it must have, which is asked for again each time.
         """
         now_s = asyncio.get_running_loop().time()
         if self._walk_at_s is not None and now_s >= self._walk_at_s:
@@ -177,8 +188,12 @@ class SunSpecDevice:
             self.notices.add("warning", f"{text}. Say which with the key instance in the site file")
         if self.found not in ((), mine):
             self.notices.add("info", f"its SunSpec models were found anew: {', '.join(str(f.id) for f in mine)}")
-        self._identity = await self._read_identity(mine)
-        self.found, self._chain = mine, chain
+        identity = await self._read_identity(mine)
+        if self._is_other(identity):
+            was, now = (" ".join(str(text) for text in of.values()) for of in (self._identity, identity))
+            self.notices.add("warning", f"another device answers: {now}, was {was}")
+            self._max_read, self._longest = min(SIZES[0], self.link.max_registers), 0
+        self._identity, self.found, self._chain = identity, mine, chain
 
     async def _label(self, models: tuple[FoundModel, ...]) -> str:
         """What a person recognises an instance by: its texts in model 1, and where it is."""
@@ -194,22 +209,28 @@ class SunSpecDevice:
             identity = await self._read_identity(self.found)
         except MapChanged:
             return False
-        if {} not in (identity, self._identity) and identity != self._identity:
-            was, now = (" ".join(str(text) for text in of.values()) for of in (self._identity, identity))
-            self.notices.add("warning", f"another device answers: {now}, was {was}")
-            self._max_read, self._longest = min(SIZES[0], self.link.max_registers), 0
+        if self._is_other(identity):
             return False
         self._identity = identity or self._identity
         return True
 
+    def _is_other(self, identity: dict[str, Value | None]) -> bool:
+        """Whether these texts and those of before are of two devices."""
+        return {} not in (identity, self._identity) and identity != self._identity
+
     async def _read_identity(self, models: tuple[FoundModel, ...]) -> dict[str, Value | None]:
-        """Texts of model 1; {} where they cannot be had, but the first model is where it was."""
+        """Texts of model 1; {} where they cannot be had, but the first model is where it was.
+
+        Raises WrongDevice where they do not hold the serial number that it must have.
+        """
         if models[0].id == 1:
             with contextlib.suppress(DeviceException):
                 texts = await self._values(models[0], (*IDENTITY, FIRMWARE))
+                check_serial(self._where, self._serial, _text(texts["SN"]))
                 self._firmware = texts.pop(FIRMWARE)
                 return texts
         await self._check_place(models[0])
+        check_serial(self._where, self._serial, "")
         return {}
 
     # ── blocks ──────────────────────────────────────────────────────────────────────────────────────────────────────

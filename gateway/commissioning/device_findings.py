@@ -25,6 +25,7 @@ from dispatch.wording.catalogue import words
 from drivers.config import BatteryDevice, MeterDevice, PcsDevice, PvDevice
 from drivers.device_keys import Polled
 from drivers.maps.loader import load
+from drivers.serial_numbers import serial_key
 from gateway.commissioning.findings import Finding, fault, note, ok, warning
 from gateway.site.schema import Site
 
@@ -82,7 +83,7 @@ def conversation(site: Site, device: Polled, health: DeviceHealth) -> Iterator[F
         why = f": {health.error}" if health.error else ""
         advice = "check cabling and what else asks this device; set its deadline_s and period_s"
         yield warning(device.id, "reads-failed", text + why, advice)
-    yield from _identity(health)
+    yield from _identity(device, health)
 
 
 def _reached(site: Site, device: Polled, link: LinkHealth | None) -> Iterator[Finding]:
@@ -99,10 +100,11 @@ def _reached(site: Site, device: Polled, link: LinkHealth | None) -> Iterator[Fi
     yield from _speed(site, device, link.round_trip_worst_ms)
 
 
-def _identity(health: DeviceHealth) -> Iterator[Finding]:
-    """What it says it is."""
+def _identity(device: Polled, health: DeviceHealth) -> Iterator[Finding]:
+    """What it says it is, and the key that holds it to that where the site file has none."""
     if health.identity is not None and health.identity.text:
-        yield ok(health.id, "identity", health.identity.text)
+        key = serial_key(health.identity) if getattr(device, "serial", None) == "" else ""
+        yield ok(health.id, "identity", health.identity.text + (f"; to accept no other, add {key}" if key else ""))
     elif health.link is not None:
         yield note(health.id, "identity", "does not say who made it", "compare its address with the drawing")
 

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 import msgspec
 
 from dispatch.model.equipment import DeviceIdentity
+from drivers.maps.device import identity_of
 from drivers.maps.loader import bundled, load
 from drivers.maps.reader import MapReader
 from drivers.maps.schema import DEVICE, DeviceMap
+from drivers.maps.vocabulary import TEXTS
 from drivers.modbus.address import Address
 from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
 from drivers.modbus.transport import ModbusLink
@@ -88,10 +90,23 @@ async def _asked(link: ModbusLink, unit: int) -> ScannedUnit | None:
     fitting = await _maps_of(link, unit)
     if fitting:
         titles = " or ".join(f"{m.info.title} (map {m.name})" for m in fitting)
-        return ScannedUnit(unit, titles, fitting[0].info.kind, fitting[0].name)
+        identity = await _identity_by(link, unit, fitting[0])
+        said = f", {identity.text}" if identity is not None and identity.text else ""
+        return ScannedUnit(unit, titles + said, fitting[0].info.kind, fitting[0].name, identity=identity)
     if link.traffic.answers + link.traffic.refusals > answers:
         return ScannedUnit(unit, UNKNOWN)
     return None
+
+
+async def _identity_by(link: ModbusLink, unit: int, device_map: DeviceMap) -> DeviceIdentity | None:
+    """What a device says it is by its map; None: it does not answer that."""
+    texts = {name: value for name, value in device_map.values.items() if name in TEXTS and value.poll == "once"}
+    only = msgspec.structs.replace(device_map, values=texts, recipe=None)
+    try:
+        return identity_of(await MapReader(link, {**device_map.units, DEVICE: unit}, only).read("once"))
+    except DeviceError:
+        link.retry_at_once()
+        return None
 
 
 async def _maps_of(link: ModbusLink, unit: int) -> list[DeviceMap]:

@@ -16,5 +16,11 @@ def battery_device(site: Site, n: int, battery: BatteryDevice) -> Iterator[Findi
         yield f"{key}.url", url, "where the BMS is, such as tcp://192.168.1.40:502, because map is given"
     if url and not battery.map:
         yield f"{key}.map", battery.map, "the device map by which the BMS at its url is read"
+    if battery.serial and not battery.map:
+        yield (
+            f"{key}.serial",
+            battery.serial,
+            "no such key without map: it is that of its [[pcs]], or of the BMS at url",
+        )
     if url == "twin" and not any((pcs.url, pcs.battery) == ("twin", battery.id) for pcs in site.pcs):
         yield f"{key}.url", url, "the address of a BMS, or a [[pcs]] of this battery that is the twin's, too"

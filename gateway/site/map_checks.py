@@ -49,8 +49,7 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
         yield from _pv_map(where, item, device_map)
     elif device_map.info.kind != section:
         yield f"{where}.map", name, f"a map of kind {section}; this is one of kind {device_map.info.kind}"
-    if getattr(item, "instance", None) is not None:
-        yield f"{where}.instance", item.instance, "no such key beside map: it counts SunSpec models"
+    yield from _keys(where, item, device_map)
     for unit in item.units.keys() - device_map.units.keys():
         known = ", ".join(device_map.units) or "none"
         yield f"{where}.units.{unit}", item.units[unit], f"a unit of the map {device_map.name}: {known}"
@@ -61,6 +60,14 @@ def _map(where: str, section: str, item: Any, name: str, path: Path) -> Iterator
         yield from _twins_map(where, section, item, device_map)
     if section == "pcs":
         yield from _recipe(where, item, device_map)
+
+
+def _keys(where: str, item: Any, device_map: DeviceMap) -> Iterator[Finding]:
+    """Keys that mean nothing beside this map."""
+    if getattr(item, "instance", None) is not None:
+        yield f"{where}.instance", item.instance, "no such key beside map: it counts SunSpec models"
+    if item.serial and "serial" not in device_map.values:
+        yield f"{where}.serial", item.serial, f"no such key: map {device_map.name} reads no serial number to compare"
 
 
 def _twins_map(where: str, section: str, item: Any, device_map: DeviceMap) -> Iterator[Finding]:

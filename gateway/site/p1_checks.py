@@ -12,7 +12,7 @@ from drivers.modbus.address import parse, place_of
 from gateway.site.schema import Site
 from gateway.site.unread import Unreadable
 
-KEYS = frozenset(("id", "url", "source", "role", "side", "period_s"))  # period_s: checked for every grid meter
+KEYS = frozenset(("id", "url", "source", "role", "side", "serial", "period_s"))  # period_s: of every grid meter
 BAUD = 115_200  # DSMR P1 companion standard 5.0.2: 115200 baud, 8N1
 DELAY_S = 1.0  # the same: a telegram a second, so what it tells may be of the second before
 

@@ -28,7 +28,7 @@ from dispatch.model.equipment import Meter
 from drivers.config import IoConfig, MeterDevice
 from drivers.devices import Listening, make_drivers
 from drivers.modbus.address import parse as address_of
-from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
+from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout, WrongDevice
 from drivers.p1 import arrivals, receiver
 from drivers.p1.arrivals import MOST_BYTES_A_SECOND, Arrivals
 from drivers.p1.meter import P1Meter
@@ -259,8 +259,8 @@ class Bridge:
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[P1Meter]:
-    config = MeterDevice(id="pcc", url=url, source="p1")
+async def listening(url: str, serial: str = "") -> AsyncIterator[P1Meter]:
+    config = MeterDevice(id="pcc", url=url, source="p1", serial=serial)
     (driver,) = make_drivers([config], [], [], [], [], IoConfig(backoff_max_s=0.1), lambda *_: (address_of(url), 1))
     assert isinstance(driver, P1Meter)
     yield driver
@@ -268,11 +268,11 @@ async def listening(url: str) -> AsyncIterator[P1Meter]:
 
 
 @asynccontextmanager
-async def bridged() -> AsyncIterator[tuple[Bridge, P1Meter]]:
+async def bridged(serial: str = "") -> AsyncIterator[tuple[Bridge, P1Meter]]:
     bridge = Bridge()
     server = await asyncio.start_server(bridge.serve, "127.0.0.1", 0)
     async with server:
-        async with listening(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}") as driver:
+        async with listening(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", serial) as driver:
             yield bridge, driver
         await until(lambda: not bridge.writers)
 
@@ -325,6 +325,20 @@ async def test_a_scan_finds_it_by_its_telegrams(patient: None) -> None:
         (found,) = await scan("127.0.0.1", int(port), [1, 2], LIMIT_S, LIMIT_S)
         assert (found.kind, found.source) == ("meter", "p1")
         assert found.found == "ISK 2MT382-1000 K8EG004046395507, telegrams of a meter on P1"
+
+
+async def test_only_the_meter_of_the_site_file_is_read(patient: None) -> None:
+    async with bridged("K8EG004046395507") as (bridge, driver):
+        bridge.repeats = telegram(1, 1) + telegram(2, 2)
+        assert (await newest(driver, 2.0)).w.value == 2.0
+    async with bridged("K8EG004046395508") as (bridge, driver):
+        bridge.repeats = telegram(1, 1) + telegram(2, 2)
+
+        async def ask() -> None:
+            with pytest.raises(WrongDevice, match=r"tells serial number K8EG004046395507, expected .*508: not read"):
+                await driver.read()
+
+        await until_done(ask, (ConnectionLost, Timeout))
 
 
 async def test_a_bridge_that_hangs_up_is_connected_again_and_a_rest_is_not_joined(patient: None) -> None:

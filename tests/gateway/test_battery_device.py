@@ -66,6 +66,8 @@ def site_with(pcs: dict[str, Any] | None = None, **battery: Any) -> Site:
         ({"map": "eastron-sdm630"}, "battery[0].map", "a map of kind battery; this is one of kind meter"),
         ({"map": "pylontech"}, "battery[0].map", "pylontech-powercube-m2"),
         ({"url": "twin"}, "battery[0].url", "the address of a BMS"),
+        ({"map": None, "url": None, "serial": "1"}, "battery[0].serial", "no such key without map"),
+        ({"serial": "1"}, "battery[0].serial", "reads no serial number to compare"),
         ({"url": "serial:///dev/ttyS0", "unit": 0}, "battery[0].unit", "a unit, 1..255"),
         ({"url": "tcp://127.0.0.1"}, "battery[0].url", "a port"),
     ],

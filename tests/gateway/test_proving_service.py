@@ -169,6 +169,19 @@ def test_another_firmware_than_proven_is_noticed_once_and_gone_when_it_is_back(t
     assert note.changed_utc_s is None
 
 
+def test_another_serial_number_than_proven_is_noticed_and_no_longer_counts_as_proven(tmp_path: Path) -> None:
+    proofs = ProofsInForce({"pcs1": "sunspec"}, lambda kept: file.write(tmp_path, kept))
+    proofs.adopt(Proofs(proofs={"pcs1": a_proof()}))
+    other = msgspec.structs.replace(IDENTITY, serial=f"{IDENTITY.serial}0")
+    assert proofs.proven("pcs1", "sunspec", IDENTITY)
+    assert not proofs.proven("pcs1", "sunspec", other)
+    (found,) = proofs.look([health(other)], 102.0)
+    assert found[2] is not None
+    note = proofs.note("pcs1")
+    assert note is not None
+    assert (note.changed_utc_s, note.serial) == (102.0, IDENTITY.serial)
+
+
 def a_proof() -> Any:
     return msgspec.structs.replace(PROOF, identity=IDENTITY)
 

@@ -93,7 +93,7 @@ TEMPLATES = {
         "{lost}: assumed at {to_w:kw}, its setpoint ({setpoint_w:action}) ran out {over_s:.0f} s ago"
     ),
     # device limits
-    "limit.not_as_proven": "{limit_w:kw}, half of its rating: it has another firmware than proven",
+    "limit.not_as_proven": "{limit_w:kw}, half of its rating: it is not as it was proven",
     "curtail.export": "PV at most {limit_w:kw} in all: the rest of the site takes {load_w:kw}, "
     "the battery can take {charge_w:kw}, "
     "export at most {export_w:kw}",

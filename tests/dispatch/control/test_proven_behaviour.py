@@ -70,7 +70,7 @@ def test_a_pcs_that_is_not_as_proven_has_half_of_its_power_and_says_why() -> Non
     config = site_config()
     (unit,) = units(config, a_snapshot(), {}, {}, {"pcs1": CHANGED})
     assert (unit.low_w, unit.high_w) == (-30_000.0, 30_000.0)
-    assert words(unit.high_why) == "30.0 kW, half of its rating: it has another firmware than proven"
+    assert words(unit.high_why) == "30.0 kW, half of its rating: it is not as it was proven"
     (unit,) = units(config, a_snapshot(), {}, {}, {"pcs1": PROOF})
     assert unit.high_w == 60_000.0
 
@@ -146,6 +146,19 @@ def test_of_a_setpoint_that_cannot_be_read_back_what_was_proven_counts(proof: De
     step = Controller(site_config()).step(a_snapshot(), None)
     decision = msgspec.structs.replace(step, setpoints=(Setpoint("pcs1", 3_000.0),))
     assert said in words(if_gateway_dies(pcs, decision, [health(proof)]))
+
+
+def test_another_serial_number_than_proven_is_named_and_so_is_that_of_the_proof() -> None:
+    device = msgspec.structs.replace(health(CHANGED), identity=DeviceIdentity(serial="0815", firmware="3.51"))
+    for serial, said in (
+        ("4711", "serial number 4711 was proven, now 0815;"),
+        ("", "number not told was proven, now 0815"),
+    ):
+        proof = msgspec.structs.replace(CHANGED, serial=serial)
+        found = dict(proof_conditions(msgspec.structs.replace(device, proof=proof), 1_010.0))
+        detail = found["not-as-proven:pcs1"].detail
+        assert detail is not None
+        assert said in words(detail)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ async def test_scan_says_what_each_unit_is(devices: Loopback, capsys: pytest.Cap
     every = (devices.pcs, devices.grid, devices.pv, devices.units.devices[STRANGER])
     assert [write for device in every for write in device.writes] == []
     assert await skerry("devices", "scan", where, "--units", "2", "--deadline", "20") == 0
-    assert f'[[meter]] url = "tcp://{where}" unit = 2' in capsys.readouterr().out
+    assert f'[[meter]] url = "tcp://{where}" unit = 2 serial = "88"' in capsys.readouterr().out
 
 
 async def test_scan_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +77,16 @@ async def test_read_shows_values_and_registers(devices: Loopback, capsys: pytest
         assert await skerry("devices", "read", site, *arguments) == 1
         assert said in capsys.readouterr().err
     assert devices.grid.writes == devices.pcs.writes == []
+
+
+async def test_read_says_which_serial_number_answers(devices: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    text = f"{devices.site.path.read_text()}serial = 'PV-7'\n"  # of the last section, pv1
+    devices.path.write_text(text)
+    assert await skerry("devices", "read", str(devices.path), "pv1") == 1
+    assert "tells serial number 4711, expected serial number PV-7: not read" in capsys.readouterr().err
+    devices.path.write_text(text.replace("PV-7", "4711"))
+    assert await skerry("devices", "read", str(devices.path), "pv1", "1.sn") == 0
+    assert capsys.readouterr().out.split()[-2:] == ["1.SN", "4711"]
 
 
 async def test_a_site_that_a_gateway_holds_is_not_read(devices: Loopback, capsys: pytest.CaptureFixture[str]) -> None:

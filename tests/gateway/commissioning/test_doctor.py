@@ -46,7 +46,7 @@ async def test_a_site_that_is_right_has_no_fault_and_is_not_written_to(devices: 
     passed = codes(found, Level.OK)
     assert {("site", "balance"), ("bat1", "soc"), ("grid", "voltage"), ("pcs1", "identity")} <= passed
     texts = {f.text for f in found.findings if f.code == "identity"}
-    assert "Meters M3 88, firmware 2.1" in texts
+    assert 'Meters M3 88, firmware 2.1; to accept no other, add serial = "88"' in texts
     every = (devices.pcs, devices.grid, devices.load, devices.pv)
     assert [write for device in every for write in device.writes] == []
     assert devices.server.connections == 1, "the devices take one connection"

@@ -338,7 +338,7 @@ def test_a_meter_on_p1_is_at_the_connection_point_and_has_its_port_alone() -> No
     raw = document()
     meter = raw["meter"][0] | {"source": "p1"}
     for url in ("tcp://10.0.0.1:23", "serial:///dev/ttyUSB0?baud=115200"):
-        raw["meter"][0] = meter | {"url": url}
+        raw["meter"][0] = meter | {"url": url, "serial": "K8EG004046395507"}
         assert site_file.compose(Path("x.toml"), raw).meter[0].source == "p1"
     for url in ("twin", "rtu+tcp://10.0.0.1:23", "serial:///dev/ttyUSB0", "serial:///dev/ttyUSB0?baud=115200&parity=E"):
         raw["meter"][0] = meter | {"url": url}
@@ -468,6 +468,8 @@ def test_what_of_upsd_is_refused(section: str, changes: dict[str, Any], key: str
         ({"map": "janitza"}, "meter[0].map", "no such map; expected janitza-umg, or a path such as ./janitza.toml"),
         ({"map": "./mine.toml"}, "meter[0].map", "mine.toml:1: file: No such file or directory; expected a map file"),
         ({"map": "janitza-umg", "instance": 2}, "meter[0].instance", "no such key beside map"),
+        ({"map": "janitza-umg", "serial": "1"}, "meter[0].serial", "map janitza-umg reads no serial number to compare"),
+        ({"serial": "a\tb"}, "meter[0].serial", "at most 64 printable characters"),
         ({"map": "janitza-umg", "units": {"grid": 30}}, "meter[0].units.grid", "a unit of the map janitza-umg: none"),
     ],
 )

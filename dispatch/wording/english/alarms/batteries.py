@@ -12,6 +12,7 @@ TEMPLATES = {
     "alarm.not_followed": "setpoint {setpoint_w:kw}, measured {measured_w:kw}",
     "alarm.not_followed_though_held": "asked {setpoint_w:kw}, reads back {held_w:kw}, measured {measured_w:kw}",
     "alarm.not_as_proven": "proven with firmware {proven}, now {now}; to be proven again by {again_local:date_clock}",
+    "alarm.another_than_proven": "serial number {proven} was proven, now {now}; prove by {again_local:date_clock}",
     "alarm.no_firmware": "not told",
     "alarm.contested": "asked {asked_w:kw}, the device held {held_w:kw} in {share_pct:.0f} % of the last looks",
     "alarm.foreign_master": "it had it hold {held_w:kw}; ours are tried again in {again_s:span}",
