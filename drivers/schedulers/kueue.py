@@ -65,7 +65,8 @@ class Placed:
 
     def of(self, workload: Workload) -> dict[str, str]:
         """The node of each of its pods."""
-        keys = (workload.metadata.key, *(owner.uid for owner in workload.metadata.owners))
+        meta = workload.metadata
+        keys = (meta.key, *(_in_namespace(meta, owner.uid) for owner in meta.owners))
         return {pod: node for key in keys for pod, node in self._pods.get(key, {}).items()}
 
 
@@ -149,11 +150,18 @@ class KueueReader:
 
 
 def _keys(pod: Metadata) -> Iterable[str]:
-    """What its workload may be found by: its name, or the owner that both have, or the pod itself as an owner."""
+    """What its workload may be found by: its name, or the owner that both have, or the pod itself as an owner.
+
+    All of them in its own namespace: the author of a pod writes owners as he likes, and must get no job of others.
+    """
     name = (pod.annotations or {}).get(WORKLOAD)
     if name:
         return (f"{pod.namespace}/{name}",)
-    return filter(None, (pod.uid, *(owner.uid for owner in pod.owners)))
+    return (_in_namespace(pod, uid) for uid in (pod.uid, *(owner.uid for owner in pod.owners)) if uid)
+
+
+def _in_namespace(meta: Metadata, uid: str) -> str:
+    return f"{meta.namespace}/uid {uid}"  # no name has a blank
 
 
 def _note(jobs: JobList, what: str, unusable: Sequence[str]) -> None:

@@ -63,10 +63,10 @@ def workload(
     }
 
 
-def pod(name: str, where: str, owner: str = "job-uid", **annotations: str) -> Object:
+def pod(name: str, where: str, owner: str = "job-uid", namespace: str = "ml", **annotations: str) -> Object:
     notes = {key.replace("__", ".x-k8s.io/"): value for key, value in annotations.items()}
     owners = [{"kind": "Job", "name": "train", "uid": owner, "controller": True}]
-    meta = {"namespace": "ml", "name": name, "uid": f"uid-{name}", "labels": {"kueue.x-k8s.io/podset": "worker"}}
+    meta = {"namespace": namespace, "name": name, "uid": f"uid-{name}", "labels": {"kueue.x-k8s.io/podset": "worker"}}
     return {"metadata": meta | {"annotations": notes, "ownerReferences": owners}, "spec": {"nodeName": where}}
 
 
@@ -107,7 +107,8 @@ async def test_a_workload_that_waits() -> None:
 
 async def test_one_that_runs_has_the_nodes_of_its_pods() -> None:
     pods = [pod("a", "gpu01"), pod("b", "gpu02"), pod("c", "gpu01"), pod("other", "gpu09", owner="another")]
-    found = await job(workload(conditions=RUNS), pods=pods)
+    pods += [pod("claims", "gpu09", namespace="theirs"), pod("names", "gpu09", namespace="theirs", kueue__workload="w")]
+    found = await job(workload("w", conditions=RUNS), pods=pods)
     assert (found.state, found.reason, found.nodes, found.node_count) == ("running", "", ("gpu01", "gpu02"), 2)
     assert found.pods == ("ml/a", "ml/b", "ml/c"), "as exporters call them"
     assert found.started_utc_s == SUBMITTED_S + 3600
