@@ -49,8 +49,9 @@ class Limit(Protocol):
 class Kept:
     """The file in which stands what was found and what was set."""
 
-    def __init__(self, directory: str, name: str) -> None:
-        self._path = os.path.join(directory, f"{name}.json")
+    def __init__(self, directory: str, name: str, url: str) -> None:
+        """`url`: of the manager, as limits of several may have the same name."""
+        self._path, self._url = os.path.join(directory, f"{name}.json"), url
         self.found: int | None = None  # None: nothing of ours is set
         self.wrote: list[int] = []  # the last, and while it is being changed the one before
 
@@ -80,13 +81,20 @@ class Kept:
 
     def keep(self, found: int, wrote: list[int]) -> None:
         """Write it, with the time of now."""
-        text = json.dumps({"found": found, "wrote": wrote})
+        text = json.dumps({"found": found, "wrote": wrote, "url": self._url})
         with open(f"{self._path}.new", "w", encoding="ascii") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(f"{self._path}.new", self._path)
         self.found, self.wrote = found, wrote
+
+    def intend_to_restore(self, value: int) -> None:
+        """What was found is about to be set. The time of the last `set` stays, so that it can lapse if that fails."""
+        last = os.stat(self._path)
+        if value not in self.wrote:
+            self.keep(value, [value, *self.wrote])
+            os.utime(self._path, ns=(last.st_atime_ns, last.st_mtime_ns))
 
     def forget(self) -> None:
         """Nothing of ours is set any more."""
@@ -97,10 +105,13 @@ class Kept:
         try:
             with open(self._path, encoding="ascii") as file:
                 kept = json.load(file)
+            if kept.get("url", self._url) != self._url:
+                advice = "call it with that address, or with a --state-dir of its own"
+                raise NotAnswered(f"{self._path}: it is about a limit of {kept['url']}, not {self._url}: {advice}")
             self.found, self.wrote = int(kept["found"]), [int(value) for value in kept["wrote"]]
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             advice = "set the limit by hand to what it was, then remove the file"
             raise NotAnswered(f"{self._path}: not a file of this command: {advice}") from None
 
@@ -133,6 +144,7 @@ def restore(limit: Limit, kept: Kept) -> None:
         return
     before = limit.value()
     if before in kept.wrote:
+        kept.intend_to_restore(kept.found)
         _write(limit, before, kept.found)
     else:
         print(f"the limit was changed by another: {before}, {kept.wrote[-1]} was set; it stays", file=sys.stderr)
@@ -173,7 +185,7 @@ def act(given: argparse.Namespace, more: list[str], limit: Limit) -> int:
     if not NAME.fullmatch(given.name):
         print(f"{given.name!r}: expected a name of letters, digits, spaces and ._-", file=sys.stderr)
         return 2
-    kept = Kept(given.state_dir, given.name)
+    kept = Kept(given.state_dir, given.name, given.url)
     match more:
         case ["show" | "restore" | "lapse" as verb]:
             step = {"show": show, "restore": restore, "lapse": lapse}[verb]

@@ -196,7 +196,7 @@ PARSERS = (
     ),
     Parser(
         "names of nodes",
-        ("gateway.site.node_names:_names",),
+        ("gateway.site.node_names:_names_of_file",),
         lambda: [b"gpu[001-064,070]  # rack 1\nlogin1\n"],
         simple(names),
         share=0.3,

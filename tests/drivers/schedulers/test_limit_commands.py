@@ -29,6 +29,7 @@ class Limited:
         self.farm, self.command, self.place = farm, command, place
         self.value, self.used = 40, 9
         self.taken = True  # whether the manager takes a new value
+        self.broken = False  # whether it takes it and does not say so
         if command == "opencue-limit":
             farm.pages["/limit.LimitInterface/Find"] = self._find
             farm.pages["/limit.LimitInterface/SetMaxValue"] = lambda body: self._set(body["maxValue"], {})
@@ -53,6 +54,7 @@ class Limited:
 
     def _set(self, value: int, answer: Any) -> Any:
         self.value = value if self.taken else self.value
+        self.farm.status = 500 if self.broken else 200
         return answer
 
     def run(self, *words: str) -> tuple[int, str, str]:
@@ -150,6 +152,29 @@ def test_one_that_was_killed_while_it_set_the_limit_is_still_ours(limited: Limit
     assert limited.value == 40
 
 
+def test_one_that_was_killed_while_it_put_the_limit_back_goes_on_from_there(limited: Limited) -> None:
+    limited.run("set", "12")
+    long_ago_s = round(time.time()) - 400
+    os.utime(limited.file, (long_ago_s, long_ago_s))
+    limited.broken = True
+    assert limited.run("restore")[0] == 1
+    assert (limited.value, round(limited.file.stat().st_mtime)) == (40, long_ago_s), "it was put back all the same"
+    limited.broken, limited.farm.status = False, 200
+    assert limited.shown()["changed"] is False
+    assert limited.run("set", "9") == (0, "", "")
+    assert (limited.value, limited.shown()["found"]) == (9, 40)
+
+
+def test_limits_of_the_same_name_of_two_managers_are_not_taken_for_one(limited: Limited) -> None:
+    limited.run("set", "12")
+    limited.file.write_text(limited.file.read_text().replace(limited.farm.url, "http://other:1"))
+    for words in (("set", "9"), ("restore",), ("lapse",)):
+        code, _, told = limited.run(*words)
+        assert (code, limited.value) == (1, 12)
+        assert "it is about a limit of http://other:1, not" in told
+    assert limited.file.exists()
+
+
 def test_what_is_not_taken_or_cannot_be_limited_is_told(limited: Limited) -> None:
     limited.taken = False
     code, _, told = limited.run("set", "12")
@@ -223,7 +248,7 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
     monkeypatch.syspath_prepend(str(ADAPTERS))
     shared = importlib.import_module("manager_limit")
     monkeypatch.setattr(shared, "LOCK_S", 0.1)
-    kept = shared.Kept(str(tmp_path), "power")
+    kept = shared.Kept(str(tmp_path), "power", "http://farm")
     with (tmp_path / "power.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(Exception, match=r"held for more than 0\.1 s"), kept.locked():
