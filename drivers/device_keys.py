@@ -13,6 +13,7 @@ from drivers.modbus.frames import MAX_READ
 SLOW_READING = 4  # deadlines
 
 ID = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}"  # pattern of the name of a device
+NODE_ID = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"  # of a compute node: a host's, in clouds long; a label of DNS has 63
 MODBUS_URL = r"twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+"  # pattern of where a Modbus device is
 
 # `expected` is what the error message for a wrong value says.
@@ -21,6 +22,13 @@ Id = Annotated[
     Meta(
         pattern=rf"^{ID}$",
         extra={"expected": "1..32 letters, digits, dots, dashes, underscores"},
+    ),
+]
+NodeId = Annotated[
+    str,
+    Meta(
+        pattern=rf"^{NODE_ID}$",
+        extra={"expected": "1..63 letters, digits, dots, dashes, underscores"},
     ),
 ]
 Url = Annotated[

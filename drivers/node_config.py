@@ -14,8 +14,8 @@ from drivers.device_keys import (
     AnyTransaction,
     ConnectDelay,
     Deadline,
-    Id,
     MaxRegisters,
+    NodeId,
     Period,
     Spacing,
     Unit,
@@ -37,7 +37,7 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
     the time to save, {reason} for the reason.
     """
 
-    id: Annotated[Id, Meta(description="Name of the node.")]
+    id: Annotated[NodeId, Meta(description="Name of the node.")]
     source: Annotated[
         Literal["psutil", "nvml", "modbus", "nut", "exporters", "prometheus", "redfish"],
         Meta(

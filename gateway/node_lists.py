@@ -18,13 +18,13 @@ from drivers.node_config import NodeDevice
 from drivers.node_lists.make import described
 from drivers.nodes.group import NamedGroup, NodeGroup, possible_name
 from gateway.node_frames import ListAnswer
-from gateway.site.schema import Site
+from gateway.site.node_checks import MOST_NODES
+from gateway.site.schema import WITH_IDS, Site
 
 STATE = "node_lists"  # under which the record keeps them
 REMOVED_AFTER_S = 900.0  # real seconds after a name is no longer listed
 DOUBTED_SHARE = 0.5  # of the names gone at once: looked at once more before it is believed
 SAVE_S = 900.0  # how old a list on record may look at most
-MOST_NODES = 1024  # of a site, as `gateway.site.node_checks` has it
 SHOWN = 5
 
 
@@ -110,7 +110,7 @@ def _names(count: int) -> str:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(one_line(name)[:32] for name in names[:SHOWN]) + more
+    return ", ".join(one_line(name) for name in names[:SHOWN]) + more
 
 
 class NodeLists:
@@ -129,12 +129,12 @@ class NodeLists:
         """
         self._clock, self._told, self._save = clock, tell, save
         self._groups = site.nodes
-        others: tuple[Any, ...] = (*site.meter, *site.pcs, *site.battery, *site.pv, *site.switch)
-        others += (*site.node, *site.ups, *site.pdu, *site.contact, *site.prometheus, *site.bmc)
+        others = (device for section in WITH_IDS for device in getattr(site, section))
         self._others = frozenset(str(device.id).casefold() for device in others)
         self._most = MOST_NODES - len(site.node)
         self._states = {n: self._first(group, kept) for n, group in enumerate(self._groups) if group.changes}
-        self._refused: dict[int, str] = {}
+        self._bad: dict[int, tuple[str, ...]] = {}  # names that can be no node's
+        self._refused: dict[int, str] = {}  # what is told of those, and of others that are not used
         self._nodes: dict[str, tuple[int, NodeDevice]] = {}  # with the number of its group
         self._counts: dict[int, int] = {}
         self._saved_utc_s = clock.utc_s()
@@ -142,9 +142,9 @@ class NodeLists:
 
     def _first(self, group: NodeGroup, kept: Mapping[str, KeptList]) -> ListState:
         """What is known at the start: the file as the loader has read it, or what was saved."""
-        if group.names_file:
-            fixed = set(_fixed(group))
-            return ListState(tuple(n for n in group.names if n not in fixed), read_utc_s=self._clock.utc_s())
+        of_file = group.names[len(_fixed(group)) :]
+        if of_file:
+            return ListState(of_file, read_utc_s=self._clock.utc_s())
         before = kept.get(described(group))
         if before is None:
             return ListState(note="not read yet")
@@ -170,15 +170,30 @@ class NodeLists:
         before = self._states.get(answer.group)
         if before is None:
             return Change()
+        refused = self._refused[answer.group]
+        answer, other = self._usable(answer)
         utc_s = self._clock.utc_s()
         now = self._states[answer.group] = after_answer(before, answer, utc_s, self._clock.mono_s() / self._clock.speed)
-        same = (now.names, now.leaving) == (before.names, before.leaving)
+        same = (now.names, now.leaving) == (before.names, before.leaving) and not other
         change = Change() if same else self._refresh()
         self._show()
         self._tell(answer.group, before, now)
+        if self._refused[answer.group] not in ("", refused):
+            self._told("warning", f"nodes[{answer.group}]", self._refused[answer.group])
         if now.names != before.names or utc_s - self._saved_utc_s >= SAVE_S:
             self._keep(utc_s)
         return change
+
+    def _usable(self, answer: ListAnswer) -> tuple[ListAnswer, bool]:
+        """The answer without names that the group has anyway or that can be no node's; whether these are other ones."""
+        if answer.error:
+            return answer, False
+        fixed = {name.casefold() for name in _fixed(self._groups[answer.group])}
+        bad = tuple(name for name in answer.names if not possible_name(name))
+        other = bad != self._bad.get(answer.group, ())
+        self._bad[answer.group] = bad
+        names = tuple(name for name in answer.names if possible_name(name) and name.casefold() not in fixed)
+        return msgspec.structs.replace(answer, names=names), other
 
     def names_of(self, n: int) -> tuple[str, ...]:
         """The nodes of one group."""
@@ -210,7 +225,8 @@ class NodeLists:
             state = self._states.get(n, ListState())
             wanted = (*_fixed(group), *state.names, *state.leaving)
             used, refused = self._admitted(wanted, seen, self._most - len(self._nodes))
-            self._refused[n] = refused
+            refused = ((self._bad.get(n, ()), "not 1..63 letters, digits, dots, dashes, underscores"), *refused)
+            self._refused[n] = "; ".join(f"not used: {_some(names)}: {why}" for names, why in refused if names)
             self._counts[n] = len(used)
             for name in used:
                 group_n, node = before.get(name, (n, None))
@@ -225,25 +241,21 @@ class NodeLists:
         self._shown = tuple(self._list_now(n, state) for n, state in self._states.items())
 
     @staticmethod
-    def _admitted(wanted: Iterable[str], seen: set[str], room: int) -> tuple[list[str], str]:
-        """The names that can be nodes, which are then in `seen`; and why others are not used, in words."""
-        used, bad, taken, over = list[str](), list[str](), list[str](), list[str]()
+    def _admitted(
+        wanted: Iterable[str], seen: set[str], room: int
+    ) -> tuple[list[str], tuple[tuple[Sequence[str], str], ...]]:
+        """The names that can be nodes, which are then in `seen`; and others, each kind with why it is not used."""
+        used, taken, over = list[str](), list[str](), list[str]()
         for name in wanted:
-            if not possible_name(name):
-                bad.append(name)
-            elif name.casefold() in seen:
+            if name.casefold() in seen:
                 taken.append(name)
             elif len(used) >= room:
                 over.append(name)
             else:
                 seen.add(name.casefold())
                 used.append(name)
-        why = (
-            (bad, "not 1..32 letters, digits, dots, dashes, underscores"),
-            (taken, "the id of another device or node"),
-            (over, f"a site has at most {MOST_NODES} nodes"),
-        )
-        return used, "; ".join(f"not used: {_some(names)}: {text}" for names, text in why if names)
+        of_another, too_many = "the id of another device or node", f"a site has at most {MOST_NODES} nodes"
+        return used, ((taken, of_another), (over, too_many))
 
     def _list_now(self, n: int, state: ListState) -> NodeListNow:
         return NodeListNow(
@@ -269,7 +281,7 @@ class NodeLists:
         lists = {
             described(self._groups[n]): msgspec.to_builtins(KeptList(state.names, state.read_utc_s))
             for n, state in self._states.items()
-            if state.read_utc_s is not None and not self._groups[n].names_file
+            if state.read_utc_s is not None
         }
         self._save(STATE, lists)
 

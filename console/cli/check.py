@@ -47,6 +47,7 @@ def check(site: Path | None, schema: bool, as_json: bool) -> int:
             *_gpio(loaded),
             *_caps(loaded),
             *_queue_files(loaded),
+            *(f"nodes[{n}]: not used: {why}" for n, why in loaded.unusable_names),
             *_waits(loaded),
             *_retired(site),
         ]

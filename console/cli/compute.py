@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,14 +40,14 @@ def check_nodes(site: Path, as_json: bool) -> int:
     """
     try:
         loaded = load(site)
-        source, found, lists = check(loaded)
+        source, found, lists, utc_s = check(loaded)
     except (DevicesInUse, StartRefused) as error:
         raise Failure(str(error), exit_codes.DEVICE) from None
     queues = check_queues(loaded)
     if as_json:
         click.echo(json_text({"source": source, "nodes": found, "lists": lists, "queues": queues}))
     else:
-        listed = (line for one in lists for line in list_lines(one, time.time()))
+        listed = (line for one in lists for line in list_lines(one, utc_s))
         for line in (*_lines(source, found), *listed, *(line for queue in queues for line in queue_lines(queue))):
             click.echo(line)
     failed = any(report.queue.error for report in queues) or any(one.error for one in lists)

@@ -86,6 +86,21 @@ def cut(text: str, width: int) -> str:
     return _whole_figures(text, len(kept)) + "…"
 
 
+def cut_name(name: str, width: int) -> str:
+    """A name of letters, digits and signs in at most `width` columns: without a domain, "…" for what its middle had.
+
+    Names that a cloud gives to nodes are alike at their beginnings: gke-prod-gpu-pool-2a8f3b1c-x7kd.
+    """
+    if len(name) <= width:
+        return name
+    first = name.partition(".")[0]
+    host = name if first.isdigit() else first  # an address has no domain
+    if len(host) < width:
+        return host + "…"
+    begins = (width - 1) // 2
+    return f"{host[:begins]}…{host[begins + 1 - width :]}"
+
+
 def _whole_figures(text: str, length: int) -> str:
     """The beginning of a text, this long at most, without a figure at its end that has lost digits or its unit."""
     kept, rest = text[:length], text[length:]

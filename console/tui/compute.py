@@ -12,7 +12,7 @@ from console.display.queue_text import job_line, jobs_on, power_lines, queue_lin
 from console.display.status_text import gpus_text, stale_word
 from console.display.ups_text import UNUSUAL, ups_state, ups_texts
 from console.display.viewmodel import Model
-from console.display.wrapping import cut
+from console.display.wrapping import cut, cut_name
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.list_view import ListView
@@ -72,7 +72,7 @@ class Compute(ListView):
         assert isinstance(item, Node)
         assert model.published is not None
         spare = self.spare
-        canvas.put(1, y, cut(item.id, 13 + spare))
+        canvas.put(1, y, cut_name(item.id, 13 + spare))
         canvas.put(15 + spare, y, kw(item.w.value), reading_ink(item.w))
         full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
         canvas.put(21 + spare, y, bar(item.w.good, full, 8))

@@ -9,7 +9,7 @@ from console.display.device_text import identity_text, link_text, proven_text, r
 from console.display.formats import age, number
 from console.display.ink import Ink
 from console.display.viewmodel import Model
-from console.display.wrapping import cut, wrap
+from console.display.wrapping import cut, cut_name, wrap
 from console.tui.canvas import Canvas
 from console.tui.list_view import ListView
 from dispatch.model.equipment import Battery, DeviceHealth
@@ -103,7 +103,7 @@ class Devices(ListView):
         asleep = model.published is not None and any(p.id == item.id and p.asleep for p in model.published.snapshot.pv)
         word, ink = _link_word(item, asleep)
         spare = self.spare
-        canvas.put(1, y, cut(item.id, 13 + spare))
+        canvas.put(1, y, cut_name(item.id, 13 + spare))
         canvas.put(15 + spare, y, word, ink)
         if item.link is not None:
             canvas.right(31 + spare, y, number(item.link.round_trip_ms, 6))

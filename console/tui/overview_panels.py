@@ -21,7 +21,7 @@ from gateway.api.protocol import Published
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
 TOP_NODES = 5
-SUBJECT_MORE = 16  # columns of a subject on a wide screen besides 16: an id has 32 characters at most
+SUBJECT_MORE = 16  # columns of a subject on a wide screen besides 16
 
 
 class MonthPanel(DiffWidget):

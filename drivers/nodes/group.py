@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from drivers.device_keys import ID, Deadline, Period
+from drivers.device_keys import NODE_ID, Deadline, Period
 from drivers.host_lists import BadNames, names_in
 from drivers.http.config import AuthorizationFile, CaFile
 from drivers.node_config import NodeDevice
@@ -16,7 +16,7 @@ from drivers.redfish.config import BmcAccountId, BmcChassis, BmcNameUrl, BmcSyst
 from drivers.schedulers.config import Argument
 
 MOST_NODES = 1000
-_NAME = re.compile(ID)
+_NAME = re.compile(NODE_ID)
 DnsName = Annotated[
     str,
     Meta(
@@ -169,9 +169,13 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NamedGroup(NodeGroup, frozen=True, kw_only=True):
-    """A group as the loader gives it: `names` are all that are known now, `fixed` those of them that never change."""
+    """A group as the loader gives it: `names` are all that are known now, `fixed` those of them that never change.
+
+    `unusable`: what is wrong with its names_file.
+    """
 
     fixed: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
 
 
 def possible_name(name: str) -> bool:
@@ -185,7 +189,7 @@ def expanded(lists: tuple[str, ...]) -> tuple[str, ...]:
     for text in lists:
         for name in names_in(text.strip()):
             if not possible_name(name):
-                raise BadNames(f"names of 1..32 letters, digits, dots, dashes, underscores; {name[:40]!r} is none")
+                raise BadNames(f"names of 1..63 letters, digits, dots, dashes, underscores; {name[:40]!r} is none")
             if name.casefold() in names:  # names of hosts are the same in capitals, RFC 4343
                 raise BadNames(f"each name once; {name} is there twice")
             names[name.casefold()] = name

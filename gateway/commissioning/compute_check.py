@@ -109,8 +109,8 @@ async def _at_once() -> None:
     """No tick is to be spared."""
 
 
-def check(site: Site) -> tuple[str, tuple[NodeReport, ...], tuple[NodeListNow, ...]]:
-    """Who read ("gateway" or "check"), each node of the site, and each list of nodes that may change.
+def check(site: Site) -> tuple[str, tuple[NodeReport, ...], tuple[NodeListNow, ...], float]:
+    """Who read ("gateway" or "check"), each node of the site, each list of nodes that may change, and the time there.
 
     Takes up to 20 s without a gateway, with BMCs up to 80 s, and as long as its slowest list. Raises DevicesInUse,
     StartRefused, LinkLost.
@@ -118,8 +118,8 @@ def check(site: Site) -> tuple[str, tuple[NodeReport, ...], tuple[NodeListNow, .
     with gateway_of(site) as link:
         if link is not None:
             snapshot, lists = published_nodes(link)
-            return "gateway", reports(_as_read(site, snapshot, lists), snapshot), lists
-    return ("check", *asyncio.run(_check(site)))
+            return "gateway", reports(_as_read(site, snapshot, lists), snapshot), lists, snapshot.utc_s
+    return ("check", *asyncio.run(_check(site)), time.time())
 
 
 async def _check(site: Site) -> tuple[tuple[NodeReport, ...], tuple[NodeListNow, ...]]:

@@ -23,7 +23,7 @@ from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_sourc
 from gateway.site.node_checks import bmcs, cap_prices, commands, lists, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
 from gateway.site.scheduler_checks import schedulers
-from gateway.site.schema import Site
+from gateway.site.schema import WITH_IDS, Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
 
@@ -100,8 +100,7 @@ def _load_meters(site: Site) -> Iterator[Finding]:
 
 def _ids(site: Site) -> Iterator[Finding]:
     seen: dict[str, str] = {}
-    devices = ("battery", "pcs", "meter", "pv", "switch", "node", "ups", "pdu", "contact")
-    for section in (*devices, "prometheus", "kubernetes", "bmc"):
+    for section in WITH_IDS:
         for n, item in enumerate(getattr(site, section)):
             with suppress(Unreadable):
                 if item.id in seen:

@@ -29,8 +29,9 @@ from dispatch.islanding import drill_schedule
 from drivers.modbus import address
 from gateway.site import versions
 from gateway.site.cross_checks import across
+from gateway.site.node_checks import MOST_NODES
 from gateway.site.node_names import with_names
-from gateway.site.schema import Site
+from gateway.site.schema import WITH_IDS, Site
 from gateway.site.unread import MISSING_KEY, UNREAD
 
 
@@ -149,13 +150,20 @@ def compose(path: Path, raw: dict[str, Any], text: str | None = None) -> Site:
             errors.append(SiteError(f"[{name}]", MISSING_KEY, "this section; it is required"))
         if name in REQUIRED or name in mistyped:
             values[name] = _unread_section(hint)
-    values["nodes"], unnamed = with_names(values.get("nodes", ()), path)
+    own = values.get("node", ())
+    values["nodes"], unnamed = with_names(values.get("nodes", ()), path, _ids(values), MOST_NODES - len(own))
     errors.extend(itertools.starmap(SiteError, unnamed))
     site = Site(**values)
     errors.extend(itertools.starmap(SiteError, across(site)))
     if errors:
         raise SiteFileError(path, errors if text is None else _with_lines(errors, text))
     return site
+
+
+def _ids(values: dict[str, Any]) -> set[str]:
+    """The ids of devices, as far as they could be read, in small letters."""
+    items = (item for section in WITH_IDS for item in values.get(section, ()))
+    return {item.id.casefold() for item in items if isinstance(item.id, str)}
 
 
 def _with_lines(errors: list[SiteError], text: str) -> list[SiteError]:

@@ -1,53 +1,99 @@
-"""Finds the names of the nodes of each `[[nodes]]`: in its lists and in its file."""
+"""Finds the names of the nodes of each `[[nodes]]`: in its lists, which must be right, and in its file.
+
+A file changes while a gateway runs. What cannot be used of it is left out and told, as then: no list of nodes that
+another program writes may keep a gateway from starting.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from dispatch.config.cross_checks import Finding
-from drivers.host_lists import BadNames
-from drivers.nodes.group import NamedGroup, NodeGroup, expanded
+from drivers.host_lists import BadNames, names_in
+from drivers.nodes.group import MOST_NODES, NamedGroup, NodeGroup, expanded, possible_name
 from gateway.site.unread import UNREAD
 
+MOST_BYTES = 1 << 18  # of a file, as it is read later
+SHOWN = 40  # characters of a name
 
-def with_names(groups: Sequence[NodeGroup], path: Path) -> tuple[tuple[NodeGroup, ...], list[Finding]]:
+
+def with_names(
+    groups: Sequence[NodeGroup], path: Path, others: Collection[str] = (), room: int = MOST_NODES
+) -> tuple[tuple[NodeGroup, ...], list[Finding]]:
     """Each group with all of its names in `names`, UNREAD where they cannot be found; and what is wrong with them.
 
-    `path`: of the site file, beside which the files with names are.
+    `path`: of the site file, beside which the files with names are. Of a file no name is used that is one of `others`,
+    which are in small letters, or another group's; and of all files no more than `room` leaves.
     """
-    found, errors = [], list[Finding]()
+    found, errors, seen = list[NodeGroup](), list[Finding](), set(others)
     for n, group in enumerate(groups):
         changing = (group.names_file, group.names_dns, group.sinfo, group.kubernetes)
         if group.names is UNREAD or any(value is UNREAD for value in changing):
             found.append(group)
             continue
-        fixed, names = _names(f"nodes[{n}]", group, path, errors)
-        keys = msgspec.structs.asdict(group) | {"names": names, "fixed": fixed}
-        found.append(NamedGroup(**keys) if names is not UNREAD else msgspec.structs.replace(group, names=UNREAD))
+        fixed = _fixed(f"nodes[{n}]", group, errors)
+        if fixed is None:
+            found.append(msgspec.structs.replace(group, names=UNREAD))
+            continue
+        seen |= {name.casefold() for name in fixed}
+        room -= len(fixed)
+        found.append(NamedGroup(**msgspec.structs.asdict(group) | {"names": fixed, "fixed": fixed}))
+    for n, group in enumerate(found):
+        if isinstance(group, NamedGroup) and group.names_file:
+            names, unusable = _names_of_file(path.parent / group.names_file, seen, room)
+            room -= len(names)
+            found[n] = msgspec.structs.replace(group, names=(*group.fixed, *names), unusable=unusable)
     return tuple(found), errors
 
 
-def _names(where: str, group: NodeGroup, path: Path, errors: list[Finding]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Those of its names that never change, and all; UNREAD where they cannot be found, with an error appended."""
-    lists, key = list(group.names), "names"
+def _fixed(where: str, group: NodeGroup, errors: list[Finding]) -> tuple[str, ...] | None:
+    """Its names that never change; None where they cannot be found, with an error appended."""
     try:
-        fixed = expanded(tuple(lists))
-        if group.names_file:
-            key = "names_file"
-            text = (path.parent / group.names_file).read_text(encoding="utf-8")
-            lists += [bare for line in text.splitlines() if (bare := line.partition("#")[0].strip())]
-        names = expanded(tuple(lists))
+        names = expanded(group.names)
+    except BadNames as error:
+        errors.append((f"{where}.names", list(group.names), str(error)))
+        return None
+    if not names and not group.changes:
+        errors.append((f"{where}.names", list(group.names), "at least one name, here or in names_file"))
+        return None
+    return names
+
+
+def _names_of_file(path: Path, seen: set[str], room: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a file that can be used, which are then in `seen`; and what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = f"not UTF-8 at byte {error.start}" if isinstance(error, UnicodeDecodeError) else error.strerror
-        errors.append((f"{where}.{key}", group.names_file, f"a text file that can be read; {why}"))
-        return (), UNREAD
-    except BadNames as error:
-        errors.append((f"{where}.{key}", group.names_file or list(group.names), str(error)))
-        return (), UNREAD
-    if not names and not (group.names_dns or group.sinfo or group.kubernetes):
-        errors.append((f"{where}.names", list(group.names), "at least one name, here or in names_file"))
-        return (), UNREAD
-    return fixed, names
+        return (), (f"{path.name}: {why}",)
+    used, wrong = list[str](), list[str]()
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            for name in names_in(line.partition("#")[0].strip()):
+                if why := _unusable(name, seen, len(used) < room):
+                    wrong.append(f"{path.name}, line {number}: {name[:SHOWN]!r} is {why}")
+                    continue
+                seen.add(name.casefold())
+                used.append(name)
+        except BadNames as error:
+            wrong.append(f"{path.name}, line {number}: expected {error}")
+    return tuple(used), tuple(_few(wrong))
+
+
+def _unusable(name: str, seen: Collection[str], room: bool) -> str:
+    """Why a name cannot be one more node; empty: it can."""
+    if not possible_name(name):
+        return "no name of 1..63 letters, digits, dots, dashes, underscores"
+    if name.casefold() in seen:
+        return "there twice, or the id of another device or node"
+    return "" if room else "one too many"
+
+
+def _few(texts: Sequence[str]) -> Iterator[str]:
+    yield from texts[:3]
+    if texts[3:]:
+        yield f"and {len(texts) - 3} more names"

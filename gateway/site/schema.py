@@ -34,13 +34,28 @@ from drivers.device_keys import Polled
 from drivers.http.config import PrometheusServer
 from drivers.kubernetes.config import KubernetesServer
 from drivers.node_config import NodeDevice
-from drivers.nodes.group import NodeGroup
+from drivers.nodes.group import NamedGroup, NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.redfish.config import BmcDefaults
 from drivers.schedulers.config import Scheduler
 from drivers.twin.config import TwinConfig
 from storage.config import StorageConfig
 
+# Sections of what has an id of its own, which no node may have.
+WITH_IDS: tuple[str, ...] = (
+    "battery",
+    "pcs",
+    "meter",
+    "pv",
+    "switch",
+    "node",
+    "ups",
+    "pdu",
+    "contact",
+    "prometheus",
+    "kubernetes",
+    "bmc",
+)
 GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$")]
 
 
@@ -157,6 +172,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def every_node(self) -> tuple[NodeDevice, ...]:
         """Each `[[node]]`, then the nodes of each `[[nodes]]`. Dispatch orders the former only."""
         return (*self.node, *(node for group in self.nodes for node in group.nodes()))
+
+    @property
+    def unusable_names(self) -> tuple[tuple[int, str], ...]:
+        """What cannot be used of files with names of nodes, with the number of the `[[nodes]]`."""
+        named = ((n, group) for n, group in enumerate(self.nodes) if isinstance(group, NamedGroup))
+        return tuple((n, why) for n, group in named for why in group.unusable)
 
     @property
     def polled(self) -> tuple[Polled, ...]:

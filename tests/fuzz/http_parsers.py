@@ -119,7 +119,8 @@ def token(data: bytes, directory: Path) -> None:
 def names(data: bytes, directory: Path) -> None:
     (directory / "nodes.txt").write_bytes(data)
     (group,), errors = with_names([NodeGroup(source="exporters", names_file="nodes.txt")], directory / "site.toml")
-    assert errors or 0 < len(set(group.names)) == len(group.names) <= 1000
+    assert not errors
+    assert len({name.casefold() for name in group.names}) == len(group.names) <= 1000
 
 
 def pages() -> list[bytes]:

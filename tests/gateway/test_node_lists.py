@@ -155,14 +155,39 @@ def test_a_gateway_starts_with_the_names_of_the_one_before_and_says_how_old_they
 def test_names_that_cannot_be_nodes_are_left_out_and_told() -> None:
     lists, told, _ = lists_of({"names": ["Login1"], "source": "exporters", "exporters": PAGES}, DNS)
     many = [f"n{number}" for number in range(1100)]
-    lists.take(ListAnswer(1, ("gpu/1", "x" * 33, "LOGIN1", "PCS1", "gpu-01", "gpu1", *many)))
+    lists.take(ListAnswer(1, ("gpu/1", "x" * 64, "LOGIN1", "PCS1", "gpu-01", "gpu1", *many)))
     assert len(lists.names) == 1024 - 2  # two have a [[node]] of their own
     assert lists.names[:3] == ("Login1", "gpu1", "n0")
     note = lists.now()[0].note
-    assert "not used: gpu/1, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: not 1..32 letters" in note
+    assert f"not used: gpu/1, {'x' * 64}: not 1..63 letters" in note
     assert "not used: LOGIN1, PCS1, gpu-01: the id of another device or node" in note
     assert "and 75 more: a site has at most 1024 nodes" in note
-    assert len(told) == 1
+    assert [text.partition(";")[0] for text in told] == [
+        "info nodes[1] 1104 names by DNS, _x._tcp.example.org",
+        "warning nodes[1] " + note.partition(";")[0],
+    ]
+    lists.take(ListAnswer(1, ("gpu/1", "x" * 64, "LOGIN1", "PCS1", "gpu-01", "gpu1", *many)))
+    assert len(told) == 2
+
+
+def test_names_that_the_group_has_anyway_are_not_new() -> None:
+    lists, told, _ = lists_of(DNS | {"names": ["Login1"]})
+    assert ids(lists.take(answer("login1", "gpu1"))) == (["gpu1"], ())
+    lists.take(answer("login1", "gpu1", "bad/1"))
+    lists.take(answer("login1", "gpu1"))
+    assert told == [
+        "info nodes[0] 1 name by DNS, _x._tcp.example.org; new: gpu1",
+        "warning nodes[0] not used: bad/1: not 1..63 letters, digits, dots, dashes, underscores",
+    ]
+    assert lists.now()[0].note == ""
+
+
+def test_a_file_that_is_not_there_at_the_start_leaves_the_names_of_before() -> None:
+    group = {"names_file": "none.txt", "source": "exporters", "exporters": PAGES}
+    lists, _, saved = lists_of(group, kept={"the file none.txt": KeptList(("gpu1", "gpu2"), 1000.0)})
+    assert (lists.names, lists.now()[0].read_utc_s) == (("gpu1", "gpu2"), 1000.0)
+    lists.take(answer("gpu1", "gpu2", "gpu3"))
+    assert kept_lists(saved[STATE])["the file none.txt"].names == ("gpu1", "gpu2", "gpu3")
 
 
 def test_a_node_that_moves_to_another_group_is_read_as_that_one_says() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.display.wrapping import columns, folded
+from console.display.wrapping import columns, cut_name, folded
 
 LONG = "Why       discharge 12.3 kW: the plan keeps the import below the month's peak of 31.4 kW until 17:15 CEST"
 
@@ -31,3 +31,18 @@ def test_a_line_that_fits_and_a_word_that_never_does_stay_as_they_are() -> None:
 @given(st.text(st.sampled_from("ab 19.,kW計"), max_size=80), st.integers(1, 40), st.integers(0, 12))
 def test_no_word_is_lost(text: str, width: int, indent: int) -> None:
     assert " ".join(folded(text, width, indent)).split() == text.split()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("gpu01", "gpu01"),
+        ("gke-prod-gpu-pool-2a8f3b1c-x7kd", "gke-pr…c-x7kd"),
+        ("gke-prod-gpu-pool-2a8f3b1c-9qqz", "gke-pr…c-9qqz"),
+        ("ip-10-0-2-34.eu-central-1.compute.internal", "ip-10-0-2-34…"),
+        ("ip-10-0-12-34.eu-central-1.compute.internal", "ip-10-…-12-34"),
+        ("192.168.112.34", "192.16…112.34"),
+    ],
+)
+def test_a_name_that_is_cut_keeps_what_tells_it_from_others(name: str, shown: str) -> None:
+    assert (cut_name(name, 13), len(shown) <= 13) == (shown, True)

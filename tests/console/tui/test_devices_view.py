@@ -152,7 +152,7 @@ def test_a_proof_of_another_firmware_is_told() -> None:
 
 def test_on_a_wide_screen_names_are_whole_and_the_proof_is_in_the_list(model: Model) -> None:
     """A name is cut only where nothing beside it is free; the map is told below the list."""
-    long = "battery-inverter-of-the-old-barn"  # an id has 32 characters at most
+    long = "battery-inverter-of-the-old-barn"  # an id has 32 characters at most, that of a node 63
     assert model.published is not None
     snapshot = model.published.snapshot
     renamed = tuple(

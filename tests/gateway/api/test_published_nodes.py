@@ -11,6 +11,7 @@ from dispatch.model.snapshot import Snapshot
 from gateway.api.frames import MAX_FRAME
 from gateway.api.published_nodes import NOT_SENT, ConsoleNodes
 
+LONG = "-" * 56  # names of nodes have 63 characters at most
 READING = Reading(123.456789, 4.56789, Quality.GOOD)
 
 
@@ -21,10 +22,10 @@ def snapshot(nodes: int, gpus: int) -> Snapshot:
     powers = tuple(NodePower(f"estimate by CPU use + {gpus} GPUs (dcgm-exporter)", READING, 30.0) for _ in range(3))
     source = "RAPL + 8 GPUs (dcgm-exporter)"
     made = (
-        Node(f"gpu{n:04d}", READING, READING, READING, each, READING, gpus, source=source, note="n" * 60, powers=powers)
+        Node(f"gpu{n:04d}{LONG}", *(READING,) * 3, each, READING, gpus, source=source, note="n" * 60, powers=powers)
         for n in range(nodes)
     )
-    health = (DeviceHealth(f"gpu{n:04d}", "node", True, 4.56789, 999, 99, 0, "e" * 60) for n in range(nodes))
+    health = (DeviceHealth(f"gpu{n:04d}{LONG}", "node", True, 4.56789, 999, 99, 0, "e" * 60) for n in range(nodes))
     return Snapshot(1, 0.0, 0.0, Meter("m"), nodes=tuple(made), devices=tuple(health))
 
 

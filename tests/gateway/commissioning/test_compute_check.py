@@ -125,7 +125,8 @@ def test_the_lines_say_how_each_power_was_got(monkeypatch: pytest.MonkeyPatch, t
     read = snapshot(good, Node("seen", note="GPU 0 gives no power"), Node("frozen", w=reading(80.0)), lost="frozen")
     monkeypatch.setattr("console.cli.compute.load", lambda path: site_of(node=NODES))
     listed = NodeListNow(group="nodes[0]", source="DNS, _x._tcp", nodes=3, read_utc_s=time.time(), error="gone")
-    monkeypatch.setattr("console.cli.compute.check", lambda site: ("gateway", reports(site, read), (listed,)))
+    checked = lambda site: ("gateway", reports(site, read), (listed,), time.time())  # noqa: E731
+    monkeypatch.setattr("console.cli.compute.check", checked)
     done = CliRunner().invoke(compute, ["check", str(tmp_path)], standalone_mode=False)
     lines = [line.strip() for line in done.output.splitlines()]
     assert done.return_value == exit_codes.FAILED

@@ -50,6 +50,23 @@ def test_names_of_a_file_come_after_those_of_the_group(tmp_path: Path) -> None:
     assert loader.compose(tmp_path / "site.toml", raw).nodes[0].names == ("login1", "gpu1", "gpu2", "big7")
 
 
+def test_what_cannot_be_used_of_a_file_keeps_no_gateway_from_starting(tmp_path: Path) -> None:
+    """As while one runs: it is left out and told."""
+    lines = "gpu[1-2]\nGPU1\nLogin1\nown\nbad name\ngpu[9-8]\n" + "x" * 63 + "\nx" + "x" * 63 + "\n"
+    (tmp_path / "nodes.txt").write_text(lines)
+    raw = with_nodes(names=["login1"], names_file="nodes.txt")
+    site = loader.compose(tmp_path / "site.toml", raw)
+    assert site.nodes[0].names == ("login1", "gpu1", "gpu2", "x" * 63)
+    (_, twice), (_, host), (_, own), (_, more) = site.unusable_names
+    assert twice == "nodes.txt, line 2: 'GPU1' is there twice, or the id of another device or node"
+    assert ("'Login1'" in host, "'own'" in own, more) == (True, True, "and 3 more names")
+    raw["nodes"][0]["names_file"] = "none.txt"
+    site = loader.compose(tmp_path / "site.toml", raw)
+    assert (site.nodes[0].names, site.unusable_names) == (
+        ("login1",), ((0, "none.txt: No such file or directory"),),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "expected"),
     [
@@ -60,7 +77,6 @@ def test_names_of_a_file_come_after_those_of_the_group(tmp_path: Path) -> None:
         ({"names": ["a", "a"]}, "nodes[0].names", "a is there twice"),
         ({"names": ["own"]}, "nodes[0].names", "an id of its own; node[0] has it already"),
         ({"names": ["pfad/../x"]}, "nodes[0].names", "letters, digits"),
-        ({"names_file": "none.txt"}, "nodes[0].names_file", "a text file that can be read; No such file"),
         ({"exporters": ["http://gpu01:9100/metrics"]}, "nodes[0].exporters", "{name} in it"),
         ({"exporters": []}, "nodes[0].exporters", "this key"),
         ({"prometheus": "prom"}, "nodes[0].prometheus", 'no such key, or source = "prometheus"'),
