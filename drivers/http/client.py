@@ -112,9 +112,7 @@ class HttpClient(Shared):
             except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch) as error:
                 raise NotTrusted(where, _reason(error)) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise ConnectionLost(
-                    where, _reason(error), "check url, that the exporter runs, and firewalls"
-                ) from None
+                raise ConnectionLost(where, _reason(error), "check url, that its server runs, and firewalls") from None
 
     async def _ask(self, where: str, request: Request, access: Access, most_bytes: int) -> Answer:
         headers = {**HEADERS, **request.headers, **_authorization(where, access)}
