@@ -76,7 +76,7 @@ EXCEPTIONS = {
     "console.tui.order_controller:words_of": _OUR_GATEWAY,
     "drivers.schedulers.command:said": "a bounded text; who reads it is tried with any",
     "drivers.schedulers.command:Command._begin": "hands this process's environment on",
-    "drivers.schedulers.command:_Output.complaint": "text of a bounded length, shown in one line and not parsed",
+    "drivers.schedulers.command:_Output.errors": "text of a bounded length, shown in one line and not parsed",
     "drivers.modbus.channels:_Serial._readable": "passes bytes to drivers.modbus.frames",
     "drivers.modbus.frames:crc": "any bytes have a checksum; the frames it is of are tried in each framing",
     "drivers.modbus.tls:_readable": "looks at a file's mode; OpenSSL reads it",
