@@ -215,7 +215,7 @@ def _for_peak(view: CapsView | None) -> dict[str, CappedNode]:
     if view is None:
         return {}
     costs = {cost.node: cost for cost in view.costs if cost.basis in HOW}
-    why = Reason("told.for_energy" if for_energy(view.reason) else "told.for_peak")
+    why = Reason("told.for_energy") if for_energy(view.reason) else Reason("told.for_peak")
     caps = {node: CappedNode(node, cap_w, why) for node, cap_w in view.nodes}
     for node in caps.keys() & costs.keys():
         slower_pct, by = 100 * costs[node].slowdown, HOW[costs[node].basis]

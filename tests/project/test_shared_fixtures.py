@@ -64,7 +64,8 @@ def test_sees_nothing(machine_root):
 
 def run_pytest(directory: Path, text: str, **more: str) -> str:
     (directory / "test_it.py").write_text(text)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))} | more
+    own = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = own | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))} | more
     plugins = ("-p", "conftest", "-p", "no:cacheprovider", "-p", "no:textual-snapshot")
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(directory)]
     done = subprocess.run(

@@ -211,7 +211,7 @@ async def test_a_gateway_goes_on_from_it(tmp_path: Path, state: Path) -> None:
             assert any(
                 text.startswith(f"order {order} of root is dropped, the gateway was restarted") for text in events
             )
-        assert any(text.startswith("reservation render (r36) of root, 2.0 kW") for text in events)
+        assert any(text.startswith("reservation r36, 2.0 kW") for text in events)
         report = msgspec.convert(await client.request("iq", day="2025-09-15"), Report)
         assert report.made_utc_s < shown.snapshot.utc_s - 60, "the report was kept, not computed anew"
         gateway.terminate()
