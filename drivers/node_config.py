@@ -238,6 +238,7 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             host_w=self.full_w,
             per_gpu=not self.cap_by
             and (self.source == "nvml" or any("{watts_per_gpu}" in part for part in self.on_cap)),
+            cap_wears=bool(self.cap_by),
             slowdown_pct=self.slowdown_pct,
             throughput=self.throughput,
             can_stop_starts=bool(self.on_stop_starts),

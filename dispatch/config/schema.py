@@ -212,6 +212,7 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
     gpus: int = 0  # 0: as many as it shows
     host_w: float = 0.0  # of a cap, what is left to the host before its GPUs share it
     per_gpu: bool = False  # a cap becomes a limit of each GPU; False: of the node as a whole
+    cap_wears: bool = False  # its limit is kept in a memory that takes so many writes and no more
     slowdown_pct: SlowdownPct | None = None  # that its users tolerate; None: as [caps] says
     throughput: tuple[tuple[float, float], ...] = ()  # against power; empty: as [caps] says
     can_stop_starts: bool = False  # and allow them again

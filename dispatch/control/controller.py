@@ -52,7 +52,8 @@ from dispatch.orders.book import Standing, standing
 from dispatch.plausibility.checker import PlausibilityCheck
 from dispatch.plausibility.energy_registers import EnergyRegisters
 from dispatch.plausibility.soc import SocMemory
-from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide, saved_eur_per_kwh
+from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
+from dispatch.power_caps.priced_caps import saved_eur_per_kwh
 from dispatch.wording.catalogue import words
 
 WRITE_JITTER = 0.9  # a tick that comes this early still counts as the next write interval

@@ -18,12 +18,11 @@ import msgspec
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
-from dispatch.model.plan import PlanStep
 from dispatch.model.power_caps import BINDING, LEAST_W, SETTLE_S, CapsView, exceeds
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
-from dispatch.power_caps.job_groups import Groups, NodeShare, capped_in_part, with_one_limit
-from dispatch.power_caps.priced_caps import PricedCaps, why
+from dispatch.power_caps.job_groups import Groups, NodeShare, among, capped_in_part, with_one_limit
+from dispatch.power_caps.priced_caps import PricedCaps, of_nodes, why
 from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.power_caps.throughput import Curve
 from dispatch.wording.catalogue import words
@@ -33,6 +32,7 @@ PERIOD_S = 10.0  # between two decisions: nodes and meters take seconds to show 
 BLIND_S = 60.0  # caps stay so long while import is not known
 OFF_S = 3600.0  # a node that did not follow is tried again after this
 EASE = 0.10  # caps are left as they are while what is wanted is less by no more than this
+REST_S = 900.0  # caps in BMCs' memories are eased no more often, and made deeper by EASE more than is wanted
 
 
 class CapsMemory(msgspec.Struct, frozen=True):
@@ -66,7 +66,10 @@ class CapController:
         self._since: dict[str, float] = {}  # mono_s of the order, or of that which made it deeper
         self._watched: dict[str, float] = {}  # the caps of the last tick
         self._off: dict[str, float] = {}  # nodes that did not follow, and until when they are left alone, mono_s
+        self._wears = frozenset(id for id, term in self._terms.items() if term.cap_wears)
+        self._changed_s = -math.inf  # mono_s, when caps were last changed
         self._groups: Groups = ()  # nodes of one job each
+        self._grouped: frozenset[frozenset[str]] = frozenset()  # those of them that the caps were made for
         self._asked_w = 0.0
         self._begun_utc_s: float | None = None
         self._reason = Reason("caps.none")
@@ -170,8 +173,7 @@ class CapController:
         result = {}
         for id, cap_w in self._caps.items():
             w = drawn.get(id)
-            binds = w is not None and w >= BINDING * cap_w
-            result[id] = max(0.0, self._before[id] - (w or 0.0)) if binds else 0.0
+            result[id] = max(0.0, self._before[id] - w) if w is not None and w >= BINDING * cap_w else 0.0
         return result
 
     def _watch(self, now: Snapshot, failing: Set[str]) -> list[Event]:
@@ -211,7 +213,7 @@ class CapController:
             self._ledger = decided.ledger
             if self._priced is not None:
                 return self._share_by_price(self._priced, now, 0.0, decided.reason, need, failing)
-            return self._lift(now, decided.reason)
+            return self._rest(decided.reason) if self._stays(now, decided.reason) else self._lift(now, decided.reason)
         # minutes and rent are counted as they pass, by what the nodes show, not ahead by what is asked
         ahead_eur = decided.cap_w / 1000 * step_s / 3600 * config.caps.value_eur_per_kwh
         self._ledger = msgspec.structs.replace(
@@ -228,12 +230,46 @@ class CapController:
         left_s = min(max(interval.start_utc_s + interval.length_s - now.utc_s, 0.0), interval.length_s)
         return (3600 * (interval.energy_wh + self._spared_wh) + max(0.0, import_w) * left_s) / interval.length_s
 
+    @property
+    def _spent(self) -> bool:
+        """Whether this day's minutes are used up."""
+        return self._ledger.minutes + PERIOD_S / 60 > self._config.caps.minutes_per_day
+
+    def _rests(self, now: Snapshot) -> bool:
+        """Whether caps have changed a short while ago that a memory keeps which wears out."""
+        return now.mono_s - self._changed_s < REST_S and not self._wears.isdisjoint(self._caps)
+
+    def _stays(self, now: Snapshot, reason: Reason) -> bool:
+        """Whether caps that nothing needs stay for a while. `reason`: why none is needed."""
+        return reason.code == "caps.battery_holds" and self._rests(now) and not self._spent
+
+    def _rest(self, reason: Reason) -> list[Event]:
+        """Caps stay as they are, deeper than they are to be."""
+        self._ledger = msgspec.structs.replace(self._ledger, cap_w=self._asked_w)
+        self._reason = Reason("caps.rests", {"reason": reason, "rest_s": REST_S})
+        return []
+
+    def _resting(self, now: Snapshot, asked_w: float, reason: Reason) -> bool:
+        """Whether caps stay for a while although much less is asked."""
+        if asked_w >= (1 - EASE) * self._asked_w:
+            return False
+        return self._rests(now) and (asked_w > LEAST_W or self._stays(now, reason))
+
+    def _near(self, wanted_w: float) -> bool:
+        """Whether the caps take what is wanted, not so much more that they are to be eased, of the same jobs."""
+        close = (1 - EASE) * self._asked_w <= wanted_w <= self._asked_w
+        return close and among(self._groups, self._caps) == self._grouped
+
     def _share(self, now: Snapshot, wanted_w: float, reason: Reason, failing: Set[str]) -> list[Event]:
         """Spread what is wanted over the nodes that can give it, by how much each can."""
         lost = self._caps.keys() & (self._off.keys() | failing)
-        if self._caps and not lost and (1 - EASE) * self._asked_w <= wanted_w <= self._asked_w:
+        if self._caps and not lost and self._near(wanted_w):
             self._reason = reason
             return []
+        if self._rests(now) and not lost:
+            if wanted_w < self._asked_w:
+                return self._rest(reason)
+            wanted_w *= 1 + EASE
         able = self._chosen(self._available(now, failing), wanted_w, failing)
         total_w = sum(share.room_w for share in able.values())
         if total_w <= LEAST_W:
@@ -250,24 +286,25 @@ class CapController:
         self, priced: PricedCaps, now: Snapshot, wanted_w: float, reason: Reason, need: GridSide, failing: Set[str]
     ) -> list[Event]:
         """Cap where the fewest GPU-hours are lost; and where the energy is worth more than they are."""
-        spent = self._ledger.minutes + PERIOD_S / 60 > self._config.caps.minutes_per_day
-        saved_eur_per_kwh = 0.0 if spent else need.energy_eur_per_kwh
+        saved_eur_per_kwh = 0.0 if self._spent else need.energy_eur_per_kwh
         takes = self._terms.keys() - failing - self._off.keys()
         last = capped_in_part(self._groups, takes, takes)
         length_s = need.interval.length_s
         chosen = priced.choose(now, takes, wanted_w, saved_eur_per_kwh, length_s, self._groups, last)
         asked_w = sum(one.shed_w for one in chosen)
+        kept = self._caps.keys() <= takes and not priced.stricter(now)
+        if kept and self._resting(now, asked_w, reason):
+            return self._rest(why(priced.costs, reason))
         if asked_w <= LEAST_W:
             return self._lift(now, Reason("caps.no_node", {"reason": reason}) if wanted_w > 0 else reason)
         if wanted_w <= 0:
             reason = Reason("caps.energy", {"eur_per_kwh": saved_eur_per_kwh})
-        caps_w = {member.id: member.cap_w(one.limit_w) for one in chosen for member in one.members}
-        if caps_w.keys() == self._caps.keys() and (1 - EASE) * self._asked_w <= asked_w <= self._asked_w:
-            self._reason = why(chosen, reason)
+        caps_w, base_w, costs = of_nodes(chosen)
+        if kept and (self._rests(now) or caps_w.keys() == self._caps.keys()) and self._near(asked_w):
+            self._reason = why(priced.costs, reason)
             return []
         priced.hold(chosen)
-        base_w = {member.id: member.base_w for one in chosen for member in one.members}
-        return self._cap(now, caps_w, base_w, asked_w, why(chosen, reason))
+        return self._cap(now, caps_w, base_w, asked_w, why(costs, reason))
 
     def _cap(
         self, now: Snapshot, caps_w: dict[str, float], base_w: dict[str, float], asked_w: float, reason: Reason
@@ -276,6 +313,7 @@ class CapController:
         begins = not self._caps
         self._caps, self._before, self._asked_w, self._reason = caps_w, base_w, asked_w, reason
         self._since = {id: self._since.get(id, now.mono_s) for id in caps_w}
+        self._changed_s, self._grouped = now.mono_s, among(self._groups, caps_w)
         self._ledger = msgspec.structs.replace(self._ledger, cap_w=asked_w)
         if not begins:
             return []
@@ -298,8 +336,7 @@ class CapController:
 
     def _chosen(self, able: dict[str, NodeShare], wanted_w: float, failing: Set[str]) -> dict[str, NodeShare]:
         """Those that are enough for what is wanted, if any are: jobs of which some nodes take no cap come last."""
-        takes = self._terms.keys() - failing - self._off.keys()
-        last = capped_in_part(self._groups, able, takes)
+        last = capped_in_part(self._groups, able, self._terms.keys() - failing - self._off.keys())
         first = {id: share for id, share in able.items() if id not in last}
         return first if sum(share.room_w for share in first.values()) >= wanted_w else able
 
@@ -342,11 +379,6 @@ def can_cap(config: DispatchConfig) -> bool:
     nodes = any(not n.critical and n.cap_w is not None for n in config.nodes)
     saves = config.tariff.demand_terms.eur_per_kw > 0 or config.caps.price_eur_per_gpu_hour is not None
     return config.caps.max_share > 0 and saves and nodes
-
-
-def saved_eur_per_kwh(step: PlanStep | None, grid_w: float | None) -> float:
-    """What a kWh saves that a node does not draw: the price of import; 0 where none is known or nothing is imported."""
-    return 0.0 if step is None or step.assumed or (grid_w or 0.0) <= 0 else max(0.0, step.price_eur_per_kwh)
 
 
 def counted_on(config: DispatchConfig, view: CapsView | None) -> bool:

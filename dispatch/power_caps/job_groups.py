@@ -62,6 +62,12 @@ def merged(groups: Iterable[Iterable[str]]) -> Groups:
     return tuple(frozenset(group) for group in {id(group): group for group in of.values()}.values())
 
 
+def among(groups: Groups, ids: Iterable[str]) -> frozenset[frozenset[str]]:
+    """Which of these nodes share jobs."""
+    of = frozenset(ids)
+    return frozenset(group & of for group in groups if len(group & of) > 1)
+
+
 def with_one_limit(caps_w: Mapping[str, float], shares: Mapping[str, NodeShare], groups: Groups) -> dict[str, float]:
     """The caps with one limit for all GPUs of a group, a whole number of watts; other caps as they are.
 

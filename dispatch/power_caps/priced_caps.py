@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.equipment import Node
+from dispatch.model.plan import PlanStep
 from dispatch.model.power_caps import CapCost
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
@@ -87,6 +88,11 @@ class PricedCaps:
                 found += cost(known, limit_w, self._prices).costs()
         self.costs = tuple(sorted(found, key=lambda one: one.node))
 
+    def stricter(self, now: Snapshot) -> bool:
+        """Whether a capped node tolerates less now than when it was capped: by the jobs that it has come to run."""
+        members = [one for node in now.nodes if node.id in self._held and (one := self._member(node)) is not None]
+        return any(one.tolerated < self._held[one.id].member.tolerated for one in members)
+
     def rent_eur_per_h(self, energy_eur_per_kwh: float) -> float:
         """What the caps cost now, less what the energy saves that is not drawn, EUR/h, >= 0."""
         saved_eur = sum(self.shed_w.values()) / 1000 * energy_eur_per_kwh
@@ -144,9 +150,20 @@ class PricedCaps:
         return member if held is None else without_cap(member, held.member, held.limit_w)
 
 
-def why(chosen: tuple[Chosen, ...], reason: Reason) -> Reason:
-    """Why these caps are chosen, with what they cost and how that is known. `reason`: what needs them."""
-    costs = [one for each in chosen for one in each.costs()]
+def of_nodes(chosen: tuple[Chosen, ...]) -> tuple[dict[str, float], dict[str, float], list[CapCost]]:
+    """By node the cap, and what it would draw without, W; and what it costs."""
+    members = [(member, one.limit_w) for one in chosen for member in one.members]
+    caps_w = {member.id: member.cap_w(limit_w) for member, limit_w in members}
+    return caps_w, {member.id: member.base_w for member, _ in members}, [cost for one in chosen for cost in one.costs()]
+
+
+def saved_eur_per_kwh(step: PlanStep | None, grid_w: float | None) -> float:
+    """What a kWh saves that a node does not draw: the price of import; 0 where none is known or nothing is imported."""
+    return 0.0 if step is None or step.assumed or (grid_w or 0.0) <= 0 else max(0.0, step.price_eur_per_kwh)
+
+
+def why(costs: Sequence[CapCost], reason: Reason) -> Reason:
+    """Why these caps are in force, with what they cost and how that is known. `reason`: what needs them."""
     eur_per_h, bases = sum(one.eur_per_h for one in costs), {one.basis for one in costs if one.basis}
     if not bases:
         return Reason("caps.priced_kwh", {"reason": reason, "eur_per_h": eur_per_h})

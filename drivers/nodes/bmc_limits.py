@@ -16,22 +16,28 @@ from msgspec import Meta
 
 from dispatch.model.decoding import decoded
 from drivers.nodes.errors import CannotObey
+from drivers.redfish.documents import TEXT_MOST
 from drivers.redfish.limits import MOST_W, NEAR_W, OFF, PowerLimit
 
 SET_KEPT = 16  # limits that caps have set, of each node
+LEAST_W = 1.0  # some BMCs take a limit of 0 for none
+WRITES, WRITE_S = 60, 360.0  # of caps at once, and for how long each counts: ten an hour, as flash wears out
 ANOTHER = "which another program has set since the cap; it is left so"
 OTHERS = "look for what else sets it: the BMC's own pages, another power manager"
 REFUSED = "set LimitException to LogEventOnly or NoAction in its BMC, or cap it by on_cap"
+WORN = f"no cap: {WRITES} were set lately, and BMCs keep them in memory that wears out; one every {WRITE_S / 60:g} min"
+CALM = "look why it is capped so often, and whether another program puts its limit back"
 NOT_KEPT = "the limit from before the cap and that of the cap cannot be put on disk"
 Watts = Annotated[float, Meta(gt=0, le=MOST_W)]
 
 
 class BeforeCap(msgspec.Struct, frozen=True):
-    """A node's limit from before a cap that may be in force, W, its ControlMode, and the limits set since."""
+    """A node's limit from before a cap that may be in force, W, its ControlMode, the limits set since, and whose."""
 
     own_w: Watts | None
-    mode: Annotated[str, Meta(max_length=40)]
+    mode: Annotated[str, Meta(max_length=TEXT_MOST)]
     set_w: tuple[Watts, ...] = ()
+    serial: Annotated[str, Meta(max_length=TEXT_MOST)] = ""  # of the machine; empty: it has none
 
 
 class KeptLimits:
@@ -70,7 +76,7 @@ class KeptLimits:
         What is known already stays. Not on disk it is only remembered with `insist`.
         """
         before = self._nodes.get(node)
-        kept = before or BeforeCap(own.set_w, own.mode)
+        kept = before or BeforeCap(own.set_w, own.mode, serial=own.serial)
         every = tuple(dict.fromkeys((*kept.set_w, set_w)))[-SET_KEPT:]
         self._nodes[node] = msgspec.structs.replace(kept, set_w=every)
         error = self._saved()
@@ -111,6 +117,7 @@ class BmcPower:
     def __init__(self, node: str, orders: LimitOrders, kept: KeptLimits) -> None:
         self._node, self._orders, self._kept, self._turn = node, orders, kept, asyncio.Lock()
         self._left_w: float | None = None  # what another program has set while ours was in force
+        self._written, self._written_s = 0.0, 0.0  # caps that still count, and since when
 
     @property
     def capped(self) -> bool:
@@ -145,7 +152,7 @@ class BmcPower:
             return await self._cap(found, watts, ride_through)
 
     async def _cap(self, found: PowerLimit, watts: float, ride_through: bool) -> str:
-        before = self._kept.of(self._node)
+        before = self._before(found)
         target_w = self._target_w(found, before, watts)
         if before is not None and found.on and not self._ours(found, before) and not found.near(target_w):
             self._left_w = found.set_w
@@ -153,6 +160,7 @@ class BmcPower:
         self._left_w = None
         if found.near(target_w):
             return ""
+        self._count_write(ride_through)
         why = self._kept.keep(self._node, found, target_w, insist=ride_through)
         if why and not ride_through:
             raise CannotObey(self._node, f"no cap: {NOT_KEPT}: {why}", "check space and mount of the state directory")
@@ -163,11 +171,20 @@ class BmcPower:
         least = f"; {watts:g} W were asked, below the least that it allows" if target_w > watts + NEAR_W else ""
         return f"its BMC {target_w:g} W{least}"
 
+    def _count_write(self, insist: bool) -> None:
+        """Of a cap. Raises CannotObey where there were too many lately, unless with `insist`."""
+        now_s = asyncio.get_running_loop().time()
+        self._written = max(0.0, self._written - (now_s - self._written_s) / WRITE_S)
+        self._written_s = now_s
+        if self._written > WRITES - 1 and not insist:
+            raise CannotObey(self._node, WORN, CALM)
+        self._written += 1
+
     @staticmethod
     def _target_w(found: PowerLimit, before: BeforeCap | None, watts: float) -> float:
         """The limit to set, whole watts; never one above that from before."""
         own_w = found.in_force_w if before is None else None if before.mode == OFF else before.own_w
-        target_w = float(round(found.allowed(watts)))
+        target_w = max(LEAST_W, float(round(found.allowed(min(watts, MOST_W)))))
         return target_w if own_w is None else min(target_w, own_w)
 
     @staticmethod
@@ -175,8 +192,16 @@ class BmcPower:
         """Whether the limit in force is one of ours, or one that a reset has put back."""
         return found.near(*before.set_w, before.own_w, found.default_w)
 
-    async def _lift(self, found: PowerLimit) -> str:
+    def _before(self, found: PowerLimit) -> BeforeCap | None:
+        """What it had; None also where another machine has come in its place, whose limit is none of ours."""
         before = self._kept.of(self._node)
+        if before is None or not before.serial or not found.serial or before.serial == found.serial:
+            return before
+        self._kept.forget(self._node)
+        return None
+
+    async def _lift(self, found: PowerLimit) -> str:
+        before = self._before(found)
         self._left_w = None
         if before is None:
             return ""
@@ -188,6 +213,9 @@ class BmcPower:
         if found.on != own_on or (own_on and not found.near(before.own_w)):
             mode = before.mode or (OFF if found.mode and not own_on else "")
             found = await self._orders.set(self._node, before.own_w, mode)
+            if not own_on and found.near(found.high_w):
+                self._kept.forget(self._node)
+                return f"its BMC {_held(found)}, the most that it allows: it does not take that there is no limit"
             if found.on != own_on or (own_on and not found.near(before.own_w)):
                 what = f"its BMC holds {_held(found)}, {_own(before)} was to be given back"
                 raise CannotObey(self._node, what, OTHERS)

@@ -37,6 +37,7 @@ class PowerLimit(msgspec.Struct, frozen=True):
     high_w: float | None = None
     default_w: float | None = None
     exception: str = ""
+    serial: str = ""  # of the machine that it is of; empty: it has none
 
     @property
     def on(self) -> bool:

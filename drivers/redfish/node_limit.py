@@ -68,6 +68,8 @@ class NodeLimit:
                 found, place = of_power(power), _Place(machine.power, etag)
             else:
                 found = msgspec.structs.replace(found, exception=exception_of(power))
+        if found is not None:
+            found = msgspec.structs.replace(found, serial=machine.identity.serial)
         self.seen, self._place, self.at_s = found, place, asyncio.get_running_loop().time()
         if found is None:
             advice = "give on_cap in place of cap_by; some makers want a licence for power limits"
@@ -118,6 +120,8 @@ class NodeLimit:
 
 def _bodies(before: PowerLimit, w: float | None, mode: str, wrapped: bool) -> list[object]:
     """What to send, one after the other until one is taken: BMCs differ in words, and in whether they take null."""
+    if w is None and mode != OFF and before.high_w is not None:
+        return [change(before, w, mode, wrapped), change(before, before.high_w, mode, wrapped)]
     if before.kind != CONTROL:
         return [change(before, w, "", wrapped)]
     if mode == OFF:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from fake_bmc import PASSWORD, USER, V1, FakeBmc, chassis, environment, power, server
+from fake_bmc import PASSWORD, USER, V1, FakeBmc, chassis, environment, power, server, system
 from hypothesis import given
 from hypothesis import strategies as st
 from waiting import LIMIT_S
 
 from drivers.modbus.errors import DeviceError
 from drivers.node_config import NodeDevice
-from drivers.nodes.bmc_limits import BmcPower, KeptLimits
+from drivers.nodes.bmc_limits import WRITES, BmcPower, KeptLimits
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.observed import ObservedConfig, observed_nodes
 from drivers.redfish.config import BmcDefaults
-from drivers.redfish.limits import PowerLimit, of_control, of_environment, of_power
+from drivers.redfish.documents import text
+from drivers.redfish.limits import MOST_W, PowerLimit, of_control, of_environment, of_power
 from drivers.redfish.node_bmc import NodeBmc
 from drivers.redfish.pace import Pace
 
@@ -310,6 +313,63 @@ async def test_what_the_limit_was_is_on_disk_before_it_is_changed_and_the_next_r
         assert KeptLimits(b"[]").damage
 
 
+@pytest.mark.parametrize("limit", [{"SetPoint": None, "ControlMode": None}, {"SetPoint": 0, "ControlMode": None}])
+async def test_where_a_bmc_takes_no_null_no_limit_is_the_most_that_it_allows(make: Make, limit: Any) -> None:
+    async with FakeBmc(machine(**limit)) as fake:
+        fake.takes_null = False
+        one = capping(make(fake))
+        await one.limit(900)
+        said = "its BMC 1600 W, the most that it allows: it does not take that there is no limit"
+        assert await one.limit(None) == said
+        assert (held(fake)["SetPoint"], one.capped) == (1600, False)
+
+
+async def test_another_machine_in_its_place_keeps_its_own_limit(make: Make) -> None:
+    disk = Disk()
+    async with FakeBmc(machine()) as fake:
+        await capping(make(fake), KeptLimits(None, disk.save)).limit(900)
+        fake.tree |= system("1", SerialNumber="SN-NEW") | environment(1_400.0, PowerLimitWatts=OWN | {"SetPoint": None})
+        patches = len(fake.patches)
+        for watts in (None, 800):
+            later = capping(make(fake), KeptLimits(disk.content))
+            await later.limit(watts)
+            assert len(fake.patches) == patches + (watts is not None), "1600 W are not given to it"
+        await later.limit(None)
+        assert held(fake)["SetPoint"] is None
+
+
+async def test_a_bmc_is_not_written_to_more_often_than_its_memory_bears(make: Make) -> None:
+    async with FakeBmc(machine()) as fake:
+        one = capping(make(fake))
+        for n in range(WRITES):
+            await one.limit(900 + 10 * (n % 2))
+        errors = set()
+        for watts in (900, 920, 900):
+            with pytest.raises(CannotObey, match="no cap: 60 were set lately, and BMCs keep") as said:
+                await one.limit(watts)
+            errors.add(str(said.value))
+        assert len(errors) == 1, "the same words, told once"
+        assert len(fake.patches) == WRITES
+        assert await one.limit(900, ride_through=True), "off the grid power goes before flash"
+        assert await one.limit(None) == "its BMC 1600 W again"
+        assert held(fake) == OWN
+
+
+class Held:
+    """A BMC that takes whatever it is told."""
+
+    def __init__(self, limit: PowerLimit) -> None:
+        self.limit = limit
+
+    async def look(self, _: str) -> PowerLimit:
+        return self.limit
+
+    async def set(self, _: str, w: float | None, mode: str) -> PowerLimit:
+        assert w is None or 0 < w <= MOST_W
+        self.limit = msgspec.structs.replace(self.limit, set_w=w, mode=mode or self.limit.mode)
+        return self.limit
+
+
 numbers = st.one_of(st.none(), st.floats(), st.integers(), st.booleans(), st.text(max_size=5))
 
 
@@ -325,6 +385,20 @@ def test_whatever_a_bmc_says_no_limit_is_asked_beyond_what_it_allows(set_w: Any,
     other = of_power({"PowerControl": [{"PowerLimit": {"LimitInWatts": set_w}, "PowerCapacityWatts": high}]})
     assert other is not None
     assert other.in_force_w == (found.set_w if found.on else None)
+
+
+@given(numbers, numbers, numbers, st.text(max_size=100), st.text(max_size=100), st.floats(0.01, 100_000))
+def test_whatever_a_bmc_says_the_next_run_can_read_what_it_had(
+    set_w: Any, low: Any, high: Any, mode: str, serial: str, w: float
+) -> None:
+    disk, said = Disk(), {"SetPoint": set_w, "AllowableMin": low, "AllowableMax": high, "ControlMode": mode}
+    found = of_control(said)
+    assert found is not None
+    found = msgspec.structs.replace(found, serial=text({"s": serial}, "s"))
+    power = BmcPower("n", Held(found), KeptLimits(None, disk.save))
+    with contextlib.suppress(CannotObey):
+        asyncio.run(power.limit(w))
+    assert disk.content is None or not KeptLimits(disk.content).damage
 
 
 def test_what_is_no_power_limit() -> None:

@@ -69,5 +69,6 @@ TEMPLATES = {
     "caps.off_grid": "the site is not on the grid",
     "caps.clock_not_known": "the time is not known, nor which month's peak is at stake",
     "caps.import_unknown": "import is not known for {unknown_s:span}",
+    "caps.rests": "{reason}; caps stay {rest_s:span} where BMCs keep them: their memory wears out by writing",
     "caps.no_node": "no deferrable node can give anything: {reason}",
 }

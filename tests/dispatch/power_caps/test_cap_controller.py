@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from typing import Any
 
 import msgspec
@@ -282,3 +284,59 @@ def test_a_node_that_is_read_every_half_minute_is_not_taken_for_one_that_does_no
     assert farm.run(200).not_counted == ()
     farm.deaf.add("one")
     assert farm.run(100).not_counted == ("one",)
+
+
+WORN = tuple(msgspec.structs.replace(term, cap_wears=True) for term in NODES)
+
+
+def worn_farm(caps: CapsConfig = CAPS) -> Farm:
+    return Farm(CapController(msgspec.structs.replace(config(caps), nodes=WORN)))
+
+
+def test_caps_in_memory_that_wears_are_rarely_written_however_the_load_moves() -> None:
+    farm, rolls, held = worn_farm(), random.Random(1), list[Any]()
+    for _ in range(360):  # an hour of a load that is another one at each decision
+        farm.wanted_w = {id: 5_000.0 * (1 + rolls.gauss(0, 0.05)) for id in farm.wanted_w}
+        held.append(farm.run(PERIOD_S).nodes)
+    assert 4 <= sum(a != b for a, b in itertools.pairwise(held)) <= 15
+    assert farm.view is not None
+    assert farm.view.nodes
+
+
+def test_caps_in_memory_that_wears_stay_for_a_while_and_say_so() -> None:
+    farm = worn_farm(msgspec.structs.replace(CAPS, minutes_per_day=30.0))
+    held = farm.run(60).nodes
+    farm.battery_w = 20_000.0
+    view = farm.run(60)
+    assert view.nodes == held
+    said = "the battery holds the peak; caps stay 15 min where BMCs keep them: their memory wears out by writing"
+    assert words(view.reason) == said
+    farm.battery_w = 8_500.0
+    view = farm.run(60)
+    assert view.nodes == held
+    assert "caps stay 15 min" in words(view.reason)
+    farm.battery_w = 20_000.0
+    assert farm.run(900).nodes == ()
+    farm.battery_w = 6_000.0
+    assert farm.run(60).nodes
+    farm.grid_tied = False
+    assert farm.run(1).nodes == (), "nothing keeps them off the grid"
+    farm.grid_tied = True
+    farm.battery_w = 6_000.0
+    farm.run(720)
+    farm.battery_w = 20_000.0
+    assert farm.run(180).nodes == (), "nor beyond the minutes of the day"
+
+
+def test_a_job_that_starts_under_caps_gets_one_limit(farm: Farm) -> None:
+    farm.keeper = CapController(msgspec.structs.replace(config(), nodes=tuple(_with_gpus(term) for term in NODES)))
+    farm.wanted_w["two"] = 4_600.0
+    caps = dict(farm.run(60).nodes)
+    assert caps["one"] != caps["two"]
+    farm.keeper.follow_jobs((frozenset({"one", "two", "free"}), frozenset({"elsewhere"})))
+    caps = dict(farm.run(20).nodes)
+    assert caps["one"] == caps["two"]
+
+
+def _with_gpus(term: NodeTerms) -> NodeTerms:
+    return msgspec.structs.replace(term, gpus=4)

@@ -14,8 +14,8 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.plan import PlanStep
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import reading
-from dispatch.power_caps.cap_controller import CapController, GridSide, counted_on, saved_eur_per_kwh
-from dispatch.power_caps.priced_caps import LATELY_S
+from dispatch.power_caps.cap_controller import CapController, GridSide, counted_on
+from dispatch.power_caps.priced_caps import LATELY_S, saved_eur_per_kwh
 from dispatch.power_caps.throughput import DEFAULT, Curve
 from dispatch.wording.catalogue import words
 
@@ -85,7 +85,8 @@ def test_the_peak_is_kept_where_it_costs_least_and_says_what_it_costs() -> None:
     assert view.rent_eur == pytest.approx(one.eur_per_h * 59 / 3600, rel=0.05)
     said = words(view.reason)
     assert said.startswith("cap GPUs by 0.5 kW: the battery cannot hold 29.5 kW")
-    assert said.endswith("% slower, 0.33 GPU-hours lost an hour, 0.66 EUR, by the published curve")
+    cost = f"{one.lost_gpus:.2f} GPU-hours lost an hour, {one.eur_per_h:.2f} EUR"
+    assert said.endswith(f"% slower, {cost}, by the published curve"), "what the cap in force costs"
     assert one.lost_gpus == pytest.approx(0.33, abs=0.01)
     farm.run(300)
     assert len(farm.events) == 1, "it stands still"
@@ -206,3 +207,32 @@ def test_energy_saves_what_import_costs_where_that_is_known(assumed: bool, grid_
     step = PlanStep(0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0, assumed=assumed)
     assert saved_eur_per_kwh(step, grid_w) == eur
     assert saved_eur_per_kwh(None, grid_w) == 0.0
+
+
+def test_a_job_that_tolerates_less_is_not_slowed_down_by_a_cap_from_before_it_came() -> None:
+    nodes = tuple(gpu_node(f"n{n}") for n in range(12))
+    farm = Farm(config(nodes=nodes))
+    farm.wanted_w = {node.id: [700.0] * 8 for node in nodes}
+    farm.import_max_w = farm.net_w - 60_000
+    assert len(farm.run(60).nodes) == 12
+    farm.caps.follow_tiers({"n3": 10})
+    assert dict(farm.run(20).nodes)["n3"] == HOST_W + 8 * 568, "77 % of 700 W are drawn at it"
+
+
+def test_caps_in_memory_that_wears_stay_for_a_while_with_what_they_cost() -> None:
+    farm = Farm(config(nodes=(gpu_node("h100", cap_wears=True), gpu_node("a40"))))
+    farm.import_max_w = 29_000.0
+    held = farm.run(60)
+    farm.import_max_w = 40_000.0
+    view = farm.run(60)
+    assert (view.nodes, view.costs) == (held.nodes, held.costs)
+    said = words(view.reason)
+    assert "caps stay 15 min" in said
+    assert f"{view.costs[0].lost_gpus:.2f} GPU-hours lost an hour" in said
+    farm.caps.follow_tiers({"h100": 0})
+    assert farm.run(20).nodes == (), "but not against a job's tier"
+    farm.caps.follow_tiers({})
+    farm.import_max_w = 29_000.0
+    assert farm.run(60).nodes
+    farm.import_max_w = 40_000.0
+    assert farm.run(960).nodes == ()
