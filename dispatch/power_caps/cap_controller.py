@@ -23,6 +23,7 @@ from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.job_groups import Groups, NodeShare, among, capped_in_part, with_one_limit
 from dispatch.power_caps.priced_caps import PricedCaps, of_nodes, why
+from dispatch.power_caps.pricing import least_cap_w
 from dispatch.power_caps.ski_rental import CapInputs, CapsLedger, decide
 from dispatch.power_caps.throughput import Curve
 from dispatch.wording.catalogue import words
@@ -196,8 +197,7 @@ class CapController:
     # ── what caps are to do ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _decide(self, now: Snapshot, net_w: float, need: GridSide, shed_w: float, failing: Set[str]) -> list[Event]:
-        config, step_s = self._config, PERIOD_S
-        load_w = now.load_w if now.load_w is not None else net_w
+        config, step_s, load_w = self._config, PERIOD_S, now.load_w if now.load_w is not None else net_w
         import_w = net_w + shed_w - need.battery_most_w
         ask = CapInputs(
             utc_s=now.utc_s,
@@ -323,15 +323,16 @@ class CapController:
 
     def _available(self, now: Snapshot, failing: Set[str]) -> dict[str, NodeShare]:
         """Each node that can be counted on and can give something."""
-        drawn, counted = _drawn(now), {node.id: node.gpus_total or len(node.gpus) for node in now.nodes}
-        result = {}
+        drawn, nodes, result = _drawn(now), {node.id: node for node in now.nodes}, {}
         for id, term in self._terms.items():
             if id in failing or id in self._off or id not in drawn:
                 continue
             base_w = max(self._before[id], drawn[id]) if self._binds(id, drawn[id]) else drawn[id]
-            room_w = base_w - max(term.cap_w or 0.0, (1 - self._config.caps.max_share) * base_w)
+            room_w = base_w - max(least_cap_w(nodes[id], term), (1 - self._config.caps.max_share) * base_w)
             if room_w > LEAST_W:
-                result[id] = NodeShare(base_w, room_w, term.gpus or counted.get(id, 0), term.host_w)
+                result[id] = NodeShare(
+                    base_w, room_w, term.gpus or nodes[id].gpus_total or len(nodes[id].gpus), term.host_w
+                )
         return result
 
     def _chosen(self, able: dict[str, NodeShare], wanted_w: float, failing: Set[str]) -> dict[str, NodeShare]:

@@ -174,9 +174,15 @@ def member_of(node: Node, term: NodeTerms, caps: CapsConfig, drawn_w: float, tol
         per_gpu=term.per_gpu and curve is not None,
         curve=curve,
         tolerated=tolerated,
-        floor_w=term.cap_w or 0.0,
+        floor_w=least_cap_w(node, term),
         max_share=caps.max_share,
     )
+
+
+def least_cap_w(node: Node, term: NodeTerms) -> float:
+    """What it may be capped to: by the site, and by the least limit that its BMC takes."""
+    allowed_w = None if node.limit is None else node.limit.low_w
+    return max(term.cap_w or 0.0, allowed_w or 0.0)
 
 
 def tier_pct(term: NodeTerms, caps: CapsConfig, jobs_pct: int | None = None) -> int | None:

@@ -15,7 +15,7 @@ from soak_sizes import examples
 
 from dispatch.config.schema import CapsConfig, DispatchConfig, NodeTerms
 from dispatch.config.tariff_terms import TariffTerms
-from dispatch.model.equipment import Node
+from dispatch.model.equipment import Limit, Node
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import CapsView
@@ -45,6 +45,7 @@ class Farm:
         self.keeper, self.t_s = keeper, 0.0
         self.wanted_w = {n.id: 5_000.0 for n in NODES}
         self.deaf: set[str] = set()
+        self.limits: dict[str, Limit] = {}  # of their BMCs
         self.failing: set[str] = set()
         self.battery_w, self.import_max_w = 6_000.0, 30_000.0
         self.grid_tied, self.metered = True, True
@@ -68,7 +69,8 @@ class Farm:
             if not self.read_w or self.t_s >= self.read_s + self.read_every_s:
                 self.read_s, self.read_w = self.t_s, self.drawn_w()
             age_s = self.t_s - self.read_s
-            nodes = tuple(Node(id, w=Reading(w, age_s, Quality.GOOD)) for id, w in self.read_w.items())
+            read = {id: Reading(w, age_s, Quality.GOOD) for id, w in self.read_w.items()}
+            nodes = tuple(Node(id, w=w, limit=self.limits.get(id)) for id, w in read.items())
             now = a_snapshot(self.t_s, grid_w=self.net_w, nodes=nodes)
             net_w = self.net_w if self.metered else None
             interval = Interval(now.utc_s - self.into_s, 900.0, self.energy_wh, 0.0, 30_000.0, self.import_max_w)
@@ -340,3 +342,10 @@ def test_a_job_that_starts_under_caps_gets_one_limit(farm: Farm) -> None:
 
 def _with_gpus(term: NodeTerms) -> NodeTerms:
     return msgspec.structs.replace(term, gpus=4)
+
+
+def test_no_node_is_capped_below_what_its_bmc_takes(farm: Farm) -> None:
+    farm.limits["one"] = Limit(low_w=4_000.0)
+    view = farm.run(60)
+    assert dict(view.nodes) == {"one": 4_000.0, "two": 2_500.0}
+    assert view.not_counted == ()
