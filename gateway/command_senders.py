@@ -164,6 +164,7 @@ class CommandSenders:
         self._node_actuators, self._device_error, self._events = node_actuators, device_error, events
         self._ridden: dict[str, NodeOrder] = {}  # what ride-through orders of each node
         self._touched: set[str] = set()  # nodes that were capped, by hand or for the peak, or freed
+        self._told_end: set[str] = set()  # nodes of whose caps something was told at the end
         self.caps_w: Mapping[str, float] = {}  # the caps that are to hold now, whoever asks for them
         self._latencies = CapLatencies()
         for id, actuator in node_actuators.items():
@@ -222,10 +223,23 @@ class CommandSenders:
         await asyncio.gather(*(self._lift_cap(id) for id in sorted(self._touched)))
 
     async def _lift_cap(self, id: str) -> None:
+        actuator = self._node_actuators[id]
         try:
-            await self._node_actuators[id].apply(self._ridden.get(id, NodeOrder(id)), ride_through=True)
+            await actuator.apply(self._ridden.get(id, NodeOrder(id)), ride_through=True)
         except self._device_error as error:
             self._events.event("node", "warning", id, f"cap not lifted: {error}")
+        except asyncio.CancelledError:  # the end lasts no longer
+            if actuator.may_be_capped:
+                self._tell_end(id, "cap not lifted: no answer so far; what it had is kept, the next start lifts it")
+            raise
+        if left := actuator.changed_by_others:
+            self._tell_end(id, f"cap over: {left}, which another program has set since; it is left so")
+
+    def _tell_end(self, id: str, text: str) -> None:
+        """Once: slow caps are lifted in two ways at the end."""
+        if id not in self._told_end:
+            self._told_end.add(id)
+            self._events.event("node", "warning", id, text)
 
     @property
     def all(self) -> tuple[CommandSender, ...]:

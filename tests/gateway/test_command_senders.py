@@ -27,6 +27,7 @@ class Actuator:
     may_be_capped: bool = False
     can_cap: bool = True
     not_kept: str = ""
+    changed_by_others: str = ""
     applied: list[tuple[float | None, bool]] = field(default_factory=list)
     forgotten: int = 0
     waits_for: asyncio.Event | None = None
@@ -164,6 +165,18 @@ async def test_at_the_end_one_node_keeps_no_other_capped() -> None:
         await asyncio.gather(commands.lift_caps(), once_free())
     assert [node.applied[-1][0] for node in (slow, lost, fine)] == [None] * 3
     assert events.texts == ["b: cap not lifted: b: GPU 3: GPU is lost; see the node's section in the site file"]
+
+
+async def test_the_end_names_caps_that_are_not_lifted_in_time_and_limits_that_others_have_changed() -> None:
+    other = Actuator(True, changed_by_others="its BMC 700 W")
+    commands, events = senders(a=Actuator(True, waits_for=asyncio.Event()), b=other)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(commands.lift_caps(), 0.02)
+    assert events.texts == [
+        "b: cap over: its BMC 700 W, which another program has set since; it is left so",
+        "a: cap not lifted: no answer so far; what it had is kept, the next start lifts it",
+    ]
 
 
 def test_limits_that_are_not_on_disk_are_told_by_node() -> None:
