@@ -103,7 +103,7 @@ async def test_nobody_there_is_a_lost_connection_and_then_left_alone(client: Htt
         ConnectionLost, match=r"gpu01 at http://127\.0\.0\.1:\d+/metrics: Connection refused; check url"
     ):
         await fetcher.get()
-    with pytest.raises(ConnectionLost, match="Connection refused; next try in 2 s; check url, that the exporter"):
+    with pytest.raises(ConnectionLost, match="Connection refused; next try in 2 s; check url, that its server"):
         await fetcher.get()
 
 

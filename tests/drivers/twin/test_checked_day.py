@@ -13,6 +13,7 @@ from checked_day import TICK_S, Day, pulses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from site_copies import Copies
+from soak_sizes import long_only
 
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import IslandState
@@ -95,7 +96,7 @@ def asked_w(decision: Decision) -> float | None:
 # ── clean data ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("meter_delay_s", [None, 0.8])
+@pytest.mark.parametrize("meter_delay_s", [long_only(None), 0.8])
 def test_on_clean_data_nothing_is_rejected(meter_delay_s: float | None) -> None:
     """Pulses, an outage, a drill, a collapse with black start."""
     day = Day(pulses, meter_delay_s).run(240)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from soak_sizes import long_only
 
 from dispatch.config.off_grid import RideThroughConfig
 from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings, ReserveConfig
@@ -117,8 +118,8 @@ def twin(bias: float, at: float | None, ambient: float = 20.0) -> dict[str, floa
     }
 
 
-BIASES, COLDS = (-5.0, 5.0), (20.0, -2.0)
-BOTH = [(-5.0, 20.0), (5.0, -2.0)]
+BOTH = [long_only(-5.0, 20.0), (5.0, -2.0)]  # error of the SoC, points; ambient temperature, C
+ALL = [(-5.0, 20.0), (5.0, -2.0), long_only(-5.0, -2.0), long_only(5.0, 20.0)]
 
 
 def outage(bias: float, at: float | None, ambient: float, before: str = "") -> Outage:
@@ -129,8 +130,7 @@ def outage(bias: float, at: float | None, ambient: float, before: str = "") -> O
     return found
 
 
-@pytest.mark.parametrize("ambient", COLDS)
-@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize(("bias", "ambient"), ALL)
 def test_remaining_runtime_is_right_within_a_tenth_where_the_bms_recalibrates(bias: float, ambient: float) -> None:
     found = outage(bias, 60.0, ambient)
     assert found.worst() <= 0.10
