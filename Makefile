@@ -21,8 +21,8 @@ BYTECODE := $(if $(filter writable,$(shell test -w . && echo writable)$(PYTHONDO
 PYTEST := $(BYTECODE) $(BIN)/python -m pytest -o cache_dir="$(CACHE)/pytest"
 # The checkout by its path: setuptools' default hooks into imports, which costs every Python process 20 ms.
 EDITABLE := --config-settings editable_mode=compat --editable
-# Four processes on any machine: many tests wait for a running gateway and need no core meanwhile.
-PARALLEL := --numprocesses 4 --dist worksteal
+# Five processes on any machine: many tests wait for a running gateway and need no core meanwhile.
+PARALLEL := --numprocesses 5 --dist worksteal
 # Runs a test of docs/reliability.md and writes its result there.
 RECORD := $(BIN)/python -m benchmarks.reliability
 
@@ -64,7 +64,7 @@ deb: $(READY) wheel  ## the Debian package of the last commit, with all it needs
 demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
 
-test: $(READY)  ## every test, in four processes
+test: $(READY)  ## every test, in five processes
 	@$(BYTECODE) $(BIN)/python -m compileall -q -j 0 benchmarks console dispatch drivers gateway skerry storage  # once, not by each process
 	$(PYTEST) $(PARALLEL) --durations 20
 

@@ -672,18 +672,28 @@ def test_power_that_is_back_after_a_blackout_is_no_pulse() -> None:
 def test_a_step_is_cheap() -> None:
     if sys.gettrace() is not None:
         pytest.skip("a tracer, such as that of `make coverage`, slows only what is written in Python")
+    ratios = []
+    for _ in range(10):  # beside other work some rounds have half a cache; a step that is dear is so in each
+        ratios.append(_step_against_counting())
+        if ratios[-1] < 2:
+            return
+    pytest.fail(f"a step costs more than counting to forty thousand on the same machine: {ratios}, in 20 000s")
+
+
+def _step_against_counting() -> float:
+    """Processor time of a step as a multiple of that of counting to 20 000, the least of many of each."""
     controller = Controller(site_config(ramp_w_per_s=500, reserve_h=1))
     snapshots = [a_snapshot(0.2 * n, 40_000.0 + n, a_pcs(5_000.0 + n)) for n in range(400)]
     plan = a_plan(5_000)
     spent, counted = [], []
     for snapshot in snapshots:
-        start = time.perf_counter()
+        start = time.thread_time()
         controller.step(snapshot, plan)
-        middle = time.perf_counter()
+        middle = time.thread_time()
         sum(range(20_000))
         spent.append(middle - start)
-        counted.append(time.perf_counter() - middle)
-    assert min(spent) < 2 * min(counted), "no more than counting to forty thousand, on the same machine"
+        counted.append(time.thread_time() - middle)
+    return min(spent) / min(counted)
 
 
 def test_a_setpoint_that_holds_for_minutes_does_not_spend_the_reserve() -> None:
