@@ -88,7 +88,8 @@ class CommandSender:
             if wanted is None:
                 self._taken = None
             try:  # news cut the wait short: an abort is not kept waiting
-                await asyncio.wait_for(self._news.wait(), self._pause_s(taken))
+                async with asyncio.timeout(self._pause_s(taken)):  # wait_for of Python 3.11 loses a cancel beside news
+                    await self._news.wait()
                 self._retry_s = 0.0
             except TimeoutError:
                 self._taken = None

@@ -178,7 +178,8 @@ class PlanningService:
             self.queues.planned()
             await self._solve(inputs)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._replan.wait(), (period_s - clock.mono_s() % period_s) / clock.speed)
+                async with asyncio.timeout((period_s - clock.mono_s() % period_s) / clock.speed):
+                    await self._replan.wait()
 
     def inputs(self) -> PlanInputs | None:
         """What a plan is made of now, or None while the site is not known well enough. Without a battery SoC is 0."""

@@ -64,7 +64,8 @@ class PriceWatch:
             await self._without_file()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), self._look_s)
+                async with asyncio.timeout(self._look_s):
+                    await self._asked.wait()
             with contextlib.suppress(PartHangs):  # said by its alarm
                 await self.look()
 

@@ -253,7 +253,8 @@ class ProvingService:
         """Estimate and keep what was measured, until cancelled."""
         while True:
             try:
-                await asyncio.wait_for(self._work.wait(), AGAIN_S)
+                async with asyncio.timeout(AGAIN_S):
+                    await self._work.wait()
             except TimeoutError:
                 pass
             self._work.clear()

@@ -118,7 +118,8 @@ class QueueForecast:
             await self.evaluate()
             left_s = QUARTER_S - self._clock.utc_s() % QUARTER_S
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), left_s / self._clock.speed)
+                async with asyncio.timeout(left_s / self._clock.speed):
+                    await self._woken.wait()
 
     async def evaluate(self) -> None:
         """Make an outlook of the queues as they are known now."""

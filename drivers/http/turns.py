@@ -39,7 +39,8 @@ class Turns:
             while (quiet_s := self._quiet_s()) > 0:
                 self._told.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._told.wait(), quiet_s)
+                    async with asyncio.timeout(quiet_s):
+                        await self._told.wait()
         finally:
             asyncio.get_running_loop().call_soon(self._lock.release)
 

@@ -17,7 +17,7 @@ from dispatch.model.reasons import RuleId, plain
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.errors import CannotObey
 from gateway import command_senders
-from gateway.command_senders import NODE_RETRY_MOST_S, CommandSenders, longer_pause_s
+from gateway.command_senders import NODE_RETRY_MOST_S, CommandSender, CommandSenders, longer_pause_s
 
 
 @dataclass
@@ -182,3 +182,16 @@ async def test_the_end_names_caps_that_are_not_lifted_in_time_and_limits_that_ot
 def test_limits_that_are_not_on_disk_are_told_by_node() -> None:
     commands, _ = senders(a=Actuator(not_kept="disk full"), b=Actuator())
     assert commands.not_kept == {"a": "disk full"}
+
+
+async def test_a_sender_ends_also_when_there_is_news_at_that_moment() -> None:
+    """Found: `asyncio.wait_for` of Python 3.11 gave the news and forgot the cancel, and a stop waited without end."""
+    sender = CommandSender("n", "node", lambda command: asyncio.sleep(0, ""), DeviceError, Events(), lambda: True)
+    running = asyncio.create_task(sender.run())
+    sender.submit("cap")
+    await asyncio.sleep(0.05)  # taken, and to be held: the sender waits with a limit
+    sender.submit("other")
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=5.0)
+    assert done
+    assert running.cancelled()
