@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable, Iterator
 
 MOST_NAMES = 1000
 _COMMA = re.compile(r",(?![^\[\]]*\])")  # outside of brackets
@@ -38,6 +39,19 @@ def names_in(text: str) -> list[str]:
     if len(names) > MOST_NAMES:
         raise BadNames(f"at most {MOST_NAMES} names; {text[:60]!r} has more")
     return names
+
+
+def names_by_line(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | BadNames]]:
+    """What a file of names has in each line, names or lists as for `names_in`, with the line's number from 1.
+
+    # begins a comment; lines without names are left out. Where a line cannot be used: the error.
+    """
+    for number, line in enumerate(lines, start=1):
+        if bare := line.partition("#")[0].strip():
+            try:
+                yield number, names_in(bare)
+            except BadNames as error:
+                yield number, error
 
 
 def _all_numbers(ranges: str, text: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatch.wording.formatting import one_line
-from drivers.host_lists import BadNames, names_in
+from drivers.host_lists import BadNames, names_by_line
 from drivers.node_lists.answer import Listed, ListNotRead
 from drivers.schedulers.command import Command
 from drivers.schedulers.errors import QueueNotRead
@@ -37,12 +37,10 @@ async def names_in_slurm(sinfo: Sequence[str], partition: str) -> Listed:
 def names_of_lines(printed: bytes, where: str) -> Listed:
     """The names in such a file. Raises ListNotRead."""
     names: dict[str, None] = {}
-    for number, line in enumerate(_lines(printed, where), start=1):
-        if bare := line.partition("#")[0].strip():
-            try:
-                names |= dict.fromkeys(names_in(bare))
-            except BadNames as error:
-                raise ListNotRead(f"{where}, line {number}: expected {error}") from None
+    for number, found in names_by_line(_lines(printed, where)):
+        if isinstance(found, BadNames):
+            raise ListNotRead(f"{where}, line {number}: expected {found}")
+        names |= dict.fromkeys(found)
     return Listed(tuple(names))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from dispatch.config.cross_checks import Finding
-from drivers.host_lists import BadNames, names_in
+from drivers.host_lists import BadNames, names_by_line
 from drivers.nodes.group import MOST_NODES, NamedGroup, NodeGroup, expanded, possible_name
 from gateway.site.unread import UNREAD
 
@@ -71,16 +71,17 @@ def _names_of_file(path: Path, seen: set[str], room: int) -> tuple[tuple[str, ..
         why = f"not UTF-8 at byte {error.start}" if isinstance(error, UnicodeDecodeError) else error.strerror
         return (), (f"{path.name}: {why}",)
     used, wrong = list[str](), list[str]()
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            for name in names_in(line.partition("#")[0].strip()):
-                if why := _unusable(name, seen, len(used) < room):
-                    wrong.append(f"{path.name}, line {number}: {name[:SHOWN]!r} is {why}")
-                    continue
+    for number, found in names_by_line(text.splitlines()):
+        line = f"{path.name}, line {number}"
+        if isinstance(found, BadNames):
+            wrong.append(f"{line}: expected {found}")
+            continue
+        for name in found:
+            if why := _unusable(name, seen, len(used) < room):
+                wrong.append(f"{line}: {name[:SHOWN]!r} is {why}")
+            else:
                 seen.add(name.casefold())
                 used.append(name)
-        except BadNames as error:
-            wrong.append(f"{path.name}, line {number}: expected {error}")
     return tuple(used), tuple(_few(wrong))
 
 

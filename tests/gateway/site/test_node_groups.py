@@ -47,7 +47,8 @@ def test_a_group_is_a_node_for_each_name_and_is_never_ordered() -> None:
 def test_names_of_a_file_come_after_those_of_the_group(tmp_path: Path) -> None:
     (tmp_path / "nodes.txt").write_text("# rack 1\ngpu[1-2]\n\nbig7   # on loan\n")
     raw = with_nodes(names=["login1"], names_file="nodes.txt")
-    assert loader.compose(tmp_path / "site.toml", raw).nodes[0].names == ("login1", "gpu1", "gpu2", "big7")
+    site = loader.compose(tmp_path / "site.toml", raw)
+    assert (site.nodes[0].names, site.unusable_names) == (("login1", "gpu1", "gpu2", "big7"), ())
 
 
 def test_what_cannot_be_used_of_a_file_keeps_no_gateway_from_starting(tmp_path: Path) -> None:
