@@ -13,7 +13,7 @@ import msgspec
 
 from dispatch.model.clock import Clock
 from dispatch.model.node_lists import NodeListNow
-from dispatch.wording.formatting import one_line, span
+from dispatch.wording.formatting import one_line, some, span
 from drivers.node_config import NodeDevice
 from drivers.node_lists.make import described
 from drivers.nodes.group import NamedGroup, NodeGroup, possible_name
@@ -109,8 +109,7 @@ def _names(count: int) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(one_line(name) for name in names[:SHOWN]) + more
+    return some([one_line(name) for name in names], SHOWN)
 
 
 class NodeLists:

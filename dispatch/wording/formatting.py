@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 ABSENT = "—"
 REPLACED = "�"  # in place of a character that is not shown
@@ -26,6 +27,12 @@ def neutralised(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else " " if c == "\u00a0" else REPLACED for c in text)
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names of a list, and how many more there are: "gpu01, gpu02 and 30 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def kw(w: float | None) -> str:

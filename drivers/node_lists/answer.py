@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
+
+from dispatch.wording.formatting import some
 
 
 class ListNotRead(Exception):
@@ -14,3 +18,8 @@ class Listed(msgspec.Struct, frozen=True):
 
     names: tuple[str, ...]
     note: str = ""
+
+
+def note_of(states: Mapping[str, Sequence[str]], most: int) -> str:
+    """A note on the nodes in each state, of each the first `most` names; empty: no node is in any of them."""
+    return "; ".join(f"{len(names)} {state}: {some(names, most)}" for state, names in states.items() if names)

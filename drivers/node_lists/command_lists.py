@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dispatch.wording.formatting import one_line
 from drivers.host_lists import BadNames, names_by_line
-from drivers.node_lists.answer import Listed, ListNotRead
+from drivers.node_lists.answer import Listed, ListNotRead, note_of
 from drivers.schedulers.command import Command
 from drivers.schedulers.errors import QueueNotRead
 
@@ -59,13 +59,7 @@ def names_of_sinfo(printed: bytes, where: str) -> Listed:
     for name, state in states.items():
         if state in NOT_FOR_JOBS:
             by_state.setdefault(state, []).append(name)
-    return Listed(tuple(states), "; ".join(f"{len(of)} {state}: {some(of)}" for state, of in sorted(by_state.items())))
-
-
-def some(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
+    return Listed(tuple(states), note_of(dict(sorted(by_state.items())), SHOWN_NAMES))
 
 
 def _lines(printed: bytes, where: str) -> list[str]:

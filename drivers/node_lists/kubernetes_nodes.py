@@ -10,7 +10,7 @@ from drivers.kubernetes.api import KubernetesApi, Wanted, at_once
 from drivers.kubernetes.config import KubernetesServer
 from drivers.kubernetes.errors import KubernetesError
 from drivers.kubernetes.objects import Condition, Metadata
-from drivers.node_lists.answer import Listed, ListNotRead
+from drivers.node_lists.answer import Listed, ListNotRead, note_of
 
 PATH, KIND = "/api/v1/nodes", "NodeList"
 MOST_SHOWN = 5
@@ -58,13 +58,8 @@ async def node_names(server: KubernetesServer, selector: str, directory: Path) -
 
 def _note(nodes: list[_Node]) -> str:
     """Which nodes are not ready, and which take no new pods; empty: none."""
-    told = {
+    states = {
         "not ready": [node.metadata.name for node in nodes if not node.ready],
         "cordoned": [node.metadata.name for node in nodes if node.spec.unschedulable],
     }
-    return "; ".join(f"{len(names)} {state}: {_shown(names)}" for state, names in told.items() if names)
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return ", ".join(names[:MOST_SHOWN]) + more
+    return note_of(states, MOST_SHOWN)
