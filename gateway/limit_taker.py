@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from drivers.modbus.errors import DeviceError
 from drivers.redfish.node_bmc import NodeBmc
-from gateway.node_frames import Batch, LimitAnswer, LimitAsked
+from gateway.node_frames import Batch, LimitAnswer, LimitAsked, sendable
 
 MOST_WORDS = 400  # of an error: much of it may be what a strange server has sent
 
@@ -46,9 +46,5 @@ async def _answer(bmc: NodeBmc, asked: LimitAsked) -> LimitAnswer:
         found = await (bmc.limit_set(asked.w, asked.mode) if asked.set else bmc.limit_looked_at())
     except DeviceError as error:
         words = f"{error.where}: {error.what}"
-        return LimitAnswer(asked.number, what=_shown(words), advice=_shown(error.advice))
+        return LimitAnswer(asked.number, what=sendable(words, MOST_WORDS), advice=sendable(error.advice, MOST_WORDS))
     return LimitAnswer(asked.number, found)
-
-
-def _shown(words: str) -> str:
-    return words[:MOST_WORDS].encode(errors="replace").decode()

@@ -11,7 +11,7 @@ from drivers.kubernetes.config import KubernetesServer
 from drivers.node_lists.answer import Listed, ListNotRead
 from drivers.node_lists.make import names_now
 from drivers.nodes.group import NodeGroup
-from gateway.node_frames import Batch, ListAnswer
+from gateway.node_frames import Batch, ListAnswer, sendable
 
 log = logging.getLogger("skerry.gateway")
 
@@ -49,17 +49,12 @@ async def answer_of(n: int, group: NodeGroup, ask: Ask) -> ListAnswer:
         async with asyncio.timeout(GIVE_UP_S):
             listed = await ask(group)
     except ListNotRead as error:
-        return ListAnswer(n, error=_shown(str(error)) or "not read")
+        return ListAnswer(n, error=sendable(str(error), MOST_TEXT) or "not read")
     except TimeoutError:
         return ListAnswer(n, error=f"no answer within {GIVE_UP_S:g} s")
     except Exception as error:  # a mistake in one list must not end the reading of nodes
         log.exception("the list of nodes[%d] cannot be read", n)
-        return ListAnswer(n, error=_shown(f"internal error: {error!r}"))
+        return ListAnswer(n, error=sendable(f"internal error: {error!r}", MOST_TEXT))
     names, more = listed.names[:MOST_NAMES], len(listed.names) - MOST_NAMES
     note = f"{listed.note}; {more} more names are not looked at" if more > 0 else listed.note
-    return ListAnswer(n, tuple(_shown(name)[:MOST_NAME] for name in names), _shown(note))
-
-
-def _shown(text: str) -> str:
-    """A text without what cannot be sent."""
-    return text[:MOST_TEXT].encode(errors="replace").decode()
+    return ListAnswer(n, tuple(sendable(name, MOST_NAME) for name in names), sendable(note, MOST_TEXT))

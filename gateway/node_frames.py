@@ -118,6 +118,11 @@ def frames(batch: Batch) -> Iterator[bytes]:
         yield frame(Batch((NodeRead(read.id, read.stale_after_s, error=why),)))
 
 
+def sendable(text: str, most: int) -> str:
+    """The first `most` characters of a text from outside, such as an error, without what cannot be sent."""
+    return text[:most].encode(errors="replace").decode()
+
+
 async def received(reader: asyncio.StreamReader, most_bytes: int) -> bytes | None:
     """The next message, still encoded; None: the other side has hung up. Raises BadFrame."""
     try:

@@ -16,7 +16,7 @@ from drivers.http.turns import Turns
 from drivers.modbus.errors import DeviceError
 from drivers.notices import Notice
 from drivers.redfish.node_bmc import NodeBmc
-from gateway.node_frames import Batch, NodeRead
+from gateway.node_frames import Batch, NodeRead, sendable
 from gateway.node_gpus import NONE, SentGpus
 from gateway.poller import Poller
 
@@ -127,7 +127,7 @@ class NodePolling:
             poller.stale_after_s,
             node,
             asyncio.get_running_loop().time() - (poller.age_io_s or 0.0),
-            _shown(poller.error) if poller.failures > failures else "",
+            sendable(poller.error, MOST_ERROR) if poller.failures > failures else "",
             tuple(self._notices.pop(poller.id, ())),
             getattr(poller.driver, "identity", None),
             gpus,
@@ -148,8 +148,3 @@ async def _close(poller: Poller) -> None:
     if (read := poller.in_flight) is not None:
         read.cancel()  # it may wait for a node that hangs
     await poller.close(CLOSE_S)
-
-
-def _shown(error: str) -> str:
-    """An error without what cannot be sent: bytes of a strange server that are no text."""
-    return error[:MOST_ERROR].encode(errors="replace").decode()
