@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from drivers.nodes.metrics import RAPL, Figures, HostFigures
+from drivers.nodes.metrics import CPU, INFO, MEMORY, RAPL, Figures, HostFigures, memory_pct
 from drivers.nodes.metrics_text import Sample
 
-CPU, INFO = "node_cpu_seconds_total", "node_uname_info"
-MEMORY = ("node_memory_MemTotal_bytes", "node_memory_MemAvailable_bytes")
 PLAIN = frozenset({CPU, INFO, *RAPL, *MEMORY})  # metrics whose meaning depends on no other value than their own
 
 
@@ -33,12 +31,12 @@ class HostValues:
         """What these values mean; None: one of them cannot be."""
         rapl, idle = [values[n] for n in self._rapl], [values[n] for n in self._idle]
         total, free = [values[n] for n in self._memory]
-        known = 0 <= free <= total and 0 < total < math.inf
-        if not known or min(rapl + idle, default=0.0) < 0 or max(rapl + idle, default=0.0) == math.inf:
+        used_pct = memory_pct(total, free)
+        if used_pct is None or min(rapl + idle, default=0.0) < 0 or max(rapl + idle, default=0.0) == math.inf:
             return None
         was = self._host
         rapl_j, idle_s = dict(zip(was.rapl_j, rapl, strict=True)), dict(zip(was.idle_s, idle, strict=True))
-        host = HostFigures(was.name, rapl_j, idle_s, memory_pct=100 * (1 - free / total))
+        host = HostFigures(was.name, rapl_j, idle_s, memory_pct=used_pct)
         return [Figures("node_exporter", host=host, notes=self._notes)]
 
 

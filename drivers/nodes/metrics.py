@@ -24,20 +24,20 @@ from drivers.nodes.metrics_text import MetricsPattern, Sample
 GpuField = Literal["w", "limit_w", "enforced_w", "util_pct", "temp_c", "memory_used_mib", "energy_j"]
 MIB = 2.0**20
 
+CPU, INFO = "node_cpu_seconds_total", "node_uname_info"
+RAPL = ("node_rapl_package_joules_total", "node_rapl_dram_joules_total")
+MEMORY = ("node_memory_MemTotal_bytes", "node_memory_MemAvailable_bytes")
 NODE_EXPORTER = (
-    "node_uname_info",
-    "node_rapl_package_joules_total",
-    "node_rapl_dram_joules_total",
+    INFO,
+    *RAPL,
     "node_hwmon_chip_names",
     "node_hwmon_power_average_watt",
     "node_hwmon_power_watt",
-    "node_cpu_seconds_total",
-    "node_memory_MemTotal_bytes",
-    "node_memory_MemAvailable_bytes",
+    CPU,
+    *MEMORY,
 )
 # asks node_exporter for these collectors only (its README, "Filtering enabled collectors")
 COLLECTORS = tuple(("collect[]", name) for name in ("cpu", "hwmon", "meminfo", "rapl", "uname"))
-RAPL = ("node_rapl_package_joules_total", "node_rapl_dram_joules_total")
 POWER_METER = "power_meter"  # the name of Linux's driver of ACPI power meters (drivers/hwmon/acpi_power_meter.c)
 
 
@@ -309,19 +309,23 @@ def _check_power(gpu: _Gpu, notes: dict[str, None]) -> None:
 
 def _host(by_name: Mapping[str, list[Sample]], notes: list[str]) -> HostFigures:
     rapl = [s for metric in RAPL for s in by_name.get(metric, ()) if 0 <= s.value < math.inf]
-    total, free = (_single(by_name, f"node_memory_Mem{w}_bytes") for w in ("Total", "Available"))
-    known = total is not None and free is not None and 0 <= free <= total and 0 < total < math.inf
-    stated = {s.labels.get("nodename", "") for s in by_name.get("node_uname_info", ())}
+    total, free = (_single(by_name, metric) for metric in MEMORY)
+    stated = {s.labels.get("nodename", "") for s in by_name.get(INFO, ())}
     names = {name for name in stated if 0 < len(name) <= MOST_HOST}
     stamps = [s.utc_s for s in rapl if s.utc_s is not None]
     return HostFigures(
         name=names.pop() if len(names) == 1 else "",
         rapl_j={f"{s.name} {s.labels.get('path') or s.labels.get('index', '')}": s.value for s in rapl},
-        idle_s={s.labels.get("cpu", ""): s.value for s in by_name.get("node_cpu_seconds_total", ()) if _idle(s)},
-        memory_pct=100 * (1 - free / total) if known and total and free is not None else None,
+        idle_s={s.labels.get("cpu", ""): s.value for s in by_name.get(CPU, ()) if _idle(s)},
+        memory_pct=None if total is None or free is None else memory_pct(total, free),
         meter_w=_power_meter(by_name, notes),
         utc_s=min(stamps, default=None),
     )
+
+
+def memory_pct(total: float, free: float) -> float | None:
+    """Memory in use, %, by the values of `MEMORY`; None: they cannot be."""
+    return 100 * (1 - free / total) if 0 <= free <= total and 0 < total < math.inf else None
 
 
 def _idle(sample: Sample) -> bool:
@@ -357,7 +361,7 @@ def _power_meter(by_name: Mapping[str, list[Sample]], notes: list[str]) -> float
 
 
 def _pattern(names: Iterable[str]) -> MetricsPattern:
-    return MetricsPattern(names, holding={"node_cpu_seconds_total": 'mode="idle"'} | OF_PARTS)
+    return MetricsPattern(names, holding={CPU: 'mode="idle"'} | OF_PARTS)
 
 
 _ANY = _pattern(WANTED)

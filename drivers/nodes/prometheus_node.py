@@ -25,11 +25,10 @@ from drivers.node_config import NodeDevice
 from drivers.nodes.exporter_node import ObservedNode, Witnesses
 from drivers.nodes.host_names import Identities
 from drivers.nodes.job_metrics import PODS_CPU
-from drivers.nodes.metrics import WANTED, HostFigures, understood
+from drivers.nodes.metrics import CPU, WANTED, HostFigures, understood
 from drivers.nodes.metrics_text import Sample
 
 NODES_A_QUERY = 32
-CPU = "node_cpu_seconds_total"
 NOT_ASKED = (CPU, PODS_CPU)  # too many series: of each CPU, of each container
 
 
