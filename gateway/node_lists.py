@@ -135,7 +135,6 @@ class NodeLists:
         self._bad: dict[int, tuple[str, ...]] = {}  # names that can be no node's
         self._refused: dict[int, str] = {}  # what is told of those, and of others that are not used
         self._nodes: dict[str, tuple[int, NodeDevice]] = {}  # with the number of its group
-        self._counts: dict[int, int] = {}
         self._saved_utc_s = clock.utc_s()
         self._refresh()
 
@@ -219,14 +218,13 @@ class NodeLists:
     def _refresh(self) -> Change:
         """Put the names in force together anew. What that changes."""
         before, seen = self._nodes, set(self._others)
-        self._nodes, self._counts = {}, {}
+        self._nodes = {}
         for n, group in enumerate(self._groups):
             state = self._states.get(n, ListState())
             wanted = (*_fixed(group), *state.names, *state.leaving)
             used, refused = self._admitted(wanted, seen, self._most - len(self._nodes))
             refused = ((self._bad.get(n, ()), "not 1..63 letters, digits, dots, dashes, underscores"), *refused)
             self._refused[n] = "; ".join(f"not used: {_some(names)}: {why}" for names, why in refused if names)
-            self._counts[n] = len(used)
             for name in used:
                 group_n, node = before.get(name, (n, None))
                 self._nodes[name] = (n, node if node is not None and group_n == n else group.node(name))
@@ -260,7 +258,7 @@ class NodeLists:
         return NodeListNow(
             group=f"nodes[{n}]",
             source=described(self._groups[n]),
-            nodes=self._counts[n],
+            nodes=len(self.names_of(n)),
             read_utc_s=state.read_utc_s,
             leaving=tuple(state.leaving),
             error=state.error,
