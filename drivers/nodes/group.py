@@ -16,6 +16,7 @@ from drivers.redfish.config import BmcAccountId, BmcChassis, BmcNameUrl, BmcSyst
 from drivers.schedulers.config import Argument
 
 MOST_NODES = 1000
+CHANGING = ("names_file", "names_dns", "sinfo", "kubernetes")  # keys whose names may change while a gateway runs
 _NAME = re.compile(NODE_ID)
 DnsName = Annotated[
     str,
@@ -139,7 +140,7 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def changes(self) -> bool:
         """Whether its names may change while a gateway runs."""
-        return bool(self.names_file or self.names_dns or self.sinfo or self.kubernetes)
+        return any(getattr(self, key) for key in CHANGING)
 
     def nodes(self) -> tuple[NodeDevice, ...]:
         """A node for each name; after the loader has put the names of lists and of names_file into `names`."""

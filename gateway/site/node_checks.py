@@ -11,6 +11,7 @@ from dispatch.config.cross_checks import Finding
 from dispatch.power_caps.throughput import fault
 from drivers.node_config import OBSERVED
 from drivers.node_lists.dns import place_of
+from drivers.nodes.group import CHANGING
 from gateway.site.schema import Site
 from gateway.site.unread import MISSING_KEY, Unreadable
 
@@ -84,7 +85,7 @@ def lists(site: Site) -> Iterator[Finding]:
 
 
 def _list_keys(key: str, group: Any) -> Iterator[Finding]:
-    given = [name for name in ("names_file", "names_dns", "sinfo", "kubernetes") if getattr(group, name)]
+    given = [name for name in CHANGING if getattr(group, name)]
     if len(given) > 1:
         yield f"{key}.{given[1]}", getattr(group, given[1]), f"one of {' and '.join(given)}: use a [[nodes]] for each"
     for name, needed in (("dns_server", "names_dns"), ("partition", "sinfo"), ("kubernetes_selector", "kubernetes")):

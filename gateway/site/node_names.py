@@ -13,7 +13,7 @@ import msgspec
 
 from dispatch.config.cross_checks import Finding
 from drivers.host_lists import BadNames, names_by_line
-from drivers.nodes.group import MOST_NODES, NamedGroup, NodeGroup, expanded, possible_name
+from drivers.nodes.group import CHANGING, MOST_NODES, NamedGroup, NodeGroup, expanded, possible_name
 from gateway.site.unread import UNREAD
 
 MOST_BYTES = 1 << 18  # of a file, as it is read later
@@ -30,8 +30,7 @@ def with_names(
     """
     found, errors, seen = list[NodeGroup](), list[Finding](), set(others)
     for n, group in enumerate(groups):
-        changing = (group.names_file, group.names_dns, group.sinfo, group.kubernetes)
-        if group.names is UNREAD or any(value is UNREAD for value in changing):
+        if any(getattr(group, key) is UNREAD for key in ("names", *CHANGING)):
             found.append(group)
             continue
         fixed = _fixed(f"nodes[{n}]", group, errors)
