@@ -62,8 +62,7 @@ class ObservedNode:
     async def _node(self, trouble: list[str], complete: bool = True, read_s: float | None = None) -> Node:
         """What is known now, as `NodeFigures.node` has it. Tells what was swapped. `read_s`: all was read just then."""
         others = await self._fed(trouble)
-        at_once = read_s is not None and self._outlets is None
-        now_s = read_s if at_once and read_s is not None else asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time() if read_s is None or self._outlets is not None else read_s
         node = self._figures.node(now_s, others, trouble, complete)
         if self._figures.swapped:
             self.notices.add("info", f"GPUs: {self._figures.swapped}")

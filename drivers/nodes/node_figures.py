@@ -86,13 +86,13 @@ class NodeFigures:
         self._gpus_seen = self._gpus_seen or bool(figures.gpus)
         if (host := figures.host) is not None:
             self._host_seen = True
-            taken_s = at_s - (page.age_s(host.utc_s, at_s) if host.utc_s is not None else 0.0)
+            taken_s = at_s - page.age_s(host.utc_s, at_s)
             self._rapl.take(host.rapl_j, taken_s)
             self._cpu.take(host.idle_s, taken_s)
             if host.idle_pct is not None:
                 self._cpu.pct = 100 - host.idle_pct
         if (jobs := figures.jobs) is not None:
-            self._jobs.take(jobs.cpu_s, at_s - (page.age_s(jobs.utc_s, at_s) if jobs.utc_s is not None else 0.0))
+            self._jobs.take(jobs.cpu_s, at_s - page.age_s(jobs.utc_s, at_s))
 
     @property
     def has_host_and_gpus(self) -> bool:
