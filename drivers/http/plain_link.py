@@ -23,7 +23,6 @@ class Link(asyncio.BufferedProtocol):
         self.idle_since_s = 0.0
         self.ended = False
         self.broken = False  # it ended by an error, such as a reset
-        self.asked = 0
         self._waiting: asyncio.Future[None] | None = None
         self._received = bytearray()
         self._transport: Any = None
@@ -72,7 +71,6 @@ class Link(asyncio.BufferedProtocol):
 
     def send(self, request: bytes) -> None:
         """A request; the answer to the one before has been taken."""
-        self.asked += 1
         self._transport.write(request)
 
     def close(self) -> None:
