@@ -57,7 +57,8 @@ class HttpClient(Shared):
         self._trust: dict[Access, ssl.SSLContext | Any] = {}
 
     async def _close(self) -> None:
-        self.__dict__.pop("_plain", self._plain).close()  # who joins later begins with a new one
+        self._plain.close()
+        del self._plain  # who joins later begins with a new one
         session, self._session = self._session, None
         if session is not None:
             await session.close()
