@@ -17,7 +17,7 @@ from typing import Any
 from drivers.connect_errors import system_reason
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, Request, utc_s_of
-from drivers.http.plain import CHUNK_BYTES, PlainAnswer, PlainPages
+from drivers.http.plain import CHUNK_BYTES, PlainAnswer, PlainPages, together
 from drivers.http.secret_file import first_line
 from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, Timeout
@@ -245,12 +245,7 @@ async def _body(response: Any, most_bytes: int) -> bytes | None:
     """All of it; None: it is longer than that."""
     if isinstance(response, PlainAnswer):
         return await response.body(most_bytes)
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-        body += chunk
-        if len(body) > most_bytes:
-            return None
-    return bytes(body)
+    return await together(response.content.iter_chunked(CHUNK_BYTES), most_bytes)
 
 
 async def _refusal(where: str, response: Any) -> HttpError:

@@ -12,7 +12,7 @@ import ipaddress
 import re
 import socket
 import string
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
@@ -74,12 +74,7 @@ class PlainAnswer:
             return found
         if self._chunked and not self.whole:
             return await self._joined(most_bytes)
-        body = bytearray()
-        async for piece in self.iter_chunked(CHUNK_BYTES):
-            body += piece
-            if len(body) > most_bytes:
-                return None
-        return bytes(body)
+        return await together(self.iter_chunked(CHUNK_BYTES), most_bytes)
 
     async def _joined(self, most_bytes: int) -> bytes | None:
         """The pieces of a body together; None: they are more than that. In little time, however small they are."""
@@ -153,6 +148,16 @@ class PlainAnswer:
             if len(body) >= most_bytes:
                 break
         return body[:most_bytes]
+
+
+async def together(pieces: AsyncIterable[bytes], most_bytes: int) -> bytes | None:
+    """A body that comes in pieces; None: it is longer than that."""
+    body = bytearray()
+    async for piece in pieces:
+        body += piece
+        if len(body) > most_bytes:
+            return None
+    return bytes(body)
 
 
 class _Headers(dict[str, str]):
