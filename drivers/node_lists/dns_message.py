@@ -14,13 +14,13 @@ A, SRV, IN = 1, 33, 1  # RFC 1035 section 3.2, RFC 2782
 HEADER = struct.Struct("!6H")
 RECORD = struct.Struct("!HHIH")  # type, class, time to live, length; behind its name
 RESPONSE, TRUNCATED, RECURSION_WANTED = 0x8000, 0x0200, 0x0100
-REFUSALS = {
+REFUSALS = {  # RFC 1035 section 4.1.1, RCODE
     1: "cannot read the question",
     2: "has failed",
     3: "knows no such name",
     4: "does not answer such questions",
+    5: "refuses to answer",
 }
-REFUSALS |= {5: "refuses to answer"}  # RFC 1035 section 4.1.1, RCODE
 LONGEST_NAME = 255  # bytes
 MOST_POINTERS = 64  # of one name: a name has 127 labels at most
 MOST_RECORDS = 2048
