@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from dispatch.model.decoding import decoded
 from drivers.nodes.errors import CannotObey
+from drivers.nodes.saved_record import SavedRecord
 from drivers.redfish.documents import TEXT_MOST
 from drivers.redfish.limits import MOST_W, NEAR_W, OFF, PowerLimit
 
@@ -48,15 +49,14 @@ class KeptLimits:
 
         Without `save` it lasts as long as the object.
         """
-        self._save, self.damage = save, ""
+        self.damage = ""
         self._nodes: dict[str, BeforeCap] = {}
         if kept is not None:
             try:
                 self._nodes = decoded(msgspec.json.Decoder(dict[str, BeforeCap]).decode, kept)
             except msgspec.DecodeError as error:
                 self.damage = str(error)
-        self._on_disk = dict(self._nodes)
-        self._error = ""
+        self._saved = SavedRecord(dict(self._nodes), save)
 
     def of(self, node: str) -> BeforeCap | None:
         """What it had; None: no limit of ours can be in force."""
@@ -68,7 +68,7 @@ class KeptLimits:
 
     def not_kept(self, node: str) -> str:
         """Why what a cap in force needs is not on disk; empty: it is."""
-        return self._error if self._nodes.get(node) != self._on_disk.get(node) else ""
+        return self._saved.error if self._nodes.get(node) != self._saved.on_disk.get(node) else ""
 
     def keep(self, node: str, own: PowerLimit, set_w: float, insist: bool) -> str:
         """Remember before a limit is set; why it is not on disk, empty: it is.
@@ -79,7 +79,7 @@ class KeptLimits:
         kept = before or BeforeCap(own.set_w, own.mode, serial=own.serial)
         every = tuple(dict.fromkeys((*kept.set_w, set_w)))[-SET_KEPT:]
         self._nodes[node] = msgspec.structs.replace(kept, set_w=every)
-        error = self._saved()
+        error = self._saved.save(dict(self._nodes))
         if error and not insist:
             self._nodes.pop(node)
             self._nodes |= {node: before} if before is not None else {}
@@ -88,19 +88,7 @@ class KeptLimits:
     def forget(self, node: str) -> None:
         """It has a limit of its own again."""
         if self._nodes.pop(node, None) is not None:
-            self._saved()
-
-    def _saved(self) -> str:
-        if self._nodes == self._on_disk:
-            return ""
-        try:
-            if self._save is not None:
-                self._save(msgspec.json.encode(self._nodes))
-        except OSError as error:
-            self._error = f"{error.filename or 'its file'}: {error.strerror}"
-            return self._error
-        self._on_disk = dict(self._nodes)
-        return ""
+            self._saved.save(dict(self._nodes))
 
 
 class LimitOrders(Protocol):

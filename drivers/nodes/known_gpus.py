@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from dispatch.model.decoding import decoded
+from drivers.nodes.saved_record import SavedRecord
 
 CAPS_KEPT = 64  # of the power limits that caps have set
 
@@ -50,7 +51,7 @@ class KnownGpus:
 
         Without `save` the record lasts as long as the object.
         """
-        self._save, self._lock = save, threading.Lock()
+        self._lock = threading.Lock()
         self._most = 0  # GPUs that answered at once in this run
         self._record, self.damage = GpuRecord(), ""
         if kept is not None:
@@ -58,7 +59,7 @@ class KnownGpus:
                 self._record = decoded(msgspec.json.Decoder(GpuRecord).decode, kept)
             except msgspec.DecodeError as error:
                 self.damage = str(error)
-        self._on_disk, self._error = self._record, ""
+        self._saved = SavedRecord(self._record, save)
 
     @property
     def record(self) -> GpuRecord:
@@ -73,7 +74,7 @@ class KnownGpus:
     @property
     def not_kept(self) -> str:
         """Why a limit that is needed to lift a cap is not on disk; empty: all are."""
-        return "" if self._kept(self._record.original_mw, self._record.caps_mw) else self._error
+        return "" if self._kept(self._record.original_mw, self._record.caps_mw) else self._saved.error
 
     def expected(self, declared: int) -> int:
         """How many GPUs are to answer. `declared`: by the site file; 0: not said."""
@@ -111,7 +112,7 @@ class KnownGpus:
 
     def _kept(self, original_mw: Mapping[str, int], caps_mw: Iterable[int]) -> bool:
         """Whether these are on disk: without the limits that caps have set, the next gateway would not know its own."""
-        on_disk = self._on_disk
+        on_disk = self._saved.on_disk
         return original_mw.keys() <= on_disk.original_mw.keys() and (
             not original_mw or set(caps_mw) <= {*on_disk.caps_mw}
         )
@@ -127,13 +128,4 @@ class KnownGpus:
     def _update(self, **changes: object) -> str:
         """Change the record, and save it when it differs from what is on disk. Returns why it could not be saved."""
         self._record = msgspec.structs.replace(self._record, **changes)
-        if self._record == self._on_disk:
-            return ""
-        try:
-            if self._save is not None:
-                self._save(msgspec.json.encode(self._record))
-        except OSError as error:
-            self._error = f"{error.filename or 'its file'}: {error.strerror}"
-            return self._error
-        self._on_disk = self._record
-        return ""
+        return self._saved.save(self._record)
