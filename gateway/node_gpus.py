@@ -1,4 +1,4 @@
-"""Sends the GPUs of a node once, until they have new figures: most of what is told of a node.
+"""Sends the GPUs of a node once, until they have new figures: they are most of the bytes of a node.
 
 Each set of GPUs of a node has a number. A node that is sent without them has those that were sent with that number; if
 they have not come, such as where they were too long for a frame, it cannot be used.

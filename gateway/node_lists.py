@@ -1,7 +1,8 @@
-"""Keeps the names of every group of nodes: what its list says, with care where much of it is gone at once.
+"""Keeps the names of every group of nodes: those of its list, doubted where many are gone at once.
 
-The process that reads nodes asks the lists (`list_asking.py`); here is decided which names are in force. A name that is
-no longer listed stays for `REMOVED_AFTER_S`. A gateway that starts takes the names that the one before has saved.
+The process that reads nodes asks the lists (`list_asking.py`); this module decides which names are in force. A name
+that is no longer listed stays for `REMOVED_AFTER_S`. A gateway that starts takes the names that the one before has
+saved.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def after_time(before: ListState, mono_s: float, spent: Collection[str]) -> List
 
 
 def news(before: ListState, now: ListState, source: str, utc_s: float) -> Iterator[tuple[str, str]]:
-    """What of a list is to be told, with its severity."""
+    """The events that a change of a list gives: severity and text."""
     count = _names(len(now.names))
     if now.error and not before.error:
         ago = "" if now.read_utc_s is None else span(max(0.0, utc_s - now.read_utc_s))
@@ -133,7 +134,7 @@ class NodeLists:
         self._most = MOST_NODES - len(site.node)
         self._states = {n: self._first(group, kept) for n, group in enumerate(self._groups) if group.changes}
         self._bad: dict[int, tuple[str, ...]] = {}  # names that can be no node's
-        self._refused: dict[int, str] = {}  # what is told of those, and of others that are not used
+        self._refused: dict[int, str] = {}  # the message on those, and on others that are not used
         self._nodes: dict[str, tuple[int, NodeDevice]] = {}  # with the number of its group
         self._saved_utc_s = clock.utc_s()
         self._refresh()

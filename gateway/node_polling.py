@@ -1,4 +1,4 @@
-"""Reads compute nodes over the network, each in its period, and hands on what has been read since.
+"""Reads compute nodes over the network, each in its period, and sends what has been read since.
 
 It runs in a process of its own (`node_reader.py`). Where the machine is too busy nodes are read less often.
 """
@@ -47,7 +47,7 @@ class NodePolling:
         self._clock = SystemClock()
         self._pollers: list[Poller] = []
         self._every_turns: dict[int, Turns] = {}
-        self._sent: dict[str, tuple[int, int]] = {}  # of each node: reads and failures that were handed on
+        self._sent: dict[str, tuple[int, int]] = {}  # of each node: reads and failures that were sent
         self._notices: dict[str, list[Notice]] = {}
         self._gpus = SentGpus()
         self._begun: dict[str, Poller] = {}  # whose read is under way, or has ended since it was last looked at
@@ -88,7 +88,7 @@ class NodePolling:
         self._notices.setdefault(node_id, []).append(notice)
 
     async def run(self, send: Callable[[Batch], Awaitable[None]]) -> None:
-        """Begin reads that are due, and hand on what has come. At least one batch a second. Never ends."""
+        """Begin reads that are due, and send their results. At least one batch a second. Never ends."""
         slices = round(ROUND_S / SLICE_S)
         while True:
             groups = [self._pollers[n::slices] for n in range(slices)]
@@ -97,11 +97,11 @@ class NodePolling:
                     for poller in groups[n]:
                         poller.start_if_due()
                         self._begun[poller.id] = poller
-                await self._hand_on(send, alive=n == 0)
+                await self._send_new(send, alive=n == 0)
                 await asyncio.sleep(SLICE_S)
 
-    async def _hand_on(self, send: Callable[[Batch], Awaitable[None]], alive: bool) -> None:
-        """What has come of the reads that were begun, as soon as it has."""
+    async def _send_new(self, send: Callable[[Batch], Awaitable[None]], alive: bool) -> None:
+        """The results of the reads that were begun, as soon as they are there."""
         new: list[NodeRead] = []
         for poller in list(self._begun.values()):
             if poller.in_flight is None:
@@ -114,7 +114,7 @@ class NodePolling:
             await send(Batch())
 
     def _new(self, poller: Poller) -> NodeRead | None:
-        """What has come of its reads since it was last handed on; None: nothing."""
+        """The result of its reads since the last one was sent; None: there is none."""
         counts = poller.reads, poller.failures
         reads, failures = self._sent.get(poller.id, (0, 0))
         if counts == (reads, failures):

@@ -58,7 +58,7 @@ class ShownNodes:
 
     @property
     def unread(self) -> NodesUnread:
-        """Those that are lost because the process that reads them does not, until it has something to tell of them."""
+        """Those that are lost because the process that reads them does not, until it sends something of them."""
         if not self._unread:
             return NodesUnread()
         hangs = f"the process that reads compute nodes has said nothing for {self._silent_s:.0f} s"
@@ -165,5 +165,5 @@ class ShownNodes:
             self._unread.add(health.id)
 
     def _by_the_process(self, error: str) -> bool:
-        """Whether a node is lost because nobody reads it, by what is told of it."""
+        """Whether a node is lost because nobody reads it, by the error that is shown for it."""
         return self._silent_s > QUIET_S if error == SILENT else bool(error) and error == self._why

@@ -2,7 +2,7 @@
 from Kubernetes.
 
 Inputs: the keys of a `[[nodes]]` that say where its names come from.
-Outputs: the names that are listed now and what is told of them, or why they cannot be told. What becomes of names that
+Outputs: the names that are listed now with a note for people, or why they are not known. What becomes of names that
     are new or gone is decided in `gateway.node_lists`.
 Units: s.
 Must not import: `gateway`, `console`, `storage`.

@@ -60,7 +60,7 @@ class ObservedNode:
         self._figures = NodeFigures(config, self.period_s)
 
     async def _node(self, trouble: list[str], complete: bool = True, read_s: float | None = None) -> Node:
-        """What is known now, as `NodeFigures.node` has it. Tells what was swapped. `read_s`: all was read just then."""
+        """What is known now, as `NodeFigures.node` has it. Tells what was swapped. `read_s`: when its pages came."""
         others = await self._fed(trouble)
         now_s = asyncio.get_running_loop().time() if read_s is None or self._outlets is not None else read_s
         node = self._figures.node(now_s, others, trouble, complete)
@@ -143,7 +143,7 @@ class _Page:
     async def read(self) -> tuple[Answer, list[Figures]]:
         """Fetch it and say what it means. Raises DeviceError.
 
-        dcgm-exporter sends the same figures until it collects again: these are not understood twice.
+        dcgm-exporter sends the same figures until it collects again: these are not interpreted a second time.
         """
         answer = await self._fetched()
         body = _lines(answer)
@@ -269,13 +269,13 @@ class ExporterNode(ObservedNode):
             return [await self._page(first), *[await other for other in others]]
         finally:
             for other in others:
-                other.cancel()  # none is left where this was cancelled; of one that has ended nothing comes of it
+                other.cancel()  # does nothing to one that has ended; none goes on after this was cancelled
 
     def _complete(self) -> bool:
-        """Whether no page is missing that the node's power is made of.
+        """Whether every page that the node's power needs has been read at least once.
 
-        That is one that was never read, and may be that of the host or of the GPUs: the others do not tell of both, and
-        pages of other nodes with its port and path are not known to be without power.
+        A page that was never read may be that of the host or of the GPUs, unless the other pages have given both, or
+        pages of other nodes with its port and path are known to hold no power.
         """
         never = [page for page in self._pages if not page.understood]
         return self._figures.has_host_and_gpus or all(self._kinds.without_power(page.place) for page in never)

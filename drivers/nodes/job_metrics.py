@@ -1,4 +1,4 @@
-"""What exporters tell of the jobs on a node: the CPU time of their cgroups, and who holds a GPU or a part of one.
+"""What exporters report on the jobs of a node: the CPU time of their cgroups, and who holds a GPU or a part of one.
 
 CPU time: cgroup_exporter (treydock/cgroup_exporter f01693c7, README.md and collector/cgroupv2.go: cgroups of Slurm,
 "/slurm/uid_20821/job_12" or "/system.slice/slurmstepd.scope/job_12"); slurm-job-exporter (guilbaults/slurm-job-exporter
@@ -125,7 +125,7 @@ class _Part:
 def gpu_parts(by_name: Mapping[str, Sequence[Sample]]) -> tuple[GpuPart, ...]:
     """The MIG instances of a page, and the whole GPUs whose labels name who holds them.
 
-    A GPU in time slices is in it once for each who shares it, where it is told how active each is.
+    A GPU in time slices is in it once for each job that shares it, where the page says how active each is.
     """
     found: dict[tuple[str, str], _Part] = {}
     for sample in (sample for metric in LABELLED for sample in by_name.get(metric, ())):
@@ -138,7 +138,7 @@ def gpu_parts(by_name: Mapping[str, Sequence[Sample]]) -> tuple[GpuPart, ...]:
 
 
 def _time_slices(samples: Sequence[Sample]) -> dict[tuple[str, str], list[GpuPart]]:
-    """Who shares each GPU, where use is told of each of them and of the GPU itself."""
+    """The jobs that share each GPU, where there is a use of each job and one of the GPU itself."""
     used: dict[str, dict[str, float]] = {}
     for sample in samples:
         uuid, id, job = _of(sample.labels)

@@ -55,7 +55,7 @@ class _Page(msgspec.Struct, frozen=True):
 
 
 class _Gpus(msgspec.Struct, frozen=True):
-    """The GPUs of a node, and what they were made of: the same figures, as old as before, give the same GPUs."""
+    """The GPUs of a node, and the figures they come from: the same figures, as old as before, give the same GPUs."""
 
     figures: tuple[GpuFigures, ...]
     ages_s: list[float]
@@ -96,7 +96,7 @@ class NodeFigures:
 
     @property
     def has_host_and_gpus(self) -> bool:
-        """Whether its sources have told of both: no other can hold a part of its power that is not in the sum."""
+        """Whether its sources have given both: no other source can hold a part of its power that the sum lacks."""
         return self._host_seen and self._gpus_seen
 
     def node(self, now_s: float, others: Sequence[NodePower], trouble: Sequence[str], complete: bool = True) -> Node:
@@ -135,7 +135,7 @@ class NodeFigures:
         )
 
     def _job_use(self, pages: list[_Page], gpu_page: _Page | None, now_s: float) -> JobUse | None:
-        """What is told of jobs; None: nothing is."""
+        """What its exporters report on jobs; None: nothing."""
         parts = () if gpu_page is None else gpu_page.figures.gpu_parts
         page = next((page for page in pages if page.figures.jobs is not None), None)
         cpus = () if page is None else self._jobs.used(now_s, PERIODS * self._every_s(page) + GRACE_S)
@@ -161,7 +161,7 @@ class NodeFigures:
     def _gpus_of(
         self, figures: tuple[GpuFigures, ...], ages_s: list[float], late_s: float, exporter: str, every_s: float
     ) -> _Gpus:
-        """These figures as GPUs; the same as before if nothing is other than before."""
+        """These figures as GPUs; the same objects as before if figures and ages are the same."""
         before, self.swapped = self._last_gpus, ""
         if before is not None and before.figures is figures and (before.ages_s, before.late_s) == (ages_s, late_s):
             return before
