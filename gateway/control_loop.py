@@ -191,7 +191,8 @@ class ControlLoop:
     async def _sleep_until(self, due_s: float) -> None:
         """Sleep to a time of the event loop's clock; awake at once when the gateway is to stop."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), max(0.0, due_s - asyncio.get_running_loop().time()))
+            async with asyncio.timeout_at(due_s):
+                await self._stopping.wait()
 
     def tick(self) -> None:
         """One iteration. Nothing here waits."""

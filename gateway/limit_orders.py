@@ -61,14 +61,16 @@ class BmcLimitOrders:
     async def _answered(self, asked: LimitAsked) -> PowerLimit:
         if self._send is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._up.wait(), START_S)
+                async with asyncio.timeout(START_S):
+                    await self._up.wait()
         if self._send is None:
             raise CannotObey(asked.node, self._why, "see `node reading` in the event log")
         future: asyncio.Future[LimitAnswer] = asyncio.get_running_loop().create_future()
         self._asked[asked.number] = future
         try:
             self._send(asked)
-            answer = await asyncio.wait_for(future, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                answer = await future
         except TimeoutError:
             raise CannotObey(asked.node, f"its BMC has not answered for {ANSWER_S:g} s") from None
         finally:

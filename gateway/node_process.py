@@ -49,7 +49,8 @@ class ReaderProcess:
                 return _ended(code)
             self._kill()
             with contextlib.suppress(TimeoutError):  # of one that the kernel cannot end now nothing more is heard
-                await asyncio.wait_for(self._process.wait(), KILLED_S)
+                async with asyncio.timeout(KILLED_S):
+                    await self._process.wait()
             return "did not end and was killed"
         finally:  # also when this is cancelled
             self._kill()

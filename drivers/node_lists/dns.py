@@ -114,7 +114,8 @@ async def _by_udp(asked: bytes, number: int, name: str, server: Server) -> DnsAn
     transport, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(number, name), remote_addr=server)
     try:
         transport.sendto(asked)
-        return await asyncio.wait_for(datagrams.answer, WAIT_S)
+        async with asyncio.timeout(WAIT_S):
+            return await datagrams.answer
     finally:
         transport.close()
 

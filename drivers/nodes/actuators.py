@@ -77,7 +77,8 @@ async def run_command(args: tuple[str, ...], timeout_s: float) -> CommandRun:
     except OSError as error:
         raise CannotObey(args[0], f"cannot be run: {error.strerror}", "check path and permissions") from None
     try:
-        output, code = await asyncio.wait_for(_ended(process), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            output, code = await _ended(process)
     except TimeoutError:
         output, code = b"", None
     finally:

@@ -182,7 +182,8 @@ class _Output(asyncio.SubprocessProtocol):
     async def all_said(self) -> None:
         """Wait for what it said on standard error, which may come after its end; not for who else holds that open."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._errors_end.wait(), ENDS_S)
+            async with asyncio.timeout(ENDS_S):  # wait_for of Python 3.11 may lose a cancel, here and below
+                await self._errors_end.wait()
 
     async def end(self) -> None:
         """End what is left of it, and close its pipes, whoever may still hold their other ends."""
@@ -190,5 +191,6 @@ class _Output(asyncio.SubprocessProtocol):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ended.wait(), ENDS_S)
+                async with asyncio.timeout(ENDS_S):
+                    await self.ended.wait()
         self._transport.close()

@@ -153,6 +153,17 @@ async def test_what_is_asked_is_answered_or_says_why_not(monkeypatch: pytest.Mon
         await orders.look("n")
 
 
+async def test_a_cancel_at_the_moment_of_the_answer_is_not_lost() -> None:
+    orders, sent = BmcLimitOrders(), list[LimitAsked]()
+    orders.connected(sent.append)
+    asking = asyncio.create_task(orders.look("n"))
+    await until(lambda: bool(sent))
+    orders.take(LimitAnswer(sent[0].number, FOUND))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
 def test_what_the_gateway_sends_is_read_as_it_was_or_refused() -> None:
     asked = LimitAsked(3, "n", True, None, "Disabled")
     assert order_in(frame(asked)[4:]) == asked
