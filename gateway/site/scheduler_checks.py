@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from dispatch.config.cross_checks import Finding
@@ -67,15 +67,11 @@ def _own(scheduler: Scheduler, clusters: Sequence[KubernetesServer]) -> Iterator
 def _admission(scheduler: Scheduler) -> Iterator[Finding]:
     """Keys of `admit` without it, and those of another kind."""
     slurm = scheduler.kind == "slurm"
-    for key, of_slurm in OF_ADMIT.items():
-        value = getattr(scheduler, key)
-        if value == getattr(PLAIN, key):
-            continue
-        shown = list(value) if isinstance(value, tuple) else value
+    for key, value in _given(scheduler, OF_ADMIT):
         if not _may_have(scheduler, key):
-            yield key, shown, "no such key without admit = true, which lets it keep power back from jobs that start"
-        elif of_slurm is not None and of_slurm != slurm:
-            yield key, shown, f'no such key with kind = "{scheduler.kind}"'
+            yield key, value, "no such key without admit = true, which lets it keep power back from jobs that start"
+        elif OF_ADMIT[key] not in (None, slurm):
+            yield key, value, f'no such key with kind = "{scheduler.kind}"'
     if scheduler.admit and not slurm:
         if not scheduler.limit:
             yield "limit", [], 'the command that sets the limit, such as ["/opt/skerry/adapters/opencue-limit", ...]'
@@ -84,10 +80,15 @@ def _admission(scheduler: Scheduler) -> Iterator[Finding]:
 
 
 def _of_another_kind(scheduler: Scheduler) -> Iterator[Finding]:
-    for key, kind in OF_KIND.items():
-        if scheduler.kind != kind and (value := getattr(scheduler, key)) != getattr(PLAIN, key):
-            shown = list(value) if isinstance(value, tuple) else value
-            yield key, shown, f'no such key with kind = "{scheduler.kind}"'
+    for key, value in _given(scheduler, (key for key, kind in OF_KIND.items() if kind != scheduler.kind)):
+        yield key, value, f'no such key with kind = "{scheduler.kind}"'
+
+
+def _given(scheduler: Scheduler, keys: Iterable[str]) -> Iterator[tuple[str, object]]:
+    """Those of these keys that have another value than without them, with that value as a site file has it."""
+    for key in keys:
+        if (value := getattr(scheduler, key)) != getattr(PLAIN, key):
+            yield key, list(value) if isinstance(value, tuple) else value
 
 
 def _may_have(scheduler: Scheduler, key: str) -> bool:
