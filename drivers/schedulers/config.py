@@ -13,6 +13,7 @@ from drivers.device_keys import Id
 
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 Argument = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+CommandLine = Annotated[tuple[Argument, ...], Meta(max_length=64)]  # a command and its arguments
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,17 +32,15 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     squeue: Annotated[
-        tuple[Argument, ...],
+        CommandLine,
         Meta(
             min_length=1,
-            max_length=64,
             description='With `slurm`: how squeue is called, `["squeue"]`, `["squeue", "-M", "alpha"]`, or on another '
             'machine `["ssh", "-o", "BatchMode=yes", "head01", "squeue"]`. Arguments are appended.',
         ),
     ] = ("squeue",)
     command: Annotated[
-        tuple[Argument, ...],
-        Meta(max_length=64, description="With `command`: the command and its arguments; no shell takes them apart."),
+        CommandLine, Meta(description="With `command`: the command and its arguments; no shell takes them apart.")
     ] = ()
     file: Annotated[str, Meta(description="With `file`: the file, relative to the site file.")] = ""
     kubernetes: Annotated[str, Meta(description="With `kueue`: the `id` of the `[[kubernetes]]` it runs in.")] = ""
@@ -76,10 +75,9 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = False
     scontrol: Annotated[
-        tuple[Argument, ...],
+        CommandLine,
         Meta(
             min_length=1,
-            max_length=64,
             description="With `slurm`, and `admit` or `tell_owners`: how scontrol is called, as an operator of Slurm, "
             "with `tell_owners` as an administrator; as `squeue`.",
         ),
@@ -92,9 +90,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "skerry_kw10"
     limit: Annotated[
-        tuple[Argument, ...],
+        CommandLine,
         Meta(
-            max_length=64,
             description="With `admit`, of a render manager or Kueue: the command that shows and sets how many frames, "
             "or units of power, may run; `show`, `set N` or `restore` is appended. See [compute nodes](compute.md).",
         ),
@@ -121,11 +118,10 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = False
     tell: Annotated[
-        tuple[Argument, ...],
+        CommandLine,
         Meta(
-            max_length=64,
             description="With any kind but `slurm`: the command that tells an owner something. A job's id and a text "
-            "are appended; an empty text: what was told before holds no more. No shell takes them apart.",
+            "are appended; an empty text: what was told before no longer holds. No shell takes them apart.",
         ),
     ] = ()
     period_s: Annotated[float, Meta(ge=10, le=600, description="How often it is read, real seconds.")] = 30.0
