@@ -6,7 +6,7 @@ Beside the tick. It is shown in lists of jobs; `gateway.owner_telling` hands it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -32,6 +32,7 @@ from dispatch.planning.owner_notes import (
 from dispatch.planning.start_allowance import LICENCE_W
 from dispatch.power_caps.priced_caps import for_energy
 from dispatch.power_caps.pricing import HOW
+from drivers.http.turns import Turn
 from drivers.schedulers.slurm_comments import TellableJob
 from gateway.api.interfaces import Loop
 from gateway.api.protocol import Published
@@ -53,7 +54,7 @@ class OwnerNotes:
         clock: Clock,
         loop: Loop,
         zone: ZoneInfo,
-        turn: Callable[[], Awaitable[None]],
+        turn: Turn,
         usual_share: Callable[[str], float | None],
     ) -> None:
         """`turn` is waited for before each piece of work. `usual_share`: as of `QueueForecast`."""

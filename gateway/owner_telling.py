@@ -8,13 +8,14 @@ an earlier run. A command is told once per change; what it told of before a kill
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from dispatch.planning.owner_notes import WAITING
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import one_line
 from drivers.back_off import BackOff
+from drivers.http.turns import Turn
 from drivers.schedulers.command import MOST_BYTES, Command, said
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
@@ -40,8 +41,6 @@ LONGEST_PAUSE_S = 600.0
 SETTLED = 3  # rounds, until it is known what holds of the texts that an earlier run left
 UPDATE = "scontrol update"
 PIECE = 50  # jobs read at once, half a millisecond
-
-Turn = Callable[[], Awaitable[None]]
 
 
 class OwnerTelling(Protocol):

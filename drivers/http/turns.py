@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 QUIET_S = 0.03  # before a tick is due: devices are asked 12 ms before it, and what was begun is to be done by then
 MOST_WAITING = 256  # 50 nodes of two pages are begun at once where 1000 are read every second
 MOST_QUIET_S = 0.5  # a tick that has not ended by then is no longer waited for
+
+Turn = Callable[[], Awaitable[None]]  # is waited for before each piece of work
 
 
 class Turns:
@@ -48,3 +51,7 @@ class Turns:
         """How long it is to be quiet at most; 0: not now."""
         since_s = asyncio.get_running_loop().time() - self._quiet_from_s
         return MOST_QUIET_S - since_s if 0 <= since_s < MOST_QUIET_S else 0.0
+
+
+async def at_once() -> None:
+    """A turn where no tick is to be spared."""

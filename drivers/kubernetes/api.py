@@ -8,7 +8,7 @@ answers 410 (ResourceExpired), and a list that is to be consistent is begun agai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,6 +17,7 @@ import msgspec
 from dispatch.wording.formatting import one_line
 from drivers.http.client import HttpClient
 from drivers.http.errors import HttpError
+from drivers.http.turns import Turn
 from drivers.kubernetes.config import KubernetesServer
 from drivers.kubernetes.errors import KubernetesError
 from drivers.modbus.errors import DeviceError, Timeout
@@ -32,7 +33,6 @@ EXPIRED = 410
 RIGHTS = "deploy/kubernetes has the rights that are needed"
 NEW_TOKEN = "has it expired? `kubectl create token` makes a new one; the file is read at each request"
 
-Turn = Callable[[], Awaitable[None]]
 Query = tuple[tuple[str, str], ...]
 Made = TypeVar("Made")
 
@@ -193,7 +193,3 @@ def message_of(body: bytes) -> str:
         return one_line(msgspec.json.decode(body, type=_Status).message)[:LONGEST_SHOWN]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-
-
-async def at_once() -> None:
-    """A turn where nothing is to be spared."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from drivers.kubernetes.api import KubernetesApi, Wanted, at_once
+from drivers.http.turns import at_once
+from drivers.kubernetes.api import KubernetesApi, Wanted
 from drivers.kubernetes.config import KubernetesServer
 from drivers.kubernetes.errors import KubernetesError
 from drivers.kubernetes.objects import Condition, Metadata

@@ -16,7 +16,8 @@ import msgspec
 
 from dispatch.model.jobs import Job
 from dispatch.wording.formatting import one_line
-from drivers.kubernetes.api import KubernetesApi, Listing, Query, Refused, Turn, Wanted
+from drivers.http.turns import Turn
+from drivers.kubernetes.api import KubernetesApi, Listing, Query, Refused, Wanted
 from drivers.kubernetes.config import KubernetesServer
 from drivers.kubernetes.errors import KubernetesError
 from drivers.kubernetes.objects import Metadata

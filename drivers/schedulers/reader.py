@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from drivers.http.turns import Turn
 from drivers.kubernetes.config import KubernetesServer
 from drivers.schedulers.command import Command
 from drivers.schedulers.config import Scheduler
@@ -14,8 +15,6 @@ from drivers.schedulers.job_list import QueueRead
 from drivers.schedulers.json_lines import JsonLines
 from drivers.schedulers.kueue import KueueReader
 from drivers.schedulers.slurm_text import ENVIRONMENT, SlurmText
-
-Turn = Callable[[], Awaitable[None]]
 
 
 class Answer(Protocol):

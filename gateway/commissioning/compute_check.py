@@ -21,6 +21,7 @@ from dispatch.power_caps.pricing import HOW, member_of, tier_pct
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw
 from drivers.clock import SystemClock
+from drivers.http.turns import at_once
 from drivers.node_config import NodeDevice
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
@@ -79,7 +80,7 @@ async def _read_queues(site: Site) -> tuple[QueueReport, ...]:
 async def _read_queue(site: Site, scheduler: Scheduler) -> QueueReport:
     queues, directory = QueuesInForce([scheduler]), site.path.parent
     try:
-        read = await reader_of(scheduler, site.kubernetes, directory).read(_at_once)
+        read = await reader_of(scheduler, site.kubernetes, directory).read(at_once)
         queues.take(scheduler.id, read, time.time())
     except QueueNotRead as error:
         queues.refuse(scheduler.id, str(error))
@@ -103,10 +104,6 @@ def _changes(site: Site, scheduler: Scheduler) -> str:
     if scheduler.tell:
         changes.append(f"tell owners to what their job is capped, by {' '.join(scheduler.tell)}")
     return "; ".join(changes)
-
-
-async def _at_once() -> None:
-    """No tick is to be spared."""
 
 
 def check(site: Site) -> tuple[str, tuple[NodeReport, ...], tuple[NodeListNow, ...], float]:

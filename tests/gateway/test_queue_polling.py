@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from dispatch.model.jobs import Job
+from drivers.http.turns import Turn
 from drivers.schedulers.config import Scheduler
 from drivers.schedulers.errors import QueueNotRead
 from drivers.schedulers.job_list import QueueRead
-from drivers.schedulers.reader import QueueReader, Turn
+from drivers.schedulers.reader import QueueReader
 from gateway.api.frames import encode
 from gateway.api.job_names import shown_queues
 from gateway.api.peer import Peer
