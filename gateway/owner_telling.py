@@ -1,15 +1,15 @@
-"""Tells owners of jobs through their scheduler what `gateway.owner_notes` keeps of them. Only where the site file asks.
+"""Tells owners of jobs, through their scheduler, what `gateway.owner_notes` has found. Only where the site file asks.
 
 Beside the tick, one call at a time, each within a deadline, later and later while they fail. Slurm's comments are read
-before each round, so that nobody else's is written over, and ours are taken away where they hold no more, also those of
-an earlier run. A command is told once per change; what it told of before a kill -9 is not known here.
+before each round, so that nobody else's is overwritten, and ours are removed once they no longer hold, also those of an
+earlier run. A command is called once per change; what it was called with before a kill -9 is not known here.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 from dispatch.planning.owner_notes import WAITING
 from dispatch.wording.catalogue import words
@@ -43,17 +43,6 @@ UPDATE = "scontrol update"
 PIECE = 50  # jobs read at once, half a millisecond
 
 
-class OwnerTelling(Protocol):
-    """Tells the owners of the jobs of one scheduler."""
-
-    @property
-    def id(self) -> str: ...
-
-    async def run(self) -> None: ...
-
-    async def clear(self) -> None: ...
-
-
 class Trouble:
     """Says once why owners cannot be told, and once that they can be again."""
 
@@ -69,8 +58,8 @@ class Trouble:
         self._why = why
 
 
-class _Rounds:
-    """One round after another."""
+class OwnerTelling(ABC):
+    """Tells the owners of the jobs of one scheduler, in one round after another."""
 
     def __init__(self, scheduler: Scheduler, events: EventSink) -> None:
         self._scheduler, self._trouble = scheduler, Trouble(scheduler.id, events)
@@ -101,9 +90,20 @@ class _Rounds:
         self._trouble.found("")
         return True
 
+    async def clear(self) -> None:
+        """Take away what owners were told; for the end."""
+        try:
+            await self._clear()
+        except QueueNotRead as error:
+            self._trouble.found(f"texts may stay: {error}")
+
+    @abstractmethod
     async def _round(self) -> None:
         """Raises QueueNotRead."""
-        raise NotImplementedError
+
+    @abstractmethod
+    async def _clear(self) -> None:
+        """Raises QueueNotRead."""
 
     async def _say(self, command: Command, arguments: Sequence[str], what: str, job: str) -> None:
         """One call for one job. Raises QueueNotRead."""
@@ -112,7 +112,7 @@ class _Rounds:
         self._refused.discard(job)
 
 
-class SlurmComments(_Rounds):
+class SlurmComments(OwnerTelling):
     """AdminComment of the jobs of a Slurm; without `tell_owners` they are only read, for what is shown."""
 
     def __init__(self, scheduler: Scheduler, site: str, notes: OwnerNotes, events: EventSink, turn: Turn) -> None:
@@ -123,15 +123,11 @@ class SlurmComments(_Rounds):
         self._squeue = Command(with_environment(scheduler.squeue), ENVIRONMENT, scheduler.deadline_s)
         self._scontrol = Command(scheduler.scontrol, {}, scheduler.deadline_s)
 
-    async def clear(self) -> None:
-        """Take all texts of ours away; for the end."""
-        if not self._scheduler.tell_owners:
-            return
-        try:
+    async def _clear(self) -> None:
+        """Take all texts of ours away."""
+        if self._scheduler.tell_owners:
             jobs = await self._read()
             await self._take_away([job for job in jobs if job.comment.startswith(self._mark)])
-        except QueueNotRead as error:
-            self._trouble.found(f"texts may stay: {error}")
 
     async def _round(self) -> None:
         jobs = await self._read()
@@ -187,7 +183,7 @@ class SlurmComments(_Rounds):
         return jobs
 
 
-class TellCommand(_Rounds):
+class TellCommand(OwnerTelling):
     """A command of the site, which gets a job's id and the text."""
 
     def __init__(self, scheduler: Scheduler, notes: OwnerNotes, queues: QueuesInForce, events: EventSink) -> None:
@@ -196,13 +192,10 @@ class TellCommand(_Rounds):
         self._command = Command(scheduler.tell, {}, scheduler.deadline_s)
         self._told: dict[str, str] = {}
 
-    async def clear(self) -> None:
-        """Tell that nothing holds any more; for the end."""
-        try:
-            for job in tuple(self._told):
-                await self._tell(job, "")
-        except QueueNotRead as error:
-            self._trouble.found(f"texts may stay: {error}")
+    async def _clear(self) -> None:
+        """Tell that nothing holds any more."""
+        for job in tuple(self._told):
+            await self._tell(job, "")
 
     async def _round(self) -> None:
         there = {job.id for queue in self._queues.queues if queue.scheduler == self.id for job in queue.jobs}
