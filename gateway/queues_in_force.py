@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
 
 import msgspec
 
@@ -17,6 +16,8 @@ from drivers.schedulers.job_list import QueueRead
 USABLE_S = 900.0  # real seconds; an older queue is shown, and no longer counted with
 MOST_SHOWN = 1_000  # running jobs sent to consoles with each snapshot, and names of nodes with them: 0.1 kB each
 NAME_SHOWN = 40
+
+Told = Mapping[tuple[str, str], Reason]  # what owners of jobs are told, by scheduler and job
 
 
 class QueuesInForce:
@@ -44,7 +45,7 @@ class QueuesInForce:
         self._read_at_s: dict[str, float] = {}
         self._shown: dict[str, QueueNow] = {id: QueueNow(scheduler=id) for id in self._queues}
         self._power: dict[str, StartPower] = {}
-        self._told: Mapping[tuple[str, str], Reason] = {}
+        self._told: Told = {}
         self._counted: tuple[Queue, ...] = ()
         self._jobs: tuple[Job, ...] = ()
         self._tolerated_pct = self._least_pct()
@@ -138,8 +139,8 @@ class QueuesInForce:
         """The power of its jobs; None: none is kept back from them."""
         return self._power.get(scheduler)
 
-    def note_told(self, told: Mapping[tuple[str, str], Reason]) -> None:
-        """What owners are told, by scheduler and job, where that has changed."""
+    def note_told(self, told: Told) -> None:
+        """What owners are told has changed to this."""
         self._told = told
         for scheduler in self._queues:
             self._show(scheduler)
@@ -149,7 +150,7 @@ class QueuesInForce:
         return told_of(self._told, job)
 
     def _show(self, scheduler: str) -> None:
-        """Make anew what consoles are sent."""
+        """Renew what consoles are sent of a queue."""
         shown = for_consoles(self._queues[scheduler], self._told, self._names)
         self._shown[scheduler] = msgspec.structs.replace(shown, power=self._power.get(scheduler))
 
@@ -165,7 +166,7 @@ class QueuesInForce:
         return {id: queue.error for id, queue in self._queues.items()}
 
 
-def told_of(told: Mapping[tuple[str, str], Reason], job: Job) -> Reason | None:
+def told_of(told: Told, job: Job) -> Reason | None:
     """What the owner of a job is told; of the waiting tasks of an array what all of them are told."""
     found = told.get((job.scheduler, job.id))
     if found is None and not job.runs and "_" in job.id:
@@ -173,13 +174,7 @@ def told_of(told: Mapping[tuple[str, str], Reason], job: Job) -> Reason | None:
     return found
 
 
-NOBODY: Mapping[tuple[str, str], Reason] = MappingProxyType({})
-SAME: Mapping[str, str] = MappingProxyType({})
-
-
-def for_consoles(
-    queue: Queue, told: Mapping[tuple[str, str], Reason] = NOBODY, names: Mapping[str, str] = SAME
-) -> QueueNow:
+def for_consoles(queue: Queue, told: Told, names: Mapping[str, str]) -> QueueNow:
     """The queue in counts, and the running jobs that fit into a message, with the ids of their nodes."""
     running = [job for job in queue.jobs if job.runs]
     waiting = [job for job in queue.jobs if not job.runs]
@@ -198,9 +193,7 @@ def for_consoles(
     )
 
 
-def _that_fit(
-    running: Sequence[Job], told: Mapping[tuple[str, str], Reason], names: Mapping[str, str]
-) -> tuple[RunningJob, ...]:
+def _that_fit(running: Sequence[Job], told: Told, names: Mapping[str, str]) -> tuple[RunningJob, ...]:
     shown: list[RunningJob] = []
     room = MOST_SHOWN
     for job in running:

@@ -243,7 +243,8 @@ def test_it_is_asked_later_and_later_while_it_fails(monkeypatch: pytest.MonkeyPa
 
 def test_counts_of_nothing() -> None:
     (queue,) = QueuesInForce([ALPHA]).queues
-    assert (for_consoles(queue).running, for_consoles(queue).waiting) == (0, 0)
+    shown = for_consoles(queue, told={}, names={})
+    assert (shown.running, shown.waiting) == (0, 0)
 
 
 async def test_jobs_of_a_node_are_found_by_its_id_where_the_scheduler_has_another_name() -> None:
