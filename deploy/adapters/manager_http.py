@@ -151,14 +151,14 @@ def secret_in(path: str) -> str:
     return secret
 
 
-def bearer(path: str) -> Callable[[], str]:
-    """The header with the token of a file."""
-    return lambda: f"Bearer {secret_in(path)}"
+def bearer(path: str | None) -> Callable[[], str] | None:
+    """The header with the token of a file; None: without a file none is sent."""
+    return (lambda: f"Bearer {secret_in(path)}") if path else None
 
 
-def basic(path: str) -> Callable[[], str]:
-    """The header with the "user:password" of a file."""
-    return lambda: f"Basic {base64.b64encode(secret_in(path).encode()).decode()}"
+def basic(path: str | None) -> Callable[[], str] | None:
+    """The header with the "user:password" of a file; None: without a file none is sent."""
+    return (lambda: f"Basic {base64.b64encode(secret_in(path).encode()).decode()}") if path else None
 
 
 # ── lines ───────────────────────────────────────────────────────────────────────────────────────────────────────────
