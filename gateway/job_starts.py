@@ -62,7 +62,7 @@ class JobStarts:
         trouble: StartsInTrouble,
         on_power: Callable[[str, StartPower], None] = lambda id, power: None,
     ) -> None:
-        """`site`: its name, which the reservation bears. `calls`: what is computed. `trouble`: is told what fails.
+        """`site`: its name, which the reservation bears. `calls`: runs what is computed. `trouble`: notes what fails.
 
         `on_power` gets the scheduler and what came of each look.
         """
@@ -210,7 +210,7 @@ class JobStarts:
             return None
         return closed(published.decision.island, stop_reason(published.decision.contacts))
 
-    # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tell_kept(self, count: int, total: int, closed: bool, why: Reason) -> None:
         """Say when jobs begin to wait for power, when none may start at all, and when all may."""

@@ -1,6 +1,7 @@
-"""Keeps what the owner of each job is told: for which power it waits, or to what its nodes are capped.
+"""Keeps up to date what the owner of each job is told: how much power it waits for, or to what its nodes are capped.
 
-Beside the tick. It is shown in lists of jobs; `gateway.owner_telling` hands it to schedulers where the site file asks.
+Beside the tick. Lists of jobs show it; `gateway.owner_telling` writes it into schedulers, only where the site file says
+`tell_owners` or `tell`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from gateway.api.protocol import Published
 from gateway.queues_in_force import QueuesInForce
 
 LOOK_S = 15.0  # real seconds
-MOST_WAITING = 200  # jobs of one scheduler that are told for what they wait, those with the highest priority
+MOST_WAITING = 200  # jobs of one scheduler whose owners are told what they wait for, those of the highest priority
 PIECE, NOTES = 200, 10  # jobs looked at, and notes made, between two turns: half a millisecond
 FOR_POWER = ("Licenses", "None", "")  # reasons of Slurm; it has none right after a job was changed
 CAP_NEAR_W = 1.0

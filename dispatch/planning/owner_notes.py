@@ -1,4 +1,4 @@
-"""Says what the owner of a job is told: for which power it waits, or to what its nodes are capped; as reasons.
+"""Decides what the owner of a job is told: how much power it waits for, or to what its nodes are capped; as reasons.
 
 A job waits for power while the licences of power that it asks for are more than those that are free. Its start is a
 band: at the earliest when jobs like those that run have often ended (`usual_share` of their time limit), at the latest
@@ -221,7 +221,7 @@ def _apart(name: str, told: float, now: float) -> bool:
 
 
 class ToldOwners:
-    """What each owner is told now: changed once per change, and not while it goes to and fro."""
+    """What each owner is told now. A change is taken up once it has lasted, so not while it goes back and forth."""
 
     def __init__(self) -> None:
         self._told: dict[Key, Reason] = {}
@@ -234,7 +234,7 @@ class ToldOwners:
         return self._told
 
     def update(self, now_s: float, notes: Mapping[Key, Reason], over: Callable[[Key, Reason], bool]) -> Iterator[None]:
-        """Take what could be told now. Yields where somebody else may go on; to be gone through to its end.
+        """Take what could be told now. Yields where other work may go on; must be iterated to its end.
 
         `over`: whether what was told cannot be true any more: the job has started or is gone. That waits for nothing.
         """

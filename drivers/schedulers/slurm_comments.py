@@ -1,4 +1,4 @@
-"""The calls by which owners of jobs are told something in Slurm, and what squeue prints of what they were told.
+"""The calls of scontrol that set what owners of jobs are told, and the comments of jobs as squeue prints them.
 
 It goes into AdminComment, which users cannot change and do not use: their own text is Comment, and stays. Only root,
 SlurmUser and administrators of Slurm may set it (`_update_job`, `validate_super_user`, in src/slurmctld/job_mgr.c of

@@ -96,7 +96,7 @@ def _may_have(scheduler: Scheduler, key: str) -> bool:
 
 
 def _telling(scheduler: Scheduler) -> Iterator[Finding]:
-    """By what owners of jobs are told something."""
+    """Keys by which owners of jobs are told something: each with its own kinds."""
     if scheduler.tell_owners and scheduler.kind != "slurm":
         yield "tell_owners", True, f'no such key with kind = "{scheduler.kind}"; with it, tell = ["command"] does that'
     if scheduler.tell and scheduler.kind == "slurm":
