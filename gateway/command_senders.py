@@ -269,7 +269,8 @@ class CommandSenders:
     @property
     def measured_caps_w(self) -> dict[str, float]:
         """The caps that are to hold now of nodes whose power was measured since."""
-        return {id: w for id, w in self.caps_w.items() if id in self._latencies.measured}
+        measured = self._latencies.measured
+        return {id: w for id, w in self.caps_w.items() if id in measured}
 
     def _submit_to_nodes(self, ridden: dict[str, NodeOrder], caps: Mapping[str, NodeOrder]) -> None:
         self._ridden = ridden
