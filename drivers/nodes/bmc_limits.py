@@ -17,8 +17,8 @@ from msgspec import Meta
 from dispatch.model.decoding import decoded
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.saved_record import SavedRecord
-from drivers.redfish.documents import TEXT_MOST
-from drivers.redfish.limits import MOST_W, NEAR_W, OFF, PowerLimit
+from drivers.redfish.documents import MOST_W, TEXT_MOST
+from drivers.redfish.limits import NEAR_W, OFF, PowerLimit
 
 SET_KEPT = 16  # limits that caps have set, of each node
 LEAST_W = 1.0  # some BMCs take a limit of 0 for none

@@ -6,9 +6,10 @@ only if it is one below /redfish/v1: requests carry a token, and go to that BMC 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -19,6 +20,7 @@ Document = Mapping[str, Any]
 ROOT = "/redfish/v1/"
 MOST_LINKS = 128  # of one collection; an HGX server has some 40 chassis
 TEXT_MOST = 80
+MOST_W = 60_000.0  # a server of eight GPUs draws up to 15 kW; 65535 is what a sensor without a value often gives
 _PATH = re.compile(r"/redfish/v1(/[A-Za-z0-9._~$@()'%+:,;=&*!-]+)*/?")
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 # what boards state that nobody gave a number (DMI defaults of AMI and others, in many public inventories)
@@ -91,6 +93,20 @@ def text(of: Any, *names: str) -> str:
     """A property that is text, as it may be shown; empty: it is none."""
     value = _inner(of, names)
     return _shown(value, TEXT_MOST) if isinstance(value, str) else ""
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a property is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
+
+
+def first_control(power: Document) -> Document | None:
+    """Power.PowerControl[0]; None: it is not there."""
+    controls = power.get("PowerControl")
+    first = controls[0] if isinstance(controls, list) and controls else None
+    return first if isinstance(first, dict) else None
 
 
 def number_given(value: str) -> str:

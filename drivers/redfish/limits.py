@@ -8,15 +8,13 @@ in the older one it refuses a limit while limiting is switched off.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
 
-from drivers.redfish.documents import Document, path_of, text
+from drivers.redfish.documents import MOST_W, Document, first_control, is_number, path_of, text
 
 NEAR_W = 1.0  # BMCs keep whole watts
-MOST_W = 60_000.0
 OFF = "Disabled"  # Control.ControlMode
 ON = ("Automatic", "Override", "Manual")  # the last one is Lenovo's word (XCC REST API, "Update System PowerLimit")
 HARMLESS = ("", "NoAction", "LogEventOnly")  # Power.PowerLimit.LimitException; empty: it does not say
@@ -89,7 +87,7 @@ def of_control(control: Document) -> PowerLimit | None:
 
 def of_power(power: Document) -> PowerLimit | None:
     """In Power; None: there is none. The further members of PowerControl are parts of the first."""
-    first = _first(power)
+    first = first_control(power) or {}
     limit = first.get("PowerLimit")
     if not isinstance(limit, dict):
         return None
@@ -99,7 +97,7 @@ def of_power(power: Document) -> PowerLimit | None:
 
 def exception_of(power: Document) -> str:
     """What the BMC does when the limit is exceeded, by Power.PowerControl[0].PowerLimit.LimitException."""
-    return text(_first(power), "PowerLimit", "LimitException")
+    return text(first_control(power), "PowerLimit", "LimitException")
 
 
 def change(limit: PowerLimit, w: float | None, mode: str, wrapped: bool) -> dict[str, Any]:
@@ -124,14 +122,6 @@ def _of_control(control: Document) -> PowerLimit:
     )
 
 
-def _first(power: Document) -> Document:
-    controls = power.get(POWER)
-    first = controls[0] if isinstance(controls, list) and controls else None
-    return first if isinstance(first, dict) else {}
-
-
 def _watts(value: Any) -> float | None:
     """A power; 0 and what no server can draw are none: OpenBMC and others give them where nothing was set."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if (isinstance(value, int) or math.isfinite(value)) and 0 < value <= MOST_W else None
+    return float(value) if is_number(value) and 0 < value <= MOST_W else None

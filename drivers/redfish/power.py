@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
-from drivers.redfish.documents import Document, link, text
+from drivers.redfish.documents import MOST_W, Document, first_control, is_number, link, text
 
-MOST_W = 60_000.0  # a server of eight GPUs draws up to 15 kW; 65535 is what a sensor without a value often gives
 LEAST_W = 1.0  # a machine that runs draws more, and so does a BMC alone
 MOST_GPU_W = 2_500.0  # twice the largest
 CAPACITY = 2.0  # times what the supplies can give: short peaks reach about 1.5 times
@@ -45,13 +43,12 @@ def of_power_control(power: Document) -> Found:
 
     The further members are parts of the first: Lenovo has CPUs and memory there.
     """
-    controls = power.get("PowerControl")
-    first = controls[0] if isinstance(controls, list) and controls else None
-    if not isinstance(first, dict):
+    first = first_control(power)
+    if first is None:
         return Found(None, "PowerControl", "is not there")
     found = _found(first.get("PowerConsumedWatts"), "PowerConsumedWatts", MOST_W, "PowerConsumedWatts" in first)
     capacity = first.get("PowerCapacityWatts")
-    if found.w is not None and _is_number(capacity) and LEAST_W < CAPACITY * capacity < found.w:
+    if found.w is not None and is_number(capacity) and LEAST_W < CAPACITY * capacity < found.w:
         return Found(None, found.says, f"says {found.w:g} W, its supplies can give {capacity:g} W")
     return found
 
@@ -103,14 +100,8 @@ def _found(value: Any, says: str, most_w: float, offered: bool) -> Found:
         return Found(None, says, "is not there")
     if value is None:
         return Found(None, says, "is null")
-    if not _is_number(value):
+    if not is_number(value):
         return Found(None, says, f"is no number but {str(value)[:20]!r}")
     if not 0 <= value <= most_w:
         return Found(None, says, f"says {value:.4g} W, not believed")
     return Found(float(value), says)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)

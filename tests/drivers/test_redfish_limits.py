@@ -21,8 +21,8 @@ from drivers.nodes.bmc_limits import WRITES, BmcPower, KeptLimits
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.observed import ObservedConfig, observed_nodes
 from drivers.redfish.config import BmcDefaults
-from drivers.redfish.documents import text
-from drivers.redfish.limits import MOST_W, PowerLimit, of_control, of_environment, of_power
+from drivers.redfish.documents import MOST_W, text
+from drivers.redfish.limits import PowerLimit, of_control, of_environment, of_power
 from drivers.redfish.node_bmc import NodeBmc
 from drivers.redfish.pace import Pace
 

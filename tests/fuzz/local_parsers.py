@@ -29,7 +29,8 @@ from drivers.nodes.bmc_limits import BmcPower
 from drivers.nodes.errors import CannotObey
 from drivers.nodes.gpu_limits import NvmlPower
 from drivers.nodes.gpu_slots import with_absent
-from drivers.redfish.limits import CONTROL, MOST_W, PowerLimit
+from drivers.redfish.documents import MOST_W
+from drivers.redfish.limits import CONTROL, PowerLimit
 from drivers.twin import commands
 from gateway import claims, energy_iq_service, found_mode_record, limit_records, previous_run, standalone_twin
 from gateway.api import discovery, peer

@@ -21,9 +21,8 @@ from drivers.nodes.host_names import Identities
 from drivers.nodes.redfish_node import RedfishNode
 from drivers.notices import Notices
 from drivers.redfish.config import Account, pinned
-from drivers.redfish.documents import said
+from drivers.redfish.documents import MOST_W, said
 from drivers.redfish.enclosures import Enclosures
-from drivers.redfish.limits import MOST_W
 from drivers.redfish.link import BmcLink
 from drivers.redfish.node_bmc import NodeBmc
 from drivers.redfish.pace import Pace
