@@ -22,7 +22,7 @@ from drivers.redfish.discovery import Identity, Machine, Wanted, discover, ident
 from drivers.redfish.documents import Document, link, text, uuid_given
 from drivers.redfish.enclosures import Enclosures
 from drivers.redfish.limits import PowerLimit
-from drivers.redfish.link import BmcLink
+from drivers.redfish.link import LACKS, BmcLink
 from drivers.redfish.node_limit import NodeLimit
 from drivers.redfish.power import (
     MOST_GPU_W,
@@ -188,7 +188,7 @@ class NodeBmc:
             await self._read_once()
         except DeviceError as error:
             self.error = error.with_traceback(None)
-            if isinstance(error, HttpError) and error.status in (404, 410):
+            if isinstance(error, HttpError) and error.status in LACKS:
                 self._machine = None  # other firmware has other paths
         else:
             self.error = None
@@ -292,7 +292,7 @@ class NodeBmc:
                 self._supplies = await supplies(self._link.get, machine.subsystem)
             return summed([of_supply_metrics(await self._link.get(path)) for path in self._supplies], "InputPowerWatts")
         except HttpError as error:
-            if error.status not in (404, 410) or kind == self._source:
+            if error.status not in LACKS or kind == self._source:
                 raise
             return Found(None, kind, "is not there")  # a link that leads nowhere
 

@@ -54,7 +54,7 @@ class NodeLimit:
 
     async def look(self, machine: Machine, order: bool = True) -> PowerLimit:
         """As it is now. `order`: before whatever is only to be read. Raises DeviceError; WrongDevice: there is none."""
-        found, place, etag = None, _Place("", ""), ""
+        found, place = None, _Place("", "")
         if machine.environment:
             metrics, etag = await self._got(machine.environment, order)
             if source := source_of(metrics):
