@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from dispatch.model.jobs import Job
+from dispatch.power_caps.pricing import level_w
 
 Groups = tuple[frozenset[str], ...]  # names of nodes; no node is in two of them
 
@@ -87,14 +88,8 @@ def with_one_limit(caps_w: Mapping[str, float], shares: Mapping[str, NodeShare],
 def _limit_w(members: list[NodeShare], take_w: float) -> float:
     """The limit of each GPU by which these nodes draw so much less, as far as their room allows."""
     least_w = max(share.per_gpu_w(share.base_w - share.room_w) for share in members)
-    left_w, gpus = -take_w, 0
-    limit_w = max(share.per_gpu_w(share.base_w) for share in members)
-    for share in sorted(members, key=lambda share: -share.per_gpu_w(share.base_w)):
-        if gpus and share.per_gpu_w(share.base_w) <= limit_w:
-            break  # it and those after it draw less than the limit
-        left_w, gpus = left_w + share.base_w - share.host_w, gpus + share.gpus
-        limit_w = left_w / gpus
-    return max(limit_w, least_w)
+    gpus_w = [share.per_gpu_w(share.base_w) for share in members for _ in range(share.gpus)]
+    return max(level_w(gpus_w, take_w), least_w)
 
 
 def capped_in_part(groups: Groups, able: Iterable[str], may_be: Iterable[str]) -> frozenset[str]:

@@ -72,11 +72,11 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
     def lowest_w(self) -> float:
         """The least limit of each GPU."""
-        bounds = [_level(self.gpus_w, self.max_share * self.base_w)]
+        bounds = [level_w(self.gpus_w, self.max_share * self.base_w)]
         if self.per_gpu:
             bounds.append((self.floor_w - self.host_w) / len(self.gpus_w))
         else:
-            bounds.append(_level(self.gpus_w, self.base_w - self.floor_w))
+            bounds.append(level_w(self.gpus_w, self.base_w - self.floor_w))
         highest_w = max(self.gpus_w)
         if self.curve is not None:
             share = min(self.curve.lowest_share(self.tolerated) / AT_LIMIT, 1.0)
@@ -201,6 +201,18 @@ def without_cap(now: Member, before: Member, limit_w: float) -> Member:
     return msgspec.structs.replace(now, base_w=base_w, gpus_w=gpus_w, most_w=before.most_w)
 
 
+def level_w(gpus_w: Sequence[float], shed_w: float) -> float:
+    """The limit of each GPU by which they draw so much less together, W. `gpus_w`: what each draws."""
+    total_w, limit_w = 0.0, 0.0
+    falling = sorted(gpus_w, reverse=True)
+    for n, w in enumerate(falling):
+        total_w += w
+        limit_w = (total_w - shed_w) / (n + 1)
+        if n + 1 < len(falling) and limit_w >= falling[n + 1]:
+            break
+    return limit_w
+
+
 def linear(caps: CapsConfig) -> CapsConfig:
     """The same terms for who sees no GPU, such as a plan or a replay: a price per kWh, and the depth that tiers allow.
 
@@ -244,15 +256,3 @@ def _marginal(way: Sequence[Chosen]) -> list[tuple[float, int]]:
 def _slope(way: Sequence[Chosen], a: int, b: int) -> float:
     more_w = way[b].shed_w - way[a].shed_w
     return 1000 * (way[b].eur_per_h - way[a].eur_per_h) / more_w if more_w > 0 else math.inf
-
-
-def _level(gpus_w: Sequence[float], shed_w: float) -> float:
-    """The limit of each GPU by which they draw so much less together, W."""
-    total_w, level_w = 0.0, 0.0
-    falling = sorted(gpus_w, reverse=True)
-    for n, w in enumerate(falling):
-        total_w += w
-        level_w = (total_w - shed_w) / (n + 1)
-        if n + 1 < len(falling) and level_w >= falling[n + 1]:
-            break
-    return level_w
