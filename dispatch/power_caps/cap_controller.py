@@ -19,6 +19,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import BINDING, LEAST_W, SETTLE_S, CapsView, exceeds
+from dispatch.model.readings import MISSING
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.job_groups import Groups, NodeShare, among, capped_in_part, with_one_limit
@@ -65,7 +66,6 @@ class CapController:
         self._caps: dict[str, float] = {}  # in force
         self._before: dict[str, float] = {}  # what each of them drew without
         self._since: dict[str, float] = {}  # mono_s of the order, or of that which made it deeper
-        self._watched: dict[str, float] = {}  # the caps of the last tick
         self._off: dict[str, float] = {}  # nodes that did not follow, and until when they are left alone, mono_s
         self._wears = frozenset(id for id, term in self._terms.items() if term.cap_wears)
         self._changed_s = -math.inf  # mono_s, when caps were last changed
@@ -179,15 +179,12 @@ class CapController:
 
     def _watch(self, now: Snapshot, failing: Set[str]) -> list[Event]:
         """Find nodes that do not follow their cap."""
-        events, drawn = [], _drawn(now)
-        age_s = {node.id: node.w.age_s or 0.0 for node in now.nodes if node.id in self._caps}
-        deeper = (id for id, cap_w in self._caps.items() if cap_w < self._watched.get(id, math.inf))
-        self._since |= dict.fromkeys(deeper, now.mono_s)
-        self._watched = dict(self._caps)
+        events = []
+        drawn = {node.id: node.w for node in now.nodes if node.id in self._caps}
         self._off = {id: until_s for id, until_s in self._off.items() if now.mono_s < until_s}
         for id, cap_w in self._caps.items():
-            w = drawn.get(id)  # of a BMC it may be from before the order
-            late = now.mono_s - age_s.get(id, 0.0) - self._since[id] > SETTLE_S
+            read = drawn.get(id, MISSING)  # of a BMC it may be from before the order
+            w, late = read.good, now.mono_s - (read.age_s or 0.0) - self._since[id] > SETTLE_S
             if late and w is not None and exceeds(w, cap_w) and id not in self._off and id not in failing:
                 self._off[id] = now.mono_s + OFF_S
                 text = f"{id} draws {kw(w)}, capped to {kw(cap_w)} for {span(SETTLE_S)}; caps do not count on it"
@@ -310,9 +307,11 @@ class CapController:
         self, now: Snapshot, caps_w: dict[str, float], base_w: dict[str, float], asked_w: float, reason: Reason
     ) -> list[Event]:
         """These caps hold from now on. `base_w`: what their nodes would draw without."""
-        begins = not self._caps
+        begins, were_w = not self._caps, self._caps
+        self._since = {
+            id: self._since[id] if id in were_w and cap_w >= were_w[id] else now.mono_s for id, cap_w in caps_w.items()
+        }
         self._caps, self._before, self._asked_w, self._reason = caps_w, base_w, asked_w, reason
-        self._since = {id: self._since.get(id, now.mono_s) for id in caps_w}
         self._changed_s, self._grouped = now.mono_s, among(self._groups, caps_w)
         self._ledger = msgspec.structs.replace(self._ledger, cap_w=asked_w)
         if not begins:
