@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -78,9 +78,9 @@ class PricedCaps:
 
     def see(self, now: Snapshot) -> None:
         """Take in the readings of a tick."""
-        nodes = [node for node in now.nodes if node.id in self._held]
-        members = {node.id: one for node in nodes if (one := self._member(node)) is not None}
-        self.shed_w = {node.id: members[node.id].base_w - (node.w.good or 0.0) for node in nodes if node.id in members}
+        members = self._members(now, self._held)
+        drawn_w = {node.id: node.w.good or 0.0 for node in now.nodes if node.id in members}
+        self.shed_w = {id: one.base_w - drawn_w[id] for id, one in members.items()}
         found = list[CapCost]()
         for together, limit_w in {(held.together, held.limit_w) for held in self._held.values()}:
             known = tuple(members[id] for id in together if id in members)
@@ -90,8 +90,8 @@ class PricedCaps:
 
     def stricter(self, now: Snapshot) -> bool:
         """Whether a capped node tolerates less now than when it was capped: by the jobs that it has come to run."""
-        members = [one for node in now.nodes if node.id in self._held and (one := self._member(node)) is not None]
-        return any(one.tolerated < self._held[one.id].member.tolerated for one in members)
+        members = self._members(now, self._held)
+        return any(one.tolerated < self._held[id].member.tolerated for id, one in members.items())
 
     def rent_eur_per_h(self, energy_eur_per_kwh: float) -> float:
         """What the caps cost now, less what the energy saves that is not drawn, EUR/h, >= 0."""
@@ -101,7 +101,7 @@ class PricedCaps:
     def choose(
         self,
         now: Snapshot,
-        ids: Collection[str],
+        ids: Container[str],
         wanted_w: float,
         energy_eur_per_kwh: float,
         interval_s: float,
@@ -109,8 +109,8 @@ class PricedCaps:
         last: Iterable[str],
     ) -> tuple[Chosen, ...]:
         """The caps of these nodes that take `wanted_w`, and those that save energy worth more than they cost."""
-        found = (one for node in now.nodes if node.id in ids and (one := self._member(node)) is not None)
-        members = {one.id: self._lately.take(one, now.mono_s, one.id in self._held) for one in found}
+        found = self._members(now, ids)
+        members = {id: self._lately.take(one, now.mono_s, id in self._held) for id, one in found.items()}
         jobs = [tuple(self._of_job(group, members)) for group in groups]
         jobs = [job for job in jobs if job and all(member.curve is not None for member in job)]
         grouped = {member.id for job in jobs for member in job}
@@ -139,6 +139,10 @@ class PricedCaps:
             for one in chosen
             for member in one.members
         }
+
+    def _members(self, now: Snapshot, ids: Container[str]) -> dict[str, Member]:
+        """Those of these nodes whose power is known."""
+        return {node.id: one for node in now.nodes if node.id in ids and (one := self._member(node)) is not None}
 
     def _member(self, node: Node) -> Member | None:
         drawn_w, held = node.w.good, self._held.get(node.id)
