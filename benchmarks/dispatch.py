@@ -46,8 +46,8 @@ class Setup:
     """How the cases are replayed."""
 
     step_s: int = 300
-    caps_eur_per_kwh: float | None = None  # what a kWh not delivered to GPUs costs; None: no caps
-    gpu_hour_eur: float | None = None  # what a GPU-hour is worth that caps cost; None: caps by the kWh, or none
+    caps_eur_per_kwh: float | None = None  # value of a kWh that capped GPUs do not get
+    gpu_hour_eur: float | None = None  # value of a GPU-hour lost to caps, counts before the other; both None: no caps
     queue: bool = False  # running jobs, their limits and the queue are known
     notice_h: float = 0.0  # every start is announced so long before
     out: Path | None = None  # for the schedules
@@ -104,11 +104,13 @@ def bundled_case(step_s: int) -> Case:
 def play(name: str, folder: Path | None, setup: Setup) -> Result:
     """Replay one case and score it."""
     case = bundled_case(setup.step_s) if folder is None else folder_case(folder, setup)
-    if setup.caps_eur_per_kwh is not None:
-        caps = CapsConfig(value_eur_per_kwh=setup.caps_eur_per_kwh, max_share=CAPS_SHARE, idle_w=CAPS_IDLE_W)
-        case = msgspec.structs.replace(case, config=msgspec.structs.replace(case.config, caps=caps))
-    if setup.gpu_hour_eur is not None:
-        caps = CapsConfig(price_eur_per_gpu_hour=setup.gpu_hour_eur, max_share=CAPS_SHARE, idle_w=CAPS_IDLE_W)
+    if setup.caps_eur_per_kwh is not None or setup.gpu_hour_eur is not None:
+        caps = CapsConfig(
+            value_eur_per_kwh=setup.caps_eur_per_kwh or 0.0,
+            price_eur_per_gpu_hour=setup.gpu_hour_eur,
+            max_share=CAPS_SHARE,
+            idle_w=CAPS_IDLE_W,
+        )
         case = msgspec.structs.replace(case, config=msgspec.structs.replace(case.config, caps=caps))
     began = time.perf_counter()
     run = Replay(case)
@@ -181,8 +183,14 @@ def _results(folders: dict[str, Path | None], jobs: int, setup: Setup) -> Iterat
 @click.option("--cases", type=click.Path(path_type=Path, exists=True, file_okay=False), envvar="SKERRY_YARDSTICK")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--step", "step_s", default=300, show_default=True, help="Seconds.")
-@click.option("--caps", "caps_eur_per_kwh", type=click.FloatRange(0), metavar="EUR", help="GPU caps, at this a kWh.")
-@click.option("--gpu-hour", "gpu_hour_eur", type=click.FloatRange(0, min_open=True), metavar="EUR", help="GPU caps.")
+@click.option("--caps", "caps_eur_per_kwh", type=click.FloatRange(0), metavar="EUR", help="GPU caps, per kWh.")
+@click.option(
+    "--gpu-hour",
+    "gpu_hour_eur",
+    type=click.FloatRange(0, min_open=True),
+    metavar="EUR",
+    help="GPU caps, per lost GPU-hour.",
+)
 @click.option("--queue", is_flag=True, help="Cases with a job log: running jobs, limits and queue are known.")
 @click.option("--notice", "notice_h", default=0.0, metavar="HOURS", help="The same, every start announced before.")
 @click.option("--out", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For the schedules.")
