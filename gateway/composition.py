@@ -56,7 +56,7 @@ from gateway.job_starts import JobStarts
 from gateway.node_lists import NodeLists
 from gateway.orders_in_force import OrdersInForce
 from gateway.owner_notes import OwnerNotes
-from gateway.owner_telling import OwnerTelling, SlurmComments, TellCommand
+from gateway.owner_telling import OwnerTelling, ways_to_tell
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
@@ -196,9 +196,8 @@ def compose_gateway(
     """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
 
     `known_gpus`, `bmc_limits`: keep the limits of this machine's GPUs and of BMCs; None: as long as this gateway runs.
-    `directory_trouble`: why
-    the state directory cannot be used now, for the alarm. `clock_state`: what is known of the time. `proofs`: what is
-    known of the devices; None: nothing, and it is not kept.
+    `directory_trouble`: why the state directory cannot be used now, for the alarm. `clock_state`: what is known of the
+    time. `proofs`: what is known of the devices; None: nothing, and it is not kept.
     """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
@@ -360,7 +359,7 @@ def compose_gateway(
             queues, clock, loop, ZoneInfo(site.site.timezone), queue_polling.turn, planner.queues.usual_share
         )
         background.append(("owners of jobs", notes.run))
-        owner_telling = _owner_telling(site, notes, queues, events, queue_polling)
+        owner_telling = ways_to_tell(site.scheduler, site.site.name, notes, queues, events, queue_polling.turn)
         background += [(f"owners of jobs of {each.id}", each.run) for each in owner_telling]
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
@@ -402,15 +401,3 @@ def compose_gateway(
         job_starts=job_starts,
         owner_telling=owner_telling,
     )
-
-
-def _owner_telling(
-    site: Site, notes: OwnerNotes, queues: QueuesInForce, events: EventLog, polling: QueuePolling
-) -> tuple[OwnerTelling, ...]:
-    """By whom owners of jobs are told something. Of a Slurm with licences of power it is read what jobs wait for."""
-    found: list[OwnerTelling] = [
-        SlurmComments(scheduler, site.site.name, notes, events, polling.turn)
-        for scheduler in site.scheduler
-        if scheduler.kind == "slurm" and (scheduler.tell_owners or scheduler.admit)
-    ]
-    return (*found, *(TellCommand(each, notes, queues, events) for each in site.scheduler if each.tell))

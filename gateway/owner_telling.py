@@ -213,3 +213,15 @@ class TellCommand(OwnerTelling):
             self._told[job] = text
         else:
             del self._told[job]
+
+
+def ways_to_tell(
+    schedulers: Sequence[Scheduler], site: str, notes: OwnerNotes, queues: QueuesInForce, events: EventSink, turn: Turn
+) -> tuple[OwnerTelling, ...]:
+    """How owners are told, as the site file asks; of a Slurm with power licences it is also read what jobs wait for."""
+    found: list[OwnerTelling] = [
+        SlurmComments(scheduler, site, notes, events, turn)
+        for scheduler in schedulers
+        if scheduler.kind == "slurm" and (scheduler.tell_owners or scheduler.admit)
+    ]
+    return (*found, *(TellCommand(each, notes, queues, events) for each in schedulers if each.tell))
