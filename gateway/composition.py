@@ -220,11 +220,11 @@ def compose_gateway(
 
     orders = OrdersInForce(clock, events, audit)
     parts = PartsInTrouble()
-    names = scheduler_names((*site.node, *devices.lists.nodes))
+    nodes_at_start = (*site.node, *devices.lists.nodes)
     queues = QueuesInForce(
         site.scheduler,
         on_change=lambda: planner.queues.evaluate_anew(),
-        names=names,
+        names=scheduler_names(nodes_at_start),
         partition_pct=site.caps.partition_slowdown_pct,
     )
     planner = PlanningService(
@@ -272,7 +272,7 @@ def compose_gateway(
         schedulers=[scheduler.id for scheduler in site.scheduler],
         queues=lambda: readings(queues.queues),
         record=recorder.account,
-        nodes=(*site.node, *devices.lists.nodes),
+        nodes=nodes_at_start,
         save=recorder.save_state,
         kept=left.job_meter,
         on_finished=lambda run: planner.queues.learn([run]),
