@@ -76,9 +76,9 @@ class DeviceIo:
     ) -> None:
         """`drivers`: of all devices but the nodes over the network, which the process of `start_reader` reads.
 
-        `proof_of`: what was proven of a device. `kept_limits`: of BMCs; None: as long as this object. `lists`: of the
-        groups of nodes; None: those of the site file. `on_nodes` is called with every node of the site when there are
-        other ones than before.
+        `proof_of`: what was proven of a device. `kept_limits`: those of BMCs from before caps; None: they are kept only
+        as long as this object lives. `lists`: of the groups of nodes; None: those of the site file. `on_nodes` is
+        called with every node of the site whenever that list changes.
         """
         self._proof_of = proof_of
         self._site, self._clock, self._events = site, clock, events
@@ -130,8 +130,16 @@ class DeviceIo:
         site, shown = self._site, ShownNodes((), self._turns, self._report_notice)
         lists = lists or NodeLists(site, self._clock, partial(self._events.event, "gateway"))
         roster = NodeRoster(site, lists, shown, self._answers_of, on_nodes)
-        beside, backoff_max_s, lists_of = str(site.path.parent), site.io.backoff_max_s, (site.nodes, site.kubernetes)
-        config = ObservedConfig((), site.pdu, site.prometheus, site.bmc, beside, backoff_max_s, *lists_of)
+        config = ObservedConfig(
+            nodes=(),  # `NodeReading` fills in those of the roster
+            pdus=site.pdu,
+            prometheus=site.prometheus,
+            bmcs=site.bmc,
+            directory=str(site.path.parent),
+            backoff_max_s=site.io.backoff_max_s,
+            groups=site.nodes,
+            clusters=site.kubernetes,
+        )
         reading = NodeReading(config, shown, self._turns, self._events, start, limits, roster)
         return lists, shown, reading if roster.nodes or lists.asked else None
 
