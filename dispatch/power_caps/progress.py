@@ -17,7 +17,8 @@ from dispatch.forecasting.job_power import NUMBERS
 from dispatch.power_caps.throughput import DEFAULT, Curve, Points
 
 LEAST_S, MOST_S = 60.0, 7200.0  # of a span: a shorter one goes on, a longer one says nothing of a cap
-COVERED = 0.8  # of a span with readings of the GPUs
+COVERED = 0.8  # share of a span for which the power of the GPUs must be known
+CAPPED = 0.95  # share of that time for which a cap must hold in a span that counts as capped
 SHARES = (0.3, 0.95)  # of power: outside a span says nothing of the curve
 ENOUGH = 3  # spans under caps of which something is concluded
 KEPT, FREE, MOST_RUNS, MOST_KINDS = 20, 5, 1000, 500  # spans of a kind; spans without a cap of a run
@@ -25,7 +26,8 @@ MOST_OF_USER = 200  # runs: nobody keeps the others from reporting
 # Least and most of the published curve's losses: a factor of 2.1 leaves 2.6 % of throughput at its first point.
 FACTORS = (0.05, 2.1)
 
-Kind = tuple[str, str, int]
+Kind = tuple[str, str, int]  # user, job name, GPUs
+Run = tuple[str, str, float]  # whatever tells the runs of jobs apart, such as `dispatch.accounting.records.RunKey`
 
 
 class ProgressState(msgspec.Struct):
@@ -48,17 +50,17 @@ class _Span:
 
 
 class JobProgress:
-    """Steps with each look at the nodes. `Run`: whatever tells the runs of jobs apart."""
+    """Steps with each look at the nodes."""
 
     def __init__(self, state: ProgressState | None = None) -> None:
-        self._spans: dict[tuple[str, str, float], _Span] = {}
+        self._spans: dict[Run, _Span] = {}
         self._points: OrderedDict[Kind, deque[tuple[float, float]]] = OrderedDict()
         for kind, points in (state or ProgressState()).kinds[-MOST_KINDS:]:
             self._points[kind] = deque(points, maxlen=KEPT)
         self._seen_s: float | None = None
 
     @property
-    def runs(self) -> list[tuple[str, str, float]]:
+    def runs(self) -> list[Run]:
         """The runs that have reported."""
         return list(self._spans)
 
@@ -71,7 +73,7 @@ class JobProgress:
         """What is to be kept over a restart."""
         return ProgressState([(kind, list(points)) for kind, points in self._points.items()])
 
-    def see(self, drawn: Iterable[tuple[tuple[str, str, float], float | None, bool]], mono_s: float) -> None:
+    def see(self, drawn: Iterable[tuple[Run, float | None, bool]], mono_s: float) -> None:
         """Each run that has reported, the power of its GPUs, W (None: not known), and whether a cap is to hold.
 
         Runs that are not among them are over.
@@ -86,7 +88,7 @@ class JobProgress:
                 span.capped_s += passed_s if capped else 0.0
         self._spans = {run: span for run, span in self._spans.items() if run in going}
 
-    def report(self, run: tuple[str, str, float], kind: Kind, units: float, mono_s: float) -> bool:
+    def report(self, run: Run, kind: Kind, units: float, mono_s: float) -> bool:
         """A run has done so many units since its start. False: too many runs report."""
         span = self._spans.get(run)
         if span is None:
@@ -107,7 +109,7 @@ class JobProgress:
         w = span.joules / span.seen_s
         if span.capped_s == 0:
             span.free.append((units_per_s, w))
-        elif span.capped_s >= 0.95 * span.seen_s and span.free:
+        elif span.capped_s >= CAPPED * span.seen_s and span.free:
             free_per_s, free_w = (sum(values) / len(span.free) for values in zip(*span.free, strict=True))
             share = w / free_w if free_w > 0 else 1.0
             if SHARES[0] <= share <= SHARES[1]:
