@@ -269,7 +269,7 @@ def _gpus_without_node(site: Site, known: KnownGpus) -> str:
 
 
 def _bmcs_without_node(site: Site, kept: KeptLimits) -> str:
-    """What to do about BMCs by which an earlier run capped nodes that the site file caps so no more."""
+    """What to do about limits that an earlier run set in BMCs, of nodes that the site file no longer caps that way."""
     here = {node.id for node in site.node if node.cap_by}
     limits = [f"{id}: {own}" for id, own in kept.own_limits().items() if id not in here]
     if not limits:

@@ -165,7 +165,7 @@ class CommandSenders:
         self._node_actuators, self._device_error, self._events = node_actuators, device_error, events
         self._ridden: dict[str, NodeOrder] = {}  # what ride-through orders of each node
         self._touched: set[str] = set()  # nodes that were capped, by hand or for the peak, or freed
-        self._told_end: set[str] = set()  # nodes of whose caps something was told at the end
+        self._told_end: set[str] = set()  # nodes whose caps were reported on at the end
         self.caps_w: Mapping[str, float] = {}  # the caps that are to hold now, whoever asks for them
         self._latencies = CapLatencies()
         for id, actuator in node_actuators.items():
@@ -216,7 +216,7 @@ class CommandSenders:
         return frozenset(id for id, actuator in self._node_actuators.items() if actuator.lifts_slowly)
 
     async def lift_slow_caps(self) -> None:
-        """Lift these caps. For the end: it is begun before the others are lifted."""
+        """Lift the caps of these nodes. For the end: begun before the others are lifted."""
         await asyncio.gather(*(self._lift_cap(id) for id in sorted(self.lift_slowly)))
 
     async def lift_caps(self) -> None:
@@ -237,7 +237,7 @@ class CommandSenders:
             self._tell_end(id, f"cap over: {left}, which another program has set since; it is left so")
 
     def _tell_end(self, id: str, text: str) -> None:
-        """Once: slow caps are lifted in two ways at the end."""
+        """Report once for each node: at the end slow caps are lifted by both functions."""
         if id not in self._told_end:
             self._told_end.add(id)
             self._events.event("node", "warning", id, text)

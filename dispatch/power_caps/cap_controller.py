@@ -233,7 +233,7 @@ class CapController:
         return self._ledger.minutes + PERIOD_S / 60 > self._config.caps.minutes_per_day
 
     def _rests(self, now: Snapshot) -> bool:
-        """Whether caps have changed a short while ago that a memory keeps which wears out."""
+        """Whether caps were changed a short while ago that BMCs keep in memory that wears out."""
         return now.mono_s - self._changed_s < REST_S and not self._wears.isdisjoint(self._caps)
 
     def _stays(self, now: Snapshot, reason: Reason) -> bool:
@@ -241,7 +241,7 @@ class CapController:
         return reason.code == "caps.battery_holds" and self._rests(now) and not self._spent
 
     def _rest(self, reason: Reason) -> list[Event]:
-        """Caps stay as they are, deeper than they are to be."""
+        """Leave the caps as they are, deeper than is needed."""
         self._ledger = msgspec.structs.replace(self._ledger, cap_w=self._asked_w)
         self._reason = Reason("caps.rests", {"reason": reason, "rest_s": REST_S})
         return []
@@ -253,7 +253,7 @@ class CapController:
         return self._rests(now) and (asked_w > LEAST_W or self._stays(now, reason))
 
     def _near(self, wanted_w: float) -> bool:
-        """Whether the caps take what is wanted, not so much more that they are to be eased, of the same jobs."""
+        """Whether the caps in force take what is wanted, by at most EASE too much, from the same groups of nodes."""
         close = (1 - EASE) * self._asked_w <= wanted_w <= self._asked_w
         return close and among(self._groups, self._caps) == self._grouped
 

@@ -24,7 +24,7 @@ class _Order(msgspec.Struct):
     cap_w: float
     since_s: float
     waits: bool  # its effect is to be seen
-    measured: bool = False  # the node's power was, since
+    measured: bool = False  # the node's power was measured since the order
 
 
 class CapLatencies:

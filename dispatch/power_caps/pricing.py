@@ -122,7 +122,7 @@ def choose(
 ) -> tuple[Chosen, ...]:
     """The caps that take `wanted_w`, as far as they are worth it, and all that cost less than the energy they save.
 
-    `offers`: nodes that get one limit together. Of `last` nothing is taken while the others have something to give.
+    `offers`: nodes that get one limit together. Those of `last` are capped only once the others can give no more.
     """
     late = frozenset(last)
     ways = [list(_depths(members, prices)) for members in offers]
@@ -214,10 +214,10 @@ def level_w(gpus_w: Sequence[float], shed_w: float) -> float:
 
 
 def linear(caps: CapsConfig) -> CapsConfig:
-    """The same terms for who sees no GPU, such as a plan or a replay: a price per kWh, and the depth that tiers allow.
+    """The same terms for what sees no GPU, such as a plan or a replay: a price per kWh, and the depth that tiers allow.
 
-    The kWh of a cap as deep as that, of GPUs that draw `gpu_w`: on the average of its depth, where a first watt costs
-    less. Terms without a price of GPU-hours stay as they are.
+    The price is the average over a cap of that depth on GPUs that draw `gpu_w`; the first watts of it cost less. Terms
+    without a price of GPU-hours stay as they are.
     """
     if caps.price_eur_per_gpu_hour is None or caps.max_share <= 0:
         return caps

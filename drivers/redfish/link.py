@@ -74,7 +74,7 @@ class BmcLink(Shared):
         left: BmcSession | None = None,
         on_session: Callable[[BmcSession], None] = lambda session: None,
     ) -> None:
-        """`left`: a session that is open, and is used on. `on_session` is told when one begins or ends."""
+        """`left`: an open session, used in place of a login. `on_session` is called when one begins or ends."""
         super().__init__()
         self._left, self._on_session = left, on_session
         self.url, self._account, self._client, self._pace = url.rstrip("/"), account, client, pace
@@ -110,11 +110,11 @@ class BmcLink(Shared):
         return await self._in_turn(self._connected)
 
     async def look(self, path: str, order: bool = True) -> tuple[Document, str]:
-        """A resource and its ETag, empty: it has none. `order`: before whatever is only to be read. Raises as `get`."""
+        """A resource and its ETag, empty: it has none. `order`: before requests that only read. Raises as `get`."""
         return await self._in_turn(lambda: self._tagged(path, order), order)
 
     async def change(self, path: str, body: object, etag: str) -> None:
-        """Change properties of a resource, before whatever is only to be read; `etag`: only if it is still this one.
+        """Change properties of a resource, before requests that only read; `etag`: only if it is still this one.
 
         Raises DeviceError; HttpError with its status where the BMC refuses.
         """
@@ -137,7 +137,7 @@ class BmcLink(Shared):
         return found
 
     async def _counted(self, ask: Callable[[], Awaitable[Found]], harmless: tuple[int, ...]) -> Found:
-        """What it answers. After a failure it is left alone for a while."""
+        """Ask; after a failure that is not `harmless` the BMC is left alone for a while."""
         try:
             return await ask()
         except HttpError as error:
@@ -149,7 +149,7 @@ class BmcLink(Shared):
             raise
 
     async def _take_turn(self, order: bool) -> None:
-        """Orders go in the order of coming, then what is only to be read."""
+        """Wait for it: orders go first, as they came, then requests that only read."""
         self._orders += order
         try:
             await self._turn.acquire()

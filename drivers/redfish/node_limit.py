@@ -53,7 +53,7 @@ class NodeLimit:
         self._place = _Place("", "")
 
     async def look(self, machine: Machine, order: bool = True) -> PowerLimit:
-        """As it is now. `order`: before whatever is only to be read. Raises DeviceError; WrongDevice: there is none."""
+        """As it is now. `order`: before requests that only read. Raises DeviceError; WrongDevice: there is none."""
         found, place = None, _Place("", "")
         if machine.environment:
             metrics, etag = await self._got(machine.environment, order)

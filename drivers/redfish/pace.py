@@ -16,7 +16,7 @@ class Pace:
     async def turn(self, first: bool = False) -> None:
         """Wait until a request may go out. `first`: one for an order, which waits only for those of other orders.
 
-        As many fewer that only read follow then, so that on average there are not more of all.
+        Requests that only read are put off by as many, so that on average there are no more in all.
         """
         now_s = asyncio.get_running_loop().time()
         at_s = max(now_s, self._next_order_s if first else self._next_s)
