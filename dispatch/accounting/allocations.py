@@ -108,8 +108,7 @@ class Allocations:
     def claim(self, number: int, run: Run) -> Claim:
         """What it holds of one of its nodes: what it has of all, divided evenly."""
         job, nodes = run.job, run.node_count
-        uuids = frozenset(job.gpu_uuids or run.gpu_uuids)
-        return Claim(number, job.gpus / nodes, job.cpus / nodes, uuids, job.state == "suspended", names_of(run))
+        return Claim(number, job.gpus / nodes, job.cpus / nodes, run.uuids, job.state == "suspended", names_of(run))
 
     def _ids(self, job: Job) -> list[str]:
         return [node_id(self._names, name) for name in job.nodes]

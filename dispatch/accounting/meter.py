@@ -289,7 +289,7 @@ def _count_cap(segment: Segment, holding: Sequence[Run], portions: Sequence[Port
     """Each run that held the node under a cap lost its part of what the cap took, and of what GPUs lost."""
     part = seconds / (segment.end_utc_s - segment.start_utc_s)
     gpus_wh = [sum(p.wh for p in portions if p.job == n and p.part == "gpu") for n in range(len(holding))]
-    lost = shares(segment.lost_gpu_h, [frozenset(run.job.gpu_uuids or run.gpu_uuids) for run in holding], gpus_wh)
+    lost = shares(segment.lost_gpu_h, [run.uuids for run in holding], gpus_wh)
     for n, run in enumerate(holding):
         own_wh = sum(portion.wh for portion in portions if portion.job == n)
         run.cap(seconds, segment.withheld_wh * part * own_wh / segment.wh if segment.wh else 0.0, lost[n] * part)

@@ -30,7 +30,7 @@ def watch(
 
 def gpus_w(run: Run, ids: Sequence[str], nodes: Mapping[str, Node]) -> float | None:
     """What the GPUs of a run draw together, W; None: which they are, or what one draws, is not known."""
-    own = frozenset(run.job.gpu_uuids or run.gpu_uuids)
+    own = run.uuids
     gpus = [gpu for id in ids if id in nodes for gpu in nodes[id].gpus if not own or gpu.uuid in own]
     drawn = [w for gpu in gpus if (w := gpu.w.good) is not None]
     return sum(drawn) if len(drawn) == run.job.gpus else None

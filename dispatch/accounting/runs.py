@@ -56,6 +56,11 @@ class Run(msgspec.Struct):
         """Of nodes that it holds."""
         return max(1, len(self.job.nodes) or self.job.node_count)
 
+    @property
+    def uuids(self) -> frozenset[str]:
+        """The GPUs that it holds, as its scheduler says, else as its nodes told; empty: not known."""
+        return frozenset(self.job.gpu_uuids or self.gpu_uuids)
+
     def draw(self, portion: Portion, part: float, quarter: int) -> None:
         """Count `part` of a portion."""
         name, wh = f"{portion.part} {portion.how}", portion.wh * part
