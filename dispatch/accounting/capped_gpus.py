@@ -8,7 +8,7 @@ from dispatch.model.equipment import Gpu
 from dispatch.model.power_caps import BINDING
 from dispatch.power_caps.throughput import DEFAULT, Curve
 
-SETTLED_S = 60.0  # over which the power before a cap is taken
+SETTLED_S = 60.0  # over which the power before a cap is a mean
 
 
 class CappedGpus:
@@ -29,11 +29,15 @@ class CappedGpus:
             if w is None:
                 continue
             if not capped:
-                before_w = self._uncapped_w.get(name, w)
-                self._uncapped_w[name] = before_w + min(1.0, passed_s / SETTLED_S) * (w - before_w)
+                self._uncapped_w[name] = uncapped_w(self._uncapped_w.get(name, w), w, passed_s)
             elif _at_limit(gpu, w):
                 lost.append((name, self._curve.slowdown(w, self._uncapped_w.get(name, w)) * passed_s / 3600))
         return tuple(one for one in lost if one[1] > 0)
+
+
+def uncapped_w(before_w: float, w: float, passed_s: float) -> float:
+    """The mean power without a cap, W, after `passed_s` more at `w`; `before_w`: the mean up to then."""
+    return before_w + min(1.0, passed_s / SETTLED_S) * (w - before_w)
 
 
 def shares(lost: Iterable[tuple[str, float]], owners: Sequence[frozenset[str]], wh: Sequence[float]) -> list[float]:

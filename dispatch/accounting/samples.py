@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dispatch.accounting.capped_gpus import SETTLED_S, CappedGpus
+from dispatch.accounting.capped_gpus import CappedGpus, uncapped_w
 from dispatch.model.equipment import Gpu, JobUse, Node
 from dispatch.power_caps.throughput import DEFAULT, Curve
 
@@ -192,9 +192,8 @@ class NodeSamples:
 
     def _withheld_wh(self, mean_w: float, passed_s: float, capped: bool) -> float:
         if not capped:
-            weight = min(1.0, passed_s / SETTLED_S)
             before_w = mean_w if self._uncapped_w is None else self._uncapped_w
-            self._uncapped_w = before_w + weight * (mean_w - before_w)
+            self._uncapped_w = uncapped_w(before_w, mean_w, passed_s)
             return 0.0
         return 0.0 if self._uncapped_w is None else max(0.0, self._uncapped_w - mean_w) * passed_s / 3600
 
