@@ -126,7 +126,7 @@ class JobAccounting:
         progress, allocations = self.meter.progress, self.meter.allocations
         if not progress.runs and not progress.known:
             return
-        runs = [(run, allocations.nodes(run)) for run in allocations.every() if run.ended_utc_s is None]
+        runs = [(run, allocations.nodes(run)) for run in allocations.running()]
         nodes = {node.id: node for node in seen.snapshot.nodes}
         watch(progress, runs, nodes, seen.caps_w.keys(), seen.snapshot.mono_s)
         self.measured = measured_curves(progress, runs)
@@ -167,11 +167,8 @@ class JobAccounting:
         scheduler = self._clusters.get(cluster, "")
         found = [
             run
-            for run in self.meter.allocations.every()
-            if run.ended_utc_s is None
-            and job in (run.job.id, run.job.number)
-            and scheduler in ("", run.job.scheduler)
-            and user in (None, run.job.user)
+            for run in self.meter.allocations.running(scheduler)
+            if job in (run.job.id, run.job.number) and user in (None, run.job.user)
         ]
         if not found:
             raise CommandRefused(

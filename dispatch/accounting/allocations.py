@@ -77,9 +77,9 @@ class Allocations:
         """The run of a job that goes on."""
         return self._running.get((scheduler, job))
 
-    def running(self, scheduler: str) -> list[Run]:
-        """The runs of a scheduler that go on."""
-        return [run for run in self._running.values() if run.job.scheduler == scheduler]
+    def running(self, scheduler: str = "") -> list[Run]:
+        """The runs that go on; of one scheduler, or of all."""
+        return [run for run in self._running.values() if scheduler in ("", run.job.scheduler)]
 
     def over(self) -> list[Run]:
         """Those that have ended."""
