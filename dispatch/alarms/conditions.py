@@ -226,6 +226,17 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
     )
 
 
+def _schedulers(facts: Facts) -> Iterator[tuple[str, Condition]]:
+    """What is wrong with each scheduler; an empty text: nothing."""
+    for alarm, texts in (
+        ("queue-lost", facts.queue_errors),
+        ("starts-not-kept", facts.starts_not_kept),
+        ("start-limit-changed", facts.starts_changed),
+    ):
+        for scheduler, text in texts.items():
+            yield f"{alarm}:{scheduler}", Condition(bool(text), plain(text) if text else None)
+
+
 def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]]:
     """Plan, prices, loop, records, clock, savings."""
     yield from _plan(facts)
@@ -236,12 +247,7 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
         Condition(overruns >= OVERRUNS_PER_MIN, Reason("alarm.overruns", {"late_ticks": overruns})),
     )
     yield "records-lost", _records(facts)
-    for scheduler, error in facts.queue_errors.items():
-        yield f"queue-lost:{scheduler}", Condition(bool(error), plain(error) if error else None)
-    for scheduler, error in facts.starts_not_kept.items():
-        yield f"starts-not-kept:{scheduler}", Condition(bool(error), plain(error) if error else None)
-    for scheduler, what in facts.starts_changed.items():
-        yield f"start-limit-changed:{scheduler}", Condition(bool(what), plain(what) if what else None)
+    yield from _schedulers(facts)
     yield from part_conditions(facts)
     yield "disk-full", Condition(bool(facts.ballast_missing), plain(facts.ballast_missing))
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))
