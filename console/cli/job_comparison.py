@@ -127,7 +127,7 @@ def comparison_lines(rows: Sequence[Compared], untold: int) -> Iterator[str]:
     if rows:
         yield f"{'JOB':<14} {'USER':<10} {'OURS kWh':>10} {'SLURM kWh':>10} {'DIFFERENCE':>10}"
     for row in rows:
-        told = "MORE THAN 5 % APART" if row.beyond else row.not_judged and f"not judged: {row.not_judged}"
+        told = f"MORE THAN {BEYOND_PCT:g} % APART" if row.beyond else row.not_judged and f"not judged: {row.not_judged}"
         figures = (
             f"{number(row.ours_wh / 1000, 10, 3)} {number(row.slurm_wh / 1000, 10, 3)} {row.difference_pct:>+8.1f}"
         )
@@ -135,7 +135,8 @@ def comparison_lines(rows: Sequence[Compared], untold: int) -> Iterator[str]:
     judged = [row for row in rows if not row.not_judged]
     if judged:
         beyond, most = sum(row.beyond for row in judged), max((row.difference_pct for row in judged), key=abs)
-        yield f"{len(judged)} had whole nodes: {beyond} of them are more than 5 % apart, the widest {most:+.1f} %"
+        apart = f"{beyond} of them are more than {BEYOND_PCT:g} % apart, the widest {most:+.1f} %"
+        yield f"{len(judged)} had whole nodes: {apart}"
     else:
         yield "none had whole nodes that were measured all of its time: nothing can be judged"
     if untold:
