@@ -18,7 +18,6 @@ from console.tui.charts import bar
 from console.tui.list_view import ListView
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu, Node, Ups
-from dispatch.model.jobs import QueueNow
 from dispatch.wording.catalogue import words
 
 HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
@@ -92,7 +91,7 @@ class Compute(ListView):
         powers = max((len(n.powers) for n in nodes), default=0)
         queues = model.published.queues if model.published else ()
         jobs = MOST_JOBS if any(queue.jobs for queue in queues) else 0
-        below = len(lines_of(queues)) + (len(model.published.node_lists) if model.published else 0)
+        below = len(last_lines(model))
         rows = 2 + (gpus + 1) // 2 + min(powers, MOST_POWERS) + jobs + below
         return min(rows, max(3, height // 2 + (2 if below else 0)))
 
@@ -110,25 +109,24 @@ class Compute(ListView):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """The list; in the last rows each queue, with what is kept back from its jobs, and each list that changes."""
         super().paint(canvas, model)
-        if (now := model.published) is None:
-            return
-        utc_s = now.snapshot.utc_s + model.extra_age_s
-        lines = lines_of(now.queues, model.extra_age_s)
-        lines += [
-            (list_line(one, utc_s), Ink.MEDIUM if one.error or one.doubt else Ink.PLAIN) for one in now.node_lists
-        ]
+        lines = last_lines(model)
         for y, (line, ink) in enumerate(lines, start=canvas.height - len(lines)):
             canvas.put(0, y, f" {cut(line, canvas.width - 2)}".ljust(canvas.width))
             canvas.fill(y, ink)
 
 
-def lines_of(queues: Sequence[QueueNow], extra_age_s: float = 0.0) -> list[tuple[str, Ink]]:
-    """The lines of the queues, each with its ink."""
-    return [
+def last_lines(model: Model) -> list[tuple[str, Ink]]:
+    """A line for each queue, what is kept back from its jobs, and each list that changes; and the ink of each."""
+    if (now := model.published) is None:
+        return []
+    utc_s = now.snapshot.utc_s + model.extra_age_s
+    queues = [
         (line, Ink.MEDIUM if queue.error or (queue.power is not None and queue.power.error) else Ink.PLAIN)
-        for queue in queues
-        for line in (queue_line(queue, extra_age_s), *power_lines(queue))
+        for queue in now.queues
+        for line in (queue_line(queue, model.extra_age_s), *power_lines(queue))
     ]
+    lists = [(list_line(one, utc_s), Ink.MEDIUM if one.error or one.doubt else Ink.PLAIN) for one in now.node_lists]
+    return queues + lists
 
 
 def cap_text(node: Node, model: Model) -> str:
@@ -170,9 +168,9 @@ def draw_gpus(canvas: Canvas, top: int, node: Node, cap: str) -> int:
 
 
 def draw_jobs(canvas: Canvas, top: int, node: Node, model: Model) -> None:
-    """The jobs that hold a node, as many as there is room for above the lines of the queues."""
-    queues = model.published.queues if model is not None and model.published else ()
-    jobs, room = jobs_on(node.id, queues), canvas.height - len(lines_of(queues)) - top
+    """The jobs that hold a node, as many as there is room for above the last lines."""
+    queues = model.published.queues if model.published else ()
+    jobs, room = jobs_on(node.id, queues), canvas.height - len(last_lines(model)) - top
     if not queues or room <= 0:
         return
     shown = jobs[: room if len(jobs) <= room else room - 1]

@@ -194,3 +194,7 @@ def test_a_list_of_nodes_shows_where_it_comes_from_and_what_is_wrong() -> None:
     lines = with_queue(lists=(listed,))
     assert lines[-2].startswith(" alpha: 0 running")
     assert lines[-1].startswith(" nodes[0]: 3 nodes by DNS, _x._tcp, read 1 h 01 ago; lists no name")
+    jobs = [RunningJob(str(n), "n", "ann", "running", 0, 1, None, ("gpu01",)) for n in range(9)]
+    lines = with_queue(*jobs, lists=(listed,), height=12)
+    hidden = 9 - sum(line.startswith(" job ") for line in lines)
+    assert lines[-3].strip() == f"{hidden} more jobs: skerry queue --node gpu01", "no job lies below the last lines"
