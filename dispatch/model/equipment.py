@@ -7,6 +7,7 @@ site balance `load = grid + sum(pcs) + sum(pv)`. Times: `utc_s` is POSIX seconds
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -246,27 +247,24 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 def aged(part: P, age_s: float, quality: Quality = Quality.GOOD) -> P:
     """The same part, `age_s` later, every value of at best this quality; what was missing stays missing."""
-    values: list[Any] = []
-    for value in msgspec.structs.astuple(part):  # of a thousand nodes of 8 GPUs each: no call for each value
+    return type(part)(*_older(msgspec.structs.astuple(part), age_s, quality))
+
+
+def _older(values: Iterable[Any], age_s: float, quality: Quality) -> list[Any]:
+    """Of a thousand nodes of 8 GPUs each: no call for each value."""
+    older: list[Any] = []
+    for value in values:
         kind = type(value)
         if (kind is Reading or kind is Status) and value.quality is not _MISSING:
             worse = quality if value.quality is _GOOD else value.quality
-            values.append(kind(value.value, (value.age_s or 0.0) + age_s, worse))
+            older.append(kind(value.value, (value.age_s or 0.0) + age_s, worse))
+        elif kind is tuple:
+            older.append(tuple(_older(value, age_s, quality)))
+        elif kind is Gpu or kind is NodePower or kind is Limit:
+            older.append(aged(value, age_s, quality))
         else:
-            values.append(_older(value, age_s, quality) if kind is tuple or kind is Limit else value)
-    return type(part)(*values)
-
-
-def _older(value: Any, age_s: float, quality: Quality) -> Any:
-    kind = type(value)
-    if kind is tuple:
-        return tuple([_older(item, age_s, quality) for item in value])
-    if kind is Gpu or kind is NodePower or kind is Limit:
-        return aged(value, age_s, quality)
-    if (kind is Reading or kind is Status) and value.quality is not _MISSING:
-        worse = quality if value.quality is _GOOD else value.quality
-        return kind(value.value, (value.age_s or 0.0) + age_s, worse)
-    return value
+            older.append(value)
+    return older
 
 
 class LinkHealth(msgspec.Struct, frozen=True):
