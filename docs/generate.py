@@ -1,7 +1,7 @@
 """Writes what the documentation takes from the code: command and site file references, man pages, shell completions.
 
 `python docs/generate.py` writes the files, `--check` says which differ from the code (exit code 1). The command line
-comes from click's commands, the site file from the JSON Schema that its structs give.
+comes from click's commands, the site file (`site_file_page.py`) from the JSON Schema that its structs give.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import argparse
 import sys
 import textwrap
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(ROOT))  # the code beside this file, not one that is installed
+sys.path[:0] = [str(ROOT), str(DOCS)]  # the code beside this file, not one that is installed
+
+from page_parts import GENERATED, table_cell  # noqa: E402
+from site_file_page import site_file_page  # noqa: E402
 
 from console.cli.main import COMMANDS, skerry  # noqa: E402
 from drivers.maps.loader import bundled, load  # noqa: E402
@@ -28,10 +31,7 @@ from drivers.maps.vocabulary import OWN, PV_POWER  # noqa: E402
 from drivers.twin.mapped_pcs import FAMILIES  # noqa: E402
 from gateway import exit_codes  # noqa: E402
 from gateway.api.permissions import PERMISSIONS  # noqa: E402
-from gateway.site.json_schema import json_schema  # noqa: E402
-from gateway.site.loader import UNITS  # noqa: E402
 
-GENERATED = "<!-- Written by docs/generate.py; change the code, then run it again. -->"
 ENVIRONMENT = (
     ("SKERRY_SITE", "The site file that commands mean when --site is not given."),
     ("SKERRY_DEBUG", "When set, an unexpected error is shown with its traceback."),
@@ -98,7 +98,7 @@ def _commands_page() -> Iterator[str]:
     yield "All other functions are commands of their own. `-h` or `--help` shows the help of each."
     yield from ("", "| command | purpose |", "|---|---|", "| `skerry SITE.toml` | Open the console on a site. |")
     for entry in found:
-        yield f"| [`{entry.path}`](#{entry.path.replace(' ', '-')}) | {_cell(entry.summary)} |"
+        yield f"| [`{entry.path}`](#{entry.path.replace(' ', '-')}) | {table_cell(entry.summary)} |"
     yield from ("", "## Conventions", "")
     yield "Commands find the gateway by `--site`, by `$SKERRY_SITE`, or because it is the only one running. Without"
     yield "a running gateway `status`, `why`, `events`, `audit`, `iq`, `drill report` and `export` read the record."
@@ -124,127 +124,9 @@ def _command_section(entry: Entry, mark: str) -> Iterator[str]:
     if entry.options:
         yield from ("", "| option | meaning |", "|---|---|")
         for names, meaning in entry.options:
-            yield f"| `{_cell(names)}` | {_cell(meaning)} |"
+            yield f"| `{table_cell(names)}` | {table_cell(meaning)} |"
     for child in entry.children:
         yield from _command_section(child, mark + "#")
-
-
-def _cell(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", r"\|")
-
-
-def site_file_page() -> str:
-    """docs/site-file.md."""
-    return "\n".join(_site_file_page())
-
-
-def _site_file_page() -> Iterator[str]:
-    schema = json_schema()
-    yield from (GENERATED, "", "# Site file", "")
-    yield "One TOML file describes a site. `skerry check SITE.toml` finds every error in it, also contradictions"
-    yield "between keys, and prints what the file means. `skerry check --schema` prints its JSON Schema. Examples:"
-    yield "[`sites/render-farm.toml`](../sites/render-farm.toml), a commented real site, and"
-    yield "[`console/demo.toml`](../console/demo.toml), the site of `skerry demo`."
-    yield from ("", "Keys that are not listed here are errors. Powers are watts at the AC terminals.")
-    yield from (
-        "",
-        "An editor with the TOML server Taplo checks and completes a site file with the schema:",
-        "",
-        "```text",
-    )
-    yield from ("skerry check --schema > site.schema.json", "```", "", "and as the first line of the site file:", "")
-    yield from ("```text", "#:schema site.schema.json", "```")
-    yield from ("", "## Units", "")
-    yield 'A number is in the unit that the ending of its key names, or is text with one of these units: `"55 kW"`.'
-    yield from ("", "| ending of the key | units |", "|---|---|")
-    for suffix, words in UNITS.items():
-        yield f"| `{suffix}` | {', '.join(words)} |"
-    if own := {name: key for name, key in schema["properties"].items() if "$ref" not in key.get("items", key)}:
-        yield from ("", "## Keys before the first section", "", *_key_table(own, schema["required"]))
-    yield from ("", "## Sections", "", "| section | purpose |", "|---|---|")
-    found = list(_sections(schema))
-    for title, section in found:
-        yield f"| [`{title}`](#{_anchor(title)}) | {_cell(_purpose(section))} |"
-    for title, section in found:
-        yield from _site_section(title, section)
-    yield ""
-
-
-def _sections(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Title and table of each section, a table inside a section after it."""
-    for name, value in schema["properties"].items():
-        if value.get("type", "array") != "array":
-            continue  # a key of its own, not a section
-        many = value.get("type") == "array"
-        section = _resolved(schema, value["items"] if many else value)
-        yield f"[[{name}]]" if many else f"[{name}]", section
-        for key, inner in section["properties"].items():
-            if "$ref" in inner:
-                yield f"[{name}.{key}]", _resolved(schema, inner)
-
-
-def _resolved(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = schema["$defs"][value["$ref"].rpartition("/")[2]]
-    return found
-
-
-def _anchor(title: str) -> str:
-    """The anchor that GitHub and MyST give to the heading."""
-    return "".join(c for c in title if c not in "[].").lower()
-
-
-def _purpose(section: dict[str, Any]) -> str:
-    return str(section["description"]).split(". ")[0].rstrip(".") + "."
-
-
-def _site_section(title: str, section: dict[str, Any]) -> Iterator[str]:
-    yield from ("", f"## `{title}`", "", *textwrap.wrap(section["description"], 118), "")
-    yield from _key_table(section["properties"], section.get("required", ()))
-
-
-def _key_table(keys: dict[str, dict[str, Any]], required: Collection[str]) -> Iterator[str]:
-    yield from ("| key | type | unit | range | default | meaning |", "|---|---|---|---|---|---|")
-    for name, key in keys.items():
-        if "$ref" in key:
-            continue
-        value = next((option for option in key.get("anyOf", ()) if option.get("type") != "string"), key)
-        default = "**required**" if name in required else _default(key.get("default"))
-        cells = (f"`{name}`", _type(value), key.get("x-unit", ""), _range(value), default, key.get("description", ""))
-        yield f"| {' | '.join(map(_cell, cells))} |"
-
-
-def _type(value: dict[str, Any]) -> str:
-    if "enum" in value:
-        return "one of " + ", ".join(f"`{choice}`" for choice in value["enum"])
-    if value["type"] == "object":
-        return f"table: name = {_type(value['additionalProperties'])}"
-    if value.get("items", {}).get("type") == "array":
-        return "list of pairs of numbers"
-    words = {"number": "number", "integer": "whole number", "string": "text", "boolean": "true, false"}
-    return words.get(value["type"], "list of texts")
-
-
-def _range(value: dict[str, Any]) -> str:
-    low = [f"{sign} {value[name]}" for name, sign in (("minimum", "≥"), ("exclusiveMinimum", ">")) if name in value]
-    high = [f"{sign} {value[name]}" for name, sign in (("maximum", "≤"), ("exclusiveMaximum", "<")) if name in value]
-    if low or high:
-        return ", ".join(low + high)
-    if "maxLength" in value:
-        return f"{value.get('minLength', 0)} to {value['maxLength']} characters"
-    if "maxItems" in value:
-        return f"at most {value['maxItems']} items"
-    return f"`{value['pattern']}`" if "pattern" in value else ""
-
-
-def _default(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return f"{value:.10g}"
-    return f"`{value}`" if value else "empty"
 
 
 def man_pages() -> dict[str, str]:
@@ -347,11 +229,11 @@ def devices_table() -> str:
     for name in sorted(bundled(), key=lambda n: (load(n).info.kind, n)):
         one = load(name)
         cells = (one.info.title, f"`{name}`", _read(one), _writes(one), _sources(one), _verified(one))
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(table_cell(cell) for cell in cells) + " |")
     lines += ["", "### What the simulated PCS do", ""]
     lines += ["| `map` | silence | value out of range | wrong mode | another firmware |", "|---|---|---|---|---|"]
     for name, family in FAMILIES.items():
-        lines.append("| " + " | ".join(_cell(cell) for cell in (f"`{name}`", *family.behaviour)) + " |")
+        lines.append("| " + " | ".join(table_cell(cell) for cell in (f"`{name}`", *family.behaviour)) + " |")
     return "\n".join([MAPS, *lines, ""])
 
 
