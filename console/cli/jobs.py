@@ -231,7 +231,7 @@ def compare_jobs(
 
     FILE, or - for stdin, is the output of `SLURM_TIME_FORMAT=%s sacct -a -D -X -P -S now-1day -o
     JobID,Start,ConsumedEnergyRaw`. Runs that had whole nodes to themselves, measured all of their time, are judged:
-    more than 5 % apart is told. Slurm charges each job of a shared node all that the node draws.
+    a difference of more than 5 % is marked. Slurm charges each job of a shared node all that the node draws.
     """
     try:
         told = slurm_energies(file.read(MOST_BYTES + 1))

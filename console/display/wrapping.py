@@ -87,9 +87,9 @@ def cut(text: str, width: int) -> str:
 
 
 def cut_name(name: str, width: int) -> str:
-    """A name of letters, digits and signs in at most `width` columns: without a domain, "…" for what its middle had.
+    """A name in at most `width` columns: "…" in place of its domain or, where that is not enough, of its middle.
 
-    Names that a cloud gives to nodes are alike at their beginnings: gke-prod-gpu-pool-2a8f3b1c-x7kd.
+    Names that a cloud gives to nodes begin alike and differ at the end: gke-prod-gpu-pool-2a8f3b1c-x7kd.
     """
     if len(name) <= width:
         return name

@@ -41,7 +41,10 @@ def uncapped_w(before_w: float, w: float, passed_s: float) -> float:
 
 
 def shares(lost: Iterable[tuple[str, float]], owners: Sequence[frozenset[str]], wh: Sequence[float]) -> list[float]:
-    """What each job lost, GPU-hours, by its GPUs; of GPUs that are nobody's for certain by the energy of those unknown.
+    """The GPU-hours that each job lost.
+
+    What is lost on a GPU is its job's; where that is not known, it is divided among the jobs whose GPUs are not known,
+    by the energy of their GPUs.
 
     `owners`: the GPUs of each job, empty: not known. `wh`: of the GPUs of each.
     """

@@ -114,7 +114,7 @@ class JobMeter:
                 self._divide(node.id, waiting.popleft(), assumed=True)
 
     def _forget_gone(self, there: Set[str]) -> None:
-        """Lists that change name ever new nodes: of those that are gone only what is still to be divided is kept."""
+        """Lists may name new nodes without end: of nodes that are gone only what is still to be divided is kept."""
         kept = there | {node for node, waiting in self._waiting.items() if waiting}
         kept |= {node for run in self.allocations.every() for node in self.allocations.nodes(run)}
         for node in (self._samples.keys() | self._divided_until.keys() | self._idle_w.keys()) - kept:

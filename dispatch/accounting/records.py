@@ -39,10 +39,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     host_how: How | None = None
     node_wh: float = 0.0
     node_how: How | None = None
-    by_cpu_time_wh: float = (
-        0.0  # of host_wh, what was divided by CPU time: the host's energy above idle is, where known
-    )
-    by_activity_wh: float = 0.0  # of gpu_wh, by activity of MIG instances or time slices, likewise
+    by_cpu_time_wh: float = 0.0  # the part of host_wh that was divided by CPU time; of energy above idle only
+    by_activity_wh: float = 0.0  # the part of gpu_wh that was divided by activity of MIG instances or time slices
     covered_pct: float = 0.0  # of its time on its nodes with readings; nothing is assumed for the rest
     suspended_s: float = 0.0
     mean_w: float | None = None  # over the time with readings

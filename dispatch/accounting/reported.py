@@ -37,7 +37,7 @@ def gpus_w(run: Run, ids: Sequence[str], nodes: Mapping[str, Node]) -> float | N
 
 
 def measured_curves(progress: JobProgress, runs: OnNodes) -> dict[str, Curve]:
-    """By node, the curve of the job on it that loses most; nodes with a job of which none was measured are left out."""
+    """By node, the curve of the job on it that loses most; nodes with a job whose curve is not known are left out."""
     found: dict[str, Curve | None] = {}
     for run, ids in runs:
         if run.job.gpus:

@@ -2,11 +2,11 @@
 
 GPUs go whole to the job that holds them, where that is known by UUID or by the labels of its exporter, or where one job
 holds all that are left; else by the number that was allocated. A GPU divided by MIG, where it is known who holds which
-instance: what it draws when idle by the slices of the instances, the rest by slices x activity; one in time slices
-likewise, in equal slices. The host: what it draws
-when idle by allocated CPUs, the rest by the CPU time of the jobs' cgroups, where that is known of all of them; else all
-of it by allocated CPUs. What is allocated to nobody goes to nobody. A job that is suspended keeps the GPUs that no
-other job uses, and no part of the host: its scheduler has given its CPUs to others.
+instance: its idle power by the slices of the instances, the rest by slices x activity. A GPU shared in time slices: the
+same, with a slice of equal size for each job. The host: its idle power by allocated CPUs, the rest by the CPU time of
+the jobs' cgroups, where that is known of all jobs; else all of it by allocated CPUs. What is allocated to nobody goes
+to nobody. A job that is suspended keeps the GPUs that no other job uses, and no part of the host: its scheduler has
+given its CPUs to others.
 """
 
 from __future__ import annotations

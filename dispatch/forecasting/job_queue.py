@@ -78,7 +78,7 @@ class JobModel:
 
     @property
     def usual_share(self) -> float | None:
-        """Of their time limit nine of ten finished jobs ran at least; None: too few have ended."""
+        """The share of its time limit that nine of ten finished jobs ran at least; None: too few have ended."""
         return self._ratios[len(self._ratios) // 10] if len(self._ratios) >= LEAST_ENDED else None
 
     def known_w(self, now_utc_s: float, jobs: Sequence[KnownJob], quarters: int) -> list[float]:

@@ -77,7 +77,7 @@ class JobOutlook(msgspec.Struct, frozen=True, kw_only=True):
     stale: tuple[
         tuple[str, float], ...
     ] = ()  # schedulers whose queue is too old, and its age, s; their jobs are left out
-    usual_shares: dict[str, float] = {}  # by scheduler: of their time limit nine of ten jobs run at least, if learnt
+    usual_shares: dict[str, float] = {}  # by scheduler: share of its time limit that nine of ten jobs run at least
 
     def known_w(self, end_utc_s: int, waiting: bool = True) -> tuple[float, ...] | None:
         """Power late in the quarter hour that ended then and in each one after it; None: not known from this outlook.
