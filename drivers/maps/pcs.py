@@ -78,7 +78,7 @@ class MapPcs:
         self._lock = asyncio.Lock()
         self._connection = 0  # on which the device's identity was checked
         self.identity: DeviceIdentity | None = None  # None: not read yet
-        self._serial = ""  # that of its first connection, where the site file names none
+        self._serial = ""  # that of its first contact
         self._values = PcsValues(device_map, self._clock, battery)
         self._mode = ""  # as it last told it: what forms the grid may refuse to say so now and then
         self._asked_slow_s = float("-inf")
@@ -227,12 +227,10 @@ class MapPcs:
 
     def _check_serial(self, told: str) -> None:
         """Raises WrongDevice where it is not that of the site file, else that of the first contact, if it tells one."""
-        check_serial(self._where, self._config.serial, told)
         kept = self._found.of(self.id)
-        expected = self._config.serial or self._serial or (kept.identity if kept is not None else "")
-        if told:
-            check_serial(self._where, expected, told)
-        self._serial = expected or told
+        first = self._serial or (kept.identity if kept is not None else "")
+        check_serial(self._where, self._config.serial or (told and first), told)
+        self._serial = first or told
 
     async def _forms(self) -> bool:
         """Whether it forms the grid, as it says now. Raises DeviceError."""
