@@ -32,7 +32,7 @@ from gateway.api.peer import Peer
 from gateway.api.protocol import VERSION, Welcome
 from gateway.api.roles import Roles
 from gateway.composition import Gateway, compose_gateway
-from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, read_memory
+from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, latch_contacts, read_memory
 from gateway.daemon_thread import in_daemon_thread, may_hang
 from gateway.errors import StartRefused
 from gateway.found_mode_record import found_modes_not_read, open_found_modes
@@ -68,6 +68,7 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
 
     memory: ControllerMemory | None = None
     memory_not_read: bool = False  # there may be one
+    memory_lost: bool = False  # there was one, and it is damaged
     known_gpus: KnownGpus
     bmc_limits: KeptLimits
     found_modes: FoundModes  # of PCS that were commanded by their map
@@ -154,6 +155,8 @@ async def assemble(
     ]
     if found.memory is not None:
         undo(found.memory)
+    if found.memory_lost:
+        latch_contacts(controller, gateway.events)
     try:
         await link.open(gateway.link)
     except StartRefused:
@@ -230,6 +233,7 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -
     return _Found(
         memory=memory,
         memory_not_read=not_read,
+        memory_lost=not not_read and memory is None and (bool(memory_error) or recorder.replaced),
         known_gpus=known_gpus,
         bmc_limits=bmc_limits,
         found_modes=found_modes,

@@ -43,6 +43,17 @@ def read_memory(state_dir: Path) -> tuple[ControllerMemory | None, str]:
         archive.close()
 
 
+def latch_contacts(controller: Controller, events: EventSink) -> None:
+    """Hold the battery behind every contact that protects: the memory that would tell which were active is damaged."""
+    ids = controller.contacts.latch_all()
+    if ids:
+        text = (
+            f"whether {', '.join(ids)} were active before cannot be read: the battery stays at 0 W until the alarm "
+            "contact-latched of each is acknowledged"
+        )
+        events.event("gateway", "alarm", "memory", text)
+
+
 def _absent(path: Path) -> bool:
     """There is no such file, as far as the disk can be believed."""
     try:
@@ -122,6 +133,8 @@ class ControllerMemorySaver:
             if memory is not None:
                 self._controller.recover(memory)
                 undo(memory, self._controller.caps.nodes)
+            elif damage:
+                latch_contacts(self._controller, events)
             await adopt()
             text = "what the controller remembered has been read now, and counts from here on"
             severity = "warning" if damage else "info"

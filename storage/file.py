@@ -52,6 +52,7 @@ class TelemetryFile:
         self.path = path
         self._source, self._meanwhile = source, meanwhile
         self.found: list[Event] = []
+        self.replaced = False  # a damaged file was moved aside
         self._boot_id = boot_id
         self._started_us: int | None = None
         self._con: sqlite3.Connection | None = None
@@ -86,6 +87,7 @@ class TelemetryFile:
         """
         aside = free_name(self.path.with_name(f"{self.path.name}.corrupt.{_stamp(utc_s)}"))
         moved(self.path, aside)
+        self.replaced = True
         self.abandon()
         self._tell(
             utc_s,

@@ -96,6 +96,11 @@ class Recorder(Inbox):
         """Wait until the file is open and checked; False if it is not by then (`error` says why)."""
         return self._opened.wait(timeout_s)
 
+    @property
+    def replaced(self) -> bool:
+        """The file was damaged and a new one begun: what earlier runs had saved in it is not known."""
+        return self._file.replaced
+
     def notices(self) -> list[Event]:
         """What the recorder itself had to say since the last call: a damaged file, a clock step, a full disk.
 

@@ -97,6 +97,15 @@ class ContactStates:
                 if point.terms.purpose == "grid_operator" and point.state == LOST:
                     point.state = "active"
 
+    def latch_all(self) -> tuple[str, ...]:
+        """What an earlier gateway had latched cannot be known: all that protect are latched, and named.
+
+        Otherwise a battery could start behind an EPO that nobody has acknowledged.
+        """
+        for point in self._points.values():
+            point.latched = point.protects
+        return self.latched
+
     def release(self, id: str) -> None:
         """Somebody has acknowledged it: it is released at the next step, if it is inactive then."""
         self._released.add(id)

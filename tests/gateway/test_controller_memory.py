@@ -15,10 +15,14 @@ from small_gateway import small_site
 from waiting import LIMIT_S
 
 from dispatch.billing.billing_memory import Billing
+from dispatch.config.contact_terms import ContactTerms
+from dispatch.control.contact_states import ContactStates
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.power_caps.cap_controller import CapsMemory
+from drivers.clock import SystemClock
 from gateway import bootstrap, controller_memory
-from gateway.controller_memory import STATE, ControllerMemorySaver, MemoryNotRead, read_memory
+from gateway.controller_memory import STATE, ControllerMemorySaver, MemoryNotRead, latch_contacts, read_memory
+from storage.ballast import Ballast
 from storage.config import StorageConfig
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 from storage.recorder import Recorder
@@ -150,3 +154,39 @@ async def test_a_row_that_nobody_foresaw_does_not_join_the_memory_again(
     controller.recover.assert_called_once_with(LEFT)
     assert not saver.held
     assert "cannot be taken over" in gateway.events.event.call_args_list[0].args[3]
+
+
+def contacts_of(controller: Controller) -> None:
+    """Give a controller an EPO and a step of the grid operator's."""
+    terms = (
+        ContactTerms(id="epo", purpose="epo"),
+        ContactTerms(id="step", purpose="grid_operator", export_limit_w=0.0),
+    )
+    controller.contacts = ContactStates(terms)
+
+
+@pytest.mark.parametrize("damaged", ["the row", "the file", "nothing"])
+def test_contacts_that_protect_are_latched_where_the_memory_is_damaged(tmp_path: Path, damaged: str) -> None:
+    """A row that cannot be read, or a whole file moved aside: nobody knows whether the EPO was acknowledged."""
+    recorder = records_of(tmp_path)
+    recorder.save_state(STATE, 7 if damaged == "the row" else msgspec.to_builtins(LEFT))
+    recorder.flush().result(LIMIT_S)
+    recorder.close()
+    if damaged == "the file":
+        (tmp_path / "telemetry.db").write_bytes(b"not SQLite" * 1000)
+    recorder = records_of(tmp_path)
+    found = bootstrap._read(tmp_path, recorder, SystemClock(), Ballast(tmp_path, 0))
+    recorder.close()
+    assert found.memory_lost == (damaged != "nothing")
+    assert (found.memory is None) == found.memory_lost
+
+
+def test_every_contact_that_protects_is_named_until_it_is_acknowledged(tmp_path: Path) -> None:
+    controller = Controller(small_site(tmp_path).dispatch)
+    contacts_of(controller)
+    events = Mock()
+    latch_contacts(controller, events)
+    assert controller.contacts.latched == ("epo",)
+    (said,) = events.event.call_args_list
+    assert said.args[:3] == ("gateway", "alarm", "memory")
+    assert "whether epo were active" in said.args[3]
