@@ -11,7 +11,6 @@ import resource
 import socket
 import ssl
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from drivers.connect_errors import system_reason
@@ -19,6 +18,7 @@ from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, Request, utc_s_of
 from drivers.http.plain import CHUNK_BYTES, PlainAnswer, PlainPages, together
 from drivers.http.secret_file import first_line
+from drivers.http.trust import tls_context
 from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, Timeout
 from drivers.shared import Shared
@@ -190,7 +190,7 @@ class HttpClient(Shared):
             if access.fingerprint:
                 self._trust[access] = aiohttp.Fingerprint(bytes.fromhex(access.fingerprint))
             else:
-                self._trust[access] = _context(where, access.ca)
+                self._trust[access] = tls_context(where, access.ca)
         return self._trust[access]
 
 
@@ -200,13 +200,6 @@ def _socket(address: Any) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     return made
-
-
-def _context(where: str, ca: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except (OSError, ssl.SSLError) as error:
-        raise NotTrusted(where, f"ca = {ca}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _authorization(where: str, access: Access) -> dict[str, str]:

@@ -17,6 +17,7 @@ import list_parsers
 import local_parsers
 import map_parsers
 import merge_parsers
+import output_parsers
 import record_parsers
 import redfish_parsers
 import salvage_parsers
@@ -31,6 +32,7 @@ PARSERS: tuple[Parser, ...] = (
     *redfish_parsers.PARSERS,
     *kubernetes_parsers.PARSERS,
     *map_parsers.PARSERS,
+    *output_parsers.PARSERS,
     *record_parsers.PARSERS,
     *merge_parsers.PARSERS,
     *salvage_parsers.PARSERS,

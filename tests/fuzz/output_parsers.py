@@ -1,0 +1,78 @@
+"""What the brokers and servers send to which the gateway tells what it knows; and secrets by name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from unittest import mock
+
+from fuzzing import Parser, simple
+
+from drivers.credentials import secret
+from drivers.http.errors import NotTrusted
+from drivers.modbus.errors import BadReply
+from drivers.mqtt.client import Broker, Connection
+
+BROKER = Broker(host="127.0.0.1", port=1883)
+PACKETS = (
+    "20 03 00 00 00", "20 0a 00 00 07 24 00 27 00 00 00 10", "30 0d 00 05 73 2f 61 2f 74 00 6f 6b 21 21 21",
+    "32 0d 00 05 73 2f 61 2f 74 00 09 00 6f 6b 21", "40 02 00 01", "40 04 00 01 87 00", "90 04 00 01 00 01", "d0 00",
+    "e0 02 8e 00", "e0 08 8e 06 1f 00 03 62 79 65",
+)  # fmt: skip
+
+
+def _read(data: bytes) -> None:
+    """As a connection reads that waits for an acknowledgement and takes its messages."""
+
+    async def read() -> None:
+        connection, reader = Connection(BROKER, 65_536), asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        connection._waiting[1] = asyncio.get_running_loop().create_future()
+        taking = asyncio.create_task(_take_all(connection))
+        await connection._read(reader)
+        taking.cancel()
+        if isinstance(ended := connection._ended.result(), BadReply):
+            raise ended
+
+    asyncio.run(read())
+
+
+async def _take_all(connection: Connection) -> None:
+    while True:
+        await connection.message()
+
+
+MQTT = Parser(
+    "what an MQTT broker sends",
+    (
+        "drivers.mqtt.client:Connection._packet",
+        "drivers.mqtt.packets:_Bytes.whole",
+        "drivers.mqtt.packets:_Bytes.text",
+        "drivers.mqtt.packets:_said",
+        "drivers.mqtt.packets:acknowledged",
+    ),
+    lambda: [bytes.fromhex(one) for one in (*PACKETS, PACKETS[0] + PACKETS[3] + PACKETS[4] + PACKETS[8])],
+    simple(lambda data, directory: _read(data)),
+    (BadReply,),
+    share=0.5,
+)
+
+
+def _secret(data: bytes, directory: Path) -> None:
+    (directory / "mqtt-password").write_bytes(data)
+    (directory / "mqtt-password").chmod(0o600)
+    with mock.patch.dict(os.environ, {"CREDENTIALS_DIRECTORY": str(directory)}):
+        assert secret("mqtt", "password", "mqtt-password").isprintable()
+
+
+SECRET = Parser(
+    "a secret by its name",
+    ("drivers.credentials:secret",),
+    lambda: [b"secret\n", b"pass word"],
+    simple(_secret),
+    (NotTrusted,),
+    share=0.2,
+)
+PARSERS = (MQTT, SECRET)
