@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import console, cpu, devices, export, forecast, prove, records, response, stability, ticks
+from benchmarks import console, cpu, devices, export, forecast, prove, pv_forecast, records, response, stability, ticks
 from benchmarks.figures import Figure, main
 
 
@@ -15,6 +15,7 @@ def measure(quick: bool = False) -> list[Figure]:
     runs: dict[str, Callable[[], list[Figure]]] = {
         "stability": _stability,
         "forecast": forecast.measure,
+        "PV forecast": pv_forecast.measure,
         "response": lambda: response.measure(steps=20 if quick else 120),
         "records": lambda: records.measure(hours=1 if quick else 4, days=3 if quick else 30),
         "export": lambda: export.measure(days=30 if quick else 365, rows=50_000 if quick else 1_000_000),

@@ -328,6 +328,7 @@ class ControlLoop:
                 next_day_peak_w=controller.next_day_peak_w,
                 interval_energy_wh=controller.interval.energy_wh,
                 interval_least_w=controller.interval_least_w,
+                pv_free=decision.island in JOINED and all(limit.w is None for limit in decision.pv_limits),
             )
         )
 

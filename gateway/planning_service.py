@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from dispatch.forecasting.load import LATEST_S
 from dispatch.forecasting.queue_outlook import QueueSeen
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
-from dispatch.model.forecast import QUARTER_S
 from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.orders import ON_BATTERY, Order
 from dispatch.model.plan import Plan
@@ -30,56 +28,14 @@ from gateway.event_sink import EventSink
 from gateway.orders_in_force import OrdersInForce
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.prices_in_force import PricesInForce
+from gateway.pv_watch import PvWatch
+from gateway.quarter_mean import QuarterMean
 from gateway.queue_forecast import QueueForecast
 from gateway.site.schema import Site
 from gateway.supervised_calls import PartHangs, SupervisedCalls
 
 PLAN_S = 60.0  # machine seconds, after which a plan that is being made counts as hung
 CLOSE_S = 3.0  # for a plan under way at the end: an interpreter should not end amid a solver
-
-
-class QuarterMean:
-    """The mean of a power over each quarter hour of UTC, weighted by time; one less than half seen is not given.
-
-    `observe` gets the quarter's start, its mean, and the mean of its last `LATEST_S` (None if not half of it was seen).
-    """
-
-    def __init__(self, observe: Callable[[int, float, float | None], object]) -> None:
-        self._observe = observe
-        self._quarter: int | None = None
-        self._whole, self._end = _Mean(), _Mean()
-        self._last_s: float | None = None
-
-    def add(self, utc_s: float, w: float | None) -> None:
-        """One sample; None (unknown) lets time pass without weight."""
-        quarter = int(utc_s // QUARTER_S) * QUARTER_S
-        if quarter != self._quarter:
-            if self._quarter is not None and self._whole.seen_s > QUARTER_S / 2:
-                latest_w = self._end.w if self._end.seen_s > LATEST_S / 2 else None
-                self._observe(self._quarter, self._whole.w, latest_w)
-            self._quarter, self._whole, self._end = quarter, _Mean(), _Mean()
-        elif self._last_s is not None and w is not None and 0 < utc_s - self._last_s < 60:
-            self._whole.add(w, utc_s - self._last_s)
-            if utc_s > quarter + QUARTER_S - LATEST_S:
-                self._end.add(w, utc_s - self._last_s)
-        self._last_s = utc_s
-
-
-class _Mean:
-    """A mean weighted by time, W >= 0."""
-
-    def __init__(self) -> None:
-        self._energy_ws = self.seen_s = 0.0
-
-    def add(self, w: float, for_s: float) -> None:
-        """A power, and for how long it was."""
-        self._energy_ws += w * for_s
-        self.seen_s += for_s
-
-    @property
-    def w(self) -> float:
-        """The mean; asked only once something was seen."""
-        return max(0.0, self._energy_ws / self.seen_s)
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +48,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     next_day_peak_w: float
     interval_energy_wh: float
     interval_least_w: float = 0.0
+    pv_free: bool = True  # PV gives what the sun allows: neither limited by us nor off the grid
 
 
 class PlanningService:
@@ -118,6 +75,7 @@ class PlanningService:
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
         self._assumed_pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.assume_pv(start_s, w))
+        self._pv_watch = PvWatch(site.dispatch, events)
         self._last: Observation | None = None
         self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
         self._calls = SupervisedCalls("planner", max(PLAN_S, 2 * site.plan.deadline_s), parts)
@@ -142,7 +100,9 @@ class PlanningService:
             load_w = net_w + assumed_w
         self._load_mean.add(snapshot.utc_s, load_w)
         self._assumed_pv_mean.add(snapshot.utc_s, assumed_w)
-        self._pv_mean.add(snapshot.utc_s, pv_w)
+        free = seen.pv_free or not self._source.pv_by_sun
+        self._pv_mean.add(snapshot.utc_s, pv_w if free else None)
+        self._pv_watch.add(snapshot, seen.pv_free)
         battery_orders = tuple(order for order in seen.orders if order.kind in ON_BATTERY)
         if battery_orders != self._battery_orders:
             self._battery_orders = battery_orders

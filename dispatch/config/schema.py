@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from dispatch.config.contact_terms import ContactTerms
 from dispatch.config.off_grid import DrillsConfig, GensetConfig, IslandConfig, RideThroughConfig
+from dispatch.config.plane import PlaneTerms
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.config.value_types import Fraction, Percent, PositiveWatts, Seconds, SlowdownPct, Watts
 
@@ -330,6 +331,8 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     meters: tuple[MeterTerms, ...] = ()
     contacts: tuple[ContactTerms, ...] = ()
     pv: tuple[PvTerms, ...] = ()
+    planes: tuple[PlaneTerms, ...] = ()  # of every PV inverter, or none
+    place: tuple[float, float] | None = None  # latitude and longitude, degrees; north and east are positive
 
     @property
     def switch_id(self) -> str | None:

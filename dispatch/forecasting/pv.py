@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from dispatch.forecasting.load import DAY_STEPS, HISTORY_STEPS, PROFILE_DAYS, quarter_of
 from dispatch.model.forecast import QUARTER_S
+from dispatch.model.reasons import Reason
 
 
 class PvForecaster:
@@ -18,6 +19,7 @@ class PvForecaster:
     """
 
     MIN_DAYS = 2
+    source: Reason | None = None  # nothing to say: there is no other way
     FADE_STEPS = 12  # how long the last hour's ratio lasts, quarters
 
     def __init__(self, timezone: str) -> None:

@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True):
     cost_eur: float
     solve_ms: float
     note: Reason | None = None  # what must be said of it as a whole; several are one of the code `several`
+    pv_source: Reason | None = None  # what its PV is made from, where the site file says how the panels look
 
     def at(self, utc_s: float) -> PlanStep | None:
         """The step that holds `utc_s`, or None outside the plan."""

@@ -31,6 +31,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     prices: PriceSeries
     load: Forecast
     pv_w: tuple[float, ...] = ()
+    pv_source: Reason | None = None  # what `pv_w` is made from
     soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
     month_peak_w: float = 0.0  # the interval mean that costs nothing today (`demand_charge.free_w`)
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other

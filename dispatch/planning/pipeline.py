@@ -15,10 +15,13 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import CapsConfig, DispatchConfig
+from dispatch.forecasting.clear_sky import Plane, PvSite
 from dispatch.forecasting.job_queue import UNLIMITED_S, JobModel, KnownJob
 from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
 from dispatch.forecasting.pv import PvForecaster
+from dispatch.forecasting.pv_by_sun import SunPvForecaster
 from dispatch.forecasting.queue_outlook import TOO_OLD_S
+from dispatch.forecasting.sun import Place
 from dispatch.model.forecast import QUARTER_S, Forecast
 from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.orders import Order
@@ -70,7 +73,9 @@ class PlanSource:
 
     def __init__(self, config: DispatchConfig) -> None:
         self._config = config
-        self._load, self._pv = LoadForecaster(), PvForecaster(config.timezone)
+        panels = pv_site(config)
+        self._load = LoadForecaster()
+        self._pv = PvForecaster(config.timezone) if panels is None else SunPvForecaster(panels)
         self._planner = Planner(config)
         self._peak = PeakForecaster(config)
         self._jobs: JobModel | None = None
@@ -128,6 +133,11 @@ class PlanSource:
             self._finished[start_s].pv_w = w
         return self._pv.observe(start_s, w)
 
+    @property
+    def pv_by_sun(self) -> bool:
+        """Whether PV is forecast by the sun: then hours in which it was limited say nothing of it."""
+        return isinstance(self._pv, SunPvForecaster)
+
     def assume_pv(self, start_s: int, w: float) -> None:
         """Take this as the mean PV power of a quarter hour in which it was not measured; nothing is learnt from it."""
         if start_s in self._finished:
@@ -171,6 +181,7 @@ class PlanSource:
             prices=prices,
             load=load,
             pv_w=pv_w,
+            pv_source=self._pv.source,
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,
@@ -243,6 +254,16 @@ class PlanSource:
         inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
         plan = self._planner.solve(inputs, before)
         return plan, check_plan(plan, inputs)
+
+
+def pv_site(config: DispatchConfig, pv_id: str | None = None) -> PvSite | None:
+    """The panels of one PV inverter, or of all; None where the site file does not say how they look."""
+    planes = tuple(
+        Plane(plane.tilt_deg, plane.azimuth_deg, plane.peak_w)
+        for plane in config.planes
+        if pv_id is None or plane.pv == pv_id
+    )
+    return PvSite(Place(*config.place), planes) if planes and config.place is not None else None
 
 
 def _days_left(utc_s: float, config: DispatchConfig) -> float:

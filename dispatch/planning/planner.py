@@ -111,6 +111,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         cost_eur=_cost(problem, prices.sell, battery_w, grid_w, solution),
         solve_ms=1000 * solution.seconds,
         note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, grid_w)]) else None,
+        pv_source=inputs.pv_source,
     )
 
 

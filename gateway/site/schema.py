@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from dispatch.config.off_grid import DrillsConfig, GensetConfig, IslandConfig, RideThroughConfig
+from dispatch.config.plane import PlaneTerms
 from dispatch.config.schema import (
     CapsConfig,
     DispatchConfig,
@@ -73,7 +74,7 @@ class SiteInfo(msgspec.Struct, frozen=True, kw_only=True):
                 ge=-90,
                 le=90,
                 description="Latitude, north is positive; with it and the longitude the sun tells when a silent PV "
-                "inverter is asleep. Not given: what the time zone allows.",
+                "inverter is asleep, and what PV will give (`[[plane]]`). Not given: what the time zone allows.",
             ),
         ]
         | None
@@ -152,6 +153,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     pcs: tuple[PcsDevice, ...] = ()
     meter: tuple[MeterDevice, ...] = ()
     pv: tuple[PvDevice, ...] = ()
+    plane: tuple[PlaneTerms, ...] = ()
     switch: tuple[SwitchDevice, ...] = ()
     node: tuple[NodeDevice, ...] = ()
     nodes: tuple[NodeGroup, ...] = ()
@@ -209,6 +211,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             meters=tuple(m.terms for m in self.meter),
             contacts=tuple(c.terms for c in self.contact),
             pv=tuple(p.terms for p in self.pv),
+            planes=self.plane,
+            place=self.site.place,
         )
 
     @property

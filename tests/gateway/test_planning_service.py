@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.planning_service import QuarterMean
+from gateway.quarter_mean import QuarterMean
 
 
 def means(samples: list[tuple[float, float | None]]) -> list[tuple[int, float]]:

@@ -83,6 +83,10 @@ TEMPLATES = {
     "load.unknown": "no load known: 0 W assumed",
     "plan.load_ends": "load forecast ends {steps:g} steps early: its last value held",
     "plan.pv_unknown": "PV is not known: load taken as net load and the PV of recent days",
+    "pv_source.sun": "PV by the sun and its recent days",
+    "pv_source.trouble": "PV by the sun; today {share_pct:.0f} % of a clear sky: snow, shade or a fault",
+    "pv.no_yield": "gives {share_pct:.0f} % of what a clear sky allows since {since}: snow, shade or a fault",
+    "pv.yields_again": "gives power again",
     "plan.unlimited_jobs": "{jobs:g} jobs without a time limit: taken to end within {days:g} days",
     "plan.no_prices": "no prices: flat {flat_eur_per_mwh:g} EUR/MWh assumed, the plan only defends the peak",
     "plan.beyond_market": (

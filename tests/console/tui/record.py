@@ -53,7 +53,7 @@ from drivers.twin.faults import Fault  # noqa: E402
 from drivers.twin.lockstep import LockstepSite  # noqa: E402
 from drivers.twin.physics import TwinSite  # noqa: E402
 from gateway.api.protocol import VERSION, LastDrill, LoopStats, Published, TariffNow, Welcome  # noqa: E402
-from gateway.planning_service import QuarterMean  # noqa: E402
+from gateway.quarter_mean import QuarterMean  # noqa: E402
 from gateway.site.loader import compose  # noqa: E402
 from gateway.site.schema import Site  # noqa: E402
 from storage import audit_reader  # noqa: E402

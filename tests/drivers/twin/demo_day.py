@@ -24,7 +24,7 @@ from drivers.clock import VirtualClock
 from drivers.tariffs.csv_file import load as load_prices
 from drivers.twin.lockstep import LockstepSite
 from drivers.twin.physics import TwinSite
-from gateway.planning_service import QuarterMean
+from gateway.quarter_mean import QuarterMean
 from gateway.site.loader import load
 from gateway.site.schema import Site
 

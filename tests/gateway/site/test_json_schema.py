@@ -30,6 +30,7 @@ BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="u
     "nodes": [{"names": ["gpu[01-04]"], "source": "prometheus", "prometheus": "prom"}],
     "contact": [{"id": "epo", "purpose": "epo", "url": "tcp://io.site:502", "address": 0, "input": "input"}],
     "genset": {"rated_w": 30_000},
+    "plane": [{"pv": "roof", "tilt_deg": 30, "azimuth_deg": 180, "peak_w": 50_000}],
 }
 
 
