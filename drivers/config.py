@@ -29,6 +29,7 @@ from drivers.device_keys import (
 )
 from drivers.modbus.address import EXPECTED
 from drivers.modbus.frames import MAX_READ
+from drivers.tariffs.feeds.config import PriceFeed
 
 
 class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,6 +251,7 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
             "declares them. Otherwise a gateway does not use such a file."
         ),
     ] = False
+    feed: tuple[PriceFeed, ...] = ()
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):

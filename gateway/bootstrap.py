@@ -142,6 +142,7 @@ async def assemble(
         clock_state=clock.state if isinstance(clock, SiteClock) else ClockState,
         access_trouble=lambda: link.trouble,
         proofs=proofs,
+        identity=lambda: state.identity.site,
     )
     nodes = gateway.devices.commands
     saver.keep_nodes(lambda: nodes.may_hold)
@@ -318,7 +319,7 @@ def _welcome(site: Site, clock: Clock, state: StateDirectory, *, simulated: bool
 def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
     """The tariff's prices, and what must be said of them. Without usable ones there are none: the rules run without."""
     if not site.tariff.file:
-        return PricesInForce(), ("no [tariff] file: planning without prices",)
+        return PricesInForce(), () if site.tariff.feed else ("no [tariff] file: planning without prices",)
 
     def from_file() -> PriceFile:
         return accepted(read(site.tariff.file, site.path.parent), site.tariff.prices_as_declared)

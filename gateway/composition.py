@@ -60,6 +60,7 @@ from gateway.owner_telling import OwnerTelling, ways_to_tell
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
+from gateway.price_feeds import PriceFeeds
 from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
 from gateway.proofs_in_force import ProofsInForce
@@ -114,6 +115,7 @@ class Gateway:
     job_starts: tuple[JobStarts, ...] = ()
     owner_telling: tuple[OwnerTelling, ...] = ()
     drill_scheduler: DrillScheduler | None = None
+    price_feeds: PriceFeeds | None = None
     save_memory: Callable[[], None] = lambda: None  # of the controller, for the end
 
     async def run(self) -> None:
@@ -129,6 +131,8 @@ class Gateway:
         """Take over what could not be read at the start. The load of past days is learnt anew: forecasts go forward."""
         self._take_over(left)
         self.iq.adopt(left.iq_reports)
+        if self.price_feeds is not None:
+            self.price_feeds.adopt(left.price_feed)
         if self.drill_scheduler is not None:
             self.drill_scheduler.adopt(left.drill_schedule)
         self.drills.set_known(True)
@@ -143,6 +147,12 @@ class Gateway:
         if left.unfinished_proof is not None:
             self.prover.end_killed(left.unfinished_proof)
         self.reservations.adopt(left.reservations)
+
+    def reload_prices(self) -> None:
+        """Read the price file again, and ask the feeds."""
+        self.price_watch.reload()
+        if self.price_feeds is not None:
+            self.price_feeds.ask_now()
 
     def finish_commands(self) -> None:
         """End what commands have begun, and put the end of the run on record. After the last tick."""
@@ -192,12 +202,14 @@ def compose_gateway(
     clock_state: Callable[[], ClockState] = ClockState,
     access_trouble: Callable[[], str] = lambda: "",
     proofs: ProofsInForce | None = None,
+    identity: Callable[[], str] = lambda: "",
 ) -> Gateway:
     """Make every part and connect them. Nothing runs yet, and nothing listens on `socket`.
 
     `known_gpus`, `bmc_limits`: keep the limits of this machine's GPUs and of BMCs; None: as long as this gateway runs.
     `directory_trouble`: why the state directory cannot be used now, for the alarm. `clock_state`: what is known of the
     time. `proofs`: what is known of the devices; None: nothing, and it is not kept.
+    `identity`: of the site; by it feeds are asked at another moment than by other sites.
     """
     config, consoles, alarms = site.dispatch, Consoles(), AlarmBook(DEFINITIONS)
     events = EventLog(clock, recorder, consoles.announce)
@@ -335,6 +347,14 @@ def compose_gateway(
     prices_read = SupervisedCalls("price file", PRICES_S, parts)
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
+    price_feeds: PriceFeeds | None = None
+    if site.tariff.feed:
+        feeds_read = SupervisedCalls("price feed", PRICES_S, parts)
+        price_feeds = PriceFeeds(
+            site, prices, clock, events, planner.prices_changed, feeds_read, recorder.save_state, identity
+        )
+        price_feeds.adopt(left.price_feed)
+        background.append(("price feed", price_feeds.run))
     background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]
     owner_telling: tuple[OwnerTelling, ...] = ()
     job_starts = tuple(
@@ -398,6 +418,7 @@ def compose_gateway(
         prover=prover,
         background=tuple(background),
         drill_scheduler=scheduler,
+        price_feeds=price_feeds,
         job_starts=job_starts,
         owner_telling=owner_telling,
     )

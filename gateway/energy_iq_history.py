@@ -62,7 +62,7 @@ def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
 PCS_FIELDS = ("id", "battery", "charge_w", "discharge_w", "url", "unit", "revert_s")
 # Keys of [tariff], [grid] and [[battery]] that change no figure.
 WITHOUT_EFFECT = frozenset({"prices_as_declared", "connection", "isolation_min_ohm", "co2_g_per_kwh"})
-# Keys of [grid] and [[battery]] that came after 0.1.0: at their defaults a day's figures are those of before.
+# Keys of [grid], [tariff] and [[battery]] that came after 0.1.0: at their defaults a day's figures are those of before.
 LATER = frozenset(
     {
         "export_window_s",
@@ -72,6 +72,8 @@ LATER = frozenset(
         "discharge_temp_min_c",
         "discharge_temp_max_c",
         "unmonitored_w",
+        "eur_per",
+        "feed",
     }
 )
 

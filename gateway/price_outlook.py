@@ -17,12 +17,13 @@ class PriceOutlook:
         self._terms, self._prices = terms, prices
         self.last = TariffNow()
         self._until_s = float("-inf")
-        self._of = prices.series
+        self._of, self._origin = prices.series, prices.origin
 
     def now(self, utc_s: float) -> TariffNow:
         """The prices as of this moment; computed anew also after a clock was set back."""
-        if self._of is not self._prices.series or not self._until_s - 2 * REBUILD_S < utc_s < self._until_s:
-            self._of = self._prices.series
+        other = self._of is not self._prices.series or self._origin is not self._prices.origin
+        if other or not self._until_s - 2 * REBUILD_S < utc_s < self._until_s:
+            self._of, self._origin = self._prices.series, self._prices.origin
             self._until_s = utc_s - utc_s % REBUILD_S + REBUILD_S
             self.last = self._compute(utc_s)
         return self.last
@@ -40,4 +41,6 @@ class PriceOutlook:
             now_eur_per_kwh=None if now is None else round(terms.import_eur_per_kwh(now), 5),
             ahead=tuple(ahead),
             ends_utc_s=prices.end_utc_s if prices.start_utc_s else None,
+            source=self._origin.source,
+            fetched_utc_s=self._origin.fetched_utc_s,
         )

@@ -47,7 +47,7 @@ class PriceWatch:
         """`on_change` is called when other prices are in force."""
         self._file, self._base, self._zone = site.tariff.file, site.path.parent, ZoneInfo(site.site.timezone)
         self._site_file, self._site_read = site.path, _signature(site.path)
-        self._as_declared = site.tariff.prices_as_declared
+        self._as_declared, self._feeds = site.tariff.prices_as_declared, bool(site.tariff.feed)
         self._prices, self._clock, self._events, self._on_change = prices, clock, events, on_change
         self._look_s, self._calls = look_s, calls
         self._asked = asyncio.Event()
@@ -87,6 +87,9 @@ class PriceWatch:
             self._asked.clear()
             with contextlib.suppress(PartHangs):
                 await self._tell_what_is_not_read()
+            if self._feeds:
+                self._events.event("gateway", "info", "tariff", "no price file to read again: the feeds are asked")
+                continue
             what = f"{self._file} comes with Skerry" if self._file else "there is no [tariff] file"
             self._events.event("gateway", "info", "tariff", f"no prices to read again: {what}")
 

@@ -273,7 +273,7 @@ class _Service:
         alive = Liveness(self._systemd, f"{self._site.site.name}: ticking at {self._site.gateway.rate_hz:g} Hz")
         remarks = dict.fromkeys(self._remarks + self._claim_devices(twin))
         gateway = await assemble(self._site, self._state, twin, alive.after_tick)
-        self._reload = gateway.price_watch.reload
+        self._reload = gateway.reload_prices
         gc.collect()
         gc.freeze()  # what lives as long as the gateway is not looked at again by each full collection
         sys.setswitchinterval(SWITCH_S)

@@ -20,6 +20,7 @@ from dispatch.islanding.shedding_steps import lacking, names_of, takes, with_gpu
 from dispatch.wording.catalogue import words
 from drivers.modbus.address import place_of
 from drivers.schedulers.config import Scheduler
+from drivers.tariffs.feeds.kinds import title
 from gateway import exit_codes
 from gateway.site import paths, versions
 from gateway.site.loader import SiteError, SiteFileError, load, parse, read
@@ -250,6 +251,8 @@ def _now(site: Site) -> float:
 
 def _tariff(site: Site) -> tuple[list[str], list[str]]:
     """What the price file covers, and what is wrong with it: not an error, the rules run without prices."""
+    if site.tariff.feed:
+        return [f"tariff    prices by {', else '.join(title(feed) for feed in site.tariff.feed)}, not asked here"], []
     if not site.tariff.file:
         return ["tariff    no price file: the plan does without prices"], []
     from drivers.tariffs.csv_file import TariffFileError

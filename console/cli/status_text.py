@@ -8,7 +8,7 @@ from datetime import tzinfo
 from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
 from console.display.battery_text import battery_faults
 from console.display.cap_text import cap_lines
-from console.display.formats import date_clock_zone, elapsed, hour_minute, hour_minute_zone, zone_named
+from console.display.formats import date_clock_zone, elapsed, fetched_text, hour_minute, hour_minute_zone, zone_named
 from console.display.islanding_text import (
     cause_word,
     in_normal_operation,
@@ -72,7 +72,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     if asked := [text for text, _ in node_order_lines(model)]:
         yield _row("Nodes", nodes_run_text(model), *asked)
     yield from _queues_contacts_and_ups(published)
-    yield _row("Tariff", *_tariff(published.tariff, zone))
+    yield _row("Tariff", *_tariff(published.tariff, snapshot.utc_s, zone))
     if published.iq is not None:
         yield _row("Energy IQ", *_iq(published.iq))
     yield _row("Why", why_text(model))
@@ -249,7 +249,7 @@ def _pulse(published: Published) -> Iterator[str]:
         yield f"{published.pulses_seen} {'pulse' if published.pulses_seen == 1 else 'pulses'} since start"
 
 
-def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:
+def _tariff(tariff: TariffNow, utc_s: float, zone: tzinfo) -> Iterator[str]:
     now = tariff.now_eur_per_kwh
     yield "no price" if now is None else f"{now * 100:4.1f} ct/kWh"
     for start_utc_s, price in tariff.ahead[:2]:
@@ -257,6 +257,9 @@ def _tariff(tariff: TariffNow, zone: tzinfo) -> Iterator[str]:
             yield f"{price * 100:.1f} from {hour_minute_zone(start_utc_s, zone)}"
     if tariff.ends_utc_s is not None and not tariff.ahead:
         yield f"no price known after {date_clock_zone(tariff.ends_utc_s, zone)}"
+    if tariff.source:
+        until = f" until {date_clock_zone(tariff.ends_utc_s, zone)}" if tariff.ends_utc_s is not None else ""
+        yield fetched_text(tariff.source, tariff.fetched_utc_s, utc_s, zone) + until
 
 
 def _iq(iq: IqNow) -> Iterator[str]:

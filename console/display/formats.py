@@ -13,6 +13,7 @@ from dispatch.wording.formatting import ABSENT as ABSENT
 from dispatch.wording.formatting import fixed, kw_column
 
 WAITING = "…"
+DAY_S = 86_400
 IDLE_W = 50.0  # below this power no direction is shown
 
 
@@ -97,6 +98,14 @@ def hour_minute(utc_s: float, zone: Zone) -> str:
 def hour_minute_zone(utc_s: float, zone: Zone) -> str:
     """14:32 CET"""
     return f"{local(utc_s, zone):%H:%M %Z}"
+
+
+def fetched_text(source: str, fetched_utc_s: float | None, now_utc_s: float, zone: Zone) -> str:
+    """Energy-Charts DE-LU, fetched 13:02; with the day where that is more than 24 h ago."""
+    if fetched_utc_s is None:
+        return source
+    when = hour_minute if 0 <= now_utc_s - fetched_utc_s < DAY_S else month_day_hour_minute
+    return f"{source}, fetched {when(fetched_utc_s, zone)}"
 
 
 def clock(utc_s: float, zone: Zone) -> str:

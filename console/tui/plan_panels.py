@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from console.display.formats import kw, number, weekday_hour_minute
+from console.display.formats import fetched_text, kw, number, weekday_hour_minute
 from console.display.ink import Ink
 from console.display.status_text import battery_direction, peak_label
 from console.display.viewmodel import Model, soc_reading
@@ -118,6 +118,12 @@ def _summary_rows(plan: Plan, model: Model) -> Iterator[tuple[str, str]]:
         yield "prices published", "all of it"
     else:
         yield "prices published", f"to {weekday_hour_minute(ends_utc_s, model.timezone)}"
+    if model.published is not None and model.published.tariff.source:
+        tariff = model.published.tariff
+        yield (
+            "prices from",
+            fetched_text(tariff.source, tariff.fetched_utc_s, model.published.snapshot.utc_s, model.timezone),
+        )
     yield "solved in", f"{plan.solve_ms:.0f} ms"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from console.display.formats import cents, countdown, hour_minute, kw, number
+from console.display.formats import cents, countdown, fetched_text, hour_minute, kw, number
 from console.display.ink import Ink
 from console.display.status_text import interval_mean_text
 from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
@@ -190,7 +190,11 @@ class TariffStrip(DiffWidget):
         if tariff.now_eur_per_kwh is None:
             canvas.put(x + 1, 0, "no price known", Ink.MEDIUM)
         elif tariff.ends_utc_s is not None and tariff.ends_utc_s < now + PRICE_HOURS * 3600:
-            canvas.put(x, 0, f" · ends {hour_minute(tariff.ends_utc_s, zone)}", Ink.DIM)
+            x = canvas.put(x, 0, f" · ends {hour_minute(tariff.ends_utc_s, zone)}", Ink.DIM)
+        if tariff.source:
+            text = f" · {fetched_text(tariff.source, tariff.fetched_utc_s, now, zone)}"
+            if x + len(text) <= canvas.width:
+                canvas.put(x, 0, text, Ink.DIM)
 
 
 def hourly(ahead: tuple[tuple[int, float], ...], now: float, ends_utc_s: int | None) -> list[float | None]:

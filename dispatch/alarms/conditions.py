@@ -296,6 +296,7 @@ def _prices(utc_s: float, facts: Facts) -> Iterator[tuple[str, Condition]]:
     yield "prices-ended", Condition(ended, Reason("alarm.no_prices") if left_s is None else None)
     soon = facts.prices_expected and left_s is not None and 0 < left_s < PRICES_SOON_S
     yield "prices-end-soon", Condition(soon, Reason("alarm.prices_left", {"left_s": left_s or 0.0}))
+    yield "price-feed", Condition(facts.prices_overdue is not None, facts.prices_overdue)
     first, *more = facts.price_file_error.splitlines() or [""]
     others = f"; and {len(more)} more" if more else ""
     yield "price-file", Condition(bool(first), plain(first + others) if first else None)

@@ -67,6 +67,8 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("prices-end-soon", LOW, on_delay_s=60.0),
     AlarmDefinition("prices-ended", MEDIUM, on_delay_s=10.0),
     AlarmDefinition("price-file", LOW),
+    # at a start, the feeds are given the time for an answer
+    AlarmDefinition("price-feed", LOW, on_delay_s=60.0),
     AlarmDefinition("tick-overruns", MEDIUM, on_delay_s=10.0, off_delay_s=60.0),
     AlarmDefinition("records-lost", MEDIUM, on_delay_s=5.0, off_delay_s=60.0),
     AlarmDefinition("part-failed", MEDIUM, off_delay_s=5.0),

@@ -37,6 +37,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     prices_expected: bool = True  # False on a site without a tariff
     prices_end_utc_s: float | None = None  # end of the last published price; None: there are none
     price_now: bool = True  # a published price covers this moment
+    prices_overdue: Reason | None = None  # why a feed has not told the prices that are published by now
     price_file_error: str = ""  # why the price file cannot be used as it is now; lines of file, line, what is expected
     written_w: Mapping[str, float] = {}  # last setpoint written to each PCS; devices never written to are absent
     withheld: Mapping[str, str] = {}  # PCS to which no setpoint is written though one is asked, and why

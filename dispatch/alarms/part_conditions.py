@@ -13,6 +13,7 @@ FOLLOWS: dict[str, Reason] = {
     "planner": Reason("part.planner"),
     "Energy IQ": Reason("part.energy_iq"),
     "price file": Reason("part.price_file"),
+    "price feed": Reason("part.price_feed"),
     "archive": Reason("part.archive"),
     "records": Reason("part.records"),
     "audit": Reason("part.audit"),

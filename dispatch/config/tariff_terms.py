@@ -23,6 +23,10 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(ge=0, description="Demand charge on the month's highest metering interval.")
     ] = 0.0
     demand: DemandTerms | None = None
+    eur_per: Annotated[
+        dict[str, Annotated[float, Meta(gt=0)]],
+        Meta(description="Rates of other currencies, EUR for one unit: `{ SEK = 0.0875 }`."),
+    ] = {}
     co2_g_per_kwh: (
         Annotated[
             float,

@@ -7,6 +7,7 @@ connection and little more.
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import socket
 import ssl
@@ -35,6 +36,7 @@ PLAIN = Access()  # nothing special
 REFUSAL_BYTES = 8192  # of what an error answer says
 REASON_MOST = 60  # characters of what a server says beside its status
 SHOWN_S = 5.0  # for a server to show its certificate once more
+_SECONDS = re.compile(r"[0-9]{1,7}")  # of Retry-After
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "skerry"}
 
 
@@ -119,7 +121,7 @@ class HttpClient(Shared):
         headers = {**HEADERS, **request.headers, **_authorization(where, access)}
         ssl_setting = self._verified_by(where, access) if request.url.startswith("https:") else True
         async with self._response(request, headers, ssl_setting) as response:
-            await _check(where, response, request.accepted, most_bytes)
+            await _check(where, response, request, most_bytes)
             body = await _body(response, most_bytes)
             if body is None:
                 raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is the page meant")
@@ -217,18 +219,19 @@ def _authorization(where: str, access: Access) -> dict[str, str]:
     return {"Authorization": scheme + line}
 
 
-async def _check(where: str, response: Any, accepted: tuple[int, ...], most_bytes: int) -> None:
+async def _check(where: str, response: Any, request: Request, most_bytes: int) -> None:
     """Raises HttpError for an answer whose body is not worth reading."""
     status = response.status
     if 300 <= status < 400:
         target = response.headers.get("Location", "nowhere")[:120]
         raise HttpError(where, f"redirects to {target!r}", "redirects are not followed: name the page itself", status)
-    if status not in accepted:
+    if status not in request.accepted:
         raise await _refusal(where, response)
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise HttpError(where, f"sends packed content: {response.headers['Content-Encoding'][:40]!r}")
-    if response.headers.get("Content-Type") and response.content_type not in TYPES:
-        raise HttpError(where, f"sends {response.content_type[:40]!r}, expected plain text or JSON")
+    if response.headers.get("Content-Type") and response.content_type not in (*TYPES, *request.types):
+        expected = ", ".join(("plain text", *request.types))
+        raise HttpError(where, f"sends {response.content_type[:40]!r}, expected {expected} or JSON")
     if (length := response.content_length) is not None and length > most_bytes:
         advice = "check that this is the page meant"
         raise HttpError(where, f"announces {length} bytes, more than {most_bytes} are not read", advice)
@@ -247,7 +250,17 @@ async def _refusal(where: str, response: Any) -> HttpError:
     if status in (401, 403):
         advice = "check authorization_file, or what the server allows"
         return HttpError(where, f"refuses access (HTTP {status})", advice, status, body)
-    return HttpError(where, f"answers HTTP {status} {_words(response.reason)}".rstrip(), "", status, body)
+    wait_s = _retry_after_s(response)
+    return HttpError(where, f"answers HTTP {status} {_words(response.reason)}".rstrip(), "", status, body, wait_s)
+
+
+def _retry_after_s(response: Any) -> float:
+    """How long the server wants to be left alone; 0: it does not say, or nothing that can be read."""
+    said = response.headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(said):
+        return float(said)
+    at_s, now_s = utc_s_of(said), utc_s_of(response.headers.get("Date"))
+    return max(0.0, at_s - now_s) if at_s is not None and now_s is not None else 0.0
 
 
 def _words(reason: str | None) -> str:

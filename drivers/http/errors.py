@@ -10,9 +10,14 @@ class HttpError(DeviceError):
 
     advice = "open the address with curl from this machine"
 
-    def __init__(self, where: str, what: str, advice: str = "", status: int = 0, body: bytes = b"") -> None:
-        """`status`: of the answer; 0: it was another fault than that. `body`: the beginning of its content, if JSON."""
-        self.status, self.body = status, body
+    def __init__(
+        self, where: str, what: str, advice: str = "", status: int = 0, body: bytes = b"", retry_after_s: float = 0.0
+    ) -> None:
+        """`status`: of the answer; 0: it was another fault than that. `body`: the beginning of its content, if JSON.
+
+        `retry_after_s`: how long the server wants to be left alone (RFC 9110, 10.2.3).
+        """
+        self.status, self.body, self.retry_after_s = status, body, retry_after_s
         super().__init__(where, what, advice)
 
 

@@ -28,7 +28,7 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked. `accepted`: the statuses of an answer that is used."""
+    """What is asked. `accepted`: the statuses of an answer that is used. `types`: of content, besides text and JSON."""
 
     url: str
     method: str = "GET"
@@ -36,6 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
     body: bytes | None = None
     accepted: tuple[int, ...] = (200,)
+    types: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):

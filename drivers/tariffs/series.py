@@ -39,7 +39,7 @@ def price_series(entries: Sequence[tuple[int, float]]) -> tuple[PriceSeries, tup
 
     The last row lasts as long as the step before it.
     """
-    steps = _steps([start for start, _ in entries])
+    steps = steps_of([start for start, _ in entries])
     holes = {hole.start_s: hole for hole in _holes(entries, steps)}
     fill = _repeats_left_out(entries, steps) if holes else False
     filled, gaps = [], []
@@ -61,7 +61,7 @@ def price_series(entries: Sequence[tuple[int, float]]) -> tuple[PriceSeries, tup
     return series, tuple(_remarks(filled, gaps))
 
 
-def _steps(starts: Sequence[int]) -> list[int]:
+def steps_of(starts: Sequence[int]) -> list[int]:
     """How long each row lasts by the rows around it, s: the spacing of rows that follow each other regularly."""
     spacings = [b - a for a, b in pairwise(starts)]
     usual = [s for s in spacings if s <= LONGEST_STEP_S]

@@ -97,6 +97,8 @@ class TariffNow(msgspec.Struct, frozen=True):
     now_eur_per_kwh: float | None = None
     ahead: tuple[tuple[int, float], ...] = ()
     ends_utc_s: int | None = None  # the last published price ends here
+    source: str = ""  # the feed that they were fetched from, such as "Energy-Charts DE-LU"
+    fetched_utc_s: float | None = None
 
 
 class LastDrill(msgspec.Struct, frozen=True):

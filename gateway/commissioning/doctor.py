@@ -21,6 +21,7 @@ from gateway.api.ask import Conversation
 from gateway.api.discovery import find_socket
 from gateway.commissioning.device_access import DevicesInUse, opened, sampled
 from gateway.commissioning.device_findings import device_findings, map_findings
+from gateway.commissioning.feed_findings import feed_findings
 from gateway.commissioning.findings import Finding, Level, note, warning
 from gateway.commissioning.machine_findings import machine_findings
 from gateway.commissioning.site_findings import proofs_of, site_findings
@@ -48,7 +49,7 @@ class Examination(msgspec.Struct, frozen=True):
 
 def examine(site: Site) -> Examination:
     """Look at a site. Takes some 5 s, 35 s where devices are silent; raises nothing for what is not there."""
-    machine = tuple(machine_findings(site))
+    machine = (*machine_findings(site), *feed_findings(site, time.time()))
     socket = _gateway_of(site)
     if socket is not None:
         return _by_gateway(site, socket, machine)

@@ -16,6 +16,7 @@ import msgspec
 
 from dispatch.config.cross_checks import Check, Finding, checks
 from drivers.modbus.address import Address, parse, place_of
+from drivers.tariffs.feeds.kinds import wrong
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
 from gateway.site.kubernetes_checks import clusters
@@ -59,6 +60,7 @@ def _own(site: Site) -> Iterator[Check]:
         _deadline,
         _twin,
         _tls,
+        _feeds,
         _p1,
         maps,
         written_twice,
@@ -168,6 +170,20 @@ def _tls(site: Site) -> Iterator[Finding]:
             if site.tls is None and device.url.startswith("tls://"):
                 yield "[tls]", MISSING_KEY, f"this section with ca, cert and key, because {key} has a tls:// url"
                 return
+
+
+def _feeds(site: Site) -> Iterator[Finding]:
+    if site.tariff.file and site.tariff.feed:
+        yield "tariff.file", site.tariff.file, "no file where there is a [[tariff.feed]], or no feed"
+    seen = set[tuple[str, str]]()
+    for n, feed in enumerate(site.tariff.feed):
+        with suppress(Unreadable):
+            if (found := wrong(feed)) is not None:
+                key, expected = found
+                yield f"tariff.feed[{n}].{key}", getattr(feed, key), expected
+            if (feed.kind, feed.zone) in seen:
+                yield f"tariff.feed[{n}].zone", feed.zone, "each feed once"
+            seen.add((feed.kind, feed.zone))
 
 
 def _p1(site: Site) -> Iterator[Finding]:

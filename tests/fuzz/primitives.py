@@ -12,7 +12,16 @@ PACKAGES = ("console", "dispatch", "drivers", "gateway", "storage")
 # Calls by their full name, and methods by their name alone: whose they are is not known without running the code.
 CALLS = frozenset(
     (
-        *("json.load", "json.loads", "tomllib.load", "tomllib.loads", "csv.reader", "csv.DictReader", "int.from_bytes"),
+        *(
+            "json.load",
+            "json.loads",
+            "tomllib.load",
+            "tomllib.loads",
+            "csv.reader",
+            "csv.DictReader",
+            "int.from_bytes",
+            "ElementTree.fromstring",
+        ),
         *("gzip.open", "gzip.decompress", "gzip.GzipFile", "zlib.decompress", "zlib.decompressobj", "sqlite3.connect"),
         *("decoded", "open", "os.read", "os.getenv", "msgspec.convert", "struct.unpack", "struct.unpack_from"),
     )

@@ -23,12 +23,15 @@ from dispatch.accounting.meter import MeterState
 from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.accounting.runs import Drawn, Run
 from dispatch.accounting.site_accounts import AccountsState, Quarter, name_of
+from dispatch.billing.prices import PriceSeries
 from dispatch.model.events import Event
 from dispatch.model.jobs import Job
 from drivers.clock import SystemClock
 from gateway import controller_memory, previous_run
 from gateway.job_accounting import STATE as JOBS
 from gateway.node_lists import STATE as NODES
+from gateway.price_feeds import STATE as PRICES
+from gateway.price_feeds import KeptPrices
 from storage import audit_format, audit_head, audit_reader, identity, manifest, schema, signing_key
 from storage.audit import AuditLog
 from storage.config import StorageConfig
@@ -67,6 +70,7 @@ def a_state() -> Path:
     for row in accounted():
         recorder.account(row)
     recorder.save_state(JOBS, a_meter())
+    recorder.save_state(PRICES, FETCHED)
     recorder.save_state(NODES, {"DNS, _x._tcp": {"names": ["gpu1", "gpu2"], "read_utc_s": 1796010600.0}})
     assert recorder.close()
     identity.establish(place)
@@ -336,6 +340,8 @@ AUDIT = (
 )
 START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")
 KEPT_JOBS = ("gateway.job_accounting:kept_state", "dispatch.accounting.site_accounts:key_of")
+FETCHED = KeptPrices("entsoe", "DE-LU", 1796010600.0, PriceSeries((1796007600, 1796011200), (81.5, None), 1796014800))
+KEPT_PRICES = ("gateway.price_feeds:kept_prices",)
 KEPT_NODES = ("gateway.node_lists:kept_lists",)
 VERIFY = (
     "storage.verify:_manifest",
@@ -375,7 +381,7 @@ PARSERS = (
     ),
     Parser(
         "what a gateway starts from, its record",
-        (*START, *KEPT_JOBS, *KEPT_NODES),
+        (*START, *KEPT_JOBS, *KEPT_NODES, *KEPT_PRICES),
         rows_of(schema.FILE, "state", "drill", "r1m"),
         with_rows(schema.FILE, start_from),
         tree="json",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import block_parsers
 import cli_parsers
 import device_parsers
+import feed_parsers
 import file_parsers
 import http_parsers
 import kubernetes_parsers
@@ -29,6 +30,7 @@ PARSERS: tuple[Parser, ...] = (
     *file_parsers.PARSERS,
     *device_parsers.PARSERS,
     *http_parsers.PARSERS,
+    *feed_parsers.PARSERS,
     *redfish_parsers.PARSERS,
     *kubernetes_parsers.PARSERS,
     *map_parsers.PARSERS,

@@ -11,6 +11,7 @@ TEMPLATES = {
     "alarm.part_hangs": "hanging for {lasted_s:.0f} s: {error}",
     "part.planner": "meanwhile the last plan stays in force; without one the rules control alone",
     "part.energy_iq": "meanwhile the Energy IQ is not updated; control does not use it",
+    "part.price_feed": "meanwhile no prices are fetched; those that are known stay in force",
     "part.price_file": "meanwhile a change of the price file is not noticed; the prices in force stay",
     "part.archive": "meanwhile charts, log and past decisions are not answered; the record itself goes on",
     "part.records": "meanwhile ticks and events wait in memory, and the oldest are lost when that is full",

@@ -7,6 +7,7 @@ from dispatch.wording.alarm_text import AlarmText
 TEMPLATES = {
     "alarm.plan_age": "{age_s:whole_min} old",
     "alarm.no_prices": "no prices at all",
+    "alarm.feed_overdue": "{meanwhile}; {why}",
     "alarm.prices_left": "{left_s:hours} left",
 }
 
@@ -37,6 +38,12 @@ TEXTS: dict[str, AlarmText] = {
         "There is no published price for the present hour.",
         "Plans use typical prices; the battery may charge at a dear hour. Peaks are still defended.",
         "Load current prices (see [tariff] in the site file). Check the gateway's date if the file is current.",
+    ),
+    "price-feed": AlarmText(
+        "Prices are overdue",
+        "No feed of [tariff] has told the prices that the market published 3 h ago or more.",
+        "Known prices are used as far as they reach, then those of the same hours of the last days.",
+        "Check the network of the gateway and the token. `skerry doctor` asks each feed and says what it answers.",
     ),
     "price-file": AlarmText(
         "Price file not usable",
