@@ -55,11 +55,24 @@ def _sections(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         if value.get("type", "array") != "array":
             continue  # a key of its own, not a section
         many = value.get("type") == "array"
-        section = _resolved(schema, value["items"] if many else value)
-        yield f"[[{name}]]" if many else f"[{name}]", section
-        for key, inner in section["properties"].items():
-            if "$ref" in inner:
-                yield f"[{name}.{key}]", _resolved(schema, inner)
+        yield from _with_inner(schema, name, _resolved(schema, value["items"] if many else value), many)
+
+
+def _with_inner(
+    schema: dict[str, Any], name: str, section: dict[str, Any], many: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield f"[[{name}]]" if many else f"[{name}]", section
+    for key, inner in section["properties"].items():
+        if _is_table(inner):
+            listed = "items" in inner
+            yield from _with_inner(
+                schema, f"{name}.{key}", _resolved(schema, inner["items"] if listed else inner), listed
+            )
+
+
+def _is_table(value: dict[str, Any]) -> bool:
+    """Whether a key is a table, or a list of them: a section of its own."""
+    return "$ref" in value or "$ref" in value.get("items", {})
 
 
 def _resolved(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +97,7 @@ def _site_section(title: str, section: dict[str, Any]) -> Iterator[str]:
 def _key_table(keys: dict[str, dict[str, Any]], required: Collection[str]) -> Iterator[str]:
     yield from ("| key | type | unit | range | default | meaning |", "|---|---|---|---|---|---|")
     for name, key in keys.items():
-        if "$ref" in key:
+        if _is_table(key):
             continue
         value = next((option for option in key.get("anyOf", ()) if option.get("type") != "string"), key)
         default = "**required**" if name in required else _default(key.get("default"))

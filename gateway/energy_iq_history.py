@@ -92,8 +92,12 @@ def _counted(section: msgspec.Struct, kind: type[msgspec.Struct] | None = None) 
         field.name: getattr(section, field.name)
         for field in msgspec.structs.fields(kind or section)
         if field.name not in WITHOUT_EFFECT
-        and not (field.name in LATER and getattr(section, field.name) == field.default)
+        and not (field.name in LATER and getattr(section, field.name) == _default(field))
     }
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def local_day(day: date, timezone: str) -> tuple[int, int]:

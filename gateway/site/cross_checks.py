@@ -16,7 +16,7 @@ import msgspec
 
 from dispatch.config.cross_checks import Check, Finding, checks
 from drivers.modbus.address import Address, parse, place_of
-from drivers.tariffs.feeds.kinds import wrong
+from drivers.tariffs.feeds.kinds import looks_like_a_token, wrong
 from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
 from gateway.site.kubernetes_checks import clusters
@@ -180,7 +180,8 @@ def _feeds(site: Site) -> Iterator[Finding]:
         with suppress(Unreadable):
             if (found := wrong(feed)) is not None:
                 key, expected = found
-                yield f"tariff.feed[{n}].{key}", getattr(feed, key), expected
+                value = "(not shown)" if looks_like_a_token(getattr(feed, key)) else getattr(feed, key)
+                yield f"tariff.feed[{n}].{key}", value, expected
             if (feed.kind, feed.zone) in seen:
                 yield f"tariff.feed[{n}].zone", feed.zone, "each feed once"
             seen.add((feed.kind, feed.zone))

@@ -262,10 +262,13 @@ def _value(where: str, key: str, hint: Any, raw: Any, errors: list[SiteError]) -
     inner = _struct_of(hint)
     if inner is not None:
         return _table(where, inner, raw, errors)
+    if _is_list_of_tables(hint):
+        return _section(where, hint, raw, errors)
     try:
         value = msgspec.convert(_finite(_in_own_unit(key, raw)), hint, strict=True)
-        if key in CHECKS:
-            CHECKS[key](value)
+        check = CHECKS.get(key) or CHECKS.get(".".join(where.split(".")[-2:]))
+        if check is not None:
+            check(value)
     except (msgspec.ValidationError, ValueError) as error:
         errors.append(SiteError(where, raw, _described(hint, error) or _expectation(str(error))))
         return UNREAD
@@ -276,6 +279,12 @@ def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
     """The struct of a table inside a section, None for a plain value."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)
+
+
+def _is_list_of_tables(hint: Any) -> bool:
+    """Whether a key is written `[[section.key]]`."""
+    one = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+    return isinstance(one, type) and issubclass(one, msgspec.Struct)
 
 
 def _in_own_unit(key: str, value: Any) -> Any:
@@ -355,7 +364,7 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "timezone": _zone,
     "start_utc": _instant,
     "url": _url,
-    "windows": parsed,
+    "demand.windows": parsed,
     "schedule": _schedule,
     "file": _price_file,
     "load_trace": _load_trace,

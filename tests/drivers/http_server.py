@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
 Handler = Callable[[str, asyncio.StreamWriter], Awaitable[None]]  # target of the request, where to answer
 
 
@@ -21,6 +23,7 @@ class HttpServer:
 
     def __init__(self, pages: dict[str, str | bytes | Handler], context: ssl.SSLContext | None = None) -> None:
         self.pages, self.asked, self.headers = pages, list[str](), list[bytes]()
+        self.bodies = list[bytes]()  # of questions that have one
         self.connections = 0
         self._context = context
         self._server: asyncio.Server | None = None
@@ -54,6 +57,8 @@ class HttpServer:
                 target = head.split(b" ", 2)[1].decode()
                 self.asked.append(target)
                 self.headers.append(head)
+                if (length := LENGTH.search(head)) is not None:
+                    self.bodies.append(await reader.readexactly(int(length[1])))
                 await self._answer(target, writer)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, ssl.SSLError):
             pass  # the end of the connection, or of the test

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_gateway import running, small_site
+from tariff_events import Heard
 from waiting import LIMIT_S, until
 
 from dispatch.billing.prices import PriceSeries
@@ -30,20 +31,6 @@ def text(hours: int, start_s: int = T0, eur: float = 60.0, step: float = 1.0) ->
         for n in range(hours)
     )
     return HEADER + "".join(rows)
-
-
-class Heard:
-    """Events, each "severity text"."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
-        assert (kind, subject) == ("gateway", "tariff")
-        self.lines.append(f"{severity} {text}")
-
-    def note(self, event: object, durable: bool = False) -> None:
-        raise AssertionError("not used")
 
 
 class Watched:

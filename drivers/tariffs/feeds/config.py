@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Meta
 
 from drivers.credentials import CredentialName
-from drivers.http.config import HttpUrl
 
 Kind = Literal["energy-charts", "entsoe", "awattar", "tibber", "octopus"]
 
@@ -40,5 +39,10 @@ class PriceFeed(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     url: Annotated[
-        HttpUrl | Literal[""], Meta(description="Where it is asked, such as a mirror on the site. Empty: the service.")
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s/@?#{}]+(/[^\s?#{}]*)?)?$",
+            description="Where it is asked, such as a mirror on the site's network. Empty: the service itself.",
+            extra={"expected": "http://host:port/path or https://host:port/path, without user, ? and #"},
+        ),
     ] = ""

@@ -26,7 +26,6 @@ class Prices(msgspec.Struct, frozen=True):
     unix_seconds: list[int]
     price: list[float | None]
     unit: str
-    deprecated: bool = False
 
 
 def ask(feed: PriceFeed, begin_s: int, end_s: int, token: str) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -33,6 +34,8 @@ KINDS: dict[Kind, FeedKind] = {
     "octopus": FeedKind("Octopus", octopus.ask, octopus.parse, publication=OCTOPUS, repeats=True),
 }
 COUNTRIES = ("DE", "AT")  # of aWATTar
+_UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")  # what ENTSO-E gives as token
+MOST_DIGITS = 6  # in the name of a credential
 
 
 def title(feed: PriceFeed) -> str:
@@ -43,16 +46,23 @@ def title(feed: PriceFeed) -> str:
 def wrong(feed: PriceFeed) -> tuple[str, str] | None:
     """The key of the site file that does not fit the feed's kind, and what was expected; None: all do."""
     if feed.kind in ("energy-charts", "entsoe") and feed.zone not in EIC:
-        return "zone", f"expected a bidding zone: {', '.join(EIC)}"
+        return "zone", f"a bidding zone: {', '.join(EIC)}"
     if feed.kind == "awattar" and feed.zone not in COUNTRIES:
-        return "zone", f"expected {' or '.join(COUNTRIES)}"
+        return "zone", f"{' or '.join(COUNTRIES)}"
     if feed.kind == "octopus" and octopus.TARIFF.fullmatch(feed.zone) is None:
-        return "zone", "expected a tariff code, such as E-1R-AGILE-24-10-01-C"
+        return "zone", "a tariff code, such as E-1R-AGILE-24-10-01-C"
+    if looks_like_a_token(feed.token_credential):
+        return "token_credential", "the name of a credential, not the token: that stays out of the site file"
     if KINDS[feed.kind].needs_token and not feed.token_credential:
-        return "token_credential", f"expected the name of a credential: {KINDS[feed.kind].title} needs a token"
+        return "token_credential", f"the name of a credential: {KINDS[feed.kind].title} needs a token"
     if not KINDS[feed.kind].needs_token and feed.token_credential:
-        return "token_credential", f"expected none: {KINDS[feed.kind].title} needs no token"
+        return "token_credential", f"none: {KINDS[feed.kind].title} needs no token"
     return None
+
+
+def looks_like_a_token(text: str) -> bool:
+    """Whether what should be the name of a credential is the secret itself."""
+    return _UUID.fullmatch(text.lower()) is not None or sum(map(str.isdigit, text)) > MOST_DIGITS
 
 
 def host(request: Request) -> str:
