@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 import storage.proofs
+from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.fallback import revert_values
@@ -318,6 +319,8 @@ def _welcome(site: Site, clock: Clock, state: StateDirectory, *, simulated: bool
 
 def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
     """The tariff's prices, and what must be said of them. Without usable ones there are none: the rules run without."""
+    if not uses_market(site.tariff):
+        return PricesInForce(), ()
     if not site.tariff.file:
         return PricesInForce(), () if site.tariff.feed else ("no [tariff] file: planning without prices",)
 

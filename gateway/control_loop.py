@@ -102,7 +102,7 @@ class ControlLoop:
         self._site, self._config, self._clock, self._controller = site, site.dispatch, clock, controller
         self._inverters = inverters
         self._devices, self._events, self._recorder, self._audit = devices, events, recorder, audit
-        self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, prices)
+        self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, site.site.timezone, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
         self._prover, self._accounting = prover, accounting
@@ -283,7 +283,7 @@ class ControlLoop:
             interval=self._controller.interval,
             plan_age_s=None if plan is None else utc_s - plan.made_utc_s,
             plan_error=self._planner.error,
-            prices_expected=bool(self._site.tariff.file or self._site.tariff.feed) and self._clock_seen.known,
+            prices_expected=self._price_outlook.expected and self._clock_seen.known,
             prices_end_utc_s=self._prices.end_utc_s,
             price_now=self._prices.series.at(utc_s) is not None,
             prices_overdue=self._prices.overdue if self._clock_seen.known else None,

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.billing.charges.energy_prices import market_behind, uses_market
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled, mean_published
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.config.tariff_terms import TariffTerms
@@ -72,7 +73,12 @@ LATER = frozenset(
         "discharge_temp_min_c",
         "discharge_temp_max_c",
         "unmonitored_w",
+        "window",
+        "charge",
+        "holidays",
+        "currency",
         "eur_per",
+        "power_factor",
         "feed",
     }
 )
@@ -151,7 +157,7 @@ def read_quarters(
         until_s = min(start_s + 86400, end_s)
         minutes = archive.minutes(SIGNALS, start_s - MINUTE_S, until_s)
         left_out |= {t - t % QUARTER_S for t, (mean, _) in minutes[ON_GENSET].items() if mean > 0}
-        known += _quarters(minutes, config.tariff, start_s, until_s)
+        known += _quarters(minutes, config.tariff, config.timezone, start_s, until_s)
     on_grid = [(quarter, price) for quarter, price in known if quarter.start_utc_s not in left_out]
     quarters, notes = _priced(on_grid, prices, config.timezone)
     if len(known) > len(on_grid):
@@ -159,7 +165,9 @@ def read_quarters(
     return quarters, notes
 
 
-def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) -> Iterator[tuple[Quarter, float | None]]:
+def _quarters(
+    minutes: Minutes, terms: TariffTerms, timezone: str, begin_s: int, end_s: int
+) -> Iterator[tuple[Quarter, float | None]]:
     """Quarter hours with net load, battery and SoC on record for more than half of them, each with its import price.
 
     In a minute whose load is not known, because a PV inverter was silent, the net load stands for load and PV:
@@ -187,7 +195,7 @@ def _quarters(minutes: Minutes, terms: TariffTerms, begin_s: int, end_s: int) ->
                 unable=_share(minutes[ABLE], span, 1.0) < 1 - TOUCHED,
                 ordered=_share(minutes[ORDERED], span, 0.0) > TOUCHED,
             ),
-            _market_eur_per_mwh(terms, [minutes[PRICE][t][0] for t in span if t in minutes[PRICE]]),
+            _market_eur_per_mwh(terms, timezone, start_s, [minutes[PRICE][t][0] for t in span if t in minutes[PRICE]]),
         )
 
 
@@ -197,11 +205,20 @@ def _share(minutes: Mapping[int, tuple[float, float]], span: range, unknown: flo
     return sum(known) / len(known) if known else unknown
 
 
-def _market_eur_per_mwh(terms: TariffTerms, import_eur_per_kwh: list[float]) -> float | None:
-    """The market's price behind the import prices recorded in a quarter hour; None without one."""
+def _market_eur_per_mwh(
+    terms: TariffTerms, timezone: str, start_s: int, import_eur_per_kwh: list[float]
+) -> float | None:
+    """The market's price behind the import prices recorded in a quarter hour; None without one.
+
+    Where no charge follows the market's price, any would do: 0.
+    """
+    if not uses_market(terms):
+        return 0.0
     if not import_eur_per_kwh:
         return None
     price = sum(import_eur_per_kwh) / len(import_eur_per_kwh)
+    if terms.charge:
+        return market_behind(terms, timezone, start_s, price)
     return 1000 * (price / (1 + terms.vat_pct / 100) - terms.fee_eur_per_kwh - terms.tax_eur_per_kwh)
 
 

@@ -17,6 +17,7 @@ from dispatch.accounting.records import JobRecord
 from dispatch.accounting.reported import kind_of, measured_curves, watch
 from dispatch.accounting.samples import Instant
 from dispatch.accounting.site_accounts import SiteTerms, key_of
+from dispatch.billing.charges.energy_prices import import_price
 from dispatch.model.clock import Clock
 from dispatch.model.jobs import Queue
 from dispatch.model.snapshot import Snapshot
@@ -75,6 +76,7 @@ class JobAccounting:
             curve=curves(site),
         )
         self._terms, self._clock, self._prices = site.tariff, clock, prices
+        self._timezone = site.site.timezone
         self._queues, self._record, self._save, self._on_finished = queues, record, save, on_finished
         self._clusters = {scheduler.known_as: scheduler.id for scheduler in site.scheduler}
         self._seen: Seen | None = None
@@ -139,8 +141,7 @@ class JobAccounting:
         self._save(STATE, self.meter.state(MOST_SAVED))
 
     def _import_price(self, utc_s: float) -> float | None:
-        market = self._prices.series.at(utc_s)
-        return None if market is None else self._terms.import_eur_per_kwh(market)
+        return import_price(self._terms, self._timezone, utc_s, self._prices.series.at(utc_s))
 
     # ── for requests ────────────────────────────────────────────────────────────────────────────────────────────────
 

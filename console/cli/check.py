@@ -14,6 +14,8 @@ import click
 from console.cli.json_output import json_text
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
+from dispatch.billing.charges.energy_prices import uses_market
+from dispatch.billing.charges.tariff_checks import tariff_remarks
 from dispatch.billing.demand_charge import in_words
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.islanding.shedding_steps import lacking, names_of, takes, with_gpus
@@ -251,17 +253,23 @@ def _now(site: Site) -> float:
 
 def _tariff(site: Site) -> tuple[list[str], list[str]]:
     """What the price file covers, and what is wrong with it: not an error, the rules run without prices."""
+    trouble = list(tariff_remarks(site.tariff, datetime.fromtimestamp(_now(site), ZoneInfo(site.site.timezone)).date()))
+    if not uses_market(site.tariff):
+        if site.tariff.file or site.tariff.feed:
+            trouble.append("tariff: no charge has a market_factor: nothing is billed by the prices of the file or feed")
+        return ["tariff    prices are those of the charges, without a market's"], trouble
     if site.tariff.feed:
-        return [f"tariff    prices by {', else '.join(title(feed) for feed in site.tariff.feed)}, not asked here"], []
+        feeds = ", else ".join(title(feed) for feed in site.tariff.feed)
+        return [f"tariff    prices by {feeds}, not asked here"], trouble
     if not site.tariff.file:
-        return ["tariff    no price file: the plan does without prices"], []
+        return ["tariff    no price file: the plan does without prices"], trouble
     from drivers.tariffs.csv_file import TariffFileError
     from drivers.tariffs.csv_file import read as read_prices
 
     try:
         found = read_prices(site.tariff.file, site.path.parent)
     except TariffFileError as error:
-        return [], [f"tariff.file = {site.tariff.file!r}: {line}" for line in str(error).splitlines()]
+        return [], trouble + [f"tariff.file = {site.tariff.file!r}: {line}" for line in str(error).splitlines()]
     prices = found.prices
     begins, ends = prices.start_utc_s[0], prices.end_utc_s
     gaps = sum(price is None for price in prices.eur_per_mwh)
@@ -269,7 +277,7 @@ def _tariff(site: Site) -> tuple[list[str], list[str]]:
     steps = len(prices.start_utc_s) - gaps
     covers = f"tariff    prices from {date_clock_zone(begins, zone)} to {date_clock_zone(ends, zone)}, {steps} steps"
     where = f"tariff.file = {site.tariff.file!r}"
-    trouble = [f"{where}: {remark}" for remark in found.remarks]
+    trouble += [f"{where}: {remark}" for remark in found.remarks]
     used = "used" if site.tariff.prices_as_declared else "the gateway does not use the file"
     trouble += [f"{where}: {question} ({used})" for question in found.questions]
     now_s = _now(site)

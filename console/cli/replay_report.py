@@ -82,6 +82,9 @@ def _table(scored: Comparison) -> Iterator[str]:
             f"{NAMES[name]:<18}{one.total_eur:>11.2f}{energy:>11.2f}{one.peak_eur:>10.2f}{one.wear_eur:>9.2f}{caps}"
             f"{captured:>10}"
         )
+    standing_eur = scored.bills["skerry"].standing_eur
+    if standing_eur:
+        yield f"Each total has {standing_eur:.2f} EUR of contract, fixed and reactive charges."
 
 
 def report(run: Replay | FineReplay, schedule: Schedule, scored: Comparison, out: Path) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from console.replay.engine import Case, Schedule
 from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
+from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.prices import filled_means
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
@@ -57,6 +58,8 @@ class ScoredPeriod:
         """The price of each step, and whether it was published."""
         case = self.case
         starts = range(case.start_s, self.end_s, step_s)
+        if not uses_market(case.config.tariff):
+            return [0.0] * len(starts), [True] * len(starts)
         market, published = filled_means(case.prices, starts, step_s, case.config.timezone)
         return [0.0] * len(starts) if market is None else market, published
 

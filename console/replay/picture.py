@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from console.plotting import period
 from console.replay.engine import Case, Schedule
+from dispatch.billing.charges.energy_prices import energy_prices, uses_market
 from dispatch.billing.prices import filled, published
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
@@ -86,8 +87,8 @@ def _prices(panel: Axes, case: Case, schedule: Schedule) -> None:
     starts = [schedule.start_s, *(k * PRICE_STEP_S for k in range(first, -(-schedule.end_s // PRICE_STEP_S)))]
     market, _ = filled(case.prices, starts, case.config.timezone)
     tariff = case.config.tariff
-    ct = np.array([100 * tariff.import_eur_per_kwh(w) for w in market or [0.0] * len(starts)])
-    missing = np.array([published(case.prices, t) is None for t in starts])
+    ct = 100 * np.array(energy_prices(tariff, case.config.timezone, starts, market or [0.0] * len(starts)).buy)
+    missing = np.array([uses_market(tariff) and published(case.prices, t) is None for t in starts])
     rows = max(1, round(schedule.step_s * steps_per_column(schedule) / PRICE_STEP_S))
     edges_s = np.array([*starts, schedule.end_s])
     shown, assumed = in_columns(ct, edges_s, rows), in_columns(missing, edges_s, rows).high > 0

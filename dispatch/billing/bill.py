@@ -1,8 +1,9 @@
-"""Calculates the bill of a period: energy, demand charge, wear, and the change of stored energy.
+"""Calculates the bill of a period: energy, charges on power, wear, and the change of stored energy.
 
-    total = imported energy x import price - exported energy x export price
+    total = imported energy x import price - exported energy x export price (`charges.energy_prices`)
           + demand price x what each local month or year is billed of its clock-aligned metering intervals' mean import
             (`dispatch.billing.demand_charge`; a period is charged whole, however little of it the stretch covers)
+          + every other charge of the tariff that is not on energy, with its VAT (`charges.charge_amounts`)
           + wear x throughput (charging and discharging both count)
           + shed compute x its price
           - the change in stored energy at the mean import price, through the efficiency of using or rebuying it
@@ -13,11 +14,18 @@ Net load is taken step by step: import and export within one step cancel, over m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from dispatch.billing.charges.accounts import eur_per_unit
+from dispatch.billing.charges.calendar import calendar_of
+from dispatch.billing.charges.charge_amounts import Amount, charge_amounts
+from dispatch.billing.charges.energy_prices import by_quantity, energy_prices
+from dispatch.billing.charges.stretch import Metered, Stretch
 from dispatch.billing.demand_charge import billed_by_period_w, interval_account
 from dispatch.config.battery_ratings import mean_efficiency, wear_eur_per_kwh
+from dispatch.config.charges import Charge
 from dispatch.config.schema import DispatchConfig
 
 
@@ -47,7 +55,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """EUR, and what they were charged on. `peaks_w`: month ("2025-09", local) or year -> the demand it is billed."""
 
     energy_eur: float  # import less what export earned
-    peak_eur: float
+    peak_eur: float  # charges on power, of the kinds max and excess
     wear_eur: float
     shed_eur: float
     stored_eur: float  # worth of the change in stored energy; counts against the cost
@@ -55,11 +63,12 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     export_kwh: float
     throughput_kwh: float
     peaks_w: dict[str, float]
+    standing_eur: float = 0.0  # charges of the kinds contract, fixed and reactive
 
     @property
     def total_eur(self) -> float:
         """All of it."""
-        return self.energy_eur + self.peak_eur + self.wear_eur + self.shed_eur - self.stored_eur
+        return self.energy_eur + self.peak_eur + self.wear_eur + self.shed_eur - self.stored_eur + self.standing_eur
 
 
 def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, shed_eur_per_kwh: float = 0.0) -> Bill:
@@ -74,29 +83,89 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
     hours, tariff = flow.step_s / 3600, config.tariff
     import_kwh = export_kwh = paid = earned = prices = 0.0
     grid_w = list(flow.grid_w())
-    for w, market in zip(grid_w, flow.eur_per_mwh, strict=True):
-        price, kwh = tariff.import_eur_per_kwh(market), w * hours / 1000
+    starts = range(flow.start_utc_s, flow.start_utc_s + flow.step_s * len(grid_w), flow.step_s)
+    buy, sell = energy_prices(tariff, config.timezone, starts, flow.eur_per_mwh)
+    for w, price, pay in zip(grid_w, buy, sell, strict=True):
+        kwh = w * hours / 1000
         prices += price
         if kwh > 0:
             import_kwh += kwh
             paid += kwh * price
         else:
             export_kwh -= kwh
-            earned -= kwh * tariff.export_eur_per_kwh(market)
+            earned -= kwh * pay
     peaks_w = billed_by_period_w(tariff.demand_terms, account_peaks_w(config, flow.start_utc_s, flow.step_s, grid_w))
+    energy_eur = _stepped_energy_eur(config, flow, grid_w) if by_quantity(tariff) else paid - earned
+    on_power = _on_power(config, flow, grid_w)
     throughput_kwh = sum(map(abs, flow.battery_w)) * hours / 1000
     mean_eur_per_kwh = prices / len(grid_w) if grid_w else 0.0
     return Bill(
-        energy_eur=paid - earned,
-        peak_eur=sum(peaks_w.values()) / 1000 * tariff.demand_terms.eur_per_kw,
+        energy_eur=energy_eur,
+        peak_eur=sum(peaks_w.values()) / 1000 * tariff.demand_terms.eur_per_kw + on_power.peak_eur,
         wear_eur=throughput_kwh * wear_eur_per_kwh(config),
         shed_eur=sum(flow.shed_w) * hours / 1000 * shed_eur_per_kwh,
         stored_eur=stored_worth_eur(config, stored_change_kwh, mean_eur_per_kwh),
         import_kwh=import_kwh,
         export_kwh=export_kwh,
         throughput_kwh=throughput_kwh,
-        peaks_w=peaks_w,
+        peaks_w=peaks_w if tariff.demand_terms.eur_per_kw > 0 or not on_power.peaks_w else on_power.peaks_w,
+        standing_eur=on_power.standing_eur,
     )
+
+
+class _OnPower(NamedTuple):
+    """What charges other than those on energy come to, EUR with VAT; what the dearest charge on a peak bills, W."""
+
+    peak_eur: float
+    standing_eur: float
+    peaks_w: dict[str, float]
+
+
+def _stretch(config: DispatchConfig, flow: Flow, grid_w: Sequence[float]) -> Stretch:
+    """The flow as meters would have it."""
+    metered = Metered(
+        start_utc_s=flow.start_utc_s,
+        step_s=flow.step_s,
+        import_kwh=[max(w, 0.0) * flow.step_s / 3.6e6 for w in grid_w],
+        export_kwh=[max(-w, 0.0) * flow.step_s / 3.6e6 for w in grid_w],
+        eur_per_mwh=flow.eur_per_mwh,
+    )
+    return Stretch(metered, config.tariff, calendar_of(config.tariff, config.timezone))
+
+
+def _gross_eur(config: DispatchConfig, charge: Charge, amounts: Sequence[Amount]) -> float:
+    """Without rounding, as nobody is sent this."""
+    rate = eur_per_unit(charge, config.tariff) * (1 + charge.vat_pct / 100)
+    return float(sum(amount.net for amount in amounts)) * rate
+
+
+def _stepped_energy_eur(config: DispatchConfig, flow: Flow, grid_w: Sequence[float]) -> float:
+    """Energy whose price depends on how much of it there is, or on the year's full-load hours."""
+    if not grid_w:
+        return 0.0
+    stretch, metering_s = _stretch(config, flow, grid_w), config.grid.metering_interval_s
+    charges = [charge for charge in config.tariff.charges if charge.kind == "energy"]
+    return sum(_gross_eur(config, c, list(charge_amounts(c, stretch, metering_s))) for c in charges)
+
+
+def _on_power(config: DispatchConfig, flow: Flow, grid_w: Sequence[float]) -> _OnPower:
+    """Of the `[[tariff.charge]]`s."""
+    charges = [charge for charge in config.tariff.charge if charge.kind != "energy"]
+    if not charges or not grid_w:
+        return _OnPower(0.0, 0.0, {})
+    stretch = _stretch(config, flow, grid_w)
+    peak_eur = standing_eur = dearest_eur = 0.0
+    peaks_w: dict[str, float] = {}
+    for charge in charges:
+        amounts = list(charge_amounts(charge, stretch, config.grid.metering_interval_s))
+        eur = _gross_eur(config, charge, amounts)
+        if charge.kind not in ("max", "excess"):
+            standing_eur += eur
+            continue
+        peak_eur += eur
+        if charge.kind == "max" and eur >= dearest_eur:
+            dearest_eur, peaks_w = eur, {amount.period: 1000 * amount.billed.quantity for amount in amounts}
+    return _OnPower(peak_eur, standing_eur, peaks_w)
 
 
 def account_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w: Sequence[float]) -> dict[str, float]:

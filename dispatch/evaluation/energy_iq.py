@@ -35,6 +35,7 @@ from itertools import pairwise
 import msgspec
 
 from dispatch.billing.bill import Flow, account_peaks_w, bill, stored_change_kwh, stored_worth_eur
+from dispatch.billing.charges.energy_prices import energy_prices
 from dispatch.billing.demand_charge import billed_by_period_w
 from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
@@ -164,7 +165,8 @@ class _Record:
         self._drift_kwh: list[float] = []
         self._change_kwh = 0.0
         # energy below none is not priced: where import pays, a store left empty would pay twice
-        prices = [config.tariff.import_eur_per_kwh(p) for p in self._prices]
+        starts = [q.start_utc_s for q in self.quarters]
+        prices = energy_prices(config.tariff, config.timezone, starts, self._prices).buy
         self._mean_eur_per_kwh = max(sum(prices) / len(prices), 0.0) if prices else 0.0
         for run in self._runs:
             self._follow(run)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from dispatch.billing.charges.energy_prices import energy_prices
 from dispatch.billing.demand_charge import interval_account, period_of
 from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.schema import DispatchConfig
@@ -116,9 +117,8 @@ class _Program:
     ) -> None:
         self._config, self._hours, self._n, self._reference = config, step_s / 3600, len(net_w), reference
         self._net_kw = [w / 1000 for w in net_w]
-        self._buy = [config.tariff.import_eur_per_kwh(p) for p in eur_per_mwh]
+        self._buy, sells = energy_prices(config.tariff, config.timezone, reference.starts_utc_s, eur_per_mwh)
         # exporting what is imported in the same step may never pay
-        sells = [config.tariff.export_eur_per_kwh(p) for p in eur_per_mwh]
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
         length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
         self._intervals: dict[int, list[int]] = {}  # those that count

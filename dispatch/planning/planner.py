@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.charges.energy_prices import import_price
+from dispatch.billing.prices import PriceSeries, published
 from dispatch.config.battery_ratings import (
     full_kwh,
     full_soc_pct,
@@ -126,8 +127,9 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
     last = int(now_utc_s // 3600) * 3600
     earned = []
     for day in range(7):
-        known = [prices.at(last - 3600 * (24 * day + hour)) for hour in range(24)]
-        hours = sorted(config.tariff.import_eur_per_kwh(p) for p in known if p is not None and math.isfinite(p))
+        instants = [last - 3600 * (24 * day + hour) for hour in range(24)]
+        found = [import_price(config.tariff, config.timezone, t, published(prices, t)) for t in instants]
+        hours = sorted(price for price in found if price is not None)
         if len(hours) >= 12:
             low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
             earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging))

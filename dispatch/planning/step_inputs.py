@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.billing.charges.energy_prices import energy_prices, uses_market
 from dispatch.billing.prices import PriceSeries, filled, mean_published, published
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reasons import Reason
@@ -27,12 +28,16 @@ class StepPrices(msgspec.Struct, frozen=True):
 
 
 def step_prices(inputs: PlanInputs, starts: list[int]) -> StepPrices:
-    tariff = inputs.config.tariff
+    tariff, timezone = inputs.config.tariff, inputs.config.timezone
     instants = [max(float(starts[0]), inputs.now_utc_s), *map(float, starts[1:])]
+    if not uses_market(tariff):
+        fixed = energy_prices(tariff, timezone, instants)
+        return StepPrices(fixed.buy, fixed.sell, [False] * len(instants), known=True, notes=[])
     market, known, notes = _marketstep_prices(inputs, instants)
+    prices = energy_prices(tariff, timezone, instants, market)
     return StepPrices(
-        buy=[tariff.import_eur_per_kwh(price) for price in market],
-        sell=[tariff.export_eur_per_kwh(price) for price in market],
+        buy=prices.buy,
+        sell=prices.sell,
         assumed=[published(inputs.prices, t) is None for t in instants],
         known=known,
         notes=notes,

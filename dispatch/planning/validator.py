@@ -14,6 +14,7 @@ from math import isfinite
 
 from msgspec.structs import asdict
 
+from dispatch.billing.charges.energy_prices import import_price
 from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
@@ -150,12 +151,11 @@ def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
                 found.append(f"{name} {have:.0f} W: the forecast says {want:.0f} W")
     if 0 <= k < len(inputs.pv_w) and abs(step.pv_w - max(0.0, inputs.pv_w[k])) > POWER_W:
         found.append(f"PV {step.pv_w:.0f} W: the forecast says {inputs.pv_w[k]:.0f} W")
-    market = _market_eur_per_mwh(inputs.prices, max(float(step.start_utc_s), made_utc_s), step.start_utc_s + QUARTER_S)
-    if market is not None and isfinite(market):
-        terms = inputs.config.tariff
-        price = (market / 1000 + terms.fee_eur_per_kwh + terms.tax_eur_per_kwh) * (100 + terms.vat_pct) / 100
-        if abs(price - step.price_eur_per_kwh) > PRICE_EUR_PER_KWH:
-            found.append(f"price {step.price_eur_per_kwh:.4f} EUR/kWh: the tariff says {price:.4f}")
+    begin_s = max(float(step.start_utc_s), made_utc_s)
+    market = _market_eur_per_mwh(inputs.prices, begin_s, step.start_utc_s + QUARTER_S)
+    price = import_price(inputs.config.tariff, inputs.config.timezone, begin_s, market)
+    if price is not None and isfinite(price) and abs(price - step.price_eur_per_kwh) > PRICE_EUR_PER_KWH:
+        found.append(f"price {step.price_eur_per_kwh:.4f} EUR/kWh: the tariff says {price:.4f}")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from dispatch.billing.charges.tariff_checks import tariff_checks
 from dispatch.config.cross_checks import Check, Finding, checks
 from drivers.modbus.address import Address, parse, place_of
 from drivers.tariffs.feeds.kinds import looks_like_a_token, wrong
@@ -68,6 +69,7 @@ def _own(site: Site) -> Iterator[Check]:
         _contacts,
         _genset,
         _reserve,
+        _tariff,
     ):
         yield partial(check, site)
     for n, battery in enumerate(site.battery):
@@ -75,6 +77,13 @@ def _own(site: Site) -> Iterator[Check]:
         yield partial(battery_device, site, n, battery)
     for n, pcs in enumerate(site.pcs):
         yield partial(soc_source, site, n, pcs)
+
+
+def _tariff(site: Site) -> Iterator[Finding]:
+    """Charges and windows, as far as each could be read."""
+    for check in tariff_checks(site.tariff, site.grid.metering_interval_s):
+        with suppress(Unreadable):
+            yield from check()
 
 
 def _reserve(site: Site) -> Iterator[Finding]:

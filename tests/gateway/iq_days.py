@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dispatch.billing.bill import stored_change_kwh
+from dispatch.billing.charges.energy_prices import import_price
 from dispatch.config.schema import BatteryConfig, DispatchConfig, GridConfig, PcsRatings
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.equipment import Battery, Meter, Pcs, Pv
@@ -92,7 +93,7 @@ def record(
             "soc_pct": soc_pct,
         }
         if priced:
-            extras["price.eur_per_kwh"] = CONFIG.tariff.import_eur_per_kwh(market(t_s))
+            extras["price.eur_per_kwh"] = import_price(CONFIG.tariff, CONFIG.timezone, t_s, market(t_s))
         recorder.put(snapshot, None, extras)
         if n % 500 == 499:
             recorder.flush().result(10)

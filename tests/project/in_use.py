@@ -16,6 +16,19 @@ _.largest_step_w
 _.revert_remaining_s
 _.solve_ms
 
+# dispatch/config/charges.py: months of MonthWeights, taken by name
+_.jan
+_.feb
+_.mar
+_.apr
+_.jun
+_.jul
+_.aug
+_.sep
+_.oct
+_.nov
+_.dec
+
 # dispatch/model/equipment.py: states of the islanding machine that devices and the record name
 _.PREPARING
 _.OPENING

@@ -6,6 +6,7 @@ from dispatch.wording.english import (
     alarms,
     doubts,
     drills,
+    invoice,
     islanding,
     job_queue,
     orders,
@@ -30,6 +31,7 @@ TEMPLATES: dict[str, str] = {
     **state_of_charge.TEMPLATES,
     **doubts.TEMPLATES,
     **proofs.TEMPLATES,
+    **invoice.TEMPLATES,
 }
 RULES = rules.NAMES
 ALARMS = alarms.TEXTS

@@ -22,6 +22,7 @@ from console.plotting import write_png
 from console.replay.engine import Case, Schedule
 from console.replay.picture import MOST_COLUMNS, draw, in_columns
 from console.replay.traces import Trace
+from dispatch.billing.charges.energy_prices import import_price
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
@@ -81,7 +82,9 @@ def test_panels_have_units_legends_and_site_time() -> None:
     shown = {patch.get_label(): patch.get_data().values for patch in power.patches if isinstance(patch, StepPatch)}
     assert set(shown["grid\n(above 0: import)"]) == {20 - 1 - 3 - 5, 30 - 1 - 3 - 5}
     (first,) = (patch.get_data().values[0] for patch in prices.patches if isinstance(patch, StepPatch))
-    assert first == pytest.approx(100 * CONFIG.tariff.import_eur_per_kwh(80.0))
+    price = import_price(CONFIG.tariff, CONFIG.timezone, 0.0, 80.0)
+    assert price is not None
+    assert first == pytest.approx(100 * price)
 
 
 def test_lines_of_a_panel_differ_without_colour() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from dispatch.alarms.conditions import conditions  # noqa: E402
 from dispatch.alarms.definitions import DEFINITIONS  # noqa: E402
 from dispatch.alarms.facts import Facts  # noqa: E402
 from dispatch.alarms.states import AlarmBook  # noqa: E402
+from dispatch.billing.charges.energy_prices import import_price  # noqa: E402
 from dispatch.config.battery_ratings import reserve_soc_pct  # noqa: E402
 from dispatch.control.controller import Controller  # noqa: E402
 from dispatch.forecasting.load import LoadForecaster  # noqa: E402
@@ -195,11 +197,12 @@ class Recorder:
 
     def tariff(self, utc_s: float) -> TariffNow:
         """What the gateway would say of prices."""
-        terms = self.site.tariff
+        price = partial(import_price, self.site.tariff, self.site.site.timezone)
         changes = self.prices.changes(int(utc_s // 3600) * 3600, utc_s + 36 * 3600)
-        ahead = tuple((int(at), round(terms.import_eur_per_kwh(p), 5)) for at, p in changes if p is not None)
-        now = self.prices.at(utc_s)
-        return TariffNow(None if now is None else round(terms.import_eur_per_kwh(now), 5), ahead, self.prices.end_utc_s)
+        found = [(int(at), price(at, market)) for at, market in changes]
+        ahead = tuple((at, round(eur, 5)) for at, eur in found if eur is not None)
+        now = price(utc_s, self.prices.at(utc_s))
+        return TariffNow(None if now is None else round(now, 5), ahead, self.prices.end_utc_s)
 
     def facts(self, utc_s: float) -> Facts:
         """What the gateway would tell the alarms besides."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
+from dispatch.billing.charges.energy_prices import import_price
 from dispatch.billing.prices import PriceSeries
 from dispatch.model.plan import Plan
 from dispatch.planning.peak.outlook import PeakOutlook, Rise
@@ -59,10 +60,10 @@ def test_a_step_costs_the_mean_of_prices_finer_than_it() -> None:
     plan = make_plan(inputs)
     assert check_plan(plan, inputs) == []
     rest = (176.6 * 30 + 300 * 90 + 300 * 150) / 776.6
-    tariff = CONFIG.tariff
-    wanted = [tariff.import_eur_per_kwh(price) for price in (rest, 90.0, 90.0)]
+    wanted = [import_price(CONFIG.tariff, CONFIG.timezone, NOON, price) for price in (rest, 90.0, 90.0)]
     assert [step.price_eur_per_kwh for step in plan.steps[:3]] == pytest.approx(wanted, abs=1e-6)
-    assert check_plan(with_step(plan, 1, price_eur_per_kwh=tariff.import_eur_per_kwh(30.0)), inputs)
+    cheap = import_price(CONFIG.tariff, CONFIG.timezone, NOON, 30.0)
+    assert check_plan(with_step(plan, 1, price_eur_per_kwh=cheap), inputs)
 
 
 @settings(max_examples=200, deadline=None)

@@ -661,3 +661,60 @@ def test_a_command_of_a_node_that_needs_another_is_refused_without_it(keys: dict
     found = errors_of(raw)
     assert found.keys() == {f"node[0].{key}" for key in lacks}
     assert all(f"this key beside {next(iter(keys))}: " in line for line in found.values())
+
+
+CHARGES = """
+[tariff]
+holidays = "DE-BE"
+[[tariff.window]]
+id = "ht"
+days = ["mon-fri"]
+times = ["06:00-22:00"]
+[[tariff.charge]]
+id = "ht"
+kind = "energy"
+price = 0.3
+windows = ["ht"]
+[[tariff.charge]]
+id = "nt"
+kind = "energy"
+price = 0.2
+windows = ["ht"]
+outside = true
+[[tariff.charge]]
+id = "peak"
+kind = "max"
+price = 120
+period = "year"
+vat_pct = "19 %"
+month_weight_pct = { jul = 25 }
+individual = { windows = ["ht"], gap_pct = 20 }
+"""
+
+
+def test_charges_and_windows_are_read_as_lists_of_tables() -> None:
+    site = site_file.compose(Path("x.toml"), document() | tomllib.loads(CHARGES))
+    energy, _, peak = site.tariff.charge
+    assert (energy.price, energy.windows, site.tariff.window[0].times) == (0.3, ("ht",), ("06:00-22:00",))
+    assert peak.month_weight_pct is not None
+    assert peak.individual is not None
+    assert (peak.month_weight_pct.jul, peak.individual.gap_pct, peak.vat_pct) == (25, 20, 19)
+    assert site.dispatch.tariff.charges == site.tariff.charge
+
+
+def test_errors_of_charges_and_windows_are_found_in_one_run() -> None:
+    wrong = (
+        CHARGES.replace('kind = "max"', 'kind = "maximum"').replace("jul = 25", "juli = 25").replace("gap_pct", "gap")
+    )
+    wrong = wrong.replace('days = ["mon-fri"]', 'days = ["montag"]').replace("DE-BE", "DE-ZZ")
+    errors = errors_of(document() | tomllib.loads(wrong))
+    assert errors.keys() == {
+        "tariff.charge[2].kind",
+        "tariff.charge[2].month_weight_pct.juli",
+        "tariff.charge[2].individual.gap",
+        "tariff.window[0].days",
+        "tariff.holidays",
+    }
+    assert "did you mean jul?" in errors["tariff.charge[2].month_weight_pct.juli"]
+    other = errors_of(document() | {"tariff": {"charge": {"id": "x"}}})
+    assert "expected a list of tables, written [[tariff.charge]]" in other["tariff.charge"]

@@ -1,0 +1,120 @@
+"""Calculates what a kWh costs at an instant: every energy charge that holds then, EUR, VAT as it is paid.
+
+Charges of one VAT rate are added up before VAT. Of tiers the first is taken, and of charges that hold in years of few
+full-load hours none: which tier or year it becomes is known at its end. The invoice has both as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from dispatch.billing.charges.accounts import eur_per_unit
+from dispatch.billing.charges.calendar import calendar_of, in_force
+from dispatch.billing.charges.local_times import held, local_times
+from dispatch.config.charges import Charge
+from dispatch.config.tariff_terms import TariffTerms
+
+NEEDS_MARKET = "a market price: the charge's market_factor is not 0"
+
+
+class EnergyPrices(NamedTuple):
+    """What a kWh costs and earns at each instant, EUR."""
+
+    buy: list[float]
+    sell: list[float]
+
+
+def uses_market(tariff: TariffTerms, flow: Literal["import", "export"] | None = None) -> bool:
+    """Whether any energy price follows the market's; `flow`: of this one only."""
+    return any(c.market_factor for c in _energy(tariff, flow))
+
+
+def by_time(tariff: TariffTerms) -> bool:
+    """Whether any energy price depends on windows or dates."""
+    return not all(map(_always, _energy(tariff, None)))
+
+
+def by_quantity(tariff: TariffTerms) -> bool:
+    """Whether any energy price depends on how much energy there is in its period or year."""
+    energy = [c for c in tariff.charges if c.kind == "energy"]
+    return any(c.tiers or c.full_load_h_from is not None or c.full_load_h_below is not None for c in energy)
+
+
+def import_price(tariff: TariffTerms, timezone: str, utc_s: float, eur_per_mwh: float | None = None) -> float | None:
+    """What an imported kWh costs at an instant; None where a market price is needed and not given."""
+    calendar = calendar_of(tariff, timezone)
+    holding = [c for c in _energy(tariff, "import") if _always(c) or in_force(c, calendar, utc_s)]
+    if eur_per_mwh is None and any(c.market_factor for c in holding):
+        return None
+    return float(_sum(tariff, holding, eur_per_mwh or 0.0, lambda _: 1.0))
+
+
+def market_behind(tariff: TariffTerms, timezone: str, utc_s: float, eur_per_kwh: float) -> float | None:
+    """The market price, EUR/MWh, that makes this import price at an instant; None where it has no part in it."""
+    least = import_price(tariff, timezone, utc_s, 0.0)
+    more = import_price(tariff, timezone, utc_s, 1000.0)
+    assert least is not None
+    assert more is not None
+    return None if more == least else 1000 * (eur_per_kwh - least) / (more - least)
+
+
+def energy_prices(
+    tariff: TariffTerms, timezone: str, instants_utc_s: Sequence[float], eur_per_mwh: Sequence[float] | None = None
+) -> EnergyPrices:
+    """What a kWh costs and earns at many instants, each with its market price.
+
+    Raises ValueError where one is needed and not given.
+    """
+    return EnergyPrices(
+        _prices(tariff, timezone, instants_utc_s, eur_per_mwh, "import"),
+        _prices(tariff, timezone, instants_utc_s, eur_per_mwh, "export"),
+    )
+
+
+def _prices(
+    tariff: TariffTerms,
+    timezone: str,
+    instants_utc_s: Sequence[float],
+    eur_per_mwh: Sequence[float] | None,
+    flow: Literal["import", "export"],
+) -> list[float]:
+    charges = _energy(tariff, flow)
+    if eur_per_mwh is None:
+        for charge in charges:
+            if charge.market_factor:
+                raise ValueError(f"charge {charge.id}: expected {NEEDS_MARKET}")
+        eur_per_mwh = [0.0] * len(instants_utc_s)
+    if all(map(_always, charges)):
+        return [float(_sum(tariff, charges, price, lambda _: 1.0)) for price in eur_per_mwh]
+    import numpy as np
+
+    calendar, times = calendar_of(tariff, timezone), local_times(instants_utc_s, timezone)
+    shares = {c: 1.0 if _always(c) else held(c, calendar, times).astype(float) for c in charges}
+    total = _sum(tariff, charges, np.array(eur_per_mwh, dtype=float), lambda charge: shares[charge])
+    found: list[float] = np.broadcast_to(total, (len(instants_utc_s),)).tolist()
+    return found
+
+
+def _energy(tariff: TariffTerms, flow: Literal["import", "export"] | None) -> list[Charge]:
+    return [c for c in tariff.charges if c.kind == "energy" and flow in (None, c.flow) and c.full_load_h_below is None]
+
+
+def _always(charge: Charge) -> bool:
+    return not (charge.windows or charge.from_date or charge.to_date)
+
+
+def _sum(tariff: TariffTerms, charges: Sequence[Charge], eur_per_mwh: Any, holds: Callable[[Charge], Any]) -> Any:
+    """Numbers or arrays: `holds` is 1 where a charge holds, else 0. The market's price first, then each of theirs."""
+    by_vat: dict[float, list[Charge]] = {}
+    for charge in charges:
+        by_vat.setdefault(charge.vat_pct, []).append(charge)
+    total: Any = 0.0
+    for vat_pct, together in by_vat.items():
+        market = [c.market_factor * holds(c) for c in together if c.market_factor]
+        net = sum(market[1:], market[0]) * eur_per_mwh / 1000 if market else 0.0
+        for charge in together:
+            price = charge.tiers[0][1] if charge.tiers else charge.price
+            net = net + price * eur_per_unit(charge, tariff) * holds(charge)
+        total = total + net * (1 + vat_pct / 100)
+    return total
