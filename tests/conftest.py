@@ -37,6 +37,16 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
 
 
+SHOWN = 60  # of a text or of bytes that a test is named after: names go through pipes and logs
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test after the begin of what it is given; pytest takes all of it, be it a megabyte."""
+    if not isinstance(val, str | bytes) or len(val) <= 2 * SHOWN:
+        return None
+    return f"{val[:SHOWN]!r} and {len(val) - SHOWN} more"
+
+
 @pytest.fixture(autouse=True)
 def machine_root() -> Iterator[Path]:
     """Home, state, configuration, runtime and system directories of the test's own, also for what it starts.
