@@ -23,6 +23,7 @@ PYTEST := $(BYTECODE) $(BIN)/python -m pytest -o cache_dir="$(CACHE)/pytest"
 EDITABLE := --config-settings editable_mode=compat --editable
 # Five processes on any machine: many tests wait for a running gateway and need no core meanwhile.
 PARALLEL := --numprocesses 5 --dist worksteal
+COLLECT := $(BIN)/python -m pytest -o cache_dir="$(CACHE)/pytest" --collect-only -qq
 # Runs a test of docs/reliability.md and writes its result there.
 RECORD := $(BIN)/python -m benchmarks.reliability
 
@@ -66,6 +67,7 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 
 test: $(READY)  ## every test, in five processes
 	@$(BYTECODE) $(BIN)/python -m compileall -q -j 0 benchmarks console dispatch drivers gateway skerry storage  # once, not by each process
+	@$(BYTECODE) sh -c 'for part in "tests/dispatch tests/console" "tests/drivers tests/gateway tests/storage"; do $(COLLECT) $$part & done; wait' > /dev/null 2>&1  # likewise: pytest compiles the tests
 	$(PYTEST) $(PARALLEL) --durations 20
 
 test-system: $(READY)  ## with real parts of Debian (tests/system/packages.txt), as root; without them it says what to install
