@@ -74,6 +74,7 @@ from gateway.site.schema import Site
 from gateway.starts_in_trouble import StartsInTrouble
 from gateway.supervised_calls import SupervisedCalls
 from gateway.task_supervisor import Work
+from gateway.weather_feed import weather_feed
 from storage.audit import AuditLog
 from storage.recorder import Recorder
 
@@ -355,6 +356,9 @@ def compose_gateway(
         )
         price_feeds.adopt(left.price_feed)
         background.append(("price feed", price_feeds.run))
+    weather = weather_feed(site, clock, events, planner.take_service, recorder.save_state, left.weather)
+    if weather is not None:
+        background.append(("weather", weather.run))
     background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]
     owner_telling: tuple[OwnerTelling, ...] = ()
     job_starts = tuple(

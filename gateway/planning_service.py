@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from dispatch.forecasting.queue_outlook import QueueSeen
+from dispatch.forecasting.service_forecast import ServiceForecast
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.job_outlook import JobOutlook
@@ -113,6 +114,10 @@ class PlanningService:
         self._source.reserve(reservations)
         self.queues.reserve(reservations)
         self._replan.set()
+
+    def take_service(self, forecast: ServiceForecast) -> None:
+        """A weather service has told what PV it expects; the next plan uses it."""
+        self._source.take_service(forecast)
 
     def prices_changed(self) -> None:
         """Other prices are in force: plan anew at once."""

@@ -24,6 +24,8 @@ from gateway.node_lists import STATE as NODES
 from gateway.node_lists import KeptList, kept_lists
 from gateway.price_feeds import STATE as PRICES
 from gateway.price_feeds import KeptPrices, kept_prices
+from gateway.weather_feed import STATE as WEATHER
+from gateway.weather_feed import KeptForecast, kept_forecast
 from storage import audit_reader
 from storage.drills import DrillRecord
 from storage.jobs import JobQuestion
@@ -54,6 +56,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     not_read: tuple[str, ...] = ()  # what there is and cannot be read, and why
     job_meter: MeterState | None = None  # runs of jobs that were not over
     price_feed: KeptPrices | None = None  # what was fetched
+    weather: KeptForecast | None = None  # the last forecast of PV that was fetched
     node_lists: dict[str, KeptList] = {}  # names of nodes, by where they come from
     finished_jobs: list[JobRecord] = []  # the newest runs of jobs that were over, oldest first
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
@@ -96,6 +99,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         finished_jobs=part("jobs that ended", lambda: _finished_jobs(state_dir, now_utc_s), []),
         job_meter=part("jobs that ran", lambda: kept_state(_state(state_dir, JOBS)), None),
         price_feed=part("fetched prices", lambda: kept_prices(_state(state_dir, PRICES)), None),
+        weather=part("the fetched PV forecast", lambda: kept_forecast(_state(state_dir, WEATHER)), None),
         node_lists=part("lists of nodes", lambda: kept_lists(_state(state_dir, NODES)), {}),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
         last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),

@@ -19,7 +19,6 @@ class PvForecaster:
     """
 
     MIN_DAYS = 2
-    source: Reason | None = None  # nothing to say: there is no other way
     FADE_STEPS = 12  # how long the last hour's ratio lasts, quarters
 
     def __init__(self, timezone: str) -> None:
@@ -57,6 +56,10 @@ class PvForecaster:
                 fade = math.exp(-max(0, quarter - self._last) / self.FADE_STEPS)
                 result.append(mean_w * (1 + (ratio - 1) * fade))
         return tuple(result)
+
+    def source(self, _utc_s: float) -> Reason | None:
+        """Nothing to say of it: there is no other way."""
+        return None
 
     def _mean(self, quarter: int) -> float | None:
         assert self._last is not None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dispatch.forecasting.clear_sky import PvSite, clear_quarter_w
 from dispatch.forecasting.load import DAY_STEPS, quarter_of
 from dispatch.forecasting.pv_yield import NoYield, YieldWatch
+from dispatch.forecasting.service_forecast import FollowedService, ServiceForecast
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reasons import Reason
 
@@ -31,18 +32,25 @@ class SunPvForecaster:
     def __init__(self, site: PvSite) -> None:
         self._site = site
         self._watch = YieldWatch(site.peak_w)
+        self._service = FollowedService(site.peak_w)
         self._clear_w: dict[int, float] = {}  # by quarter
         self._seen: dict[int, tuple[float, float]] = {}  # by quarter: W, W under a clear sky; none of a fault
         self._sums = [[0.0, 0.0] for _ in range(DAY_STEPS)]  # of them, by time of day (UTC)
         self._latest: dict[int, float] = {}  # W by quarter, of the last hour, a fault among them
         self._last: int | None = None
 
-    @property
-    def source(self) -> Reason | None:
-        """What the forecast is made from."""
+    def source(self, utc_s: float) -> Reason | None:
+        """What a forecast at this moment is made from."""
         if self._watch.trouble is not None:
             return Reason("pv_source.trouble", {"share_pct": 100 * self._watch.trouble.share})
-        return Reason("pv_source.sun")
+        service = self._service.usable(utc_s)
+        if service is None:
+            return Reason("pv_source.sun")
+        return Reason("pv_source.service", {"service": service.source, "age_s": max(0.0, utc_s - service.made_utc_s)})
+
+    def take_service(self, forecast: ServiceForecast) -> None:
+        """A weather service has told what it expects."""
+        self._service.take(forecast)
 
     @property
     def trouble(self) -> NoYield | None:
@@ -60,6 +68,7 @@ class SunPvForecaster:
             del self._latest[each]
         for q, w, clear_w in self._watch.take(quarter, mean_w, self._clear(quarter)):
             self._count(q, w, clear_w)
+            self._service.learn(q, w)
         self._forget(quarter - HISTORY)
         return True
 
@@ -73,7 +82,10 @@ class SunPvForecaster:
         latest_w = self._latest if self._last is not None else {} if now_w is None else {first: max(0.0, now_w)}
         bright, day = self._against_usual(latest_w), self._last_day(last)
         end = self._sunset(first) if self.trouble is not None else None
-        return tuple(self._expected(q, last, bright, day, end) for q in range(first, first + steps))
+        own_w = {q: self._expected(q, last, bright, day, end) for q in range(first, first + steps)}
+        if end is not None:  # what covers the panels today is known here only
+            return tuple(w if q < end else self._service.blended_w(w, q, start_utc_s) for q, w in own_w.items())
+        return tuple(self._service.blended_w(w, q, start_utc_s) for q, w in own_w.items())
 
     def _expected(self, quarter: int, last: int, bright: float | None, day: float, trouble_until: int | None) -> float:
         clear_w = self._clear(quarter)

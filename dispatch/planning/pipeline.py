@@ -21,6 +21,7 @@ from dispatch.forecasting.load import LATEST_S, PROBES, LoadForecaster
 from dispatch.forecasting.pv import PvForecaster
 from dispatch.forecasting.pv_by_sun import SunPvForecaster
 from dispatch.forecasting.queue_outlook import TOO_OLD_S
+from dispatch.forecasting.service_forecast import ServiceForecast
 from dispatch.forecasting.sun import Place
 from dispatch.model.forecast import QUARTER_S, Forecast
 from dispatch.model.job_outlook import JobOutlook
@@ -138,6 +139,11 @@ class PlanSource:
         """Whether PV is forecast by the sun: then hours in which it was limited say nothing of it."""
         return isinstance(self._pv, SunPvForecaster)
 
+    def take_service(self, forecast: ServiceForecast) -> None:
+        """A weather service has told what PV it expects."""
+        if isinstance(self._pv, SunPvForecaster):
+            self._pv.take_service(forecast)
+
     def assume_pv(self, start_s: int, w: float) -> None:
         """Take this as the mean PV power of a quarter hour in which it was not measured; nothing is learnt from it."""
         if start_s in self._finished:
@@ -181,7 +187,7 @@ class PlanSource:
             prices=prices,
             load=load,
             pv_w=pv_w,
-            pv_source=self._pv.source,
+            pv_source=self._pv.source(now.utc_s),
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,

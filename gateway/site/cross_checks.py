@@ -24,7 +24,7 @@ from gateway.site.kubernetes_checks import clusters
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
 from gateway.site.node_checks import bmcs, cap_prices, commands, lists, may_have_outlets, pages
 from gateway.site.p1_checks import meters_on_p1
-from gateway.site.pv_checks import planes
+from gateway.site.pv_checks import planes, weather_services
 from gateway.site.scheduler_checks import schedulers
 from gateway.site.schema import WITH_IDS, Site
 from gateway.site.unread import MISSING_KEY, Unreadable
@@ -51,6 +51,7 @@ def _own(site: Site) -> Iterator[Check]:
         _addresses,
         _outlets,
         planes,
+        weather_services,
         pages,
         bmcs,
         lists,

@@ -40,6 +40,7 @@ from drivers.nut.config import PduDevice, UpsDevice
 from drivers.redfish.config import BmcDefaults
 from drivers.schedulers.config import Scheduler
 from drivers.twin.config import TwinConfig
+from drivers.weather.config import WeatherService
 from storage.config import StorageConfig
 
 # Sections of what has an id of its own, which no node may have.
@@ -154,6 +155,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     meter: tuple[MeterDevice, ...] = ()
     pv: tuple[PvDevice, ...] = ()
     plane: tuple[PlaneTerms, ...] = ()
+    weather: tuple[WeatherService, ...] = ()
     switch: tuple[SwitchDevice, ...] = ()
     node: tuple[NodeDevice, ...] = ()
     nodes: tuple[NodeGroup, ...] = ()

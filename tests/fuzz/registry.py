@@ -23,6 +23,7 @@ import record_parsers
 import redfish_parsers
 import salvage_parsers
 import scheduler_parsers
+import weather_parsers
 from fuzzing import Parser
 
 PARSERS: tuple[Parser, ...] = (
@@ -43,6 +44,7 @@ PARSERS: tuple[Parser, ...] = (
     *block_parsers.PARSERS,
     *local_parsers.PARSERS,
     *cli_parsers.PARSERS,
+    *weather_parsers.PARSERS,
 )
 
 _OUR_GATEWAY = (

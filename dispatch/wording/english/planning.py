@@ -84,6 +84,7 @@ TEMPLATES = {
     "plan.load_ends": "load forecast ends {steps:g} steps early: its last value held",
     "plan.pv_unknown": "PV is not known: load taken as net load and the PV of recent days",
     "pv_source.sun": "PV by the sun and its recent days",
+    "pv_source.service": "PV by {service}, {age_s:span} old, and its recent hours",
     "pv_source.trouble": "PV by the sun; today {share_pct:.0f} % of a clear sky: snow, shade or a fault",
     "pv.no_yield": "gives {share_pct:.0f} % of what a clear sky allows since {since}: snow, shade or a fault",
     "pv.yields_again": "gives power again",

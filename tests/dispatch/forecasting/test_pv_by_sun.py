@@ -11,6 +11,7 @@ from dispatch.forecasting.clear_sky import Plane, PvSite, clear_quarter_w
 from dispatch.forecasting.pv import PvForecaster
 from dispatch.forecasting.pv_by_sun import SunPvForecaster
 from dispatch.forecasting.pv_yield import LONG_ENOUGH, YieldWatch
+from dispatch.forecasting.service_forecast import OLDEST_S, FollowedService, ServiceForecast
 from dispatch.forecasting.sun import Place
 from dispatch.wording.catalogue import words
 
@@ -80,8 +81,9 @@ def test_snow_is_told_from_weather_and_not_learnt() -> None:
     ahead = under_snow.predict(900 * (MARCH + 8 * DAY + NOON), DAY)
     assert max(ahead[:16]) < 0.02 * SITE.peak_w  # today nothing comes
     assert ahead[-1] > 0.7 * CLEAR[8 * DAY + NOON - 1]  # tomorrow is not known to be like it
-    assert under_snow.source is not None
-    assert "0 % of a clear sky: snow, shade or a fault" in words(under_snow.source)
+    source = under_snow.source(900 * (MARCH + 9 * DAY))
+    assert source is not None
+    assert "0 % of a clear sky: snow, shade or a fault" in words(source)
 
     melted = fed(after, lambda k: 0.004 if k in snow else 0.8)
     assert melted.trouble is None
@@ -115,3 +117,38 @@ def test_trouble_lasts_over_the_night_and_ends_with_the_sun_on_the_panels() -> N
     assert watch.trouble.since_utc_s == 0
     assert watch.take(91, 3_000.0, 5_000.0) == [(91, 3_000.0, 5_000.0)]
     assert watch.trouble is None
+
+
+def test_a_service_is_followed_for_what_comes_after_the_next_hours() -> None:
+    now = 10 * DAY + NOON
+    forecaster, now_s = fed(now, lambda _k: 0.9), 900 * (MARCH + now)
+    own = forecaster.predict(now_s, DAY)
+    dull = {MARCH + now + k: 0.2 * CLEAR[now + k] for k in range(DAY - 8)}
+    forecaster.take_service(ServiceForecast("Open-Meteo", now_s - 1200.0, dull))
+    forecast = forecaster.predict(now_s, DAY)
+    assert forecast[0] == pytest.approx(own[0])  # the sun is out here and now
+    assert 0.5 * own[8] < forecast[8] < 0.8 * own[8]
+    tomorrow = DAY - 12
+    assert forecast[tomorrow] == pytest.approx(0.2 * CLEAR[now + tomorrow], rel=0.02)
+    assert forecast[-1] == own[-1]  # it does not go so far
+    source = forecaster.source(now_s)
+    assert source is not None
+    assert words(source) == "PV by Open-Meteo, 20 min old, and its recent hours"
+    late_s = now_s + OLDEST_S
+    later = forecaster.source(late_s)
+    assert later is not None
+    assert words(later) == "PV by the sun and its recent days"
+
+
+def test_the_share_of_a_service_is_learnt_and_bounded() -> None:
+    service = FollowedService(10_000)
+    assert service.share == 1.0
+    service.take(ServiceForecast("x", 0.0, dict.fromkeys(range(90), 4_000.0)))
+    for quarter in range(90):
+        service.learn(quarter, 3_000.0)
+    assert 0.75 < service.share < 0.85
+    assert service.blended_w(9_999.0, 80, 0.0) == pytest.approx(4_000 * service.share, rel=0.01)
+    assert service.blended_w(123.0, 91, 0.0) == 123.0  # not in it
+    for _ in range(600):
+        service.learn(5, 0.0)
+    assert service.share == 0.2

@@ -31,6 +31,7 @@ BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="u
     "contact": [{"id": "epo", "purpose": "epo", "url": "tcp://io.site:502", "address": 0, "input": "input"}],
     "genset": {"rated_w": 30_000},
     "plane": [{"pv": "roof", "tilt_deg": 30, "azimuth_deg": 180, "peak_w": 50_000}],
+    "weather": [{"kind": "open-meteo"}],
 }
 
 
