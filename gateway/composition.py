@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
+from dispatch.billing.peak_charges import main_charge
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import revert_values
 from dispatch.forecasting.pv_asleep import SleepingInverters
@@ -268,7 +269,7 @@ def compose_gateway(
         audit=audit,
         calls=SupervisedCalls("proofs", PROOFS_S, parts),
         refresh_s={driver.id: driver.refresh_s for driver in drivers if isinstance(driver, MapPcs | MapMeter)},
-        demand=site.tariff.demand_terms,
+        demand=main_charge(site.dispatch),
     )
     queue_polling = QueuePolling(
         [reader_of(scheduler, site.kubernetes, site.path.parent) for scheduler in site.scheduler],
@@ -328,7 +329,7 @@ def compose_gateway(
         QueueCommands(queues, log).handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
-        JobQueries(site.tariff.demand_terms, log=log, accounts=accounting, records=queries).handlers,
+        JobQueries(main_charge(site.dispatch), log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,

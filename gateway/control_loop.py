@@ -13,6 +13,7 @@ import msgspec
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
+from dispatch.billing.peak_charges import main_charge
 from dispatch.control.controller import Controller
 from dispatch.control.exit_behaviour import ExitStatements
 from dispatch.control.fallback import stop_setpoints
@@ -327,6 +328,7 @@ class ControlLoop:
                 caps=decision.caps,
                 month_peak_w=controller.month_peak_w,
                 next_day_peak_w=controller.next_day_peak_w,
+                levels=controller.charge_levels,
                 interval_energy_wh=controller.interval.energy_wh,
                 interval_least_w=controller.interval_least_w,
                 pv_free=decision.island in JOINED and all(limit.w is None for limit in decision.pv_limits),
@@ -353,6 +355,7 @@ class ControlLoop:
             drill_plan=self._drills.plan,
             reservations=self._reservations.standing(),
             billed_peak_w=controller.billed_peak_w,
+            charges=controller.charges_now,
             iq=self._iq.now,
             clock=self._clock_seen,
             node_caps=self._devices.commands.follow_caps(snapshot),
@@ -361,8 +364,8 @@ class ControlLoop:
         )
 
     def _known_peak_w(self) -> float:
-        """The peak of the bill period so far; where days are averaged there is none, 0."""
-        return self._controller.month_peak_w if self._site.tariff.demand_terms.top_days == 1 else 0.0
+        """The main charge's peak of the bill period so far; where days are averaged there is none, 0."""
+        return self._controller.charge_levels[0].free_w if main_charge(self._site.dispatch).top_days == 1 else 0.0
 
     def _recorded_figures(self, decision: Decision, soc_pct: float | None) -> dict[str, float | None]:
         """Signals for the record that are neither in the snapshot nor in the decision."""

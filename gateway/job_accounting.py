@@ -18,6 +18,7 @@ from dispatch.accounting.reported import kind_of, measured_curves, watch
 from dispatch.accounting.samples import Instant
 from dispatch.accounting.site_accounts import SiteTerms, key_of
 from dispatch.billing.charges.energy_prices import import_price
+from dispatch.billing.peak_charges import main_charge
 from dispatch.model.clock import Clock
 from dispatch.model.jobs import Queue
 from dispatch.model.snapshot import Snapshot
@@ -214,7 +215,7 @@ def curves(site: Site) -> Callable[[str], Curve]:
 def site_terms(site: Site) -> SiteTerms:
     """What the site file says of prices and intervals."""
     return SiteTerms(
-        demand=site.tariff.demand_terms,
+        demand=main_charge(site.dispatch),
         timezone=site.site.timezone,
         interval_s=site.grid.metering_interval_s,
         offset_s=site.grid.interval_offset_s,

@@ -11,6 +11,7 @@ import msgspec
 from dispatch.forecasting.queue_outlook import QueueSeen
 from dispatch.forecasting.service_forecast import ServiceForecast
 from dispatch.model.battery_bank import BatteryBank
+from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.clock import Clock
 from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.orders import ON_BATTERY, Order
@@ -47,6 +48,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     caps: CapsView | None
     month_peak_w: float
     next_day_peak_w: float
+    levels: tuple[ChargeLevel, ...]
     interval_energy_wh: float
     interval_least_w: float = 0.0
     pv_free: bool = True  # PV gives what the sun allows: neither limited by us nor off the grid
@@ -174,6 +176,7 @@ class PlanningService:
             soc_pct=soc_pct,
             month_peak_w=seen.month_peak_w,
             next_day_peak_w=seen.next_day_peak_w,
+            levels=seen.levels,
             interval_energy_wh=seen.interval_energy_wh,
             interval_least_w=seen.interval_least_w,
             orders=self._orders.active,

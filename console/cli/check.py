@@ -17,6 +17,7 @@ from console.value_parsers import json_option
 from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.charges.tariff_checks import tariff_remarks
 from dispatch.billing.demand_charge import in_words
+from dispatch.billing.peak_charges import main_charge
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.islanding.shedding_steps import lacking, names_of, takes, with_gpus
 from dispatch.wording.catalogue import words
@@ -213,7 +214,7 @@ def _caps(site: Site) -> list[str]:
     trouble = []
     if not any(not n.critical and n.terms.cap_w is not None for n in site.node):
         trouble.append("caps: no [[node]] that is not critical can be capped to a cap_w: the gateway caps nothing")
-    if site.tariff.demand_terms.eur_per_kw <= 0 and site.caps.price_eur_per_gpu_hour is None:
+    if main_charge(site.dispatch).eur_per_kw <= 0 and site.caps.price_eur_per_gpu_hour is None:
         trouble.append("caps: the tariff has no demand charge: there is no peak that caps could spare")
     return trouble
 

@@ -163,12 +163,13 @@ def _report(source: Live | Record, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _demand(source: Record) -> DemandTerms:
     """The demand charge, as the record keeps the site file. Raises Failure."""
+    from dispatch.billing.peak_charges import main_charge
     from dispatch.config.schema import DispatchConfig
     from storage.config import DISPATCH
 
     kept = source.archive.last_state(DISPATCH)
     try:
-        return msgspec.convert(kept, DispatchConfig).tariff.demand_terms
+        return main_charge(msgspec.convert(kept, DispatchConfig))
     except msgspec.ValidationError as error:
         why = "no gateway has written it yet" if kept is None else f"what it keeps of the site file: {error}"
         raise Failure(f"{source.directory}: the record does not say what a peak costs: {why}") from None

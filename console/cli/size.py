@@ -70,6 +70,7 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
     """
     from console.replay.remarks import short_period
     from console.sizing.maps import terminal
+    from dispatch.billing.peak_charges import main_charge
     from gateway.site.loader import load
 
     loaded, asked = load(site), _Options(**options)
@@ -80,7 +81,7 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
     found = _sweep(base, points, min(asked.jobs or os.cpu_count() or 1, len(points)), asked.scheduler)
     for line in terminal(found, points, asked.want, asked.against):
         click.echo(line)
-    for note in (*base.notes, *short_period(base.config.tariff.demand_terms, base.end_s - base.start_s, "savings")):
+    for note in (*base.notes, *short_period(main_charge(base.config), base.end_s - base.start_s, "savings")):
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, asked, time.monotonic() - began)

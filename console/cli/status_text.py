@@ -23,7 +23,7 @@ from console.display.islanding_text import (
     switch_open,
 )
 from console.display.queue_text import power_lines, queue_sentence
-from console.display.status_text import clock_texts, unmeasured_texts, why_text
+from console.display.status_text import clock_texts, limiting_texts, unmeasured_texts, why_text
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
@@ -187,8 +187,11 @@ def _interval(interval: Interval, utc_s: float, room: bool) -> Iterator[str]:
 
 def _peak(published: Published, welcome: Welcome) -> str:
     """What the demand charge is on so far; a lower bound where intervals of it were not measured."""
-    terms, billed_w = welcome.demand, published.billed_peak_w
+    terms, billed_w, now = welcome.demand, published.billed_peak_w, published.charges
     least = "at least " if peak_is_lower_bound(published) else ""
+    if now is not None:
+        text = limiting_texts(now, welcome.timezone)[0]
+        return f"{text}: {least}{kw(now.free_w)} free" if now.charge else text
     if terms is None or billed_w is None:
         return f"month's peak {least}{kw(published.month_peak_w)}"
     what = "peak" if terms.top_days == 1 else f"{terms.top_days} highest days"

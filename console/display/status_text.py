@@ -10,6 +10,7 @@ from console.display.ink import Ink, Line
 from console.display.viewmodel import Link, Model, peak_is_lower_bound
 from console.display.wrapping import cut
 from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.clock import ClockState
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Node
@@ -189,8 +190,18 @@ def interval_mean_text(interval: Interval, elapsed_s: float) -> str:
 
 
 def peak_label(published: Published) -> str:
-    """What the peak of the billing period is called: a lower bound, or known."""
+    """What the peak of the billing period is called: a lower bound, or known; of listed charges what is free now."""
+    if published.charges is not None:
+        return "free now"
     return "peak at least" if peak_is_lower_bound(published) else "peak so far"
+
+
+def limiting_texts(now: ChargesNow, timezone: str) -> list[str]:
+    """Which of several charges on peaks limits import now, and until when: the longest text first."""
+    what = now.charge or "no charge on peaks"
+    if now.until_utc_s is None:
+        return [what, ""]
+    return [f"{what} until {hour_minute(now.until_utc_s, timezone)}", what, ""]
 
 
 def iq_texts(iq: IqNow | None) -> list[str]:

@@ -17,6 +17,7 @@ from console.replay.engine import Case, Schedule
 from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.charges.energy_prices import uses_market
+from dispatch.billing.peak_charges import main_charge
 from dispatch.billing.prices import filled_means
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
@@ -101,7 +102,7 @@ class ScoredPeriod:
         yield from doubtful_jobs(case.start_s, self.end_s, case.jobs, case.gpus_total)
         grid_w = list(self.flow(schedule.battery_w, case.step_s, schedule.shed_w).grid_w())
         yield from over_contract(case.config.grid, case.start_s, self.fine_s, grid_w)
-        yield from short_period(case.config.tariff.demand_terms, self.end_s - case.start_s)
+        yield from short_period(main_charge(case.config), self.end_s - case.start_s)
         yield from (*case.notes, *case.load.notes, *case.pv.notes)
 
     def perfect_w(self) -> tuple[list[float], int]:

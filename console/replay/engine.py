@@ -14,11 +14,13 @@ import msgspec
 from console.replay.job_file import Job
 from console.replay.job_log import JobLog
 from console.replay.traces import Publication, Trace, utc
+from dispatch.billing.peak_charges import peak_charges
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S
+from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.decision import Mode
 from dispatch.model.equipment import Battery, Meter, Pcs, Pv
 from dispatch.model.forecast import QUARTER_S
@@ -125,6 +127,11 @@ class Replay:
         return self._controller.month_peak_w
 
     @property
+    def charges_now(self) -> ChargesNow | None:
+        """Which of the listed charges on peaks limits import now, and what they bill; None where none is listed."""
+        return self._controller.charges_now
+
+    @property
     def billed_peak_w(self) -> float:
         """What the demand charge is on, as the controller knows it."""
         return self._controller.billed_peak_w
@@ -177,8 +184,9 @@ class Replay:
             import_w=import_w,
             import_max_w=self._controller.interval.left_w,
             month_peak_w=self._controller.month_peak_w,
+            levels=self._controller.charge_levels,
         )
-        decided = decide(caps, config.tariff.demand_terms, config.timezone, need, self._caps)
+        decided = decide(caps, peak_charges(config), config.timezone, need, self._caps)
         self._caps = decided.ledger
         return decided.cap_w
 
@@ -230,6 +238,7 @@ class Replay:
             soc_pct=self._soc_pct(),
             month_peak_w=self._controller.month_peak_w,
             next_day_peak_w=self._controller.next_day_peak_w,
+            levels=self._controller.charge_levels,
             interval_energy_wh=self._controller.interval.energy_wh,
             interval_least_w=self._controller.interval_least_w,
         )

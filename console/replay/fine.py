@@ -155,6 +155,7 @@ class FineReplay:
             pv_w=sum(p.w for p in site.pv),
             soc_pct=self._soc_pct(),
             month_peak_w=self._controller.month_peak_w,
+            levels=self._controller.charge_levels,
             interval_energy_wh=self._controller.interval.energy_wh,
             interval_least_w=self._controller.interval_least_w,
         )

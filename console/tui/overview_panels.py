@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console.display.formats import age, clock, kw
 from console.display.ink import Ink
-from console.display.status_text import clock_line, gpus_text, peak_label
+from console.display.status_text import clock_line, gpus_text, limiting_texts, peak_label
 from console.display.viewmodel import Model, peak_is_lower_bound
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
@@ -12,6 +12,7 @@ from console.tui.charts import bar
 from console.tui.diff_widget import DiffWidget
 from console.tui.list_view import spare_columns
 from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
@@ -34,11 +35,14 @@ class MonthPanel(DiffWidget):
             return
         contracted_w = model.limit("contracted_peak_w")
         canvas.put(0, 0, "Month" if model.demand.per == "month" else "Year", Ink.DIM)
-        self._draw_peak(canvas, model.published, model.demand)
+        if model.published.charges is None:
+            self._draw_peak(canvas, model.published, model.demand)
+        else:
+            self._draw_limiting(canvas, model.published, model.published.charges, model.timezone)
         if contracted_w is not None:
             draw_figure(canvas, 2, "contracted", kw(contracted_w, 7), " kW")
             draw_excess(canvas, 2, model.published.month_peak_w - contracted_w)
-        if model.welcome is not None:
+        if model.welcome is not None and model.published.charges is None:
             self._draw_charge(canvas, model.published, model.demand)
         if model.plan is not None:
             planned_w = model.plan.peak_target_w
@@ -53,6 +57,15 @@ class MonthPanel(DiffWidget):
         x = draw_figure(canvas, 1, label, kw(published.month_peak_w, 7), " kW")
         if peak_is_lower_bound(published):
             canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
+
+    @staticmethod
+    def _draw_limiting(canvas: Canvas, published: Published, now: ChargesNow, timezone: str) -> None:
+        """Which of several charges limits import now and what it leaves free, and what all bill so far."""
+        canvas.fit(6, 0, limiting_texts(now, timezone), Ink.DIM)
+        x = draw_figure(canvas, 1, "free now", kw(published.month_peak_w, 7) if now.charge else "      —", " kW")
+        if peak_is_lower_bound(published):
+            canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
+        draw_figure(canvas, 3, "demand charges", f"{now.eur:7.0f}", f" EUR ({now.count} listed)")
 
     @staticmethod
     def _draw_charge(canvas: Canvas, published: Published, terms: DemandTerms) -> None:

@@ -135,7 +135,7 @@ def _comparison_rows(worths: Sequence[StepCost], plan: Plan, model: Model) -> It
     highest_w = max((w.import_w for w in whole), default=0.0)
     yield "highest kW", *_pair(highest_w / 1000, max((w.bare_import_w for w in whole), default=0.0) / 1000, 1)
     yield "SoC at its end %", *_pair(plan.steps[-1].soc_pct, soc_reading(model).good, 1)
-    if model.welcome is not None:
+    if model.welcome is not None and not plan.keep_w:  # what a kW costs there is not one figure
         rise_w = max((w.peak_rise_w for w in worths), default=0.0)
         yield "peak EUR more", "", number(rise_w / 1000 * model.demand.rise_eur_per_kw, 9, 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.billing.charge_peaks import PeakMemory
 from dispatch.billing.counted_energy import Counted, HoleMemory
 from dispatch.billing.month_peaks import MonthSoFar
 
@@ -24,6 +25,13 @@ class Billing(msgspec.Struct, frozen=True):
     earlier: dict[str, MonthSoFar] = {}  # other months the clock was in, the latest last
     counted: Counted | None = None  # all of the running interval; None: a version before this one saved it
     hole: HoleMemory = HoleMemory()
+    charge: str = ""  # whose peaks the fields above are; "": of the demand charge of [tariff], the only one there was
+    others: dict[str, PeakMemory] = {}  # by charge, those of the other charges
+
+    def peaks(self) -> dict[str, PeakMemory]:
+        """The peaks by charge."""
+        so_far = MonthSoFar(self.month_peak_w, self.month_measured_s, self.month_days_w)
+        return {self.charge: PeakMemory(self.month, so_far, self.earlier), **self.others}
 
 
 def counted_of(saved: Billing, start: float) -> Counted:

@@ -14,8 +14,26 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from dispatch.billing.charges.accounts import interval_account as charge_account
+from dispatch.billing.charges.calendar import Calendar
+from dispatch.config.charges import Charge
 from dispatch.config.demand_terms import DemandTerms, Window, parsed
+from dispatch.config.window_times import month_numbers
 from dispatch.model.reasons import Reason
+
+
+class ChargeTerms(DemandTerms, frozen=True, kw_only=True, cache_hash=True):
+    """A charge of `[[tariff.charge]]` on peaks. The fields of `DemandTerms` say what a kW costs and what is free.
+
+    `windows` has the ids of the charge's windows; `charge` and `calendar` say when they are.
+    """
+
+    id: str
+    charge: Charge
+    calendar: Calendar
+    above: bool = False  # only what is above `floor_w` is billed
+    rolling: bool = False  # the peaks of the 11 months before are billed as well
+    peak_floor_w: float = 0.0  # what each peak counts at least
 
 
 class IntervalAccount(NamedTuple):
@@ -23,8 +41,10 @@ class IntervalAccount(NamedTuple):
 
     period: str  # "2025-09", or "2025"
     day: str  # "2025-09-16"
-    account: str  # whose highest interval it may be: the period's, or where days are averaged the day's
+    account: str  # whose highest interval it may be: the period's, or where days are averaged the day's; of a charge
+    # that is listed the period's, or "2025-09|2025-W38"
     counts: bool  # it lies in a window
+    weight: float = 1.0  # its mean counts so many times
 
 
 @lru_cache(maxsize=8)
@@ -35,6 +55,12 @@ def _calendar(windows: tuple[str, ...], timezone: str) -> tuple[tuple[Window, ..
 @lru_cache(maxsize=8192)  # plans and bills ask for the same quarter hours again and again
 def interval_account(terms: DemandTerms, timezone: str, utc_s: float) -> IntervalAccount:
     """Where the metering interval that begins at `utc_s` belongs, by local wall time: it follows the clock change."""
+    if isinstance(terms, ChargeTerms):
+        at = charge_account(terms.charge, terms.calendar, utc_s)
+        day = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d")
+        account = at.period if terms.top_days == 1 else f"{at.period}|{at.peak}"
+        sets = not terms.charge.set_in or int(day[5:7]) in month_numbers(terms.charge.set_in)
+        return IntervalAccount(at.period, day, account, at.counts and sets and at.weight > 0, at.weight)
     windows, zone = _calendar(terms.windows, timezone)
     local = datetime.fromtimestamp(utc_s, UTC).astimezone(zone)
     minute = 60 * local.hour + local.minute
@@ -46,13 +72,16 @@ def interval_account(terms: DemandTerms, timezone: str, utc_s: float) -> Interva
 
 def period_of(terms: DemandTerms, account: str) -> str:
     """The period that an account belongs to."""
+    if isinstance(terms, ChargeTerms):
+        return account.partition("|")[0]
     return account[: len("2025-09")] if terms.per == "month" else account[: len("2025")]
 
 
 def billed_w(terms: DemandTerms, peaks_w: Iterable[float]) -> float:
     """What a period is billed, of the peaks of its days (where only the highest counts, of any parts of it)."""
-    highest = sorted(peaks_w, reverse=True)[: terms.top_days]
-    return max(terms.floor_w, sum(highest) / terms.top_days)
+    highest = sorted((max(w, terms.peak_floor_w) for w in peaks_w), reverse=True)[: terms.top_days]
+    count = max(len(highest), 1) if terms.rolling else terms.top_days
+    return max(terms.floor_w, sum(highest) / count)
 
 
 def billed_by_period_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> dict[str, float]:
@@ -70,18 +99,21 @@ def free_w(terms: DemandTerms, others_w: Iterable[float], own_w: float = 0.0) ->
 
     * `own_w`;
     * the lowest of the `top_days` highest other days; 0 while there are fewer;
-    * what the floor leaves: `top_days` x `floor_w` less the `top_days` - 1 highest other days, at most `floor_w`.
+    * what the floor leaves: `top_days` x `floor_w` less the `top_days` - 1 highest other days, at most `floor_w`;
+    * `peak_floor_w`, where each peak counts so much at least.
 
     Without that last limit a day early in the period could use what the floor leaves for days still to come.
     """
     highest = sorted(others_w, reverse=True)
     lowest_w = highest[terms.top_days - 1] if len(highest) >= terms.top_days else 0.0
     floor_room_w = terms.top_days * terms.floor_w - sum(highest[: terms.top_days - 1])
-    return max(own_w, lowest_w, min(terms.floor_w, floor_room_w))
+    return max(own_w, lowest_w, min(terms.floor_w, floor_room_w), terms.peak_floor_w)
 
 
 def free_peak(terms: DemandTerms) -> Reason:
     """What `free_w` is called: the peak that there is, or where days are averaged what today's may reach."""
+    if isinstance(terms, ChargeTerms):
+        return Reason("peak.charge", {"charge": terms.id})
     if terms.top_days != 1:
         return Reason("peak.free_today")
     return Reason("peak.month") if terms.per == "month" else Reason("peak.year")

@@ -15,8 +15,8 @@ The month's peak (`month_peaks`) is a lower bound, "at least": only energy that 
 `month_unmeasured_s` is the time of the month that was not measured.
 
 Two limits of the interval's mean (`Budget`). The *guard* must not be exceeded. It is the contracted peak, or the peak
-that costs nothing (the month's peak so far; in general `demand_charge.free_w`) where that is higher, or where the
-target is no higher. The *target* is the peak that the plan means to keep, where it is below the guard: a preference. It
+that costs nothing (the month's peak so far; in general `charge_peaks`) where that is higher, or where the target is no
+higher. The *target* is the peak that the plan means to keep, where it is below the guard: a preference. It
 is never below the peak that costs nothing, and there is none in an interval that does not count towards the demand
 charge. A new plan lowers the target of the running interval no further than `least_mean_w` and the margin.
 """
@@ -24,19 +24,21 @@ charge. A new plan lowers the target of the running interval no further than `le
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import copy
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from dispatch.billing.billing_memory import Billing, counted_of
+from dispatch.billing.charge_peaks import Places, counting_until, places
 from dispatch.billing.counted_energy import Counted, FilledInterval
-from dispatch.billing.demand_charge import IntervalAccount, free_peak, interval_account
+from dispatch.billing.demand_charge import free_peak
 from dispatch.billing.import_allowance import Allowance, Budget, allow, least_mean_w, margin_w
 from dispatch.billing.import_energy import GAP_S, HOLE_INTERVALS, UNBOUNDED_S, ImportEnergy
 from dispatch.billing.interval_placement import Carried, PlacedPeaks
-from dispatch.billing.month_peaks import MonthSoFar
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import GridConfig
+from dispatch.model.charge_levels import ChargeLevel, ChargesNow
 from dispatch.model.metering_interval import Interval
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
@@ -55,14 +57,14 @@ class MeteringInterval:
         grid: GridConfig,
         timezone: str,
         deadband_w: float,
-        demand: DemandTerms | None = None,
+        charges: Sequence[DemandTerms] = (),
         replayed: bool = False,
     ) -> None:
         self._grid, self._timezone, self._deadband_w = grid, timezone, deadband_w
-        self._terms = demand or DemandTerms()
+        self._charges = tuple(charges) or (DemandTerms(),)
         self._length_s = float(grid.metering_interval_s)
-        self._interval_account: IntervalAccount | None = None  # of the running interval
-        self._peaks, self._replayed = PlacedPeaks(self._terms), replayed
+        self._places: Places | None = None  # of the running interval
+        self._peaks, self._replayed = PlacedPeaks(self._charges), replayed
         self._energy = ImportEnergy(grid.fuse_w, replayed)
         self._utc_known = True
         self._aim_w = grid.contracted_peak_w  # the latest of what is kept
@@ -77,8 +79,7 @@ class MeteringInterval:
 
     def restore(self, saved: Billing) -> None:
         """Take over what an earlier process knew; call before the first `advance`."""
-        so_far = MonthSoFar(saved.month_peak_w, saved.month_measured_s, saved.month_days_w)
-        self._peaks.restore(saved.month, so_far, saved.earlier)
+        self._peaks.restore(saved.peaks())
         self._energy.import_w, self._restored = saved.import_w, saved
 
     def recover(self, saved: Billing) -> None:
@@ -89,14 +90,14 @@ class MeteringInterval:
             if import_w is not None:
                 self._energy.import_w = import_w  # measured since the start
             return
-        so_far = MonthSoFar(saved.month_peak_w, saved.month_measured_s, saved.month_days_w)
-        self._peaks.recover(saved.month, so_far, saved.earlier)
+        self._peaks.recover(saved.peaks())
 
     def billing(self) -> Billing:
         """What the next gateway needs after a restart."""
-        now, counted = self._peaks.months.now, self._energy.counted
+        counted, (charge, peaks), *others = self._energy.counted, *self._peaks.months.memory().items()
+        now = peaks.so_far
         if self._start is None or not self._utc_known:
-            return self._restored or Billing(month=self.month, month_peak_w=now.peak_w)
+            return self._restored or Billing(month=self.month, month_peak_w=now.peak_w, charge=charge)
         return Billing(
             month=self.month,
             month_peak_w=now.peak_w,
@@ -108,37 +109,39 @@ class MeteringInterval:
             import_w=self._energy.import_w,
             month_measured_s=now.measured_s,
             month_days_w=now.days_w,
-            earlier=self._peaks.months.earlier,
+            earlier=peaks.earlier,
             counted=copy(counted),
             hole=self._energy.memory(),
+            charge=charge,
+            others=dict(others),
         )
 
     @property
     def month(self) -> str:
-        """The month (the bill's period) that the clock is in."""
-        return self._peaks.months.month
-
-    @property
-    def _today(self) -> str | None:
-        return None if self._interval_account is None else self._interval_account.day
+        """The month (the main charge's period) that the clock is in."""
+        return self._peaks.months.main.month
 
     @property
     def month_peak_w(self) -> float:
         """The interval mean that costs nothing today, W: the largest of this month that was measured.
 
-        The true one is at least this. Where days are averaged, or a floor is billed, see `demand_charge.free_w`.
+        The true one is at least this. In general see `charge_peaks`.
         """
-        return self._peaks.months.free_w(self._today)
+        return self._peaks.months.limit(self._places).w
 
     @property
-    def next_day_peak_w(self) -> float:
-        """The same for a later day of this month, W."""
-        return self._peaks.months.next_day_free_w(self._today)
+    def levels(self) -> tuple[ChargeLevel, ...]:
+        """What each charge leaves free now, the main one's first."""
+        return self._peaks.months.levels(self._places)
 
     @property
-    def billed_w(self) -> float:
-        """What this month is billed so far, W: at least."""
-        return self._peaks.months.billed_w(self._today)
+    def charges_now(self) -> ChargesNow | None:
+        """Which of the listed charges limits the running interval; None where none is listed, or no interval runs."""
+        if self._start is None or self._places is None or not self._utc_known:
+            return None
+        offset_s, length_s = self._grid.interval_offset_s, self._grid.metering_interval_s
+        until_s = counting_until(self._charges, self._timezone, self._start + offset_s, length_s)
+        return self._peaks.months.now(self._places, until_s)
 
     @property
     def month_unmeasured_s(self) -> float:
@@ -147,10 +150,10 @@ class MeteringInterval:
             return 0.0
         now = self._utility_time(self._start)
         first = now.replace(
-            month=now.month if self._terms.per == "month" else 1, day=1, hour=0, minute=0, second=0, microsecond=0
+            month=now.month if self._charges[0].per == "month" else 1, day=1, hour=0, minute=0, second=0, microsecond=0
         )
         passed_s = self._start + self._grid.interval_offset_s - first.timestamp()
-        return max(passed_s - self._peaks.months.now.measured_s, 0.0)
+        return max(passed_s - self._peaks.months.main.now.measured_s, 0.0)
 
     # ── time and energy ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -204,7 +207,7 @@ class MeteringInterval:
         self._peaks.log.forget_since(since_mono_s)
         if before is not None and self._start is not None and self._utc_known:
             self._peaks.take_back()  # it stood still from before the last interval's end
-            self._raise(before, self._account_at(self._start - self._length_s))
+            self._raise(before, self._places_at(self._start - self._length_s))
 
     def notices(self) -> tuple[Reason, ...]:
         """What the register told of intervals that are over, and what is wrong with it, since the last call."""
@@ -217,7 +220,7 @@ class MeteringInterval:
         low_w = 3600 * interval.low_wh / self._length_s
         if not self._utc_known:
             return
-        self._peaks.raise_peak(self._mono_s, low_w, interval.measured_s, self._account_at(interval.start_utc_s))
+        self._peaks.raise_peak(self._mono_s, low_w, interval.measured_s, self._places_at(interval.start_utc_s))
         if interval.measured_s:
             return
         at = self._utility_time(interval.start_utc_s).isoformat()
@@ -307,7 +310,7 @@ class MeteringInterval:
                 placed = counted
             else:
                 self._start_at(start)
-                self._raise(counted, self._interval_account)
+                self._raise(counted, self._places)
         self._energy.place(placed, utc_s - running, self._aim_w)
         self._start_at(running)
 
@@ -318,12 +321,12 @@ class MeteringInterval:
     def _start_at(self, start: float) -> None:
         self._start = start
         self._target_w = self._target_of = None
-        self._interval_account = self._account_at(start)
+        self._places = self._places_at(start)
         if self._utc_known:
-            self._peaks.months.enter(self._interval_account.period)
+            self._peaks.months.enter(self._places)
 
-    def _account_at(self, start: float) -> IntervalAccount:
-        return interval_account(self._terms, self._timezone, start + self._grid.interval_offset_s)
+    def _places_at(self, start: float) -> Places:
+        return places(self._charges, self._timezone, start + self._grid.interval_offset_s)
 
     def _utility_time(self, start: float) -> datetime:
         """An interval's start on the utility's calendar."""
@@ -332,9 +335,9 @@ class MeteringInterval:
     def _close(self) -> None:
         """The interval is over. Only proven energy raises the peak: an assumed one must not loosen the limit."""
         assert self._start is not None
-        self._raise(self._energy.end(self._start), self._interval_account)
+        self._raise(self._energy.end(self._start), self._places)
 
-    def _raise(self, counted: Counted, at: IntervalAccount | None) -> None:
+    def _raise(self, counted: Counted, at: Places | None) -> None:
         self._peaks.drop_old(self._mono_s)
         if not self._utc_known:
             return
@@ -353,10 +356,11 @@ class MeteringInterval:
 
     def budget(self, plan: Plan | None) -> Budget:
         """What the running interval allows now. `plan`: the one in force, if it covers this moment."""
-        contract_w, free_w = self._grid.contracted_peak_w, self.month_peak_w if self._utc_known else 0.0
+        contract_w, limit = self._grid.contracted_peak_w, self._peaks.months.limit(self._places)
+        free_w = limit.w if self._utc_known else 0.0
         target_w = self._target(plan)
         if free_w >= contract_w or (target_w is not None and target_w <= free_w):
-            guard = self._allow(free_w, free_peak(self._terms))
+            guard = self._allow(free_w, free_peak(limit.terms))
         else:
             guard = self._allow(contract_w, Reason("peak.contracted"))
         lower = target_w is not None and target_w < guard.limit_w
@@ -368,10 +372,10 @@ class MeteringInterval:
 
     def _target(self, plan: Plan | None) -> float | None:
         """The target of the running interval; only a plan that is new to it may change it."""
-        if plan is None or (self._interval_account is not None and not self._interval_account.counts):
+        if plan is None or (self._places is not None and not any(at.counts for at in self._places)):
             self._target_w = self._target_of = None
             return None
-        wanted_w = max(plan.peak_target_w, self.month_peak_w)
+        wanted_w = self._peaks.months.planned_w(plan, self._places)
         asks = (plan.made_utc_s, plan.peak_target_w)
         if asks != self._target_of:
             before_w = math.inf if self._target_w is None else self._target_w

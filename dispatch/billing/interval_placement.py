@@ -12,14 +12,13 @@ only the meter's register told, in a hole, is not in the log: its interval is th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import NamedTuple
 
+from dispatch.billing.charge_peaks import ChargePeaks, PeakMemory, Places
 from dispatch.billing.counted_energy import Counted
-from dispatch.billing.demand_charge import IntervalAccount
 from dispatch.billing.energy_log import EnergyLog
-from dispatch.billing.month_peaks import MonthPeaks, MonthSoFar
 from dispatch.config.demand_terms import DemandTerms
 
 
@@ -29,7 +28,7 @@ class _Raised(NamedTuple):
     mono_s: float
     mean_w: float
     measured_s: float
-    at: IntervalAccount | None
+    at: Places | None
 
 
 class Carried(NamedTuple):
@@ -40,25 +39,25 @@ class Carried(NamedTuple):
 
 
 class PlacedPeaks:
-    """The months' peaks, which can be raised anew from what the log holds."""
+    """The peaks of each charge, which can be raised anew from what the log holds."""
 
-    def __init__(self, terms: DemandTerms) -> None:
-        self.months, self._base = MonthPeaks(terms), MonthPeaks(terms)
+    def __init__(self, charges: Sequence[DemandTerms]) -> None:
+        self.months, self._base = ChargePeaks(charges), ChargePeaks(charges)
         self._raised: deque[_Raised] = deque()
         self.log = EnergyLog()
         self.carried: Carried | None = None
 
-    def restore(self, month: str, so_far: MonthSoFar, earlier: dict[str, MonthSoFar]) -> None:
+    def restore(self, kept: dict[str, PeakMemory]) -> None:
         """Take over what an earlier process knew."""
         for months in (self.months, self._base):
-            months.restore(month, so_far, earlier)
+            months.restore(kept)
 
-    def recover(self, month: str, so_far: MonthSoFar, earlier: dict[str, MonthSoFar]) -> None:
+    def recover(self, kept: dict[str, PeakMemory]) -> None:
         """Join what an earlier process knew to what is known by now."""
         for months in (self.months, self._base):
-            months.recover(month, so_far, earlier)
+            months.recover(kept)
 
-    def raise_peak(self, mono_s: float, mean_w: float, measured_s: float, at: IntervalAccount | None) -> None:
+    def raise_peak(self, mono_s: float, mean_w: float, measured_s: float, at: Places | None) -> None:
         """Take in an interval: its mean is proven to be at least `mean_w`."""
         self._raised.append(_Raised(mono_s, mean_w, measured_s, at))
         self.months.raise_peak(mean_w, measured_s, at)
@@ -108,7 +107,7 @@ def joined(counted: Counted, ws: float, known_s: float) -> Counted:
     return both
 
 
-def _raise(months: MonthPeaks, raised: _Raised) -> None:
+def _raise(months: ChargePeaks, raised: _Raised) -> None:
     if raised.at is not None:
-        months.enter(raised.at.period)
+        months.enter(raised.at)
     months.raise_peak(raised.mean_w, raised.measured_s, raised.at)

@@ -12,6 +12,7 @@ from dispatch.billing.demand_charge import IntervalAccount, billed_w, free_w
 from dispatch.config.demand_terms import DemandTerms
 
 MONTHS = 4  # months whose peaks are kept: those the clock was in last
+ROLLING_MONTHS = 12  # of them where a rolling year is billed
 
 
 class MonthSoFar(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ class MonthPeaks:
         """Be in `month`, with what is known of it; forget the month the clock was in the longest ago."""
         self.month = month
         self._months[month] = self._months.pop(month, MonthSoFar())
-        while len(self._months) > MONTHS:
+        while len(self._months) > (ROLLING_MONTHS if self._terms.rolling else MONTHS):
             del self._months[next(iter(self._months))]
 
     def raise_peak(self, mean_w: float, measured_s: float, at: IntervalAccount | None) -> None:
@@ -79,12 +80,12 @@ class MonthPeaks:
         month = at.period if at is not None and at.period in self._months else self.month
         so_far = self._months.get(month, MonthSoFar())
         self._before = (month, so_far)
-        mean_w = mean_w if at is None or at.counts else 0.0
+        mean_w = at.weight * mean_w if at is not None and at.counts else mean_w if at is None else 0.0
         days_w = so_far.days_w
         if at is not None and self._terms.top_days > 1:
-            today_w = max(days_w.get(at.day, 0.0), mean_w)
-            highest = sorted(((w, day) for day, w in days_w.items() if day != at.day), reverse=True)
-            days_w = {day: w for w, day in highest[: self._terms.top_days]} | {at.day: today_w}
+            today_w = max(days_w.get(at.account, 0.0), mean_w)
+            highest = sorted(((w, day) for day, w in days_w.items() if day != at.account), reverse=True)
+            days_w = {day: w for w, day in highest[: self._terms.top_days]} | {at.account: today_w}
         self._months[month] = MonthSoFar(max(so_far.peak_w, mean_w), so_far.measured_s + measured_s, days_w)
 
     def take_back(self) -> None:
@@ -93,29 +94,41 @@ class MonthPeaks:
             month, so_far = self._before
             self._months[month], self._before = so_far, None
 
-    def free_w(self, today: str | None) -> float:
-        """The interval mean that costs nothing on this day, W; see `dispatch.billing.demand_charge.free_w`."""
-        others_w, own_w = self._days(today)
-        return free_w(self._terms, others_w, own_w)
+    def free_w(self, at: IntervalAccount | None) -> float:
+        """The mean of such an interval that costs nothing, W; see `dispatch.billing.demand_charge.free_w`."""
+        others_w, own_w = self._days(at)
+        return _unweighted_w(free_w(self._terms, others_w, own_w), at)
 
-    def next_day_free_w(self, today: str | None) -> float:
+    def next_free_w(self, at: IntervalAccount | None) -> float:
         """The same for a later day of this month, W."""
-        others_w, own_w = self._days(today)
-        return free_w(self._terms, [*others_w, own_w])
+        others_w, own_w = self._days(at)
+        return _unweighted_w(free_w(self._terms, [*others_w, own_w]), at)
 
-    def billed_w(self, today: str | None) -> float:
+    def billed_w(self, at: IntervalAccount | None) -> float:
         """What this month is billed so far, W: at least."""
-        others_w, own_w = self._days(today)
+        others_w, own_w = self._days(at)
         return billed_w(self._terms, [*others_w, own_w])
 
-    def _days(self, today: str | None) -> tuple[list[float], float]:
+    def _days(self, at: IntervalAccount | None) -> tuple[list[float], float]:
         """The peaks that today's joins, and today's own so far; where only the highest counts, all are one."""
-        so_far = self.now
+        months = [self.now]
+        if self._terms.rolling:
+            months += [kept for name, kept in self._months.items() if _year_before(self.month) < name < self.month]
         if self._terms.top_days == 1:
-            return [so_far.peak_w], 0.0
-        if today is None:
-            return list(so_far.days_w.values()), 0.0
-        return [w for day, w in so_far.days_w.items() if day != today], so_far.days_w.get(today, 0.0)
+            return [month.peak_w for month in months], 0.0
+        days_w = {day: w for month in months for day, w in month.days_w.items()}
+        own_w = days_w.pop(at.account, 0.0) if at is not None else 0.0
+        return list(days_w.values()), own_w
+
+
+def _year_before(month: str) -> str:
+    """The same month of the year before, "2025-09": those after it are in the rolling year."""
+    return f"{int(month[:4]) - 1:04d}{month[4:]}" if month else ""
+
+
+def _unweighted_w(w: float, at: IntervalAccount | None) -> float:
+    """The mean, W, of an interval of this weight: peaks are kept weighted."""
+    return w / at.weight if at is not None and at.weight > 0 else w
 
 
 def _joined(ours: MonthSoFar, kept: MonthSoFar | None) -> MonthSoFar:

@@ -28,6 +28,28 @@ class DemandTerms(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description='Local times in which import counts, such as `"mon-fri 08:00-20:00"`. Empty: always.'),
     ] = ()
 
+    # what only a charge of [[tariff.charge]] has, as `dispatch.billing.demand_charge.ChargeTerms`
+
+    @property
+    def id(self) -> str:
+        """Its name in the site file."""
+        return ""
+
+    @property
+    def above(self) -> bool:
+        """Only what is above `floor_w` is billed."""
+        return False
+
+    @property
+    def rolling(self) -> bool:
+        """The peaks of the 11 months before are billed as well."""
+        return False
+
+    @property
+    def peak_floor_w(self) -> float:
+        """What each peak counts at least, W."""
+        return 0.0
+
     @property
     def rise_eur_per_kw(self) -> float:
         """What one kW more of a day's peak costs, once that day is among those that are billed."""

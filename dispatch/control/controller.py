@@ -11,6 +11,7 @@ from dispatch.billing.billing_memory import Billing
 from dispatch.billing.import_energy import REGISTER_FAULTS
 from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
+from dispatch.billing.peak_charges import peak_charges
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.contact_states import ContactStates, operator_export_w, stop_reason
 from dispatch.control.decision_building import decision_of, with_island
@@ -37,6 +38,7 @@ from dispatch.islanding.observation import IslandMemory
 from dispatch.islanding.shedding_memory import LoadSheddingMemory
 from dispatch.islanding.state_machine import IslandMachine
 from dispatch.model.battery_bank import BatteryBank
+from dispatch.model.charge_levels import ChargeLevel, ChargesNow
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import DeviceProof
 from dispatch.model.events import Event
@@ -82,7 +84,7 @@ class Controller:
     def __init__(self, config: DispatchConfig, step_s: float = 0.0) -> None:
         self.config, self._step_s = config, step_s
         self._interval = MeteringInterval(
-            config.grid, config.timezone, config.rules.deadband_w, config.tariff.demand_terms, replayed=step_s > 0
+            config.grid, config.timezone, config.rules.deadband_w, peak_charges(config), replayed=step_s > 0
         )
         grid = config.grid
         ids = [p.id for p in config.pcs]
@@ -127,19 +129,29 @@ class Controller:
     def month_peak_w(self) -> float:
         """Largest interval mean of this month (site time zone) that was measured, W: the true one is at least this.
 
-        More generally what an interval of today may reach at no cost: `dispatch.billing.demand_charge.free_w`.
+        More generally what the running interval may reach at no cost: `dispatch.billing.charge_peaks`.
         """
         return self._interval.month_peak_w
 
     @property
+    def charge_levels(self) -> tuple[ChargeLevel, ...]:
+        """What each charge on peaks leaves free now, the main one's first."""
+        return self._interval.levels
+
+    @property
+    def charges_now(self) -> ChargesNow | None:
+        """Which of the listed charges on peaks limits import now; None where none is listed."""
+        return self._interval.charges_now
+
+    @property
     def next_day_peak_w(self) -> float:
         """The same for a later day of this month, W."""
-        return self._interval.next_day_peak_w
+        return self.charge_levels[0].later_w
 
     @property
     def billed_peak_w(self) -> float:
         """What the demand charge is on so far, W: at least."""
-        return self._interval.billed_w
+        return self.charge_levels[0].billed_w
 
     @property
     def interval_least_w(self) -> float:
@@ -311,6 +323,7 @@ class Controller:
             battery_most_w=most_w,
             interval=self.interval,
             month_peak_w=self.month_peak_w,
+            levels=self.charge_levels,
             grid_tied=situation.islanding.state is IslandState.GRID_TIED,
             utc_known=situation.snapshot.utc_known,
             energy_eur_per_kwh=saved_eur_per_kwh(situation.step, situation.snapshot.grid.w.good),

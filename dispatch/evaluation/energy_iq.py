@@ -34,9 +34,9 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.billing.bill import Flow, account_peaks_w, bill, stored_change_kwh, stored_worth_eur
+from dispatch.billing.bill import Flow, bill, stored_change_kwh, stored_worth_eur
 from dispatch.billing.charges.energy_prices import energy_prices
-from dispatch.billing.demand_charge import billed_by_period_w
+from dispatch.billing.peak_charges import charge_peaks_w, peak_charges, risen_eur
 from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.foresight import EndValue, ReferenceSchedule, perfect_battery_w
@@ -230,17 +230,15 @@ class _Record:
         if battery_w is not None:
             change_kwh = stored_change_kwh(config, QUARTER_S, battery_w) + sum(self._drift_kwh)
             energy_eur -= stored_worth_eur(config, change_kwh, self._mean_eur_per_kwh)
-        terms, paid_w = config.tariff.demand_terms, self.paid_peak_w
-        all_w = _higher(paid_w, self.peaks_w(battery_w or idle))
-        risen_w = sum(billed_by_period_w(terms, all_w).values()) - sum(billed_by_period_w(terms, paid_w).values())
-        return Cost(energy_eur, risen_w / 1000 * terms.eur_per_kw, wear_eur)
+        all_w = _higher(self.paid_peak_w, self.peaks_w(battery_w or idle))
+        return Cost(energy_eur, risen_eur(peak_charges(config), all_w, self.paid_peak_w), wear_eur)
 
     def peaks_w(self, battery_w: Sequence[float]) -> dict[str, float]:
         """Highest interval mean by account."""
         peaks: dict[str, float] = {}
         for run in self._runs:
             flow = self._flow(run, battery_w)
-            peaks = _higher(peaks, account_peaks_w(self.config, flow.start_utc_s, flow.step_s, list(flow.grid_w())))
+            peaks = _higher(peaks, charge_peaks_w(self.config, flow.start_utc_s, flow.step_s, list(flow.grid_w())))
         return peaks
 
     def _flow(self, run: range, battery_w: Sequence[float]) -> Flow:

@@ -2,20 +2,22 @@
 
 A linear program over the whole period in quarter hours: import and export at their prices, wear, the demand charge;
 stored energy between reserve and soc_max, at the end as at the beginning. It is the reference for dispatch, never an
-input. Every form of the demand charge is exact: the mean of the n highest daily peaks is the least
-t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
+input. Every charge on peaks is in it as `dispatch.billing.peak_charges` states it; that is exact: the mean of the n
+highest daily peaks is the least t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from dispatch.billing.charges.energy_prices import energy_prices
 from dispatch.billing.demand_charge import interval_account, period_of
+from dispatch.billing.peak_charges import interval_length_s, own_accounts, peak_charges
 from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.planning.lp_model import TIE_EUR_PER_KWH, Column
 from dispatch.planning.lp_solver import REFUSED, SolverFailed, fill_matrix
@@ -47,7 +49,7 @@ class ReferenceSchedule(msgspec.Struct, frozen=True, kw_only=True):
     fixed: Sequence[bool]  # here foresight does what was done
     end_value: EndValue | None = None
     keep_reserve: bool = True
-    paid_peak_w: Mapping[str, float] = {}  # by account (`IntervalAccount`): the demand that is billed anyway
+    paid_peak_w: Mapping[str, float] = {}  # by account (`peak_charges.account_key`): the demand that is billed anyway
 
 
 def perfect_battery_w(
@@ -101,10 +103,11 @@ def idle_schedule(
 
 
 class _Program:
-    """Columns: charge, discharge, import, export, stored for each step, then the demand's, left more, left less.
+    """Columns: charge, discharge, import, export, stored for each step, then each demand's, left more, left less.
 
-    The demand's are for each account (`IntervalAccount`) its peak; where days are averaged also for each day its excess
-    over its period's t, and that t; and for each period what it is billed.
+    There is a demand for each charge on peaks. Its columns are for each account (`IntervalAccount`) its peak; where
+    days are averaged also for each day its excess over its period's t, and that t; and for each period what it is
+    billed.
     """
 
     def __init__(
@@ -120,19 +123,7 @@ class _Program:
         self._buy, sells = energy_prices(config.tariff, config.timezone, reference.starts_utc_s, eur_per_mwh)
         # exporting what is imported in the same step may never pay
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
-        length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
-        self._intervals: dict[int, list[int]] = {}  # those that count
-        self._accounts = {account: period_of(terms, account) for account in reference.paid_peak_w}
-        self._account_of: list[str] = []  # each interval's
-        for k, start_s in enumerate(reference.starts_utc_s):
-            number = start_s // length_s
-            at = interval_account(terms, config.timezone, number * length_s)
-            if not at.counts:
-                continue
-            if number not in self._intervals:
-                self._account_of.append(at.account)
-                self._accounts[at.account] = at.period
-            self._intervals.setdefault(number, []).append(k)
+        self._charges = [_Charged(terms, config, reference) for terms in peak_charges(config)]
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""
@@ -155,24 +146,29 @@ class _Program:
         import highspy
         import numpy as np
 
-        n, grid, hours, terms = self._n, self._config.grid, self._hours, self._config.tariff.demand_terms
-        demand = _Demand(5 * n, 2 * n, self._account_of, self._accounts, terms.top_days)
+        n, grid, hours = self._n, self._config.grid, self._hours
+        demands, columns_end, rows_end = list[_Demand](), 5 * n, 2 * n
+        for of in self._charges:
+            demands.append(_Demand(columns_end, rows_end, of.account_of, of.accounts, of.terms.top_days))
+            columns_end, rows_end = demands[-1].columns_end, demands[-1].rows_end
         net = np.array(self._net_kw)
         program = highspy.HighsLp()
-        program.num_col_, program.num_row_ = demand.columns_end + 2, demand.rows_end + 1
+        program.num_col_, program.num_row_ = columns_end + 2, rows_end + 1
         through = np.full(n, hours * (wear_eur_per_kwh(self._config) + TIE_EUR_PER_KWH))
         buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
         reference = self._reference
         # where the end is fixed, there is neither more nor less
         end = reference.end_value or EndValue(reference.stored_kwh[-1], 0.0, 0.0)
         worth = [-end.more_eur_per_kwh, end.less_eur_per_kwh + TIE_EUR_PER_KWH]
-        size = demand.columns_end - 5 * n
+        size = columns_end - 5 * n
         price, least = np.zeros(size), np.zeros(size)
-        for account, column in demand.peak.items():
-            least[column - 5 * n] = reference.paid_peak_w.get(account, 0.0) / 1000
-        for column in demand.billed.values():
-            price[column - 5 * n] = terms.eur_per_kw
-            least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
+        for of, demand in zip(self._charges, demands, strict=True):
+            terms = of.terms
+            for account, column in demand.peak.items():
+                least[column - 5 * n] = max(of.paid_w.get(account, 0.0), terms.peak_floor_w) / 1000
+            for column in demand.billed.values():
+                price[column - 5 * n] = terms.eur_per_kw
+                least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
         program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth])
         low_kwh, high_kwh = self._stored_bounds()
         done = np.array(reference.battery_w) / 1000
@@ -187,10 +183,10 @@ class _Program:
         dynamics = np.array(reference.drift_kwh, dtype=float)
         for step, kwh in reference.begin_kwh.items():
             dynamics[step] += kwh
-        peaks = demand.rows_end - 2 * n
+        peaks = rows_end - 2 * n
         program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [end.kwh]])
         program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [end.kwh]])
-        fill_matrix(program, self._columns(demand))
+        fill_matrix(program, self._columns(demands))
         return program
 
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
@@ -207,11 +203,11 @@ class _Program:
                 low[last] = high[last] = stored_kwh[last]
         return low, high
 
-    def _columns(self, demand: _Demand) -> list[Column]:
-        """Rows of each column: power balance, energy balance, then the demand's."""
+    def _columns(self, demands: Sequence[_Demand]) -> list[Column]:
+        """Rows of each column: power balance, energy balance, then each demand's."""
         n, hours = self._n, self._hours
         charging, discharging = mean_efficiency(self._config)
-        columns: list[Column] = [[] for _ in range(demand.columns_end + 2)]
+        columns: list[Column] = [[] for _ in range(demands[-1].columns_end + 2)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
                 columns[block * n + t].append((t, sign))
@@ -220,17 +216,44 @@ class _Program:
             columns[4 * n + t].append((n + t, 1.0))
             if t + 1 < n and t + 1 not in self._reference.begin_kwh:
                 columns[4 * n + t].append((n + t + 1, -1.0))
-        for row, (steps, account) in enumerate(zip(self._intervals.values(), self._account_of, strict=True), 2 * n):
-            for t in steps:
-                columns[2 * n + t].append((row, 1.0 / len(steps)))
-            columns[demand.peak[account]].append((row, -1.0))
-        for column, row, value in demand.entries:
-            columns[column].append((row, value))
+        for charged, demand in zip(self._charges, demands, strict=True):
+            for row, (steps, account) in enumerate(charged.intervals(), demand.first_row):
+                for t in steps:
+                    columns[2 * n + t].append((row, charged.weight[account] / len(steps)))
+                columns[demand.peak[account]].append((row, -1.0))
+            for column, row, value in demand.entries:
+                columns[column].append((row, value))
         # the last row: stored at the end = what is left, and more, less less
-        columns[5 * n - 1].append((demand.rows_end, 1.0))
-        columns[-2].append((demand.rows_end, -1.0))
-        columns[-1].append((demand.rows_end, 1.0))
+        rows_end = demands[-1].rows_end
+        columns[5 * n - 1].append((rows_end, 1.0))
+        columns[-2].append((rows_end, -1.0))
+        columns[-1].append((rows_end, 1.0))
         return columns
+
+
+class _Charged:
+    """The intervals that count towards one charge on peaks, and their accounts."""
+
+    def __init__(self, terms: DemandTerms, config: DispatchConfig, reference: ReferenceSchedule) -> None:
+        self.terms, length_s = terms, interval_length_s(terms, config)
+        self.paid_w = own_accounts(terms, reference.paid_peak_w)
+        self.accounts = {account: period_of(terms, account) for account in self.paid_w}
+        self.account_of: list[str] = []  # each interval's
+        self.weight: dict[str, float] = {}  # of the intervals of an account
+        self._steps: dict[int, list[int]] = {}
+        for k, start_s in enumerate(reference.starts_utc_s):
+            number = start_s // length_s
+            at = interval_account(terms, config.timezone, number * length_s)
+            if not at.counts:
+                continue
+            if number not in self._steps:
+                self.account_of.append(at.account)
+                self.accounts[at.account], self.weight[at.account] = at.period, at.weight
+            self._steps.setdefault(number, []).append(k)
+
+    def intervals(self) -> Iterator[tuple[list[int], str]]:
+        """The steps of each interval, and its account."""
+        return zip(self._steps.values(), self.account_of, strict=True)
 
 
 class _Demand:
@@ -243,7 +266,7 @@ class _Demand:
     def __init__(
         self, column: int, row: int, intervals: Sequence[str], accounts: Mapping[str, str], top_days: int
     ) -> None:
-        periods = sorted(set(accounts.values()))
+        periods, self.first_row = sorted(set(accounts.values())), row
         self.peak = {account: column + k for k, account in enumerate(sorted(accounts))}
         self.billed = self.peak
         self.entries: list[tuple[int, int, float]] = []  # column, row, value

@@ -35,6 +35,8 @@ class Plan(msgspec.Struct, frozen=True):
     peak_target_w: float  # the import, as metering-interval mean, that the plan means to keep
     cost_eur: float
     solve_ms: float
+    targets_w: dict[str, float] = {}  # the same of each charge on peaks, where charges are listed
+    keep_w: tuple[float | None, ...] = ()  # where charges are listed: the import to keep in each step; None: no charge
     note: Reason | None = None  # what must be said of it as a whole; several are one of the code `several`
     pv_source: Reason | None = None  # what its PV is made from, where the site file says how the panels look
 

@@ -15,7 +15,9 @@ from zoneinfo import ZoneInfo
 
 from dispatch.billing.demand_charge import free_peak
 from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.job_outlook import SHOWN_STARTS, ExpectedStart
 from dispatch.model.plan import NEAR_W
@@ -40,7 +42,8 @@ class Sketch:
     soc_pct: Sequence[float]
     soc_now_pct: float
     keep_w: Sequence[float]  # import to keep for the sake of the peak; inf in hours that do not count towards it
-    month_peak_w: float
+    levels: Sequence[tuple[DemandTerms, ChargeLevel]]  # each charge on peaks, and what it leaves free
+    keepers: Sequence[int]  # for each step the charge that `keep_w` is of
     now_utc_s: float = 0.0  # of the running step only the rest counts
     ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
     reservations: Sequence[Reservation] = ()
@@ -361,9 +364,11 @@ def _at_peak(plan: Sketch, t: int) -> bool:
 
 def _whose(plan: Sketch, keep_w: float) -> Reason:
     """What the import to keep is: the peak that there is, or one that the plan lets it rise to."""
-    if keep_w > plan.month_peak_w + NEAR_W:
-        return Reason("peak.planned")
-    return free_peak(plan.config.tariff.demand_terms)
+    keepers = zip(plan.keep_w, plan.keepers, strict=True)
+    terms, level = plan.levels[next((charge for w, charge in keepers if w == keep_w), 0)]
+    if keep_w > level.free_w + NEAR_W:
+        return Reason("peak.planned_by", {"charge": terms.id}) if terms.id else Reason("peak.planned")
+    return free_peak(terms)
 
 
 def _assumed(plan: Sketch, *steps: int) -> Reason | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
 from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.import_allowance import MARGIN, SURGE
 from dispatch.config.battery_ratings import Efficiency, full_kwh, reserve_soc_pct, worst_efficiency
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import OrderKind
@@ -22,6 +24,7 @@ from dispatch.model.plan import NEAR_W, Plan
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import reserved_w
 from dispatch.planning.inputs import PlanInputs
+from dispatch.planning.lp_peaks import levels_of
 from dispatch.planning.order_projection import OrderedStep, battery_holder, project_steps, with_raised_reserve
 
 GRID_S = 300.0  # the path's steps end on these marks of the clock
@@ -54,6 +57,17 @@ class _Level(msgspec.Struct, frozen=True):
         return self.level_kw + self.credit_kw
 
 
+class _ChargeLevel(NamedTuple):
+    """The level that is kept anyway in the intervals that count towards a charge."""
+
+    terms: DemandTerms
+    w: float
+
+    def counts(self, config: DispatchConfig, utc_s: float) -> bool:
+        """Whether the interval that begins then counts."""
+        return interval_account(self.terms, config.timezone, utc_s).counts
+
+
 @dataclass(frozen=True)
 class ImportPath:
     """The hours to come without the job, and what the battery could do about them."""
@@ -70,6 +84,7 @@ class ImportPath:
     rule: Reason  # what sets it
     follows: bool  # the order keeps an import: what the job draws comes out of the battery
     least_kwh: float  # <= 0: so far below the floor the order takes the energy
+    levels: tuple[_ChargeLevel, ...]  # of each charge on peaks, the main one's first
 
     @classmethod
     def of(
@@ -82,7 +97,8 @@ class ImportPath:
         """`promised`: where the load forecast holds other reservations than `inputs` name, those inputs."""
         config, now_s = with_raised_reserve(inputs.config, inputs.orders), inputs.now_utc_s
         (limit_w, rule), order = _limit(inputs), _battery_order(inputs)
-        steps, soc_pct = _steps(inputs, promised or inputs, until_s, limit_w)
+        levels = _levels(inputs, plan, limit_w)
+        steps, soc_pct = _steps(inputs, promised or inputs, until_s, limit_w, levels)
         stored_kwh, room_kwh = _battery(config, inputs.soc_pct)
         left_kwh = stored_kwh + (soc_pct - (inputs.soc_pct or 0.0)) / 100 * config.energy_kwh
         length_s, energy_wh = config.grid.metering_interval_s, inputs.interval_energy_wh
@@ -99,11 +115,12 @@ class ImportPath:
             rule=rule,
             follows=order is OrderKind.IMPORT_TARGET,
             least_kwh=min(0.0, left_kwh),
+            levels=levels,
         )
         floor_w = limit_w
-        if config.tariff.demand_terms.eur_per_kw > 0:
-            planned_w = limit_w if plan is None or plan.at(now_s) is None else plan.peak_target_w
-            floor_w = min(max(planned_w, inputs.month_peak_w), limit_w)
+        if levels[0].terms.eur_per_kw > 0:
+            met = [level.w for level in levels if any(level.counts(config, step.start_s) for step in steps)]
+            floor_w = min(met, default=levels[0].w)
         kept_w = min(max(floor_w, bare.level_w(bare.net_kw, floor_w)), config.grid.fuse_w)
         return replace(bare, kept_w=kept_w, allowed_w=max(limit_w, kept_w))
 
@@ -180,6 +197,11 @@ class ImportPath:
             low, high = (low, middle) if self.can_hold(middle, path_kw) else (middle, high)
         return high
 
+    def rise_eur(self, rise_w: float, above_w: float) -> float:
+        """What a rise by so much above a level costs, by the charges whose own level it passes."""
+        passed = [(level.terms, rise_w - max(0.0, level.w - above_w)) for level in self.levels]
+        return sum(w / 1000 * terms.rise_eur_per_kw for terms, w in passed if w > 0)
+
     def need_w(self, power_w: float, start_s: float, end_s: float) -> float:
         """The level that a job takes."""
         return self.level_w(self.with_job(power_w, start_s, end_s), self.kept_w)
@@ -195,7 +217,7 @@ def _limit(inputs: PlanInputs) -> tuple[float, Reason]:
 
 
 def _steps(
-    inputs: PlanInputs, promised: PlanInputs, until_s: float, limit_w: float
+    inputs: PlanInputs, promised: PlanInputs, until_s: float, limit_w: float, levels: Sequence[_ChargeLevel]
 ) -> tuple[tuple[PathStep, ...], float]:
     """(the steps up to a time, or to the last reservation's end; the SoC that orders leave after them)."""
     config, starts = inputs.config, [inputs.now_utc_s]
@@ -209,10 +231,28 @@ def _steps(
     given = ahead.steps
     if _battery_order(inputs) is OrderKind.SOC_TARGET:  # its charging gives way to the peak
         given = tuple(msgspec.structs.replace(step, battery_w=max(0.0, step.battery_w)) for step in given)
-    terms = config.tariff.demand_terms
-    free_kw = [0.0 if interval_account(terms, config.timezone, t).counts else limit_w / 1000 for t in starts]
+    free_kw = [_free_w(config, levels, t, limit_w) / 1000 for t in starts]
     rows = zip(starts, [s / 3600 for s in seconds], net_kw, free_kw, given, strict=True)
     return tuple(PathStep(*row) for row in rows), ahead.soc_pct
+
+
+def _levels(inputs: PlanInputs, plan: Plan | None, limit_w: float) -> tuple[_ChargeLevel, ...]:
+    """What each charge on peaks leaves free, or the plan lets it rise to; at most the limit."""
+    targets_w, planned_w = dict[str, float](), limit_w
+    if plan is not None and plan.at(inputs.now_utc_s) is not None:
+        targets_w, planned_w = plan.targets_w, plan.peak_target_w
+    return tuple(
+        _ChargeLevel(terms, min(max(targets_w.get(terms.id, planned_w), level.free_w), limit_w))
+        for terms, level in levels_of(inputs)
+    )
+
+
+def _free_w(config: DispatchConfig, levels: Sequence[_ChargeLevel], utc_s: float, limit_w: float) -> float:
+    """What import costs nothing at an instant whatever level is kept, W: where several charges are, the lowest's."""
+    counting = [level.w for level in levels if level.counts(config, utc_s)]
+    if not counting:
+        return limit_w
+    return min(counting) if levels[1:] else 0.0
 
 
 def _battery_order(inputs: PlanInputs) -> OrderKind | None:

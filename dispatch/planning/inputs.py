@@ -6,6 +6,7 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.forecast import Forecast
 from dispatch.model.job_outlook import ExpectedStart
 from dispatch.model.orders import Order
@@ -33,8 +34,9 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     pv_w: tuple[float, ...] = ()
     pv_source: Reason | None = None  # what `pv_w` is made from
     soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
-    month_peak_w: float = 0.0  # the interval mean that costs nothing today (`demand_charge.free_w`)
+    month_peak_w: float = 0.0  # the running interval's mean that costs nothing (`charge_peaks`)
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
+    levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one
     peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak.prior.held_peak_w`)
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     interval_least_w: float = 0.0  # the lowest mean with which that interval can still end

@@ -37,7 +37,10 @@ Column = list[tuple[int, float]]  # of the matrix: (row, coefficient)
 
 @dataclass(frozen=True)
 class Metering:
-    """One interval of the utility meter inside the horizon. Its mean import is (energy_kwh + own import) / hours."""
+    """One interval of the utility meter inside the horizon, for one charge.
+
+    Its mean import is (energy_kwh + own import) / hours.
+    """
 
     steps: tuple[int, ...]
     month: int
@@ -52,12 +55,16 @@ class Month:
     Where the demand charge averages days it is one such day; where it counts at some hours only, the other hours share
     one that does not count: only the contract is kept in it.
 
-    `rises`: (kW, share of the demand price), shares not falling; above the last the whole price is paid.
+    `rises`: (kW, share of the demand price), shares not falling; above the last the whole price is paid. Each charge on
+    peaks has months of its own; those of the main charge also keep the contract.
     """
 
     base_kw: float
     rises: tuple[tuple[float, float], ...] = ()
     counts: bool = True
+    demand: float = 0.0  # EUR per kW
+    charge: int = 0  # number of the charge; 0 is the main one
+    limits: bool = True  # False: any import is free
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Problem:
     layers_kwh: tuple[float, ...]  # LAYERS widths: floor, to the reserve, then up to the ceiling
     resting_layers: int  # so many of them are below the resting level
     wear: float
-    demand: float  # EUR per kW of a month's peak
+    demand: float  # EUR per kW of peak, of all charges together
     fuse_kw: float
     export_limit_kw: float
     contracted_kw: float
@@ -172,8 +179,8 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     peak_cost, peak_lower, peak_upper = [], [], []
     for month in problem.months:
         widths, prices = _peak_steps(month, problem)
-        demand = problem.demand if month.counts else 0.0
-        peak_cost += [demand, *prices, demand + value.contract]
+        contract = 0.0 if month.charge else value.contract
+        peak_cost += [month.demand, *prices, month.demand + contract]
         peak_lower += [month.base_kw] + [0.0] * (RISES + 1)
         peak_upper += [month.base_kw, *widths, np.inf]
     own = problem.meterings[0]
@@ -190,14 +197,16 @@ def model_numbers(problem: Problem) -> ModelNumbers:
 
 def _peak_steps(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
     """Widths, kW, and prices, EUR/kW, of the parts from the month's base up to the contract; cut off there."""
+    if not month.limits:
+        return [0.0] * RISES, [0.0] * RISES
     room = max(0.0, problem.contracted_kw - month.base_kw)
-    widths, prices = [], []
+    widths, prices, demand = [], [], month.demand if month.counts else problem.demand
     for width, share in (*month.rises[: RISES - 1], (room, 1.0 if len(month.rises) < RISES else month.rises[-1][1])):
         widths.append(min(width, room))
-        prices.append(problem.demand * share + TIE_EUR_PER_KWH)
+        prices.append(demand * share + TIE_EUR_PER_KWH)
         room -= widths[-1]
     spare = RISES - len(widths)
-    return widths + [0.0] * spare, prices + [problem.demand + TIE_EUR_PER_KWH] * spare
+    return widths + [0.0] * spare, prices + [demand + TIE_EUR_PER_KWH] * spare
 
 
 def coefficients(problem: Problem, column_count: int, row_count: int) -> list[Column]:

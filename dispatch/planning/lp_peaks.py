@@ -1,13 +1,20 @@
-"""Handles the peaks of a plan: the limit defended in each month or day, and which step raises which peak."""
+"""Handles the peaks of a plan: the limit defended in each month or day, and which step raises which peak.
+
+Every charge on peaks (`dispatch.billing.peak_charges`) has its own. The main charge, the first, is the one whose end of
+the period is estimated; what is told of the others is what is free now, and a rise is priced whole.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dispatch.billing.demand_charge import interval_account
-from dispatch.config.schema import DispatchConfig
+from dispatch.billing.peak_charges import peak_charges
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.charge_levels import ChargeLevel
 from dispatch.planning.lp_model import Metering, Month, Problem, Solution
 
 if TYPE_CHECKING:
@@ -16,13 +23,36 @@ if TYPE_CHECKING:
 CHARGE_TOLERANCE_KW = 0.05  # charging above the budget by less is the margins' and the solver's
 
 
-def _accounts(config: DispatchConfig, starts: list[int]) -> list[str]:
+def levels_of(inputs: PlanInputs) -> list[tuple[DemandTerms, ChargeLevel]]:
+    """Each charge and what it leaves free, the main one first; that of one of which nothing is known is its floor."""
+    charges, known = peak_charges(inputs.config), {level.charge: level for level in inputs.levels}
+    later_w = inputs.month_peak_w if inputs.next_day_peak_w is None else inputs.next_day_peak_w
+    only = {charges[0].id: ChargeLevel(charges[0].id, True, inputs.month_peak_w, later_w, 0.0)}
+    floors = {terms.id: ChargeLevel(terms.id, True, terms.floor_w, terms.floor_w, 0.0) for terms in charges}
+    found = {**floors, **only, **known}
+    return [(terms, found[terms.id]) for terms in charges]
+
+
+def months_of(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[list[int]]]:
+    """The peaks in the horizon, charge by charge, and for each charge the one that each step may raise."""
+    months: list[Month] = []
+    places: list[list[int]] = []
+    for terms, level in levels_of(inputs):
+        own, of = _months(inputs, starts, terms, level) if not places else _others(inputs, starts, terms, level)
+        places.append([len(months) + k for k in of])
+        months += [replace(month, charge=len(places) - 1) for month in own]
+    return months, places
+
+
+def _accounts(inputs: PlanInputs, starts: list[int], terms: DemandTerms) -> list[str]:
     """For each step the account its import goes to (`IntervalAccount.account`), "" where it does not count."""
-    places = (interval_account(config.tariff.demand_terms, config.timezone, t) for t in starts)
+    places = (interval_account(terms, inputs.config.timezone, t) for t in starts)
     return [at.account if at.counts else "" for at in places]
 
 
-def months_of(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[int]]:
+def _months(
+    inputs: PlanInputs, starts: list[int], terms: DemandTerms, level: ChargeLevel
+) -> tuple[list[Month], list[int]]:
     """The local months in the horizon, each with the peak to defend, and the month of each step.
 
     The running month's is its peak so far or the prior, whichever is higher; a month that begins inside the horizon is
@@ -30,71 +60,124 @@ def months_of(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[
     days, each day takes the place of a month: what it may reach at no cost is known, and a kW more costs its share.
     That is exact for today; two days of one plan that both rise are charged for a little more than they will cost.
     """
-    config, terms = inputs.config, inputs.config.tariff.demand_terms
-    names = _accounts(config, starts)
+    config = inputs.config
+    names = _accounts(inputs, starts, terms)
     order = sorted(set(names), key=lambda name: (not name, name))  # what does not count comes last
     here = interval_account(terms, config.timezone, starts[0])
     prior_w = min(inputs.peak_prior_w or 0.0, config.grid.contracted_peak_w)
-    first_w = max(0.0, inputs.month_peak_w, prior_w)
+    first_w = max(0.0, level.free_w, prior_w)
     later_w = max(terms.floor_w, prior_w if inputs.peak_prior_w is not None else first_w)
-    next_day_w = inputs.month_peak_w if inputs.next_day_peak_w is None else inputs.next_day_peak_w
     rises: tuple[tuple[float, float], ...] = ()
     if inputs.peak is not None:
         rises = tuple((rise.width_w / 1000, rise.share) for rise in inputs.peak.rises)
-        first_w, prior_w, later_w = max(0.0, inputs.month_peak_w), 0.0, max(terms.floor_w, inputs.peak.usual_w)
+        first_w, prior_w, later_w = max(0.0, level.free_w), 0.0, max(terms.floor_w, inputs.peak.usual_w)
+    price = terms.rise_eur_per_kw
 
     def month(name: str) -> Month:
         if not name:
-            return Month(max(config.grid.contracted_peak_w, inputs.month_peak_w) / 1000, counts=False)
+            return Month(max(config.grid.contracted_peak_w, level.free_w) / 1000, counts=False)
         if name == here.account:  # what the running interval comes to in any case costs nothing more
-            return Month(max(first_w, running_least_w(inputs)) / 1000, rises)
+            return Month(max(first_w, running_least_w(inputs, terms)) / 1000, rises, demand=price)
         if name.startswith(here.period):
-            return Month(max(0.0, next_day_w, prior_w) / 1000, rises)
-        return Month(later_w / 1000)
+            return Month(max(0.0, level.later_w, prior_w) / 1000, rises, demand=price)
+        return Month(later_w / 1000, demand=price)
 
     return [month(name) for name in order], [order.index(name) for name in names]
 
 
-def running_least_w(inputs: PlanInputs) -> float:
+def _others(
+    inputs: PlanInputs, starts: list[int], terms: DemandTerms, level: ChargeLevel
+) -> tuple[list[Month], list[int]]:
+    """The same for a charge that is not the main one: a rise costs its whole price.
+
+    A charge that counts at all times is expected to reach what the site's past says, as the main one is. Steps that do
+    not count share a last month that costs nothing: it is there also if all count, so that the program keeps its shape.
+    """
+    config, names = inputs.config, _accounts(inputs, starts, terms)
+    order = [*sorted({name for name in names if name}), ""]
+    here = interval_account(terms, config.timezone, starts[0])
+    usual_w = inputs.peak.usual_w if inputs.peak is not None else inputs.peak_prior_w or 0.0
+    expected_w = 0.0 if terms.windows else min(usual_w, config.grid.contracted_peak_w)
+
+    def month(name: str) -> Month:
+        if not name:
+            return Month(0.0, counts=False, limits=False)
+        base_w = max(terms.floor_w, usual_w)
+        if name == here.account:
+            base_w = max(level.free_w, expected_w, running_least_w(inputs, terms))
+        elif name.startswith(here.period):
+            base_w = max(level.later_w, expected_w)
+        return Month(base_w / 1000, demand=terms.rise_eur_per_kw)
+
+    return [month(name) for name in order], [order.index(name) for name in names]
+
+
+def running_least_w(inputs: PlanInputs, terms: DemandTerms) -> float:
     """The lowest mean with which the running interval can still end, W; 0 where it does not count."""
-    config, length_s = inputs.config, inputs.config.grid.metering_interval_s
-    at = interval_account(config.tariff.demand_terms, config.timezone, inputs.now_utc_s // length_s * length_s)
-    return inputs.interval_least_w if at.counts else 0.0
+    return inputs.interval_least_w if _counts_now(inputs, terms) else 0.0
+
+
+def _counts_now(inputs: PlanInputs, terms: DemandTerms) -> bool:
+    length_s = inputs.config.grid.metering_interval_s
+    return interval_account(terms, inputs.config.timezone, inputs.now_utc_s // length_s * length_s).counts
 
 
 def meterings_of(
-    inputs: PlanInputs, starts: list[int], hours: tuple[float, ...], month_of: list[int]
+    inputs: PlanInputs, starts: list[int], hours: tuple[float, ...], places: list[list[int]]
 ) -> tuple[Metering, ...]:
-    """The utility meter's intervals in the horizon, each with what is known of its import so far."""
+    """The utility meter's intervals in the horizon, each with what is known of its import so far; for each charge."""
     length_s = inputs.config.grid.metering_interval_s
     groups: dict[int, list[int]] = {}
     for k, start in enumerate(starts):
         groups.setdefault(start // length_s, []).append(k)
     result = []
-    for number, steps in groups.items():
-        inside_h = sum(hours[k] for k in steps)
-        if number == starts[0] // length_s and inputs.interval_energy_wh is not None:
-            metering = Metering(tuple(steps), month_of[steps[0]], length_s / 3600, inputs.interval_energy_wh / 1000)
-        else:  # no reading of what went before: the rest of the interval stands for all of it
-            metering = Metering(tuple(steps), month_of[steps[0]], inside_h)
-        result.append(metering)
+    for month_of in places:
+        for number, steps in groups.items():
+            inside_h = sum(hours[k] for k in steps)
+            if number == starts[0] // length_s and inputs.interval_energy_wh is not None:
+                metering = Metering(tuple(steps), month_of[steps[0]], length_s / 3600, inputs.interval_energy_wh / 1000)
+            else:  # no reading of what went before: the rest of the interval stands for all of it
+                metering = Metering(tuple(steps), month_of[steps[0]], inside_h)
+            result.append(metering)
     return tuple(result)
 
 
-def target_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> float:
-    """The interval mean to keep in the running month. Where peaks cost nothing, the contract is to be kept.
+def targets_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> list[float]:
+    """For each charge the interval mean to keep in its running month, W. Where only some hours count, it is of the next
+    that do; the contract is to be kept where none does.
+    """
+    contract_w, result = inputs.config.grid.contracted_peak_w, []
+    for k, (terms, level) in enumerate(levels_of(inputs)):
+        peaks = zip(solution.peaks_kw, problem.months, strict=True)
+        counting = [kw for kw, month in peaks if month.counts and month.charge == k]
+        planned_w = 1000 * counting[0] if counting else contract_w
+        if k:
+            planned_w = max(level.free_w, running_least_w(inputs, terms), planned_w)
+        result.append(_main_target_w(inputs, terms, level, planned_w) if not k else planned_w)
+    return result
+
+
+def _main_target_w(inputs: PlanInputs, terms: DemandTerms, level: ChargeLevel, planned_w: float) -> float:
+    """The main charge's. Where peaks cost nothing, the contract is to be kept.
 
     With an outlook the target is its own if that is lower: the plan's peak is what its load forecast needs over the
-    whole horizon, and giving way to it now would be too early. Where only some hours count, it is of the next that do.
+    whole horizon, and giving way to it now would be too early.
     """
-    config = inputs.config
-    counting = [kw for kw, month in zip(solution.peaks_kw, problem.months, strict=True) if month.counts]
-    planned_w = 1000 * counting[0] if counting else config.grid.contracted_peak_w
-    if config.tariff.demand_terms.eur_per_kw <= 0:
-        return max(planned_w, config.grid.contracted_peak_w)
+    if terms.eur_per_kw <= 0:
+        return max(planned_w, inputs.config.grid.contracted_peak_w)
     if inputs.peak is None:
-        return max(inputs.month_peak_w, planned_w)
-    return max(inputs.month_peak_w, running_least_w(inputs), min(planned_w, inputs.peak.target_w, config.grid.fuse_w))
+        return max(level.free_w, planned_w)
+    return max(
+        level.free_w,
+        running_least_w(inputs, terms),
+        min(planned_w, inputs.peak.target_w, inputs.config.grid.fuse_w),
+    )
+
+
+def target_now_w(inputs: PlanInputs, targets_w: Sequence[float]) -> float:
+    """The mean to keep in the running interval: the lowest of the charges that count; the main one's if none does."""
+    pairs = zip(peak_charges(inputs.config), targets_w, strict=True)
+    return min((w for terms, w in pairs if _counts_now(inputs, terms)), default=targets_w[0])
 
 
 def within_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Problem | None:
@@ -106,25 +189,38 @@ def within_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> P
     if inputs.now_utc_s % inputs.config.grid.metering_interval_s == 0:
         return None
     most_w = max(inputs.config.grid.contracted_peak_w, inputs.month_peak_w)
-    counts = problem.months[problem.meterings[0].month].counts
-    limit_w = min(target_of(inputs, problem, solution), most_w) if counts else most_w
+    steps = problem.meterings[0].steps
+    counts = any(problem.months[m.month].counts for m in problem.meterings if m.steps == steps)
+    target_w = target_now_w(inputs, targets_of(inputs, problem, solution))
+    limit_w = min(target_w, most_w) if counts else most_w
     charge_kw = list(problem.charge_kw)
-    for t in problem.meterings[0].steps:
+    for t in steps:
         charge_kw[t] = min(charge_kw[t], max(0.0, limit_w / 1000 - problem.net_kw[t]))
-    if all(solution.charge_kw[t] <= charge_kw[t] + CHARGE_TOLERANCE_KW for t in problem.meterings[0].steps):
+    if all(solution.charge_kw[t] <= charge_kw[t] + CHARGE_TOLERANCE_KW for t in steps):
         return None
     return replace(problem, charge_kw=tuple(charge_kw))
 
 
-def kept_import_w(problem: Problem, solution: Solution, target_w: float) -> list[float]:
-    """The import to keep in each step for the sake of its peak, W; inf where it does not count."""
-    peaks = zip(solution.peaks_kw, problem.months, strict=True)
-    kept = [1000 * kw if month.counts else math.inf for kw, month in peaks]
-    running = next((k for k, month in enumerate(problem.months) if month.counts), None)
-    if running is not None:
-        kept[running] = target_w
-    result = [math.inf] * len(problem.hours)
+def kept_import_w(problem: Problem, solution: Solution, targets_w: Sequence[float]) -> tuple[list[float], list[int]]:
+    """(the import to keep in each step for the sake of its peaks, W; the charge that asks for it).
+
+    inf where no charge counts.
+    """
+    kept = _kept_by_month_w(problem, solution, targets_w)
+    result, keepers = [math.inf] * len(problem.hours), [0] * len(problem.hours)
     for metering in problem.meterings:
         for k in metering.steps:
-            result[k] = kept[metering.month]
-    return result
+            if kept[metering.month] < result[k]:
+                result[k], keepers[k] = kept[metering.month], problem.months[metering.month].charge
+    return result, keepers
+
+
+def _kept_by_month_w(problem: Problem, solution: Solution, targets_w: Sequence[float]) -> list[float]:
+    """The mean to keep in each month, W: of a charge's running one, or the next that counts, its target."""
+    peaks = zip(solution.peaks_kw, problem.months, strict=True)
+    kept = [1000 * kw if month.counts else math.inf for kw, month in peaks]
+    for charge, target_w in enumerate(targets_w):
+        own = next((k for k, month in enumerate(problem.months) if month.counts and month.charge == charge), None)
+        if own is not None:
+            kept[own] = target_w
+    return kept

@@ -60,7 +60,7 @@ class LinearProgram:
             tuple(m.steps for m in problem.meterings),
             len(problem.months),
             problem.hours[1:],
-            tuple(m.hours for m in problem.meterings[1:]),
+            tuple(m.hours for m in problem.meterings if 0 not in m.steps),
         )
         before, last = self._highs, self._last
         basis = None if before is None or last is None else shifted_basis(before.getBasis(), last, problem)
@@ -113,11 +113,13 @@ class LinearProgram:
         first, target_row = problem.meterings[0], len(rows) - 1
         highs.changeCoeff(n, CHARGE * n, -problem.charge_efficiency * problem.hours[0])
         highs.changeCoeff(n, DISCHARGE * n, problem.hours[0] / problem.discharge_efficiency)
+        running = [(row, m) for row, m in enumerate(problem.meterings, start=2 * n) if 0 in m.steps]
         for block in (IMPORT, OVER_FUSE):
-            highs.changeCoeff(2 * n, block * n, problem.hours[0])
-            highs.changeCoeff(target_row, block * n, problem.hours[0])
-        for part in range(PEAKS):
-            highs.changeCoeff(2 * n, BLOCKS * n + PEAKS * first.month + part, -first.hours)
+            for row in (*(row for row, _ in running), target_row):
+                highs.changeCoeff(row, block * n, problem.hours[0])
+        for row, metering in running:
+            for part in range(PEAKS):
+                highs.changeCoeff(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
         highs.changeCoeff(target_row, len(columns) - 1, -first.hours)
 
 
@@ -140,9 +142,14 @@ def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
     result = highspy.HighsBasis()
     blocks = [ahead_of(columns[b * n : (b + 1) * n]) for b in range(BLOCKS)]
     result.col_status = list(chain(*blocks, columns[BLOCKS * n :]))
-    metering_of = {t: row for row, metering in enumerate(last.meterings, 2 * n) for t in metering.steps}
-    followed = ahead_of(list(range(n)))
-    meterings = [rows[metering_of[followed[metering.steps[0]]]] for metering in problem.meterings]
+    charge_of = [month.charge for month in last.months]
+    metering_of = {
+        (charge_of[metering.month], t): row
+        for row, metering in enumerate(last.meterings, 2 * n)
+        for t in metering.steps
+    }
+    followed, charge_of = ahead_of(list(range(n))), [month.charge for month in problem.months]
+    meterings = [rows[metering_of[charge_of[m.month], followed[m.steps[0]]]] for m in problem.meterings]
     result.row_status = ahead_of(rows[:n]) + ahead_of(rows[n : 2 * n]) + meterings + rows[-1:]
     result.valid = True
     return result

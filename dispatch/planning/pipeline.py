@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.billing.peak_charges import main_charge
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.forecasting.clear_sky import Plane, PvSite
@@ -23,6 +24,7 @@ from dispatch.forecasting.pv_by_sun import SunPvForecaster
 from dispatch.forecasting.queue_outlook import TOO_OLD_S
 from dispatch.forecasting.service_forecast import ServiceForecast
 from dispatch.forecasting.sun import Place
+from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.forecast import QUARTER_S, Forecast
 from dispatch.model.job_outlook import JobOutlook
 from dispatch.model.orders import Order
@@ -32,6 +34,7 @@ from dispatch.model.reservations import Reservation, base_w, reserved_w
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.job_notes import job_notes
+from dispatch.planning.lp_peaks import levels_of
 from dispatch.planning.peak.exceedance import DAY
 from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
@@ -52,11 +55,12 @@ class PlanningState(msgspec.Struct, frozen=True, kw_only=True):
     load_w: float  # where the PV is not known, the net load
     pv_w: float | None
     soc_pct: float
-    month_peak_w: float
+    month_peak_w: float  # what the running interval may reach at no cost
     interval_energy_wh: float
     interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     caps: bool = True  # nodes take caps, where the site allows them
     orders: tuple[Order, ...] = ()
+    levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
 
 
@@ -191,6 +195,7 @@ class PlanSource:
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,
+            levels=now.levels,
             interval_energy_wh=now.interval_energy_wh,
             interval_least_w=now.interval_least_w,
             reservations=self._reservations,
@@ -248,7 +253,7 @@ class PlanSource:
             outlook = self._peak.outlook(
                 len(inputs.load.load_w),
                 inputs.soc_pct or 0.0,
-                inputs.month_peak_w,
+                levels_of(inputs)[0][1].free_w,
                 _days_left(inputs.now_utc_s, config),
                 day_trade_eur_per_kwh(config, inputs.prices, inputs.now_utc_s),
                 inputs.load.load_w,
@@ -276,7 +281,7 @@ def _days_left(utc_s: float, config: DispatchConfig) -> float:
     """Days until the bill's local month or year ends; of a year at most `FORESEEN_DAYS`."""
     now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
     following = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    if config.tariff.demand_terms.per == "year":
+    if main_charge(config).per == "year":
         following = following.replace(year=now.year + 1, month=1)
         return min(FORESEEN_DAYS, (following - now).total_seconds() / 86400)
     return (following - now).total_seconds() / 86400

@@ -30,7 +30,15 @@ from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
 from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, penalties
-from dispatch.planning.lp_peaks import kept_import_w, meterings_of, months_of, target_of, within_budget
+from dispatch.planning.lp_peaks import (
+    kept_import_w,
+    levels_of,
+    meterings_of,
+    months_of,
+    target_now_w,
+    targets_of,
+    within_budget,
+)
 from dispatch.planning.lp_solver import LinearProgram, SolverFailed
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
 from dispatch.planning.step_inputs import StepPrices, step_forecasts, step_prices
@@ -79,7 +87,9 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     battery_w = [planned + given.battery_w for planned, given in zip(planned_w, ordered.steps, strict=True)]
     grid_w = [net - battery for net, battery in zip(ahead.net_w, battery_w, strict=True)]
     soc_pct = _soc(inputs, problem, battery_w)
-    target_w = target_of(inputs, problem, solution)
+    targets_w, levels = targets_of(inputs, problem, solution), levels_of(inputs)
+    keep_w, keepers = kept_import_w(problem, solution, targets_w)
+    listed = any(terms.id for terms, _ in levels)
     sketch = Sketch(
         config=config,
         starts_utc_s=starts,
@@ -91,8 +101,9 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         grid_w=grid_w,
         soc_pct=soc_pct,
         soc_now_pct=inputs.soc_pct or 0.0,
-        keep_w=kept_import_w(problem, solution, target_w),
-        month_peak_w=inputs.month_peak_w,
+        keep_w=keep_w,
+        levels=levels,
+        keepers=keepers,
         now_utc_s=inputs.now_utc_s,
         ready=() if inputs.peak is None else inputs.peak.ready,
         reservations=inputs.reservations,
@@ -108,9 +119,11 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         made_utc_s=inputs.now_utc_s,
         step_s=QUARTER_S,
         steps=steps,
-        peak_target_w=target_w,
+        peak_target_w=target_now_w(inputs, targets_w),
         cost_eur=_cost(problem, prices.sell, battery_w, grid_w, solution),
         solve_ms=1000 * solution.seconds,
+        targets_w={terms.id: w for (terms, _), w in zip(levels, targets_w, strict=True)} if listed else {},
+        keep_w=tuple(w if w < math.inf else None for w in keep_w) if listed else (),
         note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, grid_w)]) else None,
         pv_source=inputs.pv_source,
     )
@@ -212,11 +225,12 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: l
     config = inputs.config
     left_s = max(SHORTEST_S, starts[0] + QUARTER_S - inputs.now_utc_s)
     hours = (left_s / 3600, *(QUARTER_S / 3600 for _ in starts[1:]))
-    months, month_of = months_of(inputs, starts)
+    months, places = months_of(inputs, starts)
+    (main, level), *others = levels_of(inputs)
     charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
     efficiency = mean_efficiency(config)
-    demand = config.tariff.demand_terms.rise_eur_per_kw
+    demand = main.rise_eur_per_kw
     ready: tuple[tuple[float, ...], ...] = ()
     if inputs.peak is not None:
         ready = tuple([tuple([demand * row[part] for part in part_of]) for row in inputs.peak.ready[: len(starts)]])
@@ -233,16 +247,16 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: l
         layers_kwh=layers_kwh,
         resting_layers=resting_layers,
         wear=wear_eur_per_kwh(config),
-        demand=demand,
+        demand=demand + sum(terms.rise_eur_per_kw for terms, _ in others),
         fuse_kw=config.grid.fuse_w / 1000,
         export_limit_kw=EXPORT_SHARE * config.grid.export_limit_w / 1000,
         contracted_kw=config.grid.contracted_peak_w / 1000,
-        meterings=meterings_of(inputs, starts, hours, month_of),
+        meterings=meterings_of(inputs, starts, hours, places),
         months=tuple(months),
         ready=ready,
         target_kw=None
-        if inputs.peak is None or not months[month_of[0]].counts
-        else max(inputs.peak.target_w, inputs.month_peak_w) / 1000,
+        if inputs.peak is None or not months[places[0][0]].counts
+        else max(inputs.peak.target_w, level.free_w) / 1000,
         quarter=starts[0] // QUARTER_S,
     )
 
@@ -300,7 +314,7 @@ def _cost(
         )
     for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
         if month.counts:
-            cost += problem.demand * (peak_kw - month.base_kw)
+            cost += month.demand * (peak_kw - month.base_kw)
     return cost - penalties(problem).stored_high * stored
 
 

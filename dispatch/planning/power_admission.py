@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from dispatch.billing.peak_charges import main_charge
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.islanding import IslandState
 from dispatch.model.plan import NEAR_W, Plan
@@ -95,10 +96,9 @@ def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[
         raise OrderRefused(_refusal(asked, inputs, plan, site, (need_w, start)))
     least_w = min(rise_w for rise_w, _, _ in carried)
     rise_w, start, site = next(one for one in carried if one[0] <= least_w + NEAR_W)  # the earliest of equals
-    terms = inputs.config.tariff.demand_terms
-    cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
+    cost_eur, per = site.rise_eur(rise_w, site.kept_w), main_charge(inputs.config).per
     level_w = site.kept_w + rise_w
-    rise = Reason("power.rise", {"rise_w": rise_w, "level_w": level_w, "cost_eur": cost_eur, "per": terms.per})
+    rise = Reason("power.rise", {"rise_w": rise_w, "level_w": level_w, "cost_eur": cost_eur, "per": per})
     why = _all([*_said(_why_later(asked, inputs, plan, start)), rise])
     return Grant(start, level_w, rise_w, cost_eur, why), site
 
@@ -128,11 +128,11 @@ def _with_later_rise(
     path = site.with_job(asked.power_w, found.start_utc_s, end_s)
     without_w = site.level_w(site.net_kw, near.kept_w)
     with_w = site.level_w(path, max(without_w, found.level_w))
-    rise_w, terms = with_w - without_w, config.tariff.demand_terms
+    rise_w, per = with_w - without_w, main_charge(config).per
     later = rise_w > found.rise_w + 2 * NEAR_W  # each level is found to one of them
     if later:
-        cost_eur = rise_w / 1000 * terms.rise_eur_per_kw
-        line = Reason("power.rise_later", {"rise_w": rise_w, "level_w": with_w, "cost_eur": cost_eur, "per": terms.per})
+        cost_eur = site.rise_eur(rise_w, without_w)
+        line = Reason("power.rise_later", {"rise_w": rise_w, "level_w": with_w, "cost_eur": cost_eur, "per": per})
         before = [] if found.rise_w else _said(found.why)
         found = Grant(found.start_utc_s, with_w, rise_w, cost_eur, _all([*before, line]))
     contract_w = config.grid.contracted_peak_w

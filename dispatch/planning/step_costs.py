@@ -39,7 +39,7 @@ def step_costs(
     `terms`: the demand charge; without, the month's highest interval counts. Where it averages days, a day has the
     part of a month here. The peak a month has in any case is the highest interval of the plan in it, in the month the
     plan begins in also the peak so far and the one the plan means to keep. A step's peak is its metering interval's
-    mean.
+    mean. Where there are several charges on peaks, the plan itself says what each step keeps.
     """
     span_s = max(int(interval_s), plan.step_s)
     places = [interval_account(terms or DemandTerms(), timezone, s.start_utc_s) for s in plan.steps]
@@ -50,7 +50,10 @@ def step_costs(
     for n, (step, at) in enumerate(zip(plan.steps, places, strict=True)):
         import_w, bare_import_w = max(0.0, step.grid_w), max(0.0, step.grid_w + step.battery_w)
         import_kwh, bare_kwh = import_w / 1000 * hours(plan, n), bare_import_w / 1000 * hours(plan, n)
-        rise_w = (bare_w[n] or 0.0) - kept_w[at.account] if at.counts else 0.0
+        keep_w = kept_w[at.account] if at.counts else None
+        if plan.keep_w:
+            keep_w = plan.keep_w[n]
+        rise_w = 0.0 if keep_w is None else (bare_w[n] or 0.0) - keep_w
         result.append(
             StepCost(
                 import_w,

@@ -16,6 +16,7 @@ from msgspec.structs import asdict
 
 from dispatch.billing.charges.energy_prices import import_price
 from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.peak_charges import peak_charges
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
@@ -188,11 +189,11 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
         intervals.setdefault(step.start_utc_s // length_s, []).append(max(0.0, step.grid_w))
     second = next((w for n, w in intervals.items() if n > plan.steps[0].start_utc_s // length_s), None)
     mean_w = sum(second) / len(second) if second else 0.0
-    terms, zone = inputs.config.tariff.demand_terms, inputs.config.timezone
-    first = interval_account(terms, zone, plan.steps[0].start_utc_s)
-    following = interval_account(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
-    if following.counts and following.account == first.account and mean_w > plan.peak_target_w + POWER_W:
-        return [
-            f"peak target {plan.peak_target_w:.0f} W: the next metering interval alone is planned at {mean_w:.0f} W"
-        ]
-    return []
+    found = []
+    for terms in peak_charges(inputs.config):
+        target_w, zone = plan.targets_w.get(terms.id, plan.peak_target_w), inputs.config.timezone
+        first = interval_account(terms, zone, plan.steps[0].start_utc_s)
+        following = interval_account(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
+        if following.counts and following.account == first.account and mean_w > target_w + POWER_W:
+            found.append(f"peak target {target_w:.0f} W: the next metering interval alone is planned at {mean_w:.0f} W")
+    return found

@@ -15,7 +15,9 @@ from collections.abc import Mapping, Set
 
 import msgspec
 
+from dispatch.billing.peak_charges import main_charge, peak_charges
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.events import Event
 from dispatch.model.metering_interval import Interval
 from dispatch.model.power_caps import BINDING, LEAST_W, SETTLE_S, CapsView, exceeds
@@ -54,6 +56,7 @@ class GridSide(msgspec.Struct, frozen=True):
     grid_tied: bool
     utc_known: bool = True  # False: day and month, whose caps and peak count, are not known
     energy_eur_per_kwh: float = 0.0  # what an imported kWh costs now; 0: nothing is imported, or it is not known
+    levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: `month_peak_w` is all
 
 
 class CapController:
@@ -203,9 +206,10 @@ class CapController:
             import_w=import_w,
             import_max_w=need.interval.left_w,
             month_peak_w=need.month_peak_w,
+            levels=need.levels,
             mean_w=self._mean_w(now, need.interval, import_w),
         )
-        decided = decide(config.caps, config.tariff.demand_terms, config.timezone, ask, self._ledger)
+        decided = decide(config.caps, peak_charges(config), config.timezone, ask, self._ledger)
         if decided.cap_w <= 0:
             self._ledger = decided.ledger
             if self._priced is not None:
@@ -377,13 +381,13 @@ class CapController:
 def can_cap(config: DispatchConfig) -> bool:
     """Whether a site allows caps, has something that they may save, and deferrable nodes that take one."""
     nodes = any(not n.critical and n.cap_w is not None for n in config.nodes)
-    saves = config.tariff.demand_terms.eur_per_kw > 0 or config.caps.price_eur_per_gpu_hour is not None
+    saves = main_charge(config).eur_per_kw > 0 or config.caps.price_eur_per_gpu_hour is not None
     return config.caps.max_share > 0 and saves and nodes
 
 
 def counted_on(config: DispatchConfig, view: CapsView | None) -> bool:
     """Whether a plan may count on caps: the site allows them, and not every node that takes one fails."""
-    if config.tariff.demand_terms.eur_per_kw <= 0:
+    if main_charge(config).eur_per_kw <= 0:
         return False
     able = {n.id for n in config.nodes if not n.critical and n.cap_w is not None}
     return can_cap(config) and not able <= set(view.not_counted if view is not None else ())

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from dispatch.billing.peak_charges import peak_charges
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.equipment import Node
 from dispatch.model.plan import PlanStep
@@ -58,7 +59,8 @@ class PricedCaps:
     """Steps once per tick; the caps themselves are the controller's."""
 
     def __init__(self, config: DispatchConfig) -> None:
-        self._caps, self._demand = config.caps, config.tariff.demand_terms
+        self._caps = config.caps
+        self._rise_eur_per_kw = sum(terms.rise_eur_per_kw for terms in peak_charges(config))
         self._terms = {term.id: term for term in config.nodes}
         self._prices = Prices(config.caps.price_eur_per_gpu_hour or 0.0, config.caps.value_eur_per_kwh)
         self._held: dict[str, _Held] = {}
@@ -118,7 +120,7 @@ class PricedCaps:
         prices = msgspec.structs.replace(
             self._prices,
             saved_eur_per_kwh=energy_eur_per_kwh,
-            most_eur_per_kwh=self._demand.rise_eur_per_kw * 3600 / interval_s + energy_eur_per_kwh,
+            most_eur_per_kwh=self._rise_eur_per_kw * 3600 / interval_s + energy_eur_per_kwh,
         )
         return tuple(cost(one.members, one.limit_w, prices) for one in choose(offers, wanted_w, prices, last))
 

@@ -12,11 +12,14 @@ Caps are for deferrable nodes only; the caller chooses them and informs their us
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from dispatch.billing.demand_charge import interval_account
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
+from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.reasons import Reason
 
 QUIET_W = 1.0  # less is rounding
@@ -59,6 +62,7 @@ class CapInputs(msgspec.Struct, frozen=True, kw_only=True):
     import_w: float  # without caps
     import_max_w: float  # what the interval's budget allows
     month_peak_w: float
+    levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: `month_peak_w` is all
     mean_w: float | None = None  # what the metering interval's mean would be without caps; None: `import_w`
 
 
@@ -71,17 +75,17 @@ class CapsDecision(msgspec.Struct, frozen=True):
 
 
 def decide(
-    caps: CapsConfig, demand: DemandTerms | float, timezone: str, need: CapInputs, ledger: CapsLedger
+    caps: CapsConfig, charges: Sequence[DemandTerms], timezone: str, need: CapInputs, ledger: CapsLedger
 ) -> CapsDecision:
     """Cap or let go, for the next `step_s` seconds. Pure: the ledger returned is the one to hand in next.
 
-    `demand` is the demand charge; a figure is EUR for one kW of month's peak. Returns a cap of 0 where none is needed,
-    allowed, or worth its price.
+    `charges` are those on peaks. Returns a cap of 0 where none is needed, allowed, or worth its price. The rent is
+    counted together for all charges, in the account of the one that is dearest now.
     """
-    terms = demand if isinstance(demand, DemandTerms) else DemandTerms(eur_per_kw=demand)
-    at = interval_account(terms, timezone, need.utc_s)
-    demand_eur_per_kw = terms.rise_eur_per_kw if at.counts else 0.0
-    ledger = ledger.at(at.day, at.account)
+    places = [(terms, interval_account(terms, timezone, need.utc_s)) for terms in charges]
+    counting = [pair for pair in places if pair[1].counts]
+    dearest, at = (counting or places)[0]
+    ledger = ledger.at(at.day, f"{dearest.id}:{at.account}" if dearest.id else at.account)
     wanted_w = need.import_w - need.import_max_w
     if wanted_w <= QUIET_W:
         return _none(Reason("caps.battery_holds"), ledger)
@@ -89,7 +93,11 @@ def decide(
         return _none(Reason("caps.not_allowed"), ledger)
     would_be_w = max(ledger.would_be_w, need.import_w if need.mean_w is None else need.mean_w)
     spared_w = max(0.0, would_be_w - max(need.month_peak_w, need.import_max_w))
-    purchase_eur = demand_eur_per_kw * spared_w / 1000
+    free_w = {level.charge: level.free_w for level in need.levels}
+    purchase_eur = 0.0
+    for terms, _ in counting:
+        spared_of_w = max(0.0, would_be_w - max(free_w.get(terms.id, need.month_peak_w), need.import_max_w))
+        purchase_eur += terms.rise_eur_per_kw * spared_of_w / 1000
     if ledger.rent_eur >= purchase_eur:
         return _none(
             Reason("caps.let_rise", {"rent_eur": ledger.rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}),

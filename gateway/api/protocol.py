@@ -15,6 +15,7 @@ import msgspec
 
 from dispatch.alarms.states import Alarm
 from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.clock import ClockState
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
@@ -153,6 +154,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     drill_plan: DrillPlan | None = None  # None: the site file has no schedule
     reservations: tuple[Reservation, ...] = ()  # power promised to jobs, by their start
     billed_peak_w: float | None = None  # what the demand charge is on so far; None: month_peak_w
+    charges: ChargesNow | None = None  # on peaks, as listed in the site file; None: none is
     iq: IqNow | None = None  # None: not computed yet
     clock: ClockState | None = None  # None: a version before this one, which does not say
     queues: tuple[QueueNow, ...] = ()  # of the schedulers of compute jobs

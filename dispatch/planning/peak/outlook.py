@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.peak_charges import main_charge
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.model.forecast import QUARTER_S
@@ -75,7 +76,7 @@ class PeakForecaster:
         self._usable_kwh = max(0.0, full_kwh(config) - self._reserve_kwh)
         self._charge_kw, self._discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
         self._in, self._out = mean_efficiency(config)
-        self._terms, self._timezone = config.tariff.demand_terms, config.timezone
+        self._terms, self._timezone = main_charge(config), config.timezone
         self.caps = config.caps  # what may be counted on; nodes that take none come and go
         self._demand = self._terms.rise_eur_per_kw
         self._first = 0  # quarter number of the first entry of the lists

@@ -14,12 +14,14 @@ from console.replay.compare import compare, night_valley_w
 from console.replay.engine import Case, Schedule
 from console.replay.job_file import Job
 from console.replay.traces import Trace
-from dispatch.billing.bill import account_peaks_w, stored_change_kwh
+from dispatch.billing.bill import Flow, account_peaks_w, bill, stored_change_kwh
 from dispatch.billing.demand_charge import billed_by_period_w
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import full_soc_pct, reserve_soc_pct
+from dispatch.config.charges import Charge, TariffWindow
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import BatteryConfig, CapsConfig, DispatchConfig, PcsRatings
+from dispatch.config.tariff_terms import TariffTerms
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.pipeline import PlanningState, PlanSource
 
@@ -79,6 +81,36 @@ def test_the_controller_knows_what_its_bill_will_say(monkeypatch: pytest.MonkeyP
     totals = {name: one.total_eur for name, one in scored.bills.items()}
     assert totals["perfect_foresight"] <= min(totals.values()) + 0.01
     assert max(grid_w) > 1.2 * billed["2025-09"]  # at night the battery fills up, whatever the peak
+
+
+def test_with_several_charges_the_controller_knows_what_its_bill_will_say() -> None:
+    """All hours, working hours, and an excess charge: on its books is what the bill charges; foresight pays no more."""
+    charges = (
+        Charge(id="market", kind="energy", market_factor=1.0),
+        Charge(id="all", kind="max", price=3.0),
+        Charge(id="working", kind="max", price=8.0, windows=("working",)),
+        Charge(id="above", kind="excess", price=5.0, contract_kw=15.0, windows=("working",), outside=True),
+    )
+    window = TariffWindow(id="working", days=("mon-fri",), times=("08:00-20:00",))
+    tariff = TariffTerms(charge=charges, window=(window,))
+    config, begin_s = msgspec.structs.replace(CONFIG, tariff=tariff), START + 18 * 3600
+    run = played(a_case(config=config, start_s=begin_s, end_s=begin_s + 18 * 3600))
+    done = run.schedule
+    assert (run.plan_counts.failed, run.plan_counts.refused, run.plan_counts.safe_steps) == (0, 0, 0)
+    ended = slice(0, -1)  # the last interval is still running
+    flow = Flow(
+        start_utc_s=begin_s,
+        step_s=900,
+        load_w=done.load_w[ended],
+        pv_w=done.pv_w[ended],
+        eur_per_mwh=[0.0] * (len(done.load_w) - 1),
+        battery_w=done.battery_w[ended],
+    )
+    now = run.charges_now
+    assert now is not None
+    assert bill(config, flow).peak_eur == pytest.approx(now.eur, abs=0.01)
+    totals = {name: one.total_eur for name, one in compare(run.case, done).bills.items()}
+    assert totals["perfect_foresight"] <= min(totals.values()) + 0.01
 
 
 def test_with_jobs_caps_and_a_demand_window_what_comes_after_changes_nothing_before() -> None:

@@ -11,6 +11,7 @@ from console.tui.canvas import Canvas
 from console.tui.overview_panels import MonthPanel
 from console.tui.plan_view import PlanView
 from dispatch.config.demand_terms import DemandTerms
+from dispatch.model.charge_levels import ChargesNow
 
 TERMS = DemandTerms(eur_per_kw=84.0, per="year", top_days=3)
 
@@ -94,3 +95,30 @@ def test_a_peak_that_is_one_day_of_three_costs_a_third() -> None:
 
     assert last_line(TERMS).endswith("peak +18.3 kW 513 EUR")  # 18.3 x 28
     assert "peak" not in last_line(msgspec.structs.replace(TERMS, windows=("sat 08:00-20:00",)))
+
+
+def test_of_several_charges_the_one_that_limits_now_is_named() -> None:
+    """In the overview, in the status, and while none counts."""
+    model = shown(None)
+    assert model.published is not None
+    assert model.welcome is not None
+    now = ChargesNow("high load", 31_700.0, model.published.snapshot.utc_s // 3600 * 3600 + 7200, 412.3, 3)
+
+    def said(now: ChargesNow) -> tuple[list[str], str]:
+        assert model.published is not None
+        assert model.welcome is not None
+        told = msgspec.structs.replace(model.published, charges=now)
+        canvas = Canvas(58, 5)
+        MonthPanel().paint(canvas, msgspec.structs.replace(model, published=told))
+        status = next(line for line in lines(told, model.welcome) if line.startswith("Interval"))
+        return [" ".join(line.split()) for line in canvas.lines()], status
+
+    overview, status = said(now)
+    until = overview[0].removeprefix("Month high load until ")
+    assert len(until) == len("14:00")
+    assert overview[1] == "free now 31.7 kW"
+    assert overview[3] == "demand charges 412 EUR (3 listed)"
+    assert status.endswith(f"high load until {until}: 31.7 kW free")
+    overview, status = said(msgspec.structs.replace(now, charge="", until_utc_s=None))
+    assert overview[:2] == ["Month no charge on peaks", "free now — kW"]
+    assert status.endswith("no charge on peaks")

@@ -203,7 +203,7 @@ def test_more_battery_never_costs_more(demand: dict[str, Any], load_w: list[floa
 
 def an_interval(**demand: Any) -> MeteringInterval:
     grid = GridConfig(fuse_a=160, contracted_peak_w=60_000)
-    return MeteringInterval(grid, "Europe/Berlin", 250, DemandTerms(**({"eur_per_kw": 10.0} | demand)))
+    return MeteringInterval(grid, "Europe/Berlin", 250, [DemandTerms(**({"eur_per_kw": 10.0} | demand))])
 
 
 def import_for(interval: MeteringInterval, from_h: float, w: float, quarters: int = 1) -> None:
@@ -231,16 +231,16 @@ def test_days_are_averaged_and_kept_over_a_restart() -> None:
     interval = an_interval(top_days=2)
     for day, w in enumerate((30_000.0, 20_000.0, 26_000.0)):
         import_for(interval, 24 * day + 10, w)
-    assert interval.billed_w == pytest.approx(28_000)
+    assert interval.levels[0].billed_w == pytest.approx(28_000)
     assert interval.month_peak_w == pytest.approx(26_000)  # today's own
-    assert interval.next_day_peak_w == pytest.approx(26_000)  # the second highest
+    assert interval.levels[0].later_w == pytest.approx(26_000)  # the second highest
     restarted = an_interval(top_days=2)
     restarted.restore(msgspec.json.decode(msgspec.json.encode(interval.billing()), type=Billing))
     import_for(restarted, 24 * 3 + 1, 5_000)
-    assert (restarted.billed_w, restarted.month_peak_w) == (pytest.approx(28_000), pytest.approx(26_000))
+    assert (restarted.levels[0].billed_w, restarted.month_peak_w) == (pytest.approx(28_000), pytest.approx(26_000))
     import_for(restarted, 24 * 3 + 2, 40_000)
-    assert (restarted.billed_w, restarted.month_peak_w) == (pytest.approx(35_000), pytest.approx(40_000))
-    assert restarted.next_day_peak_w == pytest.approx(30_000)
+    assert (restarted.levels[0].billed_w, restarted.month_peak_w) == (pytest.approx(35_000), pytest.approx(40_000))
+    assert restarted.levels[0].later_w == pytest.approx(30_000)
 
 
 def test_a_floor_is_free_and_a_year_does_not_end_with_its_months() -> None:
@@ -381,7 +381,7 @@ def test_caps_are_worth_nothing_where_import_does_not_count() -> None:
             month_peak_w=50_000,
         )
         terms = DemandTerms(**({"eur_per_kw": 10.0} | demand))
-        return decide(caps, terms, "Europe/Berlin", need, CapsLedger()).cap_w
+        return decide(caps, [terms], "Europe/Berlin", need, CapsLedger()).cap_w
 
     assert cap_w(7.0) == cap_w(9.0, windows=WORKING) == pytest.approx(8_000)
     assert cap_w(7.0, windows=WORKING) == 0
