@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,14 +12,12 @@ import msgspec
 from console.cli.data_source import Live, Record, gateway_or_record
 from console.cli.failures import Failure
 from console.cli.json_output import json_text
+from console.cli.recorded_site import site_prices, site_terms
 from console.value_parsers import json_option, site_option
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
-from storage.config import DISPATCH
 
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
-    from dispatch.billing.prices import PriceSeries
-    from dispatch.config.schema import DispatchConfig
     from dispatch.evaluation.energy_iq import Cost, Iq
     from gateway.energy_iq_history import Report
 
@@ -73,53 +69,14 @@ def _from_record(source: Record, site: str | None, day: date, now_utc_s: float) 
     from storage.rollup import MINUTE_S
 
     source.archive.timeout_s = PATIENCE_S
-    config = _config(source, site)
+    config = site_terms(source, site)
     try:
         until_s = now_utc_s + MINUTE_S  # the last minute's roll-up is recorded at its begin
-        return make_report(source.archive, config, day, until_s, _prices(site) or NO_PRICES)
+        return make_report(source.archive, config, day, until_s, site_prices(site) or NO_PRICES)
     except SolverFailed as error:
         raise Failure(f"no Energy IQ: {error}") from None
     except ValueError as error:
         raise Failure(str(error), exit_codes.USAGE) from None
-
-
-def _named(site: str | None) -> Path | None:
-    """The site file that was named, if one was."""
-    named = site or os.environ.get("SKERRY_SITE")
-    return Path(named) if named and not named.endswith(".sock") else None
-
-
-def _config(source: Live | Record, site: str | None) -> DispatchConfig:
-    """What the named site file says, else what the record keeps of the one it was made with."""
-    if (path := _named(site)) is not None:
-        from gateway.site.loader import load
-
-        return load(path).dispatch
-    from dispatch.config.schema import DispatchConfig
-
-    kept = source.archive.last_state(DISPATCH) if isinstance(source, Record) else None
-    if kept is None:
-        raise Failure("the record does not say which site it is of; name the site file with --site", exit_codes.USAGE)
-    return msgspec.convert(kept, DispatchConfig)
-
-
-def _prices(site: str | None) -> PriceSeries | None:
-    """The named site file's prices; for quarter hours whose price is not on record."""
-    if (path := _named(site)) is None:
-        return None
-    from drivers.tariffs.acceptance import accepted
-    from drivers.tariffs.csv_file import TariffFileError, read
-    from gateway.site.loader import load
-
-    loaded = load(path)
-    tariff = loaded.tariff
-    try:
-        return (
-            accepted(read(tariff.file, loaded.path.parent), tariff.prices_as_declared).prices if tariff.file else None
-        )
-    except (TariffFileError, OSError) as error:
-        click.echo(f"skerry: note: prices only as recorded: {error}", err=True)
-        return None
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,9 @@ class Reason(msgspec.Struct, frozen=True):
         return hash((self.code, frozenset(self.figures)))
 
 
+Phrase = Reason  # one whose code is composed; its words are in `catalogue.PHRASES`
+
+
 def plain(text: str) -> Reason:
     """A sentence that nobody has a code for: of a device, of an older record."""
     return Reason("text", {"text": text})

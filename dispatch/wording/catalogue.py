@@ -12,6 +12,7 @@ A template per code and locale; its fields are the figures, with a format that k
 | `clock`, `weekday`, `date_clock` | ISO 8601, the site's time | "18:15", "Tue", "2025-09-16 18:15" |
 | `rule`, `setter`, `rule_number` | the value of a `RuleId` | "grid ramp"; the same, "the ratings" for none; "7" |
 | `alarm_title` | the id of an alarm | "PCS pcs1 in fault" |
+| `titled` | names of months and days | "Nov–Mar, Mon–Fri"; also of times, "06:00–22:00" |
 | `comma` | reasons | one behind the other, with commas; without a format with semicolons |
 
 Any other format is Python's own. A figure that is None says nothing.
@@ -31,6 +32,7 @@ from dispatch.wording.formatting import action, countdown, kw, minutes, span
 
 ENGLISH = "en"
 CATALOGUE: dict[str, Mapping[str, str]] = {ENGLISH: english.TEMPLATES}
+PHRASES: dict[str, Mapping[str, str]] = {ENGLISH: english.PHRASES}  # of codes that are composed
 _RULES: dict[str, Mapping[str, str]] = {ENGLISH: english.RULES}
 ALARMS: dict[str, Mapping[str, AlarmText]] = {ENGLISH: english.ALARMS}
 
@@ -64,6 +66,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "hours": lambda s: f"{s / 3600:.1f} h",
     "clock": lambda local: f"{datetime.fromisoformat(local):%H:%M}",
     "date_clock": lambda local: f"{datetime.fromisoformat(local):%Y-%m-%d %H:%M}",
+    "titled": lambda names: names.title().replace("-", "–"),
     "weekday": lambda local: f"{datetime.fromisoformat(local):%a}",
 }
 
@@ -72,7 +75,7 @@ def words(reason: Reason | None, locale: str = ENGLISH) -> str:
     """A reason as a sentence; nothing for None. A code or figure without words is shown as it is."""
     if reason is None:
         return ""
-    template = CATALOGUE[locale].get(reason.code)
+    template = CATALOGUE[locale].get(reason.code) or PHRASES[locale].get(reason.code)
     if template is None:
         return unworded(reason)
     try:

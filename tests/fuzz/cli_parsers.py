@@ -205,7 +205,7 @@ PARSERS = (
         (
             "console.cli.data_source:locate",
             "console.cli.data_source:record",
-            "console.cli.iq:_config",
+            "console.cli.recorded_site:site_terms",
             "console.cli.jobs:_demand",
         ),
         rows_of(schema.FILE, "state", "decision", "event", "drill"),

@@ -15,6 +15,9 @@ from fuzzing import Feed, Parser, Session, simple
 from console.cli.job_comparison import slurm_energies
 from console.replay import job_file, output, traces
 from drivers import text_file
+from drivers.meter_data.columns import Layout
+from drivers.meter_data.file import MeterFileError
+from drivers.meter_data.file import read as read_meter
 from drivers.tariffs import csv_file
 from drivers.twin import grid_record, trace
 from gateway.site import loader, versions
@@ -29,6 +32,12 @@ TRACE = b"start_utc,power_w\n2025-09-16T06:00:00Z,1000\n2025-09-16T06:15:00Z,200
 JOBS = (
     b"job_id,reference_start_utc,submit_utc,duration_s,time_limit_s,power_w,gpus\n"
     b"1,2025-09-16T06:00:00Z,2025-09-16T05:00:00Z,3600,7200,1200,8\n2,2025-09-16T07:00:00Z,2025-09-16T05:30:00Z,60,,400,\n"
+)
+METER = (
+    b"Kunde;1\nDatum;Von;Bis;Bezug [kWh];Einspeisung\n14.01.2026;00:00;00:15;12,5;0\n14.01.2026;00:15;00:30;13,5;0\n",
+    b"start (UTC),kW\n2026-01-14T00:00:00Z,1.5\n2026-01-14T00:15:00Z,2.5\n",
+    b"Fecha;Hora;Consumo_kWh\n2026/10/25;01:00;12,345\n2026/10/25;02:00;9,1\n2026/10/25;24:00;9,1\n",
+    "Datum tot\tAfname (Wh)\n14-01-2026 00:15\t15\n14-01-2026 00:30\t25\n".encode("utf-16"),
 )
 RECORDS = (
     b"t_s,v,hz\n0,231,50\n0.4,226,49.7\n2,0,45\n",
@@ -111,6 +120,20 @@ PARSERS = (
         lambda: zipped([PRICES]),
         zipped_file("prices.csv.gz", lambda path: csv_file.load(path.name, path.parent)),
         (csv_file.TariffFileError,),
+    ),
+    Parser(
+        "meter values of the utility",
+        ("drivers.meter_data.file:_text", "drivers.meter_data.file:_cells", *TEXT),
+        lambda: METER,
+        file_of("meter.csv", lambda path: read_meter(path, "Europe/Berlin", Layout())),
+        (MeterFileError,),
+    ),
+    Parser(
+        "meter values of the utility, zipped",
+        ("drivers.meter_data.file:_text", *TEXT, "drivers.text_file:_unpacked"),
+        lambda: zipped(METER[:1]),
+        zipped_file("meter.csv.gz", lambda path: read_meter(path, "Europe/Berlin", Layout())),
+        (MeterFileError,),
     ),
     Parser(
         "traces of a replay",

@@ -52,7 +52,7 @@ _OUR_GATEWAY = (
 )
 
 EXCEPTIONS = {
-    "console.cli.iq:_named": "hands a path on to gateway.site.loader:load",
+    "console.cli.recorded_site:named_site": "hands a path on to gateway.site.loader:load",
     "console.cli.json_output:json_text": "decodes what it has encoded itself",
     "console.cli.link:_from_gateway": "hands bytes on unread",
     "console.cli.link:_to_gateway": "hands bytes on unread",

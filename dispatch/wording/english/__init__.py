@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dispatch.wording.english import (
     alarms,
+    charges,
     doubts,
     drills,
     invoice,
     islanding,
     job_queue,
+    meter_comparison,
     orders,
     owner_notes,
     planning,
@@ -33,5 +35,6 @@ TEMPLATES: dict[str, str] = {
     **proofs.TEMPLATES,
     **invoice.TEMPLATES,
 }
+PHRASES: dict[str, str] = {**charges.PHRASES, **meter_comparison.PHRASES}
 RULES = rules.NAMES
 ALARMS = alarms.TEXTS

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from iq_days import CONFIG, record
 
-from console.cli.iq import _prices, lines
+from console.cli.iq import lines
+from console.cli.recorded_site import site_prices
 from dispatch.evaluation.energy_iq import VERSION, Cost, Iq, Loss
 from dispatch.model.reasons import Reason
 from gateway import exit_codes
@@ -91,11 +92,11 @@ def test_prices_of_a_doubtful_unit_stand_in_for_no_quarter_hour(
     rows = "".join(f"2025-09-18T{hour:02}:00:00Z,0.0{hour % 9 + 1}\n" for hour in range(24))
     (machine.directory / "prices.csv").write_text(f"start_utc,price_eur_per_mwh\n{rows}")
     site = machine.site(extra='[tariff]\nfile = "prices.csv"\n')
-    assert _prices(str(site)) is None
+    assert site_prices(str(site)) is None
     assert "prices only as recorded: " in (said := capsys.readouterr().err)
     assert "are they EUR/kWh?" in said
     site.write_text(site.read_text().replace('file = "prices.csv"', 'file = "prices.csv"\nprices_as_declared = true'))
-    assert _prices(str(site)) is not None
+    assert site_prices(str(site)) is not None
 
 
 async def test_with_nothing_there_it_says_so(machine: Machine) -> None:

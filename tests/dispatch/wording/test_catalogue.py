@@ -34,6 +34,7 @@ UNITS = {
     "whole_min": "_s",
     "hours": "_s",
     "clock": "local",
+    "titled": "names",
     "weekday": "local",
     "date_clock": "local",
 }

@@ -1,0 +1,221 @@
+"""`skerry bill --against`: reads the utility's meter file, compares it with the record, prices the difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+import msgspec
+
+from console.cli.bill_inputs import Inputs, read_inputs, step_s
+from console.cli.failures import Failure
+from console.cli.json_output import json_text, with_words
+from console.cli.recorded_site import site_prices
+from dispatch.billing.charges.invoice import Invoice, Metered, invoice
+from dispatch.evaluation.meter_clock import REACH_S, Power
+from dispatch.evaluation.meter_comparison import Comparison, MeterValues, compare
+from dispatch.wording.catalogue import words
+from drivers.meter_data.file import MeterFile, MeterFileError, read
+from gateway import exit_codes
+from storage.grid_power import grid_power
+
+if TYPE_CHECKING:
+    from console.cli.data_source import Record
+    from dispatch.config.schema import DispatchConfig
+    from drivers.meter_data.columns import Layout
+    from storage.reader import Archive
+
+FINE_S, COARSE_S = 10, 60  # step of the record's power, up to so many days
+FINE_DAYS = 7
+
+
+class Cost(NamedTuple):
+    """What one charge costs by the record's energy and by the meter's, gross."""
+
+    charge: str
+    currency: str
+    by_record: Decimal
+    by_meter: Decimal
+
+
+class Priced(NamedTuple):
+    """The difference by charge, and what must be said of it."""
+
+    costs: list[Cost]
+    remarks: list[str]
+
+
+def show_comparison(
+    source: Record,
+    config: DispatchConfig,
+    path: Path,
+    layout: Layout,
+    asked: tuple[float | None, float | None],
+    site: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare and print. Raises Failure for a file that cannot be used, or where there is nothing to compare."""
+    try:
+        file = read(path, config.timezone, layout)
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}", exit_codes.USAGE) from None
+    except MeterFileError as error:
+        raise Failure(str(error), exit_codes.USAGE) from None
+    meter = _values(file, asked)
+    if not meter.kwh:
+        raise Failure(f"{path}: no interval lies between --from and --to", exit_codes.USAGE)
+    begin_s, end_s = meter.start_utc_s[0], meter.start_utc_s[-1] + meter.interval_s
+    power = _power(source.archive, begin_s, end_s)
+    try:
+        found = compare(power, meter)
+    except ValueError as error:
+        raise Failure(f"{path}: {error}") from None
+    priced = _priced(source, config, found, site)
+    if any(file.export_kwh or ()):
+        priced.remarks.append("the file's exported energy is not compared")
+    if as_json:
+        click.echo(json_text(_document(file, found, priced)))
+        return
+    for line in _lines(file, found, priced, source.zone):
+        click.echo(line)
+
+
+def _power(archive: Archive, begin_s: int, end_s: int) -> Power:
+    """The record's power around a time: of a few days in fine steps, where it has samples for them."""
+    first_s, last_s = (begin_s - REACH_S) // COARSE_S * COARSE_S, end_s + REACH_S
+    coarse = grid_power(archive, first_s, last_s, COARSE_S)
+    if end_s - begin_s <= FINE_DAYS * 86_400:
+        fine = grid_power(archive, first_s, last_s, FINE_S)
+        if FINE_S * sum(map(math.isnan, fine)) <= COARSE_S * sum(map(math.isnan, coarse)):
+            return Power(start_utc_s=first_s, step_s=FINE_S, w=fine)
+    return Power(start_utc_s=first_s, step_s=COARSE_S, w=coarse)
+
+
+def _values(file: MeterFile, asked: tuple[float | None, float | None]) -> MeterValues:
+    """The file's imported energy by interval, between the asked moments."""
+    low, high = (-math.inf if asked[0] is None else asked[0]), (math.inf if asked[1] is None else asked[1])
+    kept = [n for n, at in enumerate(file.start_utc_s) if low <= at < high]
+    return MeterValues(
+        interval_s=file.interval_s,
+        start_utc_s=[file.start_utc_s[n] for n in kept],
+        kwh=[file.import_kwh[n] for n in kept],
+    )
+
+
+# ── what it costs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _priced(source: Record, config: DispatchConfig, found: Comparison, site: str | None) -> Priced:
+    """The same bill with the record's import and with the meter's, where both know it."""
+    length_s = step_s(config)
+    begin_s = found.known_utc_s[0] // length_s * length_s
+    end_s = -(-(found.known_utc_s[-1] + found.interval_s) // length_s) * length_s
+    if found.interval_s % length_s and length_s % found.interval_s:
+        return Priced(
+            [], [f"the difference is not priced: intervals of {found.interval_s // 60} min do not fit the tariff's"]
+        )
+    inputs = read_inputs(source.archive, config, begin_s, end_s, site_prices(site), source.zone)
+    try:
+        both = [_invoice(config, inputs, kwh) for kwh in _imports(inputs, found)]
+    except ValueError as error:
+        return Priced([], [f"the difference is not priced: {error}"])
+    remarks = []
+    if found.interval_s > length_s:
+        remarks.append(
+            f"the meter's energy is spread over {length_s // 60} min as the record's, for charges on shorter intervals"
+        )
+    return Priced(list(_by_charge(*both)), remarks)
+
+
+def _imports(inputs: Inputs, found: Comparison) -> tuple[list[float], list[float]]:
+    """Import by step, kWh: as recorded, and with what the meter says in place of what both know."""
+    energy = inputs.measured
+    own, other = list(energy.import_kwh), list(energy.import_kwh)
+    each = max(found.interval_s // energy.step_s, 1)
+    added: dict[int, float] = {}
+    for at, meter, record in zip(found.known_utc_s, found.known_meter_kwh, found.known_record_kwh, strict=True):
+        first = (at - energy.start_utc_s) // energy.step_s
+        for n in range(first, first + each):
+            share = own[n] / record if record > 0 and each > 1 else 1 / each
+            added[n] = added.get(n, 0.0) + (meter - record) * share
+    for n, kwh in added.items():
+        other[n] = max(other[n] + kwh, 0.0)
+    return own, other
+
+
+def _invoice(config: DispatchConfig, inputs: Inputs, import_kwh: list[float]) -> Invoice:
+    energy = inputs.measured
+    metered = Metered(
+        start_utc_s=energy.start_utc_s,
+        step_s=energy.step_s,
+        import_kwh=import_kwh,
+        export_kwh=energy.export_kwh,
+        eur_per_mwh=inputs.eur_per_mwh,
+    )
+    return invoice(config.tariff, config.timezone, config.grid.metering_interval_s, metered)
+
+
+def _by_charge(record: Invoice, meter: Invoice) -> Iterator[Cost]:
+    sums: dict[tuple[str, str], list[Decimal]] = {}
+    for place, one in enumerate((record, meter)):
+        for line in one.lines:
+            sums.setdefault((line.charge, line.currency), [Decimal(0), Decimal(0)])[place] += line.gross
+    for (charge, currency), (by_record, by_meter) in sums.items():
+        yield Cost(charge, currency, by_record, by_meter)
+
+
+# ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _lines(file: MeterFile, found: Comparison, priced: Priced, zone: tzinfo) -> Iterator[str]:
+    yield (
+        f"{file.name}: {found.intervals} intervals of {found.interval_s // 60} min known to both, "
+        f"{_local(found.known_utc_s[0], zone)} to {_local(found.known_utc_s[-1] + found.interval_s, zone)}"
+    )
+    apart_kwh = found.meter_kwh - found.record_kwh
+    share = f" ({100 * apart_kwh / found.record_kwh:+.2f} %)" if found.record_kwh else ""
+    yield f"meter {found.meter_kwh:.1f} kWh, record {found.record_kwh:.1f} kWh: {apart_kwh + 0.0:+.1f} kWh{share}"
+    yield f"{found.differing} intervals differ by more than two meters may"
+    if found.not_in_file_h:
+        yield f"{found.not_in_file_h:g} h are missing in the file"
+    if found.not_on_record_h:
+        yield f"{found.not_on_record_h:g} h of the file are not, or not wholly, on record: not compared"
+    yield ""
+    for finding in found.findings:
+        yield words(finding)
+    if found.largest:
+        yield ""
+        yield f"{'largest differences':<20}{'meter kWh':>11}{'record kWh':>12}{'difference':>12}  "
+        for row in found.largest:
+            apart = row.meter_kwh - row.record_kwh
+            shown = f"{row.meter_kwh:>11.2f}{row.record_kwh:>12.2f}{apart:>+12.2f}"
+            yield f"{_local(row.start_utc_s, zone):<20}{shown}  {words(row.reason)}"
+    if priced.costs:
+        yield ""
+        yield f"{'what it costs, gross':<26}{'by meter':>12}{'by record':>12}{'difference':>12}"
+        for cost in priced.costs:
+            figures = f"{cost.by_meter:>12.2f}{cost.by_record:>12.2f}{cost.by_meter - cost.by_record:>+12.2f}"
+            yield f"{cost.charge:<26}{figures} {cost.currency}"
+    for remark in (*priced.remarks, *file.remarks):
+        yield f"Note  {remark}"
+
+
+def _document(file: MeterFile, found: Comparison, priced: Priced) -> dict[str, Any]:
+    made: dict[str, Any] = with_words(msgspec.to_builtins(found))
+    for name in ("known_utc_s", "known_meter_kwh", "known_record_kwh"):
+        del made[name]
+    costs = [
+        {"charge": c.charge, "currency": c.currency, "by_record": str(c.by_record), "by_meter": str(c.by_meter)}
+        for c in priced.costs
+    ]
+    return {"file": file.name, **made, "costs": costs, "notes": [*priced.remarks, *file.remarks]}
+
+
+def _local(utc_s: float, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(utc_s, zone):%Y-%m-%d %H:%M}"

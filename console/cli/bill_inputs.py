@@ -1,0 +1,138 @@
+"""Reads what a bill is made of: energy and market prices of a time, from the record; and says what was not measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, NamedTuple
+
+from dispatch.billing.charges.accounts import interval_s
+from dispatch.billing.charges.energy_prices import import_price, uses_market
+from dispatch.billing.prices import NO_PRICES, PriceSeries, filled_means
+from dispatch.evaluation.measured_energy import Measured, measured
+from dispatch.evaluation.meter_clock import Power
+from storage.grid_power import counted, grid_power, recorded
+
+if TYPE_CHECKING:
+    from dispatch.config.schema import DispatchConfig
+    from storage.reader import Archive
+
+MINUTE_S = 60
+PRICE = "price.eur_per_kwh"  # of imported energy, as it was paid
+SHOWN = 6  # stretches that are named one by one
+
+
+class Inputs(NamedTuple):
+    """What is billed. Energies in kWh, by `measured.step_s`; market prices of each step, or none."""
+
+    power: Power
+    measured: Measured
+    eur_per_mwh: list[float]
+    remarks: list[str]
+
+
+def step_s(config: DispatchConfig) -> int:
+    """The longest step that divides the metering interval and the intervals of all charges."""
+    metering_s = config.grid.metering_interval_s
+    lengths = [interval_s(charge, metering_s) for charge in config.tariff.charges]
+    return math.gcd(metering_s, 3600, *lengths)
+
+
+def read_inputs(
+    archive: Archive, config: DispatchConfig, begin_s: int, end_s: int, file_prices: PriceSeries | None, zone: tzinfo
+) -> Inputs:
+    """The record of [begin, end), which lie on whole steps. Raises those of `Archive`."""
+    length_s = step_s(config)
+    power = Power(start_utc_s=begin_s, step_s=MINUTE_S, w=grid_power(archive, begin_s, end_s, MINUTE_S))
+    energy = measured(power, length_s)
+    remarks = [*_unmeasured(archive, energy, zone), *_register(archive, energy, begin_s, end_s)]
+    prices: list[float] = []
+    if uses_market(config.tariff):
+        prices, more = _market(archive, config, energy, file_prices or NO_PRICES)
+        remarks += more
+    return Inputs(power, energy, prices, remarks)
+
+
+# ── what was not measured ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _unmeasured(archive: Archive, energy: Measured, zone: tzinfo) -> Iterator[str]:
+    """Times that are not billed, with what the meter's register counted meanwhile, where it did."""
+    if energy.unmeasured:
+        yield f"{_hours(energy.unmeasured_s)} not measured: not billed"
+    for gap in energy.unmeasured[:SHOWN]:
+        grown = counted(archive, gap.begin_utc_s, gap.end_utc_s).import_wh
+        meanwhile = "" if grown is None else f"; the meter's register counted about {grown / 1000:.1f} kWh imported"
+        yield (
+            f"  {_local(gap.begin_utc_s, zone)} to {_local(gap.end_utc_s, zone)}, "
+            f"{_hours(gap.end_utc_s - gap.begin_utc_s)}{meanwhile}"
+        )
+    if len(energy.unmeasured) > SHOWN:
+        yield f"  and {len(energy.unmeasured) - SHOWN} more times"
+    if energy.filled_s:
+        yield (
+            f"{energy.filled_s / 60:.0f} min not measured in intervals of which the rest is: "
+            "taken at the mean of the rest of their interval"
+        )
+
+
+def _register(archive: Archive, energy: Measured, begin_s: int, end_s: int) -> Iterator[str]:
+    """What the meter's register says beside the integrated power, where all of the time is measured."""
+    if energy.unmeasured:
+        return
+    grown = counted(archive, begin_s, end_s).import_wh
+    kwh = sum(energy.import_kwh)
+    if grown:
+        yield (
+            f"energy is integrated power, {kwh:.1f} kWh imported; the meter's register counted {grown / 1000:.1f} kWh "
+            f"({100 * (kwh * 1000 / grown - 1):+.2f} %)"
+        )
+
+
+# ── market prices ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _market(
+    archive: Archive, config: DispatchConfig, energy: Measured, file_prices: PriceSeries
+) -> tuple[list[float], list[str]]:
+    """The market's price in each step, EUR/MWh, and what must be said: as recorded, else of the price file."""
+    starts = [energy.start_utc_s + k * energy.step_s for k in range(len(energy.import_kwh))]
+    own = _recorded_market(archive, config, starts, energy.step_s)
+    file, known = filled_means(file_prices, starts, energy.step_s, config.timezone)
+    by_file = [file[n] if file is not None and ok else None for n, ok in enumerate(known)]
+    mixed = [a if a is not None else b for a, b in zip(own, by_file, strict=True)]
+    series = PriceSeries(tuple(starts), tuple(mixed), starts[-1] + energy.step_s if starts else 0)
+    prices, published = filled_means(series, starts, energy.step_s, config.timezone)
+    if prices is None:
+        return [], []
+    hours = {
+        "as recorded": sum(a is not None for a in own),
+        "of the site's price file": sum(a is None and b is not None for a, b in zip(own, by_file, strict=True)),
+        "not known: the mean of the same hour on other days": published.count(False),
+    }
+    told = "; ".join(f"{_hours(n * energy.step_s)} {how}" for how, n in hours.items() if n)
+    return prices, [f"market prices: {told}"]
+
+
+def _recorded_market(
+    archive: Archive, config: DispatchConfig, starts: Sequence[int], length_s: int
+) -> list[float | None]:
+    """The market's price behind the recorded price of import: what it was paid is linear in it."""
+    if not starts:
+        return []
+    paid = recorded(archive, PRICE, starts[0], starts[-1] + length_s, length_s)
+    found: list[float | None] = []
+    for start_s, price in zip(starts, paid, strict=True):
+        bare, with_one = (import_price(config.tariff, config.timezone, start_s, market) for market in (0.0, 1000.0))
+        rise = None if bare is None or with_one is None else with_one - bare
+        found.append(None if price is None or bare is None or not rise else (price - bare) / rise * 1000)
+    return found
+
+
+def _hours(seconds: float) -> str:
+    return f"{round(seconds / 3600, 2):g} h"
+
+
+def _local(utc_s: float, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(utc_s, zone):%Y-%m-%d %H:%M}"
