@@ -19,6 +19,7 @@ PAGES = (
     *(
         "docs/commands",
         "docs/site-file",
+        "docs/tariffs",
         "docs/devices",
         "docs/compute",
         "docs/ups-and-contacts",

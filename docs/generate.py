@@ -28,6 +28,7 @@ from console.cli.main import COMMANDS, skerry  # noqa: E402
 from drivers.maps.loader import bundled, load  # noqa: E402
 from drivers.maps.schema import DeviceMap  # noqa: E402
 from drivers.maps.vocabulary import OWN, PV_POWER  # noqa: E402
+from drivers.tariffs import price_sheets  # noqa: E402
 from drivers.twin.mapped_pcs import FAMILIES  # noqa: E402
 from gateway import exit_codes  # noqa: E402
 from gateway.api.permissions import PERMISSIONS  # noqa: E402
@@ -39,6 +40,7 @@ ENVIRONMENT = (
 )
 ROLES = "<!-- roles: written by docs/generate.py from gateway/api/permissions.py -->\n"  # what follows is generated
 MAPS = "<!-- devices: written by docs/generate.py from drivers/maps -->\n"  # what follows is generated
+SHEETS = "<!-- sheets: written by docs/generate.py from drivers/tariffs/sheets -->\n"  # what follows is generated
 VERIFIED = {
     "vectors": "registers worked out by hand from the sources",
     "unverified": "registers worked out by hand from sources that are not solid: writes are refused until "
@@ -237,6 +239,17 @@ def devices_table() -> str:
     return "\n".join([MAPS, *lines, ""])
 
 
+def sheets_table() -> str:
+    """The end of docs/tariffs.md: every price sheet that comes along, and how well it is known."""
+    lines = ["| sheet | of | source, and what was read there | not verified |", "|---|---|---|---|"]
+    for name in price_sheets.names():
+        about = price_sheets.load(name).sheet
+        link = f"[`{name}`](../drivers/tariffs/sheets/{name}.toml)"
+        cells = (link, f"{about.operator}: {about.title}", f"{about.source}. {about.verified}", about.not_verified)
+        lines.append("| " + " | ".join(table_cell(cell) for cell in cells) + " |")
+    return "\n".join([SHEETS, *lines, ""])
+
+
 def _verified(device_map: DeviceMap) -> str:
     """How its lines were checked."""
     info = device_map.info
@@ -270,7 +283,12 @@ def _sources(device_map: DeviceMap) -> str:
 def files() -> dict[Path, str]:
     """Every generated file with its text."""
     found = {DOCS / "commands.md": commands_page(), DOCS / "site-file.md": site_file_page()}
-    for name, mark, table in (("security.md", ROLES, roles_table()), ("devices.md", MAPS, devices_table())):
+    ends = (
+        ("security.md", ROLES, roles_table()),
+        ("devices.md", MAPS, devices_table()),
+        ("tariffs.md", SHEETS, sheets_table()),
+    )
+    for name, mark, table in ends:
         written = (ROOT / "docs" / name).read_text(encoding="utf-8").partition(mark)[0]  # by people, above the mark
         found[DOCS / name] = written + table
     found |= {DOCS / "man" / name: text for name, text in man_pages().items()}

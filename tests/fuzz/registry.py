@@ -89,6 +89,7 @@ EXCEPTIONS = {
     "drivers.nodes.nvml_calls:uuid_of": "text of the NVIDIA driver's, compared and shown",
     "drivers.sunspec.model:encode": "takes apart what it has packed itself",
     "drivers.sunspec.model:model": "files of the package pysunspec2",
+    "drivers.tariffs.price_sheets:load": "reads the price sheets that are packaged with it",
     "drivers.twin.exporters:TwinExporters._serve": "hands a head of bounded length on to its own _answer",
     "drivers.twin.map_registers:Number._pattern": "takes apart what it has packed itself",
     "drivers.twin.map_registers:Number.put": "takes apart what it has packed itself",

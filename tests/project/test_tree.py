@@ -19,6 +19,7 @@ PAGES = (
             "index",
             "commands",
             "site-file",
+            "tariffs",
             "devices",
             "operation",
             "devices",
