@@ -76,6 +76,9 @@ _.sign_of_zero
 _.refresh_s
 _.latching
 
+# drivers/tariffs/price_sheets.py: the table in the docs
+_.not_verified
+
 # drivers/twin/families: the table in the docs
 _.behaviour
 _.silence
