@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "iq": ("console.cli.iq:iq", "Show the Energy IQ: the share of perfect foresight's saving, and the losses."),
     "tariff": ("console.cli.tariff:tariff", "Say a tariff back in words, price a typical day."),
     "bill": ("console.cli.bill:bill", "Price the record; compare it with the utility's meter values."),
+    "report": ("console.cli.report:report", "Report a year's energy by source, PUE, REF and CO2."),
     "events": ("console.cli.records:events", "List the events of the log."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
     "setpoint": ("console.cli.orders:setpoint", "Set the battery power for a time; > 0 discharges."),
