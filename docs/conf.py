@@ -23,6 +23,7 @@ PAGES = (
         "docs/devices",
         "docs/compute",
         "docs/ups-and-contacts",
+        "docs/signals",
         "docs/operation",
         "docs/security",
         "docs/screens",

@@ -45,6 +45,7 @@ from gateway.api.queue_commands import QueueCommands
 from gateway.api.reservation_commands import ReservationCommands
 from gateway.api.roles import Roles
 from gateway.api.server import LinkServer
+from gateway.api.signal_commands import SignalCommands
 from gateway.control_loop import ControlLoop
 from gateway.daemon_thread import may_hang
 from gateway.device_io import DeviceIo
@@ -71,6 +72,8 @@ from gateway.queue_polling import QueuePolling
 from gateway.queues_in_force import QueuesInForce
 from gateway.register_access import RegisterAccess
 from gateway.reservations_in_force import ReservationsInForce
+from gateway.signal_directory import SignalDirectory
+from gateway.signals_in_force import SignalsInForce, site_limits
 from gateway.site.schema import Site
 from gateway.starts_in_trouble import StartsInTrouble
 from gateway.supervised_calls import SupervisedCalls
@@ -87,6 +90,7 @@ STARTS_S = 20.0
 PRICES_S = 10.0
 PROOFS_S = 60.0  # the figures of a proof on a slow machine
 USERS_S = 3.0  # a command waits for it
+SIGNALS_S = 10.0  # a signature, or a look at a directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,7 @@ class Gateway:
     devices: DeviceIo
     orders: OrdersInForce
     reservations: ReservationsInForce
+    signals: SignalsInForce
     drills: DrillState
     alarms: AlarmBook
     planner: PlanningService
@@ -132,6 +137,7 @@ class Gateway:
     def adopt_late(self, left: PreviousRun) -> None:
         """Take over what could not be read at the start. The load of past days is learnt anew: forecasts go forward."""
         self._take_over(left)
+        self.signals.adopt(left.signals)
         self.iq.adopt(left.iq_reports)
         if self.price_feeds is not None:
             self.price_feeds.adopt(left.price_feed)
@@ -161,6 +167,7 @@ class Gateway:
         self.loop.interrupt_drill(Reason("drill.gateway_stopped"))
         self.prover.abort(Reason("prove.stopping"))
         self.orders.stop()
+        self.signals.stop()
         self.log.finish()
 
     async def end_plans(self) -> None:
@@ -248,6 +255,23 @@ def compose_gateway(
     planner.learn(left.load_w, left.pv_w)
     planner.queues.learn(left.finished_jobs)
     reservations = ReservationsInForce(config, clock, events, audit, planner.reserve)
+
+    def keep_at_once(key: str, value: Any) -> None:
+        recorder.save_state(key, value)
+        recorder.flush()
+
+    signal_calls = SupervisedCalls("signals", SIGNALS_S, parts)
+    signals = SignalsInForce(
+        site.signal,
+        site_limits(config),
+        clock,
+        events=events,
+        audit=audit,
+        save=keep_at_once,
+        kept=left.signals,
+        calls=signal_calls,
+        interval_s=config.grid.metering_interval_s,
+    )
     drills = DrillState(events, audit, recorder)
     inverters = SleepingInverters(
         {pv.id: pv.peak_w for pv in site.pv}, site.site.place, site.site.timezone, left.last_pv_w
@@ -304,6 +328,7 @@ def compose_gateway(
         prices=prices,
         orders=orders,
         reservations=reservations,
+        signals=signals,
         drills=drills,
         alarms=alarms,
         planner=planner,
@@ -331,6 +356,7 @@ def compose_gateway(
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
         JobQueries(main_charge(site.dispatch), log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
+        SignalCommands(log, signals, loop).handlers,
         ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
         ReservationCommands(
@@ -361,6 +387,9 @@ def compose_gateway(
     if weather is not None:
         background.append(("weather", weather.run))
     background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]
+    if site.signals.directory:
+        place = site.path.parent / site.signals.directory
+        background.append(("signal files", SignalDirectory(place, signals, events, signal_calls).run))
     owner_telling: tuple[OwnerTelling, ...] = ()
     job_starts = tuple(
         JobStarts(
@@ -410,6 +439,7 @@ def compose_gateway(
         devices=devices,
         orders=orders,
         reservations=reservations,
+        signals=signals,
         drills=drills,
         alarms=alarms,
         planner=planner,

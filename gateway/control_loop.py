@@ -45,6 +45,7 @@ from gateway.proving_service import ProvingService
 from gateway.queues_in_force import QueuesInForce
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.run_statistics import EnergyBalance, Punctuality
+from gateway.signals_in_force import SignalsInForce
 from gateway.site.schema import Site
 from gateway.starts_in_trouble import StartsInTrouble
 from gateway.task_supervisor import Work, run_supervised
@@ -76,6 +77,7 @@ class ControlLoop:
         prices: PricesInForce,
         orders: OrdersInForce,
         reservations: ReservationsInForce,
+        signals: SignalsInForce,
         drills: DrillState,
         alarms: AlarmBook,
         planner: PlanningService,
@@ -105,6 +107,7 @@ class ControlLoop:
         self._devices, self._events, self._recorder, self._audit = devices, events, recorder, audit
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, site.site.timezone, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
+        self._signals = signals
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
         self._prover, self._accounting = prover, accounting
         self._queues, self._console_nodes = queues, ConsoleNodes()
@@ -207,6 +210,7 @@ class ControlLoop:
             self._reservations.advance()
         decision = self._decide(snapshot)
         snapshot = self._controller.checked(snapshot)
+        self._signals.advance(snapshot, decision.contacts)
         self._update_alarms(snapshot, decision)
         self._tell_exits(snapshot, decision)
         snapshot = reliable_snapshot(snapshot, decision.meter_frozen, decision.load_meter_frozen)
@@ -253,7 +257,13 @@ class ControlLoop:
         self._controller.caps.follow_tiers(self._queues.tolerated_pct)
         self._controller.caps.follow_curves(self._accounting.measured)
         decision = self._controller.step(
-            snapshot, self._planner.plan, requests, orders=orders, failing=failing, proving=proving
+            snapshot,
+            self._planner.plan,
+            requests,
+            orders=orders,
+            signals=self._signals.active(),
+            failing=failing,
+            proving=proving,
         )
         self._devices.submit(decision, orders, proving)
         self._prover.decided(decision, self._controller.interval, self._controller.month_peak_w)
@@ -361,6 +371,7 @@ class ControlLoop:
             node_caps=self._devices.commands.follow_caps(snapshot),
             queues=self._queues.now(),
             node_lists=self._devices.lists.now(),
+            signals=self._signals.views(snapshot),
         )
 
     def _known_peak_w(self) -> float:

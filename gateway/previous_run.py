@@ -14,6 +14,7 @@ from dispatch.accounting.meter import MeterState
 from dispatch.accounting.records import JobRecord
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
+from dispatch.orders.signal_book import KeptSignals
 from dispatch.planning.pipeline import LEARN_S
 from gateway.drill_scheduler import STATE as DRILLS
 from gateway.energy_iq_history import Report
@@ -24,6 +25,7 @@ from gateway.node_lists import STATE as NODES
 from gateway.node_lists import KeptList, kept_lists
 from gateway.price_feeds import STATE as PRICES
 from gateway.price_feeds import KeptPrices, kept_prices
+from gateway.signals_in_force import STATE as SIGNALS
 from gateway.weather_feed import STATE as WEATHER
 from gateway.weather_feed import KeptForecast, kept_forecast
 from storage import audit_reader
@@ -59,6 +61,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     weather: KeptForecast | None = None  # the last forecast of PV that was fetched
     node_lists: dict[str, KeptList] = {}  # names of nodes, by where they come from
     finished_jobs: list[JobRecord] = []  # the newest runs of jobs that were over, oldest first
+    signals: KeptSignals = KeptSignals()  # from outside, and what is remembered of their messages
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
@@ -101,6 +104,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         price_feed=part("fetched prices", lambda: kept_prices(_state(state_dir, PRICES)), None),
         weather=part("the fetched PV forecast", lambda: kept_forecast(_state(state_dir, WEATHER)), None),
         node_lists=part("lists of nodes", lambda: kept_lists(_state(state_dir, NODES)), {}),
+        signals=part("signals", lambda: _signals(state_dir), KeptSignals()),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
         last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),
         not_read=tuple(said),
@@ -110,6 +114,11 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
 def _state(state_dir: Path, key: str) -> Any:
     with closing(Archive(state_dir)) as archive:
         return archive.last_state(key)
+
+
+def _signals(state_dir: Path) -> KeptSignals:
+    kept = _state(state_dir, SIGNALS)
+    return KeptSignals() if kept is None else msgspec.convert(kept, KeptSignals)
 
 
 def _finished_jobs(state_dir: Path, now_utc_s: float) -> list[JobRecord]:

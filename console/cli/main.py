@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "orders": ("console.cli.orders:orders", "List the manual orders in force."),
     "end": ("console.cli.orders:end", "End a manual order."),
     "stop": ("console.cli.orders:stop", "End all orders and hold the batteries at 0 kW; always carried out."),
+    "signal": ("console.cli.signals:signal", "Signals of grid operator, market and fleet: list, send, end."),
     "reserve": ("console.cli.reservations:reserve", "Reserve power for a job."),
     "reservations": ("console.cli.reservations:reservations", "List the power reservations."),
     "withdraw": ("console.cli.reservations:withdraw", "Withdraw a power reservation; always carried out."),

@@ -23,6 +23,7 @@ from console.display.islanding_text import (
     switch_open,
 )
 from console.display.queue_text import power_lines, queue_sentence
+from console.display.signal_text import signal_words
 from console.display.status_text import clock_texts, limiting_texts, unmeasured_texts, why_text
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
@@ -84,6 +85,9 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         what = words(order.kind, order.value, order.target)
         left = f"until {hour_minute_zone(order.ends_utc_s, zone)}, {span(order.left_s(snapshot.mono_s))} left"
         yield _row("" if n else "Orders", f"{order.id}  {what}, {left}, {order.who}: {order.reason}".rstrip(": "))
+    for n, view in enumerate(published.signals):
+        what, effect = signal_words(view, snapshot.utc_s, zone)
+        yield _row("" if n else "Signals", f"{view.signal.id}  {what}{f', {effect}' if effect else ''}")
     yield from _caps(published)
     if published.last_drill is not None or published.drill_plan is not None:
         yield _row("Drill", *_drill(published, zone))

@@ -14,6 +14,7 @@ from console.display.islanding_text import (
     left_grid_utc_s,
     next_step_text,
 )
+from console.display.signal_text import NEAR_W, most_pressing, signal_words
 from console.display.status_text import (
     MODES,
     PRIORITY_MARKS,
@@ -32,6 +33,7 @@ from console.tui.diff_widget import DiffWidget
 from dispatch.alarms.states import Alarm
 from dispatch.model.islanding import OFF_GRID_STATES, IslandState
 from dispatch.orders.book import words
+from gateway.api.protocol import Published
 
 MIN_COLUMNS, MIN_ROWS = 80, 24
 WHY_ROWS = 2
@@ -119,11 +121,16 @@ class OrderLine(Separator):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row; the battery's order first, how many more there are, and the key that ends one."""
         super().paint(canvas, model)
-        orders = model.published.orders if model.published else ()
-        if not orders or model.published is None:
+        if model.published is None:
+            return
+        orders = model.published.orders
+        if not orders:
+            self._paint_signal(canvas, model, model.published)
             return
         first = min(orders, key=lambda o: o.slot != "battery")
         more = f" +{len(orders) - 1} more" if len(orders) > 1 else ""
+        if count := len(model.published.signals):
+            more += f" +{count} signal{'s' if count > 1 else ''}"
         hint = f"{more}  x end "
         left = countdown(first.left_s(model.published.snapshot.mono_s))
         reason = f", {first.reason}" if first.reason else ""
@@ -133,6 +140,20 @@ class OrderLine(Separator):
         ink = Ink.DIM if model.stale else Ink.BOLD
         canvas.put(2, 0, cut(text, canvas.width - 5 - len(hint)) + " ", ink)
         canvas.right(canvas.width - 2, 0, hint, Ink.DIM)
+
+    @staticmethod
+    def _paint_signal(canvas: Canvas, model: Model, published: Published) -> None:
+        """The signal that matters most, with what the site does under it; how many more there are."""
+        utc_s = published.snapshot.utc_s
+        view = most_pressing(published.signals, utc_s)
+        if view is None:
+            return
+        what, effect = signal_words(view, utc_s, model.timezone)
+        more = f" +{len(published.signals) - 1} more" if len(published.signals) > 1 else ""
+        text = f" Signal {effect}{': ' if effect else ''}{what}{more} "
+        short = (view.shortfall_w or 0.0) > NEAR_W
+        ink = Ink.DIM if model.stale else Ink.MEDIUM if short else Ink.BOLD
+        canvas.put(2, 0, cut(text, canvas.width - 4), ink)
 
 
 class WhyLine(DiffWidget):

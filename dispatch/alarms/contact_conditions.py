@@ -24,8 +24,7 @@ def contact_conditions(view: ContactView) -> Iterator[tuple[str, Condition]]:
     lost = view.state == "lost"
     yield f"contact-broken:{view.id}", Condition(None if lost else view.state == "broken", seen)
     if view.purpose == "grid_operator":
-        limits = view.export_limit_w is not None or view.import_limit_w is not None
-        yield f"grid-operator-limit:{view.id}", Condition(None if lost else limits, seen)
+        yield f"grid-operator-limit:{view.id}", Condition(None if lost else view.limits, seen)
     else:
         yield f"{ALARM_OF[view.purpose]}:{view.id}", Condition(None if lost else view.state == "active", seen)
 

@@ -21,8 +21,8 @@ class ContactTerms(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="`epo`, `fire`, `gas`, `na_protection` (grid and plant protection): the battery goes to 0 W "
             "and stays there until the contact is back and somebody has acknowledged the alarm `contact-latched`. "
-            "`grid_operator`: one step of the grid operator's, see export_limit_w and import_limit_w. `cooling_fault`, "
-            "`door`, `alarm`: alarms."
+            "`grid_operator`: one step of the grid operator's, see export_limit_w, production_limit_w, import_limit_w "
+            "and charge_limit_w. `cooling_fault`, `door`, `alarm`: alarms."
         ),
     ]
     debounce_s: Annotated[
@@ -45,8 +45,42 @@ class ContactTerms(msgspec.Struct, frozen=True, kw_only=True):
             float,
             Meta(
                 ge=0,
-                description="With `grid_operator`: highest import at the PCC while it is active, such as by §14a EnWG.",
+                description="With `grid_operator`: highest import at the PCC while it is active. The battery does not "
+                "go below the reserve for it.",
             ),
         ]
         | None
     ) = None
+    charge_limit_w: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                description="With `grid_operator`: highest power with which the batteries are charged from the grid "
+                "while it is active, as by §14a EnWG (low voltage only). What PV gives beyond the load may be charged "
+                "on top, and the load is not limited.",
+            ),
+        ]
+        | None
+    ) = None
+    production_limit_w: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                description="With `grid_operator`: highest power of all PV inverters together while it is active, such "
+                "as 60 %, 30 % or 0 % of what is installed. Held by those with `curtail = true`.",
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def limits(self) -> bool:
+        """Whether it limits anything while it is active."""
+        return not (
+            self.export_limit_w is None
+            and self.import_limit_w is None
+            and self.charge_limit_w is None
+            and self.production_limit_w is None
+        )

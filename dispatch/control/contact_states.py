@@ -10,6 +10,7 @@ from dispatch.model.contacts import Contact, ContactView
 from dispatch.model.events import Event
 from dispatch.model.readings import UNKNOWN
 from dispatch.model.reasons import Reason, joined
+from dispatch.model.signals import Limits
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
@@ -69,6 +70,8 @@ class _Point:
             latched=self.latched,
             export_limit_w=terms.export_limit_w if active else None,
             import_limit_w=terms.import_limit_w if active else None,
+            charge_limit_w=terms.charge_limit_w if active else None,
+            production_limit_w=terms.production_limit_w if active else None,
         )
 
 
@@ -168,11 +171,17 @@ def stop_reason(views: Iterable[ContactView]) -> Reason | None:
     return Reason("contact.stop", {"why": joined(stops)}) if stops else None
 
 
-def operator_export_w(views: Iterable[ContactView]) -> float:
-    """The highest export that the grid operator allows now, W; infinite without a step in force."""
-    return min((v.export_limit_w for v in views if v.export_limit_w is not None), default=math.inf)
+def operator_limits(views: Iterable[ContactView]) -> Limits:
+    """What the steps of the grid operator's that are in force allow together."""
+    steps = [v for v in views if v.limits]
+    return Limits(
+        import_w=_least(v.import_limit_w for v in steps),
+        export_w=_least(v.export_limit_w for v in steps),
+        charge_w=_least(v.charge_limit_w for v in steps),
+        production_w=_least(v.production_limit_w for v in steps),
+        by=tuple(v.id for v in steps),
+    )
 
 
-def operator_limits(views: Iterable[ContactView]) -> tuple[ContactView, ...]:
-    """The steps of the grid operator's that are in force."""
-    return tuple(v for v in views if v.export_limit_w is not None or v.import_limit_w is not None)
+def _least(limits_w: Iterable[float | None]) -> float:
+    return min((limit_w for limit_w in limits_w if limit_w is not None), default=math.inf)

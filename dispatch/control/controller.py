@@ -13,7 +13,7 @@ from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
 from dispatch.billing.peak_charges import peak_charges
 from dispatch.config.schema import DispatchConfig
-from dispatch.control.contact_states import ContactStates, operator_export_w, stop_reason
+from dispatch.control.contact_states import ContactStates, operator_limits, stop_reason
 from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.export_allowance import ExportAllowance
 from dispatch.control.foreign_master import ForeignMasters
@@ -49,6 +49,7 @@ from dispatch.model.plan import Plan
 from dispatch.model.proofs import Proving, as_asked
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import LIMITS, Bounds, Outcome
+from dispatch.model.signals import Signal, Sort, both, tightest
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, standing
 from dispatch.plausibility.checker import PlausibilityCheck
@@ -244,13 +245,15 @@ class Controller:
         requests: Sequence[IslandRequest] = (),
         *,
         orders: Iterable[Order] = (),
+        signals: Sequence[Signal] = (),
         failing: Set[str] = frozenset(),
         proving: Proving | None = None,
     ) -> Decision:
         """Decide. A snapshot with anything missing gives a decision too: the safe value, or no setpoint.
 
         requests: drill, abort, fault reset and black start asked for since the last tick; answered in `replies`.
-        orders: what people ordered and is in force now. failing: nodes that have not taken their last order.
+        orders: what people ordered and is in force now. signals: those in force. failing: nodes that have
+        not taken their last order.
         proving: what the proof under way asks of one PCS; the others keep their setpoints meanwhile.
         """
         snapshot = self.checked(snapshot)
@@ -268,12 +271,14 @@ class Controller:
             self._proofs = proofs
             self._net.use({id: response(self.config.grid, proof) for id, proof in proofs.items()})
         found = self._situation(snapshot, plan, seen, standing(orders, snapshot.mono_s))
-        most_w = operator_export_w(contacts)  # of battery and PV
+        obliged = both(operator_limits(contacts), tightest(s for s in signals if s.sort is Sort.OBLIGATION))
         situation = msgspec.structs.replace(
             found,
             contacts=contacts,
-            export_w=min(found.export_w or 0.0, most_w),
-            pv_export_w=min(found.pv_export_w or 0.0, most_w),
+            obliged=obliged,
+            wished=tightest(s for s in signals if s.sort is not Sort.OBLIGATION),
+            export_w=min(found.export_w or 0.0, obliged.export_w),
+            pv_export_w=min(found.pv_export_w or 0.0, obliged.export_w),
         )
         self._watch_pulses(snapshot, seen.state)
         outcome, hard = run(situation)

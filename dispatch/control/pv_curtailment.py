@@ -48,6 +48,7 @@ class Site(msgspec.Struct, frozen=True):
     battery_asked_w: float | None
     battery_does_w: float | None  # measured, of these PCS; None: not known
     allowed_w: float | None  # export; < 0: so much must be imported; None: not known
+    production_w: float = math.inf  # the most that all inverters may give together
 
 
 class PvCurtailment:
@@ -85,6 +86,7 @@ class PvCurtailment:
         room_w, reason = self._room(site, found, site.allowed_w)
         if room_w is None:
             return self._as_before(found, reason)
+        room_w, reason = self._within_production(site, found, room_w, reason)
         self._begun = True
         self._hold(site.snapshot.mono_s, room_w, most_w)
         self._share(site.snapshot.mono_s, found)
@@ -150,6 +152,17 @@ class PvCurtailment:
             "curtail.export",
             {"limit_w": room_w, "load_w": taken_w, "charge_w": charge_w, "export_w": allowed_w},
         )
+
+    def _within_production(
+        self, site: Site, found: Sequence[Pv], room_w: float, reason: Reason
+    ) -> tuple[float, Reason]:
+        """The same where PV as a whole may give no more than `production_w`."""
+        if site.production_w == math.inf:
+            return room_w, reason
+        left_w = max(site.production_w - self._others_w(site.snapshot) - self._unread_w(site.snapshot, found), 0.0)
+        if left_w >= room_w:
+            return room_w, reason
+        return left_w, Reason("curtail.production", {"limit_w": left_w, "production_w": site.production_w})
 
     def _battery_w(self, site: Site) -> float:
         """The lowest power that the battery can take: by its limits, but no lower than it was seen to reach of late."""
@@ -223,6 +236,7 @@ def site_of(s: Situation, hard: Bounds, total_w: float | None, island: IslandSte
         battery_asked_w=total_w,
         battery_does_w=sum(known) if len(known) == len(ready) else None,
         allowed_w=_allowed_w(s),
+        production_w=math.inf if s.islanding.state is IslandState.GENSET else s.obliged.production_w,
     )
 
 

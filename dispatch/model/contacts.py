@@ -26,6 +26,14 @@ class ContactView(msgspec.Struct, frozen=True):
     latched: bool = False  # protective: it was active, and nobody has acknowledged it since
     export_limit_w: float | None = None  # in force now, by the grid operator
     import_limit_w: float | None = None
+    charge_limit_w: float | None = None
+    production_limit_w: float | None = None
+
+    @property
+    def limits(self) -> bool:
+        """Whether it limits the site now."""
+        given = (self.export_limit_w, self.import_limit_w, self.charge_limit_w, self.production_limit_w)
+        return any(limit_w is not None for limit_w in given)
 
     @property
     def stops(self) -> bool:

@@ -49,6 +49,7 @@ class RuleId(enum.Enum):
     FUSE = "fuse"
     RESERVE = "reserve"
     MANUAL = "manual"
+    SIGNALS = "signals"
     INTERVAL_BUDGET = "interval budget"
     GRID_RAMP = "grid ramp"
     PLAN = "plan"

@@ -45,6 +45,7 @@ RULE_NUMBERS = {
     RuleId.FUSE: 3,
     RuleId.RESERVE: 4,
     RuleId.MANUAL: 5,
+    RuleId.SIGNALS: 5,
     RuleId.INTERVAL_BUDGET: 6,
     RuleId.GRID_RAMP: 7,
     RuleId.PLAN: 8,

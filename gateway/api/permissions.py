@@ -69,6 +69,11 @@ PERMISSIONS: dict[str, Permission] = {
     "order.end": Permission(Role.OPERATOR, "ending an order"),
     "order.end disable": Permission(Role.ENGINEER, "enabling a PCS", raises_risk=True),
     "stop": Permission(Role.OPERATOR, "stopping the batteries"),
+    # signals from outside; a signed one is judged by its signature
+    "signal.list": Permission(Role.VIEWER),
+    "signal.send": Permission(Role.VIEWER, "handing in a signed signal"),
+    "signal.send unsigned": Permission(Role.OPERATOR, "entering a signal without a signature", raises_risk=True),
+    "signal.end": Permission(Role.OPERATOR, "ending a signal"),
     # power reservations
     "reservation.list": Permission(Role.VIEWER),
     "reservation.ask": Permission(Role.SCHEDULER, "reserving power", raises_risk=True),

@@ -27,6 +27,7 @@ from dispatch.model.plan import Plan
 from dispatch.model.power_caps import NodeCap
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
+from dispatch.model.signals import SignalView
 from dispatch.model.snapshot import Snapshot
 from storage.identity import Identity
 
@@ -160,6 +161,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     queues: tuple[QueueNow, ...] = ()  # of the schedulers of compute jobs
     node_caps: tuple[NodeCap, ...] = ()  # caps that are to hold now, and how long they take to show
     node_lists: tuple[NodeListNow, ...] = ()  # of the groups of nodes whose names may change
+    signals: tuple[SignalView, ...] = ()  # from outside, that are not over: whose, until when, and what they limit
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dispatch.config.contact_terms import PROTECTIVE
 from dispatch.config.cross_checks import Finding
+from dispatch.config.schema import GridConfig
 from drivers.contacts.config import ContactDevice
 
 
@@ -34,11 +35,10 @@ def contact_lines(contact: ContactDevice) -> Iterator[Finding]:
 
 def contact_limits(contact: ContactDevice) -> Iterator[Finding]:
     """The limits of the grid operator's steps, and of nothing else."""
-    limits = contact.export_limit_w is not None or contact.import_limit_w is not None
-    if contact.purpose == "grid_operator" and not limits:
-        yield "purpose", contact.purpose, "export_limit_w or import_limit_w: what is allowed while it is active"
-    if contact.purpose != "grid_operator" and limits:
-        yield "purpose", contact.purpose, '"grid_operator", because export_limit_w or import_limit_w is given'
+    if contact.purpose == "grid_operator" and not contact.limits:
+        yield "purpose", contact.purpose, "export_limit_w or another limit: what is allowed while it is active"
+    if contact.purpose != "grid_operator" and contact.limits:
+        yield "purpose", contact.purpose, '"grid_operator", because export_limit_w or another limit is given'
 
 
 def contact_wires(contact: ContactDevice) -> Iterator[Finding]:
@@ -46,6 +46,14 @@ def contact_wires(contact: ContactDevice) -> Iterator[Finding]:
     if contact.purpose in PROTECTIVE and contact.normally == "open" and contact.second_address is None:
         expected = '"closed", or a second_address: a broken wire to a single open contact goes unnoticed'
         yield "normally", contact.normally, expected
+
+
+def charge_limits(contacts: Sequence[ContactDevice], grid: GridConfig) -> Iterator[Finding]:
+    """§14a EnWG is about connections at low voltage."""
+    for n, contact in enumerate(contacts):
+        if contact.charge_limit_w is not None and grid.connection != "low-voltage":
+            expected = f'no charge_limit_w: §14a EnWG is for low voltage, and [grid] connection is "{grid.connection}"'
+            yield f"contact[{n}].charge_limit_w", contact.charge_limit_w, expected
 
 
 def lines_of_their_own(contacts: Sequence[ContactDevice]) -> Iterator[Finding]:

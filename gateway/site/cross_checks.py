@@ -27,6 +27,7 @@ from gateway.site.p1_checks import meters_on_p1
 from gateway.site.pv_checks import planes, weather_services
 from gateway.site.scheduler_checks import schedulers
 from gateway.site.schema import WITH_IDS, Site
+from gateway.site.signal_checks import signals
 from gateway.site.unread import MISSING_KEY, Unreadable
 
 
@@ -68,6 +69,7 @@ def _own(site: Site) -> Iterator[Check]:
         written_twice,
         hybrids,
         _contacts,
+        signals,
         _genset,
         _reserve,
         _tariff,
@@ -236,6 +238,7 @@ def _tells_source(name: str, path: Path) -> bool:
 def _contacts(site: Site) -> Iterator[Finding]:
     """Contacts that can do what they are for, each on lines of its own."""
     yield from contact_checks.lines_of_their_own(site.contact)
+    yield from contact_checks.charge_limits(site.contact, site.grid)
     for n, contact in enumerate(site.contact):
         for check in contact_checks.CHECKS:
             with suppress(Unreadable):

@@ -39,6 +39,7 @@ from drivers.nodes.group import NamedGroup, NodeGroup
 from drivers.nut.config import PduDevice, UpsDevice
 from drivers.redfish.config import BmcDefaults
 from drivers.schedulers.config import Scheduler
+from drivers.signals.config import SignalsConfig, SignalSender
 from drivers.twin.config import TwinConfig
 from drivers.weather.config import WeatherService
 from storage.config import StorageConfig
@@ -150,6 +151,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsConfig | None = None
     storage: StorageConfig = StorageConfig()
     twin: TwinConfig | None = None
+    signals: SignalsConfig = SignalsConfig()
     battery: tuple[BatteryDevice, ...] = ()
     pcs: tuple[PcsDevice, ...] = ()
     meter: tuple[MeterDevice, ...] = ()
@@ -166,6 +168,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     pdu: tuple[PduDevice, ...] = ()
     contact: tuple[ContactDevice, ...] = ()
     scheduler: tuple[Scheduler, ...] = ()
+    signal: tuple[SignalSender, ...] = ()
 
     @property
     def bms(self) -> tuple[BatteryDevice, ...]:

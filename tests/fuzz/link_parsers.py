@@ -109,6 +109,11 @@ def requests(directory: Path) -> Iterator[Feed]:
             runner.run(gateway.__aexit__(None, None, None))
 
 
+ENTERED = Request(
+    9,
+    "signal.send",
+    {"sender": "dso", "quantity": "export", "limit_w": 0.0, "end_utc_s": 1796014200.0, "seen_utc_s": 1796010600.0},
+)
 PARSERS = (
     Parser(
         "frames of the process that reads nodes",
@@ -171,8 +176,12 @@ PARSERS = (
             "gateway.api.order_commands:_wanted",
             "gateway.api.reservation_commands:_asked",
             "gateway.api.reservation_commands:ReservationCommands._withdraw",
+            "gateway.api.signal_commands:SignalCommands._send",
         ),
-        lambda: [body for body in bodies("client", 1) if msgspec.msgpack.decode(body)["type"] == "request"],
+        lambda: [
+            *(body for body in bodies("client", 1) if msgspec.msgpack.decode(body)["type"] == "request"),
+            msgspec.msgpack.encode(ENTERED),
+        ],
         requests,
         (CommandRefused,),
         tree="msgpack",

@@ -26,12 +26,15 @@ from dispatch.accounting.site_accounts import AccountsState, Quarter, name_of
 from dispatch.billing.prices import PriceSeries
 from dispatch.model.events import Event
 from dispatch.model.jobs import Job
+from dispatch.model.signals import Quantity, Signal, Sort
+from dispatch.orders.signal_book import KeptSignals
 from drivers.clock import SystemClock
 from gateway import controller_memory, previous_run
 from gateway.job_accounting import STATE as JOBS
 from gateway.node_lists import STATE as NODES
 from gateway.price_feeds import STATE as PRICES
 from gateway.price_feeds import KeptPrices
+from gateway.signals_in_force import STATE as SIGNALS
 from storage import audit_format, audit_head, audit_reader, identity, manifest, schema, signing_key
 from storage.audit import AuditLog
 from storage.config import StorageConfig
@@ -50,6 +53,12 @@ TABLES = ("run", "signal", "hot", "block", "dictionary", "r1m", "r15", "gap", "e
 TABLES += ("job", "job_quarter", "job_peak")
 ROWS = 3  # of a table in an example, its newest
 WAIT_S = 60.0
+
+
+A_SIGNAL = Signal(
+    "s1", Sort.MARKET, "acme", Quantity.IMPORT, 40_000.0, 1796010600.0, 1796014200.0, 1796010000.0, "m1", "alice"
+)
+SIGNALS_KEPT = KeptSignals((A_SIGNAL,), {"00ff": 1796014200.0}, {"acme": 1796010000.0}, {"acme": 1796010000.0}, 1)
 
 
 @functools.cache
@@ -72,6 +81,7 @@ def a_state() -> Path:
     recorder.save_state(JOBS, a_meter())
     recorder.save_state(PRICES, FETCHED)
     recorder.save_state(NODES, {"DNS, _x._tcp": {"names": ["gpu1", "gpu2"], "read_utc_s": 1796010600.0}})
+    recorder.save_state(SIGNALS, SIGNALS_KEPT)
     assert recorder.close()
     identity.establish(place)
     file = TelemetryFile(place / schema.FILE, "boot", nobody)
@@ -343,6 +353,7 @@ KEPT_JOBS = ("gateway.job_accounting:kept_state", "dispatch.accounting.site_acco
 FETCHED = KeptPrices("entsoe", "DE-LU", 1796010600.0, PriceSeries((1796007600, 1796011200), (81.5, None), 1796014800))
 KEPT_PRICES = ("gateway.price_feeds:kept_prices",)
 KEPT_NODES = ("gateway.node_lists:kept_lists",)
+KEPT_SIGNALS = ("gateway.previous_run:_signals",)
 VERIFY = (
     "storage.verify:_manifest",
     "storage.audit_copies:_header",
@@ -381,7 +392,7 @@ PARSERS = (
     ),
     Parser(
         "what a gateway starts from, its record",
-        (*START, *KEPT_JOBS, *KEPT_NODES, *KEPT_PRICES),
+        (*START, *KEPT_JOBS, *KEPT_NODES, *KEPT_PRICES, *KEPT_SIGNALS),
         rows_of(schema.FILE, "state", "drill", "r1m"),
         with_rows(schema.FILE, start_from),
         tree="json",

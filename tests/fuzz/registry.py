@@ -23,6 +23,7 @@ import record_parsers
 import redfish_parsers
 import salvage_parsers
 import scheduler_parsers
+import signal_parsers
 import weather_parsers
 from fuzzing import Parser
 
@@ -40,6 +41,7 @@ PARSERS: tuple[Parser, ...] = (
     *merge_parsers.PARSERS,
     *salvage_parsers.PARSERS,
     *scheduler_parsers.PARSERS,
+    *signal_parsers.PARSERS,
     *list_parsers.PARSERS,
     *block_parsers.PARSERS,
     *local_parsers.PARSERS,
@@ -70,6 +72,10 @@ EXCEPTIONS = {
     "console.cli.prove:_peak": _OUR_GATEWAY,
     "console.cli.prove:_watched": _OUR_GATEWAY,
     "console.cli.reservations:_why": _OUR_GATEWAY,
+    "console.cli.signals:list_": _OUR_GATEWAY,
+    "console.cli.signals:_say_taken": _OUR_GATEWAY,
+    "console.cli.signals:send": "hands a bounded text on to the gateway, which reads it",
+    "gateway.signal_directory:beginning_of": "hands bounded bytes on to drivers.signals.cloud_event:read_signal",
     "console.tui.gateway_feed:GatewayFeed._load_decisions": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_drill_reports": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_events": _OUR_GATEWAY,

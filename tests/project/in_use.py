@@ -99,3 +99,6 @@ _.cluster
 # storage/jobs.py: what `skerry jobs` prints of groups
 _.gpu_h
 _.node_h
+
+# drivers/signals/cloud_event.py: checked by its type where an event is decoded
+_.specversion

@@ -24,6 +24,7 @@ PAGES = (
             "operation",
             "devices",
             "ups-and-contacts",
+            "signals",
             "compute",
             "security",
             "screens",

@@ -17,6 +17,7 @@ from dispatch.control.rules.ramp_limit import grid_ramp
 from dispatch.control.rules.reserve import reserve
 from dispatch.control.rules.rest_soc import rest
 from dispatch.control.rules.safe_value import safe_value
+from dispatch.control.rules.signals import signals
 from dispatch.control.rules.situation import Situation
 from dispatch.model.islanding import COMMANDED, JOINED, IslandState
 from dispatch.model.reasons import Reason, RuleId
@@ -43,6 +44,7 @@ RULES = (
     Rule(RuleId.FUSE, COMMANDED, fuse),
     Rule(RuleId.RESERVE, JOINED, reserve),
     Rule(RuleId.MANUAL, JOINED, manual),
+    Rule(RuleId.SIGNALS, TIED, signals),
     Rule(RuleId.INTERVAL_BUDGET, TIED, interval_budget),
     Rule(RuleId.GRID_RAMP, TIED, grid_ramp),
     Rule(RuleId.PLAN, TIED, plan),

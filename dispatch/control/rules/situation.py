@@ -12,6 +12,7 @@ from dispatch.model.contacts import ContactView
 from dispatch.model.islanding import Islanding, IslandState
 from dispatch.model.plan import PlanStep
 from dispatch.model.reasons import Reason
+from dispatch.model.signals import Limits
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing
 
@@ -50,6 +51,8 @@ class Situation(msgspec.Struct, frozen=True):
     topping: bool = False  # on the way back to rest SoC
     orders: Standing = Standing()
     contacts: tuple[ContactView, ...] = ()
+    obliged: Limits = Limits()  # by the grid operator's contacts and signals
+    wished: Limits = Limits()  # by market targets and fleet limits
 
     @property
     def reserve_soc_pct(self) -> float:
@@ -61,6 +64,11 @@ class Situation(msgspec.Struct, frozen=True):
 def battery_window(net_w: float, import_min_w: float, import_max_w: float) -> tuple[float, float]:
     """Lowest and highest battery power that keep import within bounds: import = net load - battery."""
     return net_w - import_max_w, net_w - import_min_w
+
+
+def surplus_w(net_w: float) -> float:
+    """What PV gives beyond the load, W >= 0: charging it takes nothing from the grid."""
+    return max(-net_w, 0.0)
 
 
 def charge_ceiling_w(s: Situation) -> float:

@@ -94,6 +94,26 @@ TEMPLATES = {
     "power.at_risk": "at risk: {why}",
     "power.site_state": "the site is {state}",
     "power.not_known": "SoC, load or PV is not known now",
+    # signals from outside
+    "refused.signal_clock": "the time is not known yet, so no signal can be judged; send it again",
+    "refused.signal_id_twice": "id {message} was used before for another message: expected a new one",
+    "refused.heartbeat_time": (
+        "heartbeat: its time is {late_s:.0f} s before the site's; expected at most {most_s:.0f} s before and "
+        "{ahead_s:.0f} s after it"
+    ),
+    "refused.heartbeat_old": "heartbeat: not newer than the last one of its sender",
+    "refused.signal_quantity": "a sender of the sort {sort} may not limit {quantity}",
+    "refused.signal_endless": "no end: expected end_time, nothing stands without one",
+    "refused.signal_past": "it is over since {ago_s:span}: expected an end in the future",
+    "refused.signal_backwards": "its end is not after its start",
+    "refused.signal_long": "it lasts {asked_s:span}: expected at most {most_s:span}, max_s of the [[signal]]",
+    "refused.signal_early": "it begins in {ahead_s:span}: expected within {most_s:span}, ahead_s of the [[signal]]",
+    "refused.signal_many": "so many signals of this sender stand already: expected at most {most:g}",
+    "signal.below_critical": (
+        "import at most {limit_w:kw} is below the critical load, {critical_w:kw}: it is held only as far as the "
+        "battery has energy above the reserve; no critical load is shed for it"
+    ),
+    "signal.no_tighter": "{limit_w:kw} is no tighter than the site's own limit of {own_w:kw}: nothing changes",
     # with how much power jobs may start
     "starts.free": (
         "jobs may start with {free_w:kw} more: an import of {level_w:kw} is kept, the load is {load_w:kw} and jobs "

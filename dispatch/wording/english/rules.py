@@ -97,6 +97,7 @@ TEMPLATES = {
     "curtail.export": "PV at most {limit_w:kw} in all: the rest of the site takes {load_w:kw}, "
     "the battery can take {charge_w:kw}, "
     "export at most {export_w:kw}",
+    "curtail.production": "PV at most {limit_w:kw} in all: the grid operator allows {production_w:kw} of all inverters",
     "curtail.load_unknown": "PV at most {limit_w:kw} in all: what the site takes is not known, export at most "
     "{export_w:kw}",
     "curtail.held": "as before: the net load has been unknown for less than {hold_s:g} s",
@@ -152,6 +153,13 @@ TEMPLATES = {
     "fuse.operator": (
         "grid operator ({contacts}): import at most {import_w:kw}, export at most {export_w:kw}; otherwise {window}"
     ),
+    "fuse.operator_reserve": "{operator}; for the import limit discharge at most {limit_w:kw}, the reserve is kept",
+    "fuse.operator_charge": "{operator}; charge at most {charge_w:kw} from the grid",
+    "signals.none": "no market target and no fleet limit is in force",
+    "signals.limits": "{by}: {asked}",
+    "signals.import": "import at most {limit_w:kw}",
+    "signals.export": "export at most {limit_w:kw}",
+    "signals.charge": "charge at most {limit_w:kw} from the grid",
     "fuse.no_currents": "no phase currents, {fuse_a:g} A x {phases:g} at nominal voltage",
     "fuse.worst_phase": "worst phase {phase_a:.0f} of {fuse_a:g} A",
     # reserve

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_site import a_battery, a_pcs, a_plan, a_snapshot, an_order, site_config, trace
 
 from dispatch.config.contact_terms import PROTECTIVE, ContactTerms
-from dispatch.config.schema import PvTerms
+from dispatch.config.schema import PvTerms, ReserveConfig
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.model.contacts import Contact
 from dispatch.model.decision import Decision, Mode
@@ -242,6 +242,36 @@ def test_an_import_limit_is_held_by_the_battery() -> None:
     bench = Bench(step("p14a", import_limit_w=4_200.0))
     bench.says["p14a"] = status("active")
     assert bench.run().battery_w == pytest.approx(15_800)
+
+
+def test_an_import_limit_leaves_the_reserve_to_the_critical_load() -> None:
+    bench = Bench(step("import", import_limit_w=4_200.0))
+    reserve = ReserveConfig(hours=5, critical_load_w=12_000.0)
+    bench.controller = Controller(msgspec.structs.replace(bench.controller.config, reserve=reserve))
+    bench.says["import"] = status("active")
+    limited = bench.run()
+    assert (limited.battery_w or 0.0) <= 0.0, "60 % is below the reserve of 60 kWh and the floor"
+    assert "discharge at most 0.0 kW, the reserve is kept" in words(trace(limited, "fuse").reason)
+
+
+def test_a_charge_limit_is_of_the_battery_and_not_of_the_import() -> None:
+    bench = Bench(step("p14a", charge_limit_w=4_200.0))
+    charges = an_order(OrderKind.SETPOINT, -30_000.0)
+    bench.says["p14a"] = status("active")
+    limited = bench.run(15, None, charges)
+    assert limited.battery_w == pytest.approx(-4_200), "on top of a load of 20 kW"
+    assert limited.contacts[0].limits
+
+
+def test_a_production_limit_holds_whatever_the_load_takes() -> None:
+    bench = Bench(step("s30", production_limit_w=24_000.0), pv=(PvTerms(id="pv1", peak_w=80_000, curtail=True),))
+    bench.says["s30"] = status("active")
+    bench.load_w = 5_000.0
+    bench.changes = {"pv": (Pv("pv1", w=reading(40_000.0), state=status("running")),)}
+    (limit,) = bench.run(30).pv_limits
+    assert limit.w is not None
+    assert 23_000 <= limit.w <= 24_000
+    assert "the grid operator allows 24.0 kW of all inverters" in words(limit.reason)
 
 
 def test_a_step_limits_pv_that_may_be_limited_too() -> None:

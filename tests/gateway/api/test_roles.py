@@ -96,6 +96,13 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "order.end disable": ("order.end", {"id": "disable"}),
     "order.end": ("order.end", {"id": "battery"}),
     "stop": ("stop", {}),
+    "signal.list": ("signal.list", {}),
+    "signal.send": ("signal.send", {"event": "x"}),
+    "signal.send unsigned": (
+        "signal.send",
+        {"sender": "none", "quantity": "import", "limit_w": 1.0, "end_utc_s": 1.0, **REASON},
+    ),
+    "signal.end": ("signal.end", {"id": "s1"}),
     "reservation.list": ("reservation.list", {}),
     "reservation.ask": ("reservation.ask", {"power_w": 100.0, "for_s": 60.0}),
     "reservation.withdraw another's": ("reservation.withdraw", {"id": "another's"}),
@@ -124,6 +131,9 @@ NOTHING = {
     "device.write": NO_REGISTERS,
     "alarm.acknowledge contact-latched": "no alarm 'contact-latched:none' is listed",
     "reservation.withdraw another's": "no reservation 'none' stands",
+    "signal.send": "no CloudEvent 1.0 with signed data: ",
+    "signal.send unsigned": "sender 'none': expected a [[signal]] of the site file: there is none",
+    "signal.end": "no signal 's1' stands: there is none",
     "prove.abort": "no proof is under way",
     "prove.start": "not now: ",
 }
@@ -144,7 +154,7 @@ with Conversation(Path(sys.argv[2]), 10) as link:
     def answer(name, method, params):
         now = link.request("status")["snapshot"]["utc_s"]
         sees = ("alarm.", "device.write", "prove.start", "order.", "drill.", "island.", "reservation.ask")
-        sees = method.startswith(sees) and method != "order.list"
+        sees = method.startswith((*sees, "signal.send")) and method != "order.list"
         params = {**params, "seen_utc_s": now} if sees else params
         if "by_utc_s" in params:
             params["by_utc_s"] += now

@@ -625,7 +625,7 @@ def test_contacts() -> None:
         ({"url": "twin"}, "contact[0].url", "the address of an I/O module"),
         ({"normally": "open"}, "contact[0].normally", "a broken wire to a single open contact goes unnoticed"),
         ({"second_address": 3}, "contact[0].second_address", "another input than the first"),
-        ({"purpose": "grid_operator"}, "contact[0].purpose", "export_limit_w or import_limit_w"),
+        ({"purpose": "grid_operator"}, "contact[0].purpose", "export_limit_w or another limit"),
         ({"export_limit_w": 0}, "contact[0].purpose", '"grid_operator", because'),
         ({"bit": 16}, "contact[0].bit", ""),
         ({"input": "discrete", "bit": 4}, "contact[0].bit", "no bit of a discrete input"),

@@ -1,0 +1,125 @@
+"""Defines signals from outside: what the grid operator, a market or a fleet asks the site to keep to, and until when.
+
+Powers are W and >= 0. Times are UTC; a signal is in force from its start on and before its end.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Sort(enum.Enum):
+    """Who a sender is, which says what it may ask for and what its signals give way to."""
+
+    OBLIGATION = "obligation"  # the grid operator: part of the rule `fuse`
+    MARKET = "market"  # a load target, paid for: part of the rule `signals`
+    FLEET = "fleet"  # whoever runs several sites: the same
+
+
+class Quantity(enum.Enum):
+    """What is limited."""
+
+    IMPORT = "import"  # at the PCC
+    EXPORT = "export"  # at the PCC
+    CHARGE = "charge"  # of the batteries, from the grid: what own PV gives beyond the load is not counted
+    PRODUCTION = "production"  # of all PV inverters
+
+
+MAY_LIMIT: dict[Sort, frozenset[Quantity]] = {
+    Sort.OBLIGATION: frozenset(Quantity),
+    Sort.MARKET: frozenset({Quantity.IMPORT}),
+    Sort.FLEET: frozenset({Quantity.IMPORT, Quantity.EXPORT, Quantity.CHARGE}),
+}
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """One limit for one time, as it was accepted. `end_utc_s` of a failsafe is infinite: it ends by a heartbeat."""
+
+    id: str
+    sort: Sort
+    sender: str  # the id of its [[signal]]
+    quantity: Quantity
+    limit_w: float
+    start_utc_s: float
+    end_utc_s: float
+    given_utc_s: float
+    message: str = ""  # the CloudEvents id of the message that brought it; empty: none did
+    who: str = ""  # the person who entered it; empty: the sender itself
+    failsafe: bool = False  # it stands because the sender's heartbeat is lost
+
+    def in_force(self, utc_s: float) -> bool:
+        """Whether it counts at this time."""
+        return self.start_utc_s <= utc_s < self.end_utc_s
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One limit that a message asks for; `limit_w` None: the sender's limits of this kind end in this time."""
+
+    quantity: Quantity
+    limit_w: float | None
+    start_utc_s: float | None  # None: at once
+    end_utc_s: float | None  # None is refused: nothing stands without an end
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What a sender says, once its signature or its user was found to be good. Without items it is a heartbeat."""
+
+    sender: str  # the id of its [[signal]]
+    items: tuple[Item, ...] = ()
+    id: str = ""  # of the CloudEvent; empty: a person has entered it
+    digest: str = ""  # SHA-256 of the signed bytes, hexadecimal; the same bytes count once
+    beat_utc_s: float | None = None  # of a heartbeat: the time that was signed with it
+    who: str = ""  # the person
+
+
+class SignalView(msgspec.Struct, frozen=True):
+    """A signal as people see it. `value_w`: what it limits, as measured; None: not known, or it has not begun."""
+
+    signal: Signal
+    value_w: float | None = None
+
+    @property
+    def shortfall_w(self) -> float | None:
+        """By how much the limit is exceeded now, >= 0; None: not known, or it has not begun."""
+        return None if self.value_w is None else max(self.value_w - self.signal.limit_w, 0.0)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The tightest of several limits, W; infinite: none. `by`: whose."""
+
+    import_w: float = math.inf
+    export_w: float = math.inf
+    charge_w: float = math.inf
+    production_w: float = math.inf
+    by: tuple[str, ...] = ()
+
+
+def tightest(signals: Iterable[Signal]) -> Limits:
+    """What signals that are in force ask together: of each quantity the lowest limit."""
+    limits = dict.fromkeys(Quantity, math.inf)
+    by: dict[str, None] = {}
+    for signal in signals:
+        limits[signal.quantity] = min(limits[signal.quantity], signal.limit_w)
+        by[f"{signal.sender} {signal.id}"] = None
+    return Limits(
+        limits[Quantity.IMPORT],
+        limits[Quantity.EXPORT],
+        limits[Quantity.CHARGE],
+        limits[Quantity.PRODUCTION],
+        tuple(by),
+    )
+
+
+def both(first: Limits, second: Limits) -> Limits:
+    """The tighter of each."""
+    return Limits(
+        min(first.import_w, second.import_w),
+        min(first.export_w, second.export_w),
+        min(first.charge_w, second.charge_w),
+        min(first.production_w, second.production_w),
+        (*first.by, *second.by),
+    )

@@ -1,0 +1,139 @@
+"""Reads one signal: a CloudEvent 1.0 as JSON whose data is signed.
+
+Load targets have the shape of NVIDIA's DSX Flex 1.7.0 (`grid.loadtarget.set.v1`, schema `SetLoadTargetData`, in
+schemas/asyncapi/dsx-flex/dsx-flex.yaml of github.com/NVIDIA/dsx-exchange at c24771cdf28a). That schema signs with ES256
+or RS256; here ES256 and EdDSA are taken. Limits (`skerry.limit.set.v1`) and heartbeats (`skerry.heartbeat.v1`) are
+Skerry's own, in the same envelope. Attributes that are not used, such as `traceparent`, may be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.model.signals import Item, Message, Quantity
+from drivers.signals.config import SignalSender
+from drivers.signals.signature import BadSignature, Signed, public_key, verified
+
+Read = TypeVar("Read")
+
+LONGEST = 65_536  # bytes of an event
+MOST_ITEMS = 32
+LOAD_TARGET, LIMIT, HEARTBEAT = "grid.loadtarget.set.v1", "skerry.limit.set.v1", "skerry.heartbeat.v1"
+UNITS = {"watt": 1.0, "kilowatt": 1e3, "megawatt": 1e6}
+MOST_W = 1e9  # beyond it a power is a mistake in the unit
+
+
+class SignalNotRead(Exception):
+    """A message that is no signal of a sender of this site. The text says what was expected."""
+
+
+class _Event(msgspec.Struct):
+    specversion: Literal["1.0", "1.0.1", "1.0.2"]
+    id: Annotated[str, Meta(min_length=1, max_length=100)]
+    source: Annotated[str, Meta(min_length=1, max_length=200)]
+    type: str
+    data: str  # JWS, compact serialization
+
+
+class _Power(msgspec.Struct):
+    value: Annotated[float, Meta(ge=0)]
+    unit: Literal["watt", "kilowatt", "megawatt"]
+
+
+class _Interval(msgspec.Struct):
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
+class _Target(msgspec.Struct):
+    interval: _Interval
+    load_constraint: _Power | None
+    feed_tags: list[str] = []
+
+
+class _Targets(msgspec.Struct):
+    targets: Annotated[list[_Target], Meta(min_length=1, max_length=MOST_ITEMS)]
+
+
+class _Limit(msgspec.Struct):
+    quantity: Quantity
+    interval: _Interval
+    limit: _Power | None
+
+
+class _Limits(msgspec.Struct):
+    limits: Annotated[list[_Limit], Meta(min_length=1, max_length=MOST_ITEMS)]
+
+
+class _Heartbeat(msgspec.Struct):
+    time: datetime
+
+
+def read_signal(raw: bytes, senders: Iterable[SignalSender]) -> Message:
+    """What a signed event says. Raises SignalNotRead."""
+    if len(raw) > LONGEST:
+        raise SignalNotRead(f"{len(raw)} bytes, expected one CloudEvent of at most {LONGEST}")
+    event = _decoded(raw, _Event, "no CloudEvent 1.0 with signed data")
+    sender = next((s for s in senders if s.source and s.source == event.source), None)
+    if sender is None:
+        raise SignalNotRead(f"source {event.source!r}: expected that of a [[signal]] in the site file")
+    if not sender.public_key:
+        raise SignalNotRead(f"{sender.id} has no public_key in the site file: only an operator may enter its signals")
+    try:
+        signed = verified(event.data, public_key(sender.public_key))
+    except BadSignature as error:
+        raise SignalNotRead(f"{sender.id}: {error}") from None
+    return _message(event, sender, signed)
+
+
+def _message(event: _Event, sender: SignalSender, signed: Signed) -> Message:
+    heard = Message(sender.id, id=event.id, digest=signed.digest)
+    if event.type == LOAD_TARGET:
+        targets = _decoded(signed.payload, _Targets, f"{sender.id}: no data of {LOAD_TARGET}").targets
+        items = tuple(_item(Quantity.IMPORT, t.interval, t.load_constraint) for t in targets if _meant(t, sender))
+        if not items:
+            known = ", ".join(sender.feed_tags)
+            raise SignalNotRead(f"{sender.id}: the targets are for other feeds, expected one of {known}")
+        return msgspec.structs.replace(heard, items=items)
+    if event.type == LIMIT:
+        limits = _decoded(signed.payload, _Limits, f"{sender.id}: no data of {LIMIT}").limits
+        items = tuple(_item(item.quantity, item.interval, item.limit) for item in limits)
+        return msgspec.structs.replace(heard, items=items)
+    if event.type == HEARTBEAT:
+        beat = _decoded(signed.payload, _Heartbeat, f"{sender.id}: no data of {HEARTBEAT}")
+        return msgspec.structs.replace(heard, beat_utc_s=_utc_s(beat.time))
+    raise SignalNotRead(f"type {event.type[:60]!r}: expected {LOAD_TARGET}, {LIMIT} or {HEARTBEAT}")
+
+
+def _meant(target: _Target, sender: SignalSender) -> bool:
+    return not (target.feed_tags and sender.feed_tags) or bool({*target.feed_tags} & {*sender.feed_tags})
+
+
+def _item(quantity: Quantity, interval: _Interval, power: _Power | None) -> Item:
+    start_s = None if interval.start_time is None else _utc_s(interval.start_time)
+    end_s = None if interval.end_time is None else _utc_s(interval.end_time)
+    limit_w = None if power is None else power.value * UNITS[power.unit]
+    if limit_w is not None and not limit_w <= MOST_W:
+        raise SignalNotRead(f"a limit of {limit_w:g} W: expected at most {MOST_W:g}")
+    return Item(quantity, limit_w, start_s, end_s)
+
+
+def _utc_s(time: datetime) -> float:
+    if time.tzinfo is None:
+        raise SignalNotRead(f"time {time.isoformat()}: expected one with its offset, such as 2026-03-01T17:00:00Z")
+    try:
+        return time.timestamp()
+    except OverflowError:
+        raise SignalNotRead(f"time {time.isoformat()}: no time of this calendar") from None
+
+
+def _decoded(raw: bytes, type_: type[Read], what: str) -> Read:
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SignalNotRead(f"{what}: {error}") from None

@@ -1,0 +1,201 @@
+"""The signals from outside that stand, shared by commands, ways in and control loop; their evidence goes on record.
+
+They outlive the gateway: each change is saved at once. Whatever begins, ends or is refused is an event; what was
+accepted, and what the site did under each limit, are rows of the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from dispatch.accounting.limit_evidence import Entry, LimitEvidence, limits_of, powers
+from dispatch.config.schema import DispatchConfig
+from dispatch.model.clock import Clock
+from dispatch.model.contacts import ContactView
+from dispatch.model.reasons import Reason
+from dispatch.model.signals import Message, Signal, SignalView
+from dispatch.model.snapshot import Snapshot
+from dispatch.orders.refusal import OrderRefused
+from dispatch.orders.signal_book import KeptSignals, SignalBook, SiteLimits, Taken
+from dispatch.wording.catalogue import words
+from dispatch.wording.formatting import kw, one_line, span
+from drivers.signals.cloud_event import read_signal
+from drivers.signals.config import SignalSender
+from gateway.event_sink import EventSink
+from gateway.supervised_calls import SupervisedCalls
+from storage.audit import AuditLog
+
+STATE = "signals"  # under which the record keeps them
+
+
+class SignalsInForce:
+    """Judges messages by the book of signals, and tells what becomes of them."""
+
+    def __init__(
+        self,
+        senders: Sequence[SignalSender],
+        limits: SiteLimits,
+        clock: Clock,
+        *,
+        events: EventSink,
+        audit: AuditLog,
+        save: Callable[[str, Any], None],
+        kept: KeptSignals,
+        calls: SupervisedCalls,
+        interval_s: float,
+    ) -> None:
+        """`save` keeps a state of this name; `calls` check signatures; `interval_s`: the utility meter's."""
+        self.senders = tuple(senders)
+        self._clock, self._events, self._audit, self._save, self._calls = clock, events, audit, save, calls
+        self._book = SignalBook(senders, limits, clock.mono_s())
+        self._evidence = LimitEvidence(interval_s)
+        self._silent: tuple[str, ...] = ()
+        self._clock_known = True
+        self.adopt(kept)
+
+    def adopt(self, kept: KeptSignals) -> None:
+        """Take over what an earlier run kept."""
+        self._book.adopt(kept, self._clock.utc_s(), self._clock.mono_s())
+
+    # ── what stands ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def active(self) -> tuple[Signal, ...]:
+        """The signals in force now, failsafes among them."""
+        return self._book.in_force(self._clock.utc_s(), self._clock.mono_s())
+
+    def views(self, snapshot: Snapshot) -> tuple[SignalView, ...]:
+        """Every signal that is not over, with what it limits as measured now."""
+        utc_s, values = self._clock.utc_s(), powers(snapshot)
+        listed = (*self._book.failsafes(utc_s, self._clock.mono_s()), *self._book.listed)
+        return tuple(SignalView(s, values[s.quantity] if s.in_force(utc_s) else None) for s in listed)
+
+    def find(self, id: str) -> Signal:
+        """The signal of this id. Raises LookupError with a line for a person."""
+        return self._book.find(id)
+
+    # ── what changes it ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def receive(self, raw: bytes, way: str) -> tuple[Message, Taken]:
+        """Take one signed event in. `way`: how it came, for the record. Raises SignalNotRead, OrderRefused, PartHangs.
+
+        The signature is checked in a thread: its library takes long to load.
+        """
+        message = await self._calls.call(read_signal, raw, self.senders)
+        return message, self.take(message, way)
+
+    def take(self, message: Message, way: str) -> Taken:
+        """Accept what a sender, or a person for it, says. Raises OrderRefused."""
+        if not self._clock_known:
+            raise OrderRefused(Reason("refused.signal_clock"))
+        taken = self._book.take(message, self._clock.utc_s(), self._clock.mono_s())
+        if taken.known:
+            return taken
+        for signal in taken.signals:
+            self._tell(signal, f"accepted, by {way}", message.digest)
+        for signal in taken.ended:
+            self._tell(signal, f"ended by its sender, by {way}", message.digest)
+        for note in taken.notes:
+            self._events.event("command", "warning", "signal", words(note), message.who or message.sender)
+        self._keep()
+        return taken
+
+    def end(self, id: str, who: str, reason: str) -> Signal:
+        """Take a signal out of force, from the next tick on. Raises LookupError."""
+        signal = self._book.end(id)
+        self._tell(signal, f"ended by {who}{': ' if reason else ''}{reason}")
+        self._keep()
+        return signal
+
+    def advance(self, snapshot: Snapshot, contacts: Sequence[ContactView]) -> None:
+        """Once per tick, with what was decided: report what has begun and ended, and put the evidence on record."""
+        self._clock_known = snapshot.utc_known
+        utc_s, mono_s = self._clock.utc_s(), self._clock.mono_s()
+        begun, over = self._book.advance(utc_s)
+        for signal in begun:
+            self._tell(signal, "begins")
+        for signal in over:
+            self._tell(signal, "is over")
+        if over:
+            self._keep()
+        self._watch_heartbeats(mono_s)
+        limits = limits_of(contacts, self._book.in_force(utc_s, mono_s))
+        for entry in self._evidence.update(utc_s, mono_s, limits, powers(snapshot)):
+            self._put_on_record(entry)
+
+    def stop(self) -> None:
+        """Put on record what was measured since the last interval. After the last tick."""
+        for entry in self._evidence.close(self._clock.utc_s()):
+            self._put_on_record(entry)
+
+    def _watch_heartbeats(self, mono_s: float) -> None:
+        silent = self._book.silent(mono_s)
+        for id in silent:
+            if id not in self._silent:
+                text = f"no heartbeat of {id}: its failsafe limits hold until the next"
+                self._events.event("command", "warning", "signal", text)
+        for id in self._silent:
+            if id not in silent:
+                self._events.event("command", "info", "signal", f"{id} is heard again: its failsafe limits end")
+        self._silent = silent
+
+    # ── the record ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _keep(self) -> None:
+        self._save(STATE, msgspec.to_builtins(self._book.keep(self._clock.utc_s(), self._clock.mono_s())))
+
+    def _tell(self, signal: Signal, what: str, digest: str = "") -> None:
+        text = f"signal {described(signal)}: {what}"
+        self._events.event("command", "info", "signal", text, signal.who or signal.sender)
+        row = {"kind": "signal", "who": signal.who or signal.sender, "text": text}
+        proof = {"message": signal.message, "signed_sha256": digest} if digest else {}
+        self._audit.spool(row | proof | {"signal": msgspec.to_builtins(signal)})
+
+    def _put_on_record(self, entry: Entry) -> None:
+        text = _entry_words(entry)
+        if entry.what in ("shortfall", "met"):
+            severity = "warning" if entry.what == "shortfall" else "info"
+            self._events.event("command", severity, "signal", text)
+        body = msgspec.to_builtins(entry)
+        self._audit.spool({"kind": "limit", "who": "gateway", "outcome": entry.what, "text": text, "limit": body})
+
+
+def site_limits(config: DispatchConfig) -> SiteLimits:
+    """What signals are compared with."""
+    return SiteLimits(
+        critical_load_w=config.reserve.critical_load_w,
+        import_w=config.grid.contracted_peak_w,
+        export_w=config.grid.export_limit_w,
+        charge_w=config.charge_w,
+    )
+
+
+def described(signal: Signal) -> str:
+    """A signal in words: its id, whose, what, from when to when."""
+    sender = one_line(signal.sender)
+    what = f"{signal.id} of {sender} ({signal.sort.value}): {signal.quantity.value} at most {kw(signal.limit_w)}"
+    if signal.failsafe:
+        return f"{what} until its sender is heard again"
+    return f"{what} from {_utc(signal.start_utc_s)} to {_utc(signal.end_utc_s)}"
+
+
+def _utc(utc_s: float) -> str:
+    return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _entry_words(entry: Entry) -> str:
+    limit = entry.limit
+    what = f"{limit.quantity.value} at most {kw(limit.limit_w)} ({limit.sort.value}, {limit.by})"
+    if entry.what == "begin":
+        return f"begin of {what}"
+    if entry.min_w is None or entry.mean_w is None or entry.max_w is None:
+        figures = "never known"
+    else:
+        figures = f"least {kw(entry.min_w)}, mean {kw(entry.mean_w)}, most {kw(entry.max_w)}"
+    over = f", above it for {span(entry.over_s)}" if entry.over_s else ""
+    unknown = f", unknown for {span(entry.unknown_s)}" if entry.unknown_s else ""
+    time = f"{_utc(entry.from_utc_s)} to {_utc(entry.to_utc_s)}"
+    return f"{entry.what} of {what}, {time}: {figures}{over}{unknown}"

@@ -1,0 +1,65 @@
+"""Checks of `[signals]` and `[[signal]]`: that each sender can be told from the others and can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from dispatch.config.cross_checks import Finding
+from dispatch.model.signals import MAY_LIMIT, Quantity, Sort
+from drivers.signals.config import SignalSender
+from drivers.signals.signature import public_key
+from gateway.site.schema import Site
+from gateway.site.unread import Unreadable
+
+
+def signals(site: Site) -> Iterator[Finding]:
+    """Names and sources once, keys that are keys, failsafes that can come to hold."""
+    taken: dict[str, int] = {}
+    for n, sender in enumerate(site.signal):
+        for check in (_key, _heartbeat, _failsafes):
+            with suppress(Unreadable):
+                yield from ((f"signal[{n}].{key}", value, expected) for key, value, expected in check(sender))
+        with suppress(Unreadable):
+            yield from _once(n, sender, taken)
+    if site.signals.directory and not any(sender.public_key for sender in site.signal):
+        yield "signals.directory", site.signals.directory, "a [[signal]] with public_key: files are believed by it only"
+
+
+def _key(sender: SignalSender) -> Iterator[Finding]:
+    if not sender.public_key:
+        return
+    try:
+        public_key(sender.public_key)
+    except ValueError as error:
+        yield "public_key", sender.public_key, str(error)
+    if not sender.source:
+        yield "source", sender.source, "the source of its CloudEvents: by it the public_key is found"
+
+
+def _heartbeat(sender: SignalSender) -> Iterator[Finding]:
+    if sender.heartbeat_s is not None and not sender.has_failsafe:
+        expected = "failsafe_import_w, failsafe_export_w or failsafe_charge_w: what holds without it"
+        yield "heartbeat_s", sender.heartbeat_s, expected
+    if sender.heartbeat_s is not None and not sender.public_key:
+        yield "heartbeat_s", sender.heartbeat_s, "public_key, too: only signed messages count as a heartbeat"
+
+
+def _failsafes(sender: SignalSender) -> Iterator[Finding]:
+    for key, quantity, limit_w in (
+        ("failsafe_import_w", Quantity.IMPORT, sender.failsafe_import_w),
+        ("failsafe_export_w", Quantity.EXPORT, sender.failsafe_export_w),
+        ("failsafe_charge_w", Quantity.CHARGE, sender.failsafe_charge_w),
+    ):
+        if limit_w is None:
+            continue
+        if sender.heartbeat_s is None:
+            yield key, limit_w, "heartbeat_s, too: after how long it holds"
+        if quantity not in MAY_LIMIT[Sort(sender.sort)]:
+            yield key, limit_w, f'no such key: a sender with sort = "{sender.sort}" may not limit {quantity.value}'
+
+
+def _once(n: int, sender: SignalSender, taken: dict[str, int]) -> Iterator[Finding]:
+    for key, value in (("id", sender.id), ("source", sender.source)):
+        if value and taken.setdefault(f"{key} {value}", n) != n:
+            yield f"signal[{n}].{key}", value, f"one of its own; signal[{taken[f'{key} {value}']}] has it already"

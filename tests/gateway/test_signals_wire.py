@@ -1,0 +1,137 @@
+"""Signals through a gateway: over its socket, from a directory, over a restart; what the audit keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signed_signals import SOURCE, ed25519_key, event, load_target, signed
+from small_gateway import Running, running
+from waiting import until
+
+from dispatch.model.reasons import RuleId
+from dispatch.model.signals import SignalView
+from drivers.signals.cloud_event import SignalNotRead
+from gateway.api.client import GatewayClient
+from gateway.errors import RequestFailed
+from gateway.signal_directory import SignalDirectory
+from storage import audit_reader
+
+SECTIONS: dict[str, Any] = {
+    "signal": [
+        {"id": "acme", "sort": "market", "source": SOURCE, "public_key": ed25519_key()},
+        {"id": "dso", "sort": "obligation"},
+    ]
+}
+
+
+def utc(utc_s: float) -> str:
+    return datetime.fromtimestamp(utc_s, UTC).isoformat()
+
+
+def a_target(there: Running, kilowatts: float | None = 12, id: str = "m1", lasts_s: float = 600) -> str:
+    data = load_target(kilowatts, None, utc(there.clock.utc_s() + lasts_s))
+    return event(signed(data), id=id).decode()
+
+
+def texts(directory: Path, kind: str) -> list[str]:
+    """Of the rows of a kind in the audit, oldest first."""
+    return [row["text"] for row in audit_reader.rows(directory, 200) if row["kind"] == kind]
+
+
+async def shown(there: Running, value_w: float) -> tuple[SignalView, ...]:
+    """The signals on screen once the first one shows this power."""
+    while True:
+        views = (await there.gateway.loop.next_tick()).signals
+        if views and views[0].value_w == value_w:
+            return views
+
+
+async def test_signals_by_the_socket_steer_are_kept_and_end(place: Path) -> None:
+    async with running(place, place / "s.sock", **SECTIONS) as there:
+        client = await GatewayClient.connect(there.socket, 0)
+        sent = a_target(there)
+        taken = await client.request("signal.send", event=sent)
+        assert (taken["sender"], taken["known"], [s["id"] for s in taken["signals"]]) == ("acme", False, ["s1"])
+        await until(lambda: there.devices.pcs_w == 8_000)
+        (view,) = await shown(there, 12_000.0)
+        assert there.gateway.loop.published is not None
+        assert there.gateway.loop.published.decision.binding is RuleId.SIGNALS
+        assert view.signal.sender == "acme"
+        (view,) = (await client.request("signal.list"))["signals"]
+        assert (view["signal"]["sender"], view["value_w"], view["shortfall_w"]) == ("acme", 12_000, 0)
+        assert (await client.request("signal.send", event=sent))["known"]
+        with pytest.raises(RequestFailed, match="not that of public_key"):
+            await client.request("signal.send", event=a_target(there, id="m2")[:-9] + 'AAAAAAA"}')
+        await client.close()
+    async with running(place, place / "s.sock", commanded=False, **SECTIONS) as there:
+        await until(lambda: there.devices.pcs_w == 8_000)
+        client = await GatewayClient.connect(there.socket, 0)
+        ended = await client.request("signal.end", id="s1", reason="enough")
+        assert ended["ended"]["id"] == "s1"
+        await until(lambda: there.devices.pcs_w == 0)
+        now_s = there.clock.utc_s()
+        entered = {"sender": "dso", "quantity": "charge", "limit_w": 4200.0, "end_utc_s": now_s + 60}
+        taken = await client.request("signal.send", **entered, reason="by phone", seen_utc_s=now_s)
+        assert taken["signals"][0]["who"]
+        await client.close()
+    accepted, begun, *_ = texts(place, "signal")
+    assert accepted.startswith("signal s1 of acme (market): import at most 12.0 kW from ")
+    assert "accepted, by the link, user " in accepted
+    assert begun.endswith(": begins")
+    evidence = texts(place, "limit")
+    assert evidence[0] == "begin of import at most 12.0 kW (market, acme s1)"
+    assert evidence[1].startswith("interval of import at most 12.0 kW"), "the gateway has stopped"
+    assert "mean" in evidence[1]
+    assert any(text.startswith("end of import at most 12.0 kW") for text in evidence)
+    assert evidence[-1].startswith("interval of charge at most 4.2 kW (obligation, dso s2)")
+    proofs = [row for row in audit_reader.rows(place, 200) if row.get("signed_sha256")]
+    assert [row["message"] for row in proofs] == ["m1"]
+
+
+class Looks:
+    """Signals and events as a directory sees them."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, str]] = []
+        self.said: list[str] = []
+        self.refusal: Exception | None = None
+
+    async def receive(self, raw: bytes, way: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.taken.append((raw, way))
+
+    def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
+        self.said.append(text)
+
+    async def call(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return work(*arguments)
+
+
+async def test_a_file_is_taken_once_when_it_has_stood_still(tmp_path: Path) -> None:
+    looks: Any = Looks()
+    directory = SignalDirectory(tmp_path / "in", looks, looks, looks)
+    await directory.look()
+    await directory.look()
+    (said,) = looks.said
+    assert said.endswith("in cannot be read: No such file or directory; expected a directory that the gateway may list")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.json").write_bytes(b"half")
+    (tmp_path / "in" / "a.txt").write_bytes(b"no signal")
+    await directory.look()
+    (tmp_path / "in" / "a.json").write_bytes(b"the whole")
+    await directory.look()
+    assert looks.taken == [], "it has changed since the last look"
+    await directory.look()
+    await directory.look()
+    assert looks.taken == [(b"the whole", "file a.json")]
+    (tmp_path / "in" / "b.json").write_bytes(b"x")
+    looks.refusal = SignalNotRead("no CloudEvent")
+    await directory.look()
+    await directory.look()
+    await directory.look()
+    assert looks.said[1:] == ["file b.json is refused: no CloudEvent"]
