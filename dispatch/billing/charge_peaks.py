@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dispatch.billing.demand_charge import IntervalAccount, interval_account
+from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, interval_account
 from dispatch.billing.month_peaks import MonthPeaks, MonthSoFar
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.charge_levels import ChargeLevel, ChargesNow
@@ -57,8 +57,8 @@ def counting_until(charges: tuple[DemandTerms, ...], timezone: str, start_utc_s:
 class ChargePeaks:
     """The peaks of each charge, in the order of the charges; the main one first."""
 
-    def __init__(self, charges: Sequence[DemandTerms]) -> None:
-        self.charges = tuple(charges)
+    def __init__(self, charges: Sequence[DemandTerms], contract_w: float) -> None:
+        self.charges, self._contract_w = tuple(charges), contract_w
         self._each = tuple(MonthPeaks(terms) for terms in self.charges)
 
     @property
@@ -100,7 +100,7 @@ class ChargePeaks:
 
     def copy(self) -> ChargePeaks:
         """The same, to go on from."""
-        other = ChargePeaks(self.charges)
+        other = ChargePeaks(self.charges, self._contract_w)
         other._each = tuple(months.copy() for months in self._each)
         return other
 
@@ -119,11 +119,29 @@ class ChargePeaks:
         for months in self._each:
             months.take_back()
 
+    def _free_w(self, terms: DemandTerms, months: MonthPeaks, place: IntervalAccount | None) -> float:
+        """What such an interval may reach at no cost by one charge: the contract, where its peak is not billed."""
+        free_w = months.free_w(place)
+        return max(free_w, self._contract_w) if self._spared(terms, months) else free_w
+
+    def _spared(self, terms: DemandTerms, months: MonthPeaks) -> bool:
+        """Whether the peak is not billed as things stand: that of an individual fee's windows is, in place of it."""
+        if not isinstance(terms, ChargeTerms) or terms.gap is None:
+            return False
+        of = next(peaks for other, peaks in zip(self.charges, self._each, strict=True) if other.id == terms.gap.of)
+        return terms.gap.reached(months.now.peak_w, of.now.peak_w)
+
+    def _replaced(self) -> set[str]:
+        """Of each individual fee the charge that is not billed as things stand."""
+        pairs = zip(self.charges, self._each, strict=True)
+        gaps = [(t, t.gap, months) for t, months in pairs if isinstance(t, ChargeTerms) and t.gap is not None]
+        return {terms.id if self._spared(terms, months) else gap.of for terms, gap, months in gaps}
+
     def limit(self, at: Places | None) -> Limit:
         """The interval mean that costs nothing: the lowest of the charges that count; of the main one if none does."""
         of = at or (None,) * len(self._each)
         free = [
-            (place is not None and place.counts, Limit(months.free_w(place), terms))
+            (place is not None and place.counts, Limit(self._free_w(terms, months, place), terms))
             for terms, months, place in zip(self.charges, self._each, of, strict=True)
         ]
         return min((limit for counts, limit in free if counts), key=lambda limit: limit.w, default=free[0][1])
@@ -139,7 +157,7 @@ class ChargePeaks:
         each = zip(self.charges, self._each, at, strict=True)
         return min(
             (
-                max(plan.targets_w.get(terms.id, plan.peak_target_w), months.free_w(place))
+                max(plan.targets_w.get(terms.id, plan.peak_target_w), self._free_w(terms, months, place))
                 for terms, months, place in each
                 if place.counts
             ),
@@ -153,8 +171,8 @@ class ChargePeaks:
             ChargeLevel(
                 terms.id,
                 place is not None and place.counts,
-                months.free_w(place),
-                months.next_free_w(place),
+                self._free_w(terms, months, place),
+                self._free_w(terms, months, place) if self._spared(terms, months) else months.next_free_w(place),
                 months.billed_w(place),
             )
             for terms, months, place in zip(self.charges, self._each, of, strict=True)
@@ -169,6 +187,7 @@ class ChargePeaks:
         billed = [
             (months.billed_w(place) - (terms.floor_w if terms.above else 0.0)) / 1000 * terms.eur_per_kw
             for terms, months, place in each
+            if terms.id not in self._replaced()
         ]
         id = (limit.terms.id or "demand") if counts else ""
         return ChargesNow(id, limit.w, until_utc_s, sum(billed), len(billed))

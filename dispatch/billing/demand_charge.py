@@ -22,6 +22,18 @@ from dispatch.config.window_times import month_numbers
 from dispatch.model.reasons import Reason
 
 
+class Gap(NamedTuple):
+    """By how much another charge's peak must be lower for a peak not to be billed: an individual fee is granted."""
+
+    of: str  # id of the charge whose peak is billed then
+    pct: float
+    w: float
+
+    def reached(self, peak_w: float, of_w: float) -> bool:
+        """Whether it is, by the peaks so far; never before the other one was measured."""
+        return 0 < of_w <= (1 - self.pct / 100) * peak_w and peak_w - of_w >= self.w
+
+
 class ChargeTerms(DemandTerms, frozen=True, kw_only=True, cache_hash=True):
     """A charge of `[[tariff.charge]]` on peaks. The fields of `DemandTerms` say what a kW costs and what is free.
 
@@ -34,6 +46,7 @@ class ChargeTerms(DemandTerms, frozen=True, kw_only=True, cache_hash=True):
     above: bool = False  # only what is above `floor_w` is billed
     rolling: bool = False  # the peaks of the 11 months before are billed as well
     peak_floor_w: float = 0.0  # what each peak counts at least
+    gap: Gap | None = None  # this peak is not billed once it is reached
 
 
 class IntervalAccount(NamedTuple):

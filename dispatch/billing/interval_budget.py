@@ -64,7 +64,7 @@ class MeteringInterval:
         self._charges = tuple(charges) or (DemandTerms(),)
         self._length_s = float(grid.metering_interval_s)
         self._places: Places | None = None  # of the running interval
-        self._peaks, self._replayed = PlacedPeaks(self._charges), replayed
+        self._peaks, self._replayed = PlacedPeaks(self._charges, grid.contracted_peak_w), replayed
         self._energy = ImportEnergy(grid.fuse_w, replayed)
         self._utc_known = True
         self._aim_w = grid.contracted_peak_w  # the latest of what is kept

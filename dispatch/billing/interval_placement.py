@@ -41,8 +41,8 @@ class Carried(NamedTuple):
 class PlacedPeaks:
     """The peaks of each charge, which can be raised anew from what the log holds."""
 
-    def __init__(self, charges: Sequence[DemandTerms]) -> None:
-        self.months, self._base = ChargePeaks(charges), ChargePeaks(charges)
+    def __init__(self, charges: Sequence[DemandTerms], contract_w: float) -> None:
+        self.months, self._base = (ChargePeaks(charges, contract_w) for _ in range(2))
         self._raised: deque[_Raised] = deque()
         self.log = EnergyLog()
         self.carried: Carried | None = None

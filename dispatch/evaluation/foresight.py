@@ -123,7 +123,7 @@ class _Program:
         self._buy, sells = energy_prices(config.tariff, config.timezone, reference.starts_utc_s, eur_per_mwh)
         # exporting what is imported in the same step may never pay
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
-        self._charges = [_Charged(terms, config, reference) for terms in peak_charges(config)]
+        self._charges = [_Charged(terms, config, reference) for terms in peak_charges(config, granted=True)]
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""

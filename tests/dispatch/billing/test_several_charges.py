@@ -19,7 +19,7 @@ from dispatch.billing.bill import Flow, bill, stored_change_kwh
 from dispatch.billing.billing_memory import Billing
 from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.peak_charges import account_key, charge_peaks_w, peak_charges, risen_eur
-from dispatch.config.charges import Charge, MonthWeights, TariffWindow
+from dispatch.config.charges import Charge, IndividualFee, MonthWeights, TariffWindow
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig, GridConfig
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
@@ -148,6 +148,26 @@ def test_weights_of_months_and_peaks_of_weeks() -> None:
     assert interval.levels[0].free_w == pytest.approx(20_000)  # this week's own
     import_for(interval, 24 * 15 + 10, 4_000)  # October: 15 and 10 kW are billed
     assert interval.levels[0].free_w == pytest.approx(10_000, abs=1)
+
+
+def test_the_period_s_peak_is_kept_until_the_gap_of_an_individual_fee_is_reached() -> None:
+    """20 % and 10 kW: 40 kW and 30 kW in the window are enough, 35 kW are not."""
+    fee = IndividualFee(windows=("evening",), gap_pct=20.0, gap_kw=10.0)
+    year = Charge(id="grid", kind="max", price=120.0, period="year", individual=fee)
+    config = a_site(year)
+    assert [terms.id for terms in peak_charges(config)] == ["grid", "grid without individual fee"]
+    assert [terms.id for terms in peak_charges(config, granted=True)] == ["grid"]
+    for window_w, outside_w, eur in ((30_000.0, 60_000.0, 30 * 120.0), (35_000.0, 40_000.0, 40 * 120.0)):
+        interval, plan = an_interval(config), a_plan(0, peak_target_w=10_000)
+        import_for(interval, 15, 40_000)
+        assert interval.budget(plan).guard.limit_w == pytest.approx(40_000)  # not before the window was measured
+        import_for(interval, 17, window_w)
+        assert interval.budget(plan).guard.limit_w == pytest.approx(window_w)
+        import_for(interval, 20, 10_000)
+        assert interval.budget(plan).guard.limit_w == pytest.approx(outside_w)
+        now = interval.charges_now
+        assert now is not None
+        assert now.eur == pytest.approx(eur)
 
 
 # ── the plan ────────────────────────────────────────────────────────────────────────────────────────────────────────
