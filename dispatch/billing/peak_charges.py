@@ -10,7 +10,7 @@ What differs from the bill, so that one figure stands for one kW more:
   hours above it are taken as the highest excess;
 * of tiers, the price of the highest is meant; of a price pair by full-load hours, the one of many hours;
 * an individual fee is two charges: on the peak of its high-load windows, and on the period's peak until the gap between
-  them is reached (`Gap`); bills ahead, such as those of perfect foresight, take the fee as granted;
+  them is reached (`Gap`); perfect foresight tries both, Energy IQ takes the fee as granted;
 * where a month's peak is billed in later months as well (rolling-12, `set_in`), their bills are in the price;
 * a charge per kVA is taken at the stated power factor, or at 1;
 * a charge on longer intervals than the meter's is kept by keeping each of the meter's.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +32,7 @@ from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.config.tariff_terms import TariffTerms
 
+Fee = Literal["open", "granted", "refused"]
 MONTHS_BILLED = 12.0  # a month's peak is billed so often where the period is a rolling year
 
 
@@ -39,19 +41,20 @@ def main_charge(config: DispatchConfig) -> DemandTerms:
     return peak_charges(config)[0]
 
 
-def peak_charges(config: DispatchConfig, *, granted: bool = False) -> tuple[DemandTerms, ...]:
+def peak_charges(config: DispatchConfig, fee: Fee = "open") -> tuple[DemandTerms, ...]:
     """The charges on peaks, the main one first; where nothing is charged, one of no price.
 
-    granted: without those that are not billed where an individual fee is granted.
+    fee: whether individual fees are granted; open: both of their charges.
     """
     tariff = config.tariff
     if not tariff.charge:
         return (tariff.demand_terms,)
     calendar = calendar_of(tariff, config.timezone)
+    pair = any(charge.full_load_h_from for charge in tariff.charge if charge.kind == "max")
     listed: list[DemandTerms] = [] if tariff.demand_terms.eur_per_kw <= 0 else [tariff.demand_terms]
     for charge in tariff.charge:
-        if charge.kind in ("max", "excess") and charge.basis != "kvar" and charge.full_load_h_below is None:
-            listed += _each(charge, tariff, calendar, granted)
+        if charge.kind in ("max", "excess") and charge.basis != "kvar" and not (pair and charge.full_load_h_below):
+            listed += _each(charge, tariff, calendar, fee)
     priced = [terms for terms in listed if terms.eur_per_kw > 0]
     return tuple(sorted(priced, key=lambda terms: -terms.rise_eur_per_kw)) or (DemandTerms(),)
 
@@ -90,7 +93,7 @@ def charge_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w
     Export earns nothing back. A period in which no interval counts has an account of its own name, at 0.
     """
     peaks_w: dict[str, float] = {}
-    for terms in peak_charges(config, granted=True):
+    for terms in peak_charges(config, "granted"):
         length_s = interval_length_s(terms, config)
         for number, mean_w in _means_w(length_s, start_utc_s, step_s, grid_w):
             at = interval_account(terms, config.timezone, number * length_s)
@@ -108,16 +111,17 @@ def _means_w(length_s: int, start_utc_s: int, step_s: int, grid_w: Sequence[floa
         yield number, sum(imported_w) / len(imported_w)
 
 
-def _each(charge: Charge, tariff: TariffTerms, calendar: Calendar, granted: bool) -> Iterator[ChargeTerms]:
+def _each(charge: Charge, tariff: TariffTerms, calendar: Calendar, fee: Fee) -> Iterator[ChargeTerms]:
     """A charge as one; one with an individual fee as that of the high-load windows, and that of the whole period."""
-    fee = charge.individual
-    if fee is None:
+    individual = charge.individual
+    if individual is None:
         yield _terms(charge, tariff, calendar)
         return
-    yield _terms(msgspec.structs.replace(charge, windows=fee.windows, outside=False), tariff, calendar)
-    if not granted:
+    if fee != "refused":
+        yield _terms(msgspec.structs.replace(charge, windows=individual.windows, outside=False), tariff, calendar)
+    if fee != "granted":
         whole = msgspec.structs.replace(charge, id=f"{charge.id} without individual fee")
-        gap = Gap(charge.id, fee.gap_pct, 1000 * fee.gap_kw)
+        gap = Gap(charge.id, individual.gap_pct, 1000 * individual.gap_kw) if fee == "open" else None
         yield msgspec.structs.replace(_terms(whole, tariff, calendar), gap=gap)
 
 

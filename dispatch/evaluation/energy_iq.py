@@ -231,7 +231,7 @@ class _Record:
             change_kwh = stored_change_kwh(config, QUARTER_S, battery_w) + sum(self._drift_kwh)
             energy_eur -= stored_worth_eur(config, change_kwh, self._mean_eur_per_kwh)
         all_w = _higher(self.paid_peak_w, self.peaks_w(battery_w or idle))
-        return Cost(energy_eur, risen_eur(peak_charges(config, granted=True), all_w, self.paid_peak_w), wear_eur)
+        return Cost(energy_eur, risen_eur(peak_charges(config, "granted"), all_w, self.paid_peak_w), wear_eur)
 
     def peaks_w(self, battery_w: Sequence[float]) -> dict[str, float]:
         """Highest interval mean by account."""

@@ -9,10 +9,12 @@ highest daily peaks is the least t + sum(max(0, peak - t)) / n over t >= 0. nump
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from dispatch.billing.bill import Flow, bill, stored_change_kwh
 from dispatch.billing.charges.energy_prices import energy_prices
 from dispatch.billing.demand_charge import interval_account, period_of
 from dispatch.billing.peak_charges import interval_length_s, own_accounts, peak_charges
@@ -62,16 +64,49 @@ def perfect_battery_w(
     """The cheapest battery power, W, > 0 discharges, one per step, everything known.
 
     `net_w` is load - pv as mean over each step; the reserve is kept (where the start is below it, the start is).
-    `reference` says when the steps are and with how much energy they begin and end (`idle_schedule`).
+    `reference` says when the steps are and with how much energy they begin and end (`idle_schedule`). Where a charge
+    has an individual fee, it is solved as granted and as refused, and the one with the lower bill is taken.
     Raises SolverFailed, and ValueError for a step that does not divide the metering interval.
     """
     if config.grid.metering_interval_s % step_s:
         raise ValueError(f"step of {step_s} s: expected to divide {config.grid.metering_interval_s} s")
     if not config.batteries or not net_w:
         return [0.0] * len(net_w)
+    ways = dict.fromkeys((peak_charges(config, "granted"), peak_charges(config, "refused")))
+    found = [_cheapest_w(_Program(config, reference, step_s, net_w, eur_per_mwh, charges)) for charges in ways]
+    if len(found) == 1:
+        return found[0]
+    return min(found, key=lambda battery_w: _billed_eur(config, step_s, net_w, eur_per_mwh, reference, battery_w))
+
+
+def _billed_eur(
+    config: DispatchConfig,
+    step_s: int,
+    net_w: Sequence[float],
+    eur_per_mwh: Sequence[float],
+    reference: ReferenceSchedule,
+    battery_w: Sequence[float],
+) -> float:
+    """What a battery power comes to on the bill, EUR; peaks of a period that has several runs are billed in each."""
+    total_eur = 0.0
+    for begin, end in pairwise([*sorted(reference.begin_kwh), len(net_w)]):
+        flow = Flow(
+            start_utc_s=reference.starts_utc_s[begin],
+            step_s=step_s,
+            load_w=net_w[begin:end],
+            pv_w=[0.0] * (end - begin),
+            eur_per_mwh=eur_per_mwh[begin:end],
+            battery_w=battery_w[begin:end],
+        )
+        total_eur += bill(config, flow, stored_change_kwh(config, step_s, flow.battery_w)).total_eur
+    return total_eur
+
+
+def _cheapest_w(program: _Program) -> list[float]:
+    """The cheapest battery power, W. Raises SolverFailed."""
+    config, reference = program.config, program.reference
     charge_kw = [max(config.charge_w, -w) / 1000 for w in reference.battery_w]
     discharge_kw = [max(config.discharge_w, w) / 1000 for w in reference.battery_w]
-    program = _Program(config, reference, step_s, net_w, eur_per_mwh)
     charge, discharge = program.solve(charge_kw, discharge_kw)
     while both := _in_both_directions(charge, discharge):
         for k in both:  # energy spent in losses would pay, which no battery does: leave one direction, solve again
@@ -117,13 +152,14 @@ class _Program:
         step_s: int,
         net_w: Sequence[float],
         eur_per_mwh: Sequence[float],
+        charges: Sequence[DemandTerms],
     ) -> None:
-        self._config, self._hours, self._n, self._reference = config, step_s / 3600, len(net_w), reference
+        self.config, self._hours, self._n, self.reference = config, step_s / 3600, len(net_w), reference
         self._net_kw = [w / 1000 for w in net_w]
         self._buy, sells = energy_prices(config.tariff, config.timezone, reference.starts_utc_s, eur_per_mwh)
         # exporting what is imported in the same step may never pay
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
-        self._charges = [_Charged(terms, config, reference) for terms in peak_charges(config, granted=True)]
+        self._charges = [_Charged(terms, config, reference) for terms in charges]
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""
@@ -146,7 +182,7 @@ class _Program:
         import highspy
         import numpy as np
 
-        n, grid, hours = self._n, self._config.grid, self._hours
+        n, grid, hours = self._n, self.config.grid, self._hours
         demands, columns_end, rows_end = list[_Demand](), 5 * n, 2 * n
         for of in self._charges:
             demands.append(_Demand(columns_end, rows_end, of.account_of, of.accounts, of.terms.top_days))
@@ -154,9 +190,9 @@ class _Program:
         net = np.array(self._net_kw)
         program = highspy.HighsLp()
         program.num_col_, program.num_row_ = columns_end + 2, rows_end + 1
-        through = np.full(n, hours * (wear_eur_per_kwh(self._config) + TIE_EUR_PER_KWH))
+        through = np.full(n, hours * (wear_eur_per_kwh(self.config) + TIE_EUR_PER_KWH))
         buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
-        reference = self._reference
+        reference = self.reference
         # where the end is fixed, there is neither more nor less
         end = reference.end_value or EndValue(reference.stored_kwh[-1], 0.0, 0.0)
         worth = [-end.more_eur_per_kwh, end.less_eur_per_kwh + TIE_EUR_PER_KWH]
@@ -191,7 +227,7 @@ class _Program:
 
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
         """Between reserve and soc_max, or what was really stored where that lies outside."""
-        config, reference = self._config, self._reference
+        config, reference = self.config, self.reference
         kept_kwh = reserve_soc_pct(config) / 100 * config.energy_kwh
         top_kwh = full_kwh(config)
         mark_kwh = min(kept_kwh if reference.keep_reserve else lowest_kwh(config), top_kwh)
@@ -206,7 +242,7 @@ class _Program:
     def _columns(self, demands: Sequence[_Demand]) -> list[Column]:
         """Rows of each column: power balance, energy balance, then each demand's."""
         n, hours = self._n, self._hours
-        charging, discharging = mean_efficiency(self._config)
+        charging, discharging = mean_efficiency(self.config)
         columns: list[Column] = [[] for _ in range(demands[-1].columns_end + 2)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
@@ -214,7 +250,7 @@ class _Program:
             columns[t].append((n + t, -charging * hours))
             columns[n + t].append((n + t, hours / discharging))
             columns[4 * n + t].append((n + t, 1.0))
-            if t + 1 < n and t + 1 not in self._reference.begin_kwh:
+            if t + 1 < n and t + 1 not in self.reference.begin_kwh:
                 columns[4 * n + t].append((n + t + 1, -1.0))
         for charged, demand in zip(self._charges, demands, strict=True):
             for row, (steps, account) in enumerate(charged.intervals(), demand.first_row):

@@ -113,6 +113,21 @@ def test_with_several_charges_the_controller_knows_what_its_bill_will_say() -> N
     assert totals["perfect_foresight"] <= min(totals.values()) + 0.01
 
 
+def test_one_tariff_said_both_ways_gives_one_schedule() -> None:
+    """The demand charge of [tariff], and as a charge that is listed."""
+    charge = Charge(
+        id="peak", kind="max", price=10.0, peaks_of="day", top=2, floor_kw=12.0, windows=("working",), period="month"
+    )
+    window = TariffWindow(id="working", days=("mon-fri",), times=("08:00-20:00",))
+    new = msgspec.structs.replace(with_demand(WORKING).tariff, demand=None, charge=(charge,), window=(window,))
+    listed, begin_s = msgspec.structs.replace(CONFIG, tariff=new), START + 6 * 3600
+    one, two = (
+        played(a_case(config=config, start_s=begin_s, end_s=begin_s + 6 * 3600)).schedule
+        for config in (with_demand(WORKING), listed)
+    )
+    assert vars(one) == vars(two)
+
+
 def test_with_jobs_caps_and_a_demand_window_what_comes_after_changes_nothing_before() -> None:
     """Load, and jobs not yet submitted, after T; the queue and what runs are known before."""
     caps = CapsConfig(value_eur_per_kwh=0.05, max_share=0.25, idle_w=18_000)

@@ -156,7 +156,7 @@ def test_the_period_s_peak_is_kept_until_the_gap_of_an_individual_fee_is_reached
     year = Charge(id="grid", kind="max", price=120.0, period="year", individual=fee)
     config = a_site(year)
     assert [terms.id for terms in peak_charges(config)] == ["grid", "grid without individual fee"]
-    assert [terms.id for terms in peak_charges(config, granted=True)] == ["grid"]
+    assert [terms.id for terms in peak_charges(config, "granted")] == ["grid"]
     for window_w, outside_w, eur in ((30_000.0, 60_000.0, 30 * 120.0), (35_000.0, 40_000.0, 40 * 120.0)):
         interval, plan = an_interval(config), a_plan(0, peak_target_w=10_000)
         import_for(interval, 15, 40_000)
@@ -357,6 +357,28 @@ def test_foresight_is_never_dearer_on_the_bill_than_with_some_of_the_charges(
     best = cost(config, net_w, foreseen(config), market)
     for other in ([0.0] * len(net_w), *map(foreseen, fewer)):
         assert best <= cost(config, net_w, other, market) + 0.01
+
+
+@pytest.mark.parametrize(("evening_w", "granted"), [(20_000.0, True), (50_000.0, False)])
+def test_foresight_tries_an_individual_fee_granted_and_refused(evening_w: float, granted: bool) -> None:
+    """60 kW at noon. Where the evening needs 50 kW for three hours, no gap of 70 % is left."""
+    fee = IndividualFee(windows=("evening",), gap_pct=70.0)
+    year = Charge(id="grid", kind="max", price=120.0, period="year", individual=fee)
+    config = a_site(year, grid={"metering_interval_s": HOUR})
+    net_w = [60_000.0 if 11 <= h < 14 else evening_w if 17 <= h < 20 else 10_000.0 for h in range(24)]
+    market = [50.0] * 24
+
+    def foreseen(of: DispatchConfig) -> list[float]:
+        return perfect_battery_w(of, HOUR, net_w, market, idle_schedule(of, MIDNIGHT, HOUR, 24, 90.0))
+
+    best_w = foreseen(config)
+    whole = a_site(msgspec.structs.replace(year, individual=None), grid={"metering_interval_s": HOUR})
+    alone = a_site(
+        msgspec.structs.replace(year, individual=None, windows=("evening",)), grid={"metering_interval_s": HOUR}
+    )
+    costs = [cost(config, net_w, foreseen(of), market) for of in (alone, whole)]
+    assert cost(config, net_w, best_w, market) == pytest.approx(min(costs), abs=0.01)
+    assert (costs[0] < costs[1]) is granted
 
 
 @pytest.mark.parametrize(
