@@ -67,14 +67,15 @@ class PlanningService:
         on_plan: Callable[[Plan], None],
         parts: PartsInTrouble,
         queues: Callable[[], Sequence[QueueSeen]] = tuple,
+        co2_g_per_kwh: Callable[[float], float | None] | None = None,
     ) -> None:
-        """`queues`: those of the site's schedulers, as they were read last."""
+        """`queues`: those of the site's schedulers, as they were read last. `co2_g_per_kwh`: as `PlanSource` has it."""
         self.plan: Plan | None = None
         self.error: Reason | None = None  # why there is no newer plan; None while plans are made
         self.at_risk: dict[str, Reason] = {}  # why a reservation, by id, could not be kept as things stand
         self._site, self._prices, self._clock, self._events = site, prices, clock, events
         self._orders, self._on_plan = orders, on_plan
-        self._source = PlanSource(site.dispatch)
+        self._source = PlanSource(site.dispatch, co2_g_per_kwh)
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
         self._assumed_pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.assume_pv(start_s, w))

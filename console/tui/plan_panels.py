@@ -66,6 +66,8 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: P
         _euro(canvas, top + 3, worth.import_eur)
     if not price_published(step, model):
         canvas.put(NOTE_COLUMN, top + 3, "price not published")
+    elif step.co2_g_per_kwh is not None:
+        canvas.put(NOTE_COLUMN, top + 3, f"{step.co2_g_per_kwh:.0f} g CO2/kWh", Ink.DIM)
     _figures(canvas, 1, top + 4, "without battery  import", *_energy(worth.bare_import_w, worth.bare_import_kwh))
     _euro(canvas, top + 4, worth.bare_import_eur)
     rate = model.demand.rise_eur_per_kw
@@ -132,6 +134,11 @@ def _comparison_rows(worths: Sequence[StepCost], plan: Plan, model: Model) -> It
     whole = worths[1:]  # the step that runs is only the rest of one: its power is no mean of a whole step
     yield "import kWh", *_pair(sum(w.import_kwh for w in worths), sum(w.bare_import_kwh for w in worths), 1)
     yield "energy EUR", *_pair(sum(w.import_eur for w in worths), sum(w.bare_import_eur for w in worths), 2)
+    if any(step.co2_g_per_kwh is not None for step in plan.steps):
+        grams = [step.co2_g_per_kwh or 0.0 for step in plan.steps]
+        planned_kg = sum(g * w.import_kwh for g, w in zip(grams, worths, strict=True)) / 1000
+        bare_kg = sum(g * w.bare_import_kwh for g, w in zip(grams, worths, strict=True)) / 1000
+        yield "CO2 kg", *_pair(planned_kg, bare_kg, 1)
     highest_w = max((w.import_w for w in whole), default=0.0)
     yield "highest kW", *_pair(highest_w / 1000, max((w.bare_import_w for w in whole), default=0.0) / 1000, 1)
     yield "SoC at its end %", *_pair(plan.steps[-1].soc_pct, soc_reading(model).good, 1)

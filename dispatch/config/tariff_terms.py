@@ -65,7 +65,7 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict
     co2_g_per_kwh: (
         Annotated[
             float,
-            Meta(ge=0, le=5000, description="CO2 of an imported kWh, for the account of jobs. Not given: not told."),
+            Meta(ge=0, le=5000, description="CO2 of an imported kWh, for plan, jobs and report. Not given: not told."),
         ]
         | None
     ) = None

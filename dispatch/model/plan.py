@@ -24,6 +24,7 @@ class PlanStep(msgspec.Struct, frozen=True):
     reason: Reason | None = None
     assumed: bool = False  # the price is not published: a mean of past days, or flat
     order: str = ""  # id of the manual order that has the battery in it; once that is over, the step is not followed
+    co2_g_per_kwh: float | None = None  # of an imported kWh; None: not told
 
 
 class Plan(msgspec.Struct, frozen=True):

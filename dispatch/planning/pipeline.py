@@ -7,7 +7,7 @@ data (`console.replay`), so both make the same plans from the same past.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -76,8 +76,10 @@ class _Quarter(msgspec.Struct):
 class PlanSource:
     """Learns finished quarter hours and makes plans. `make` may run in another thread than the rest."""
 
-    def __init__(self, config: DispatchConfig) -> None:
+    def __init__(self, config: DispatchConfig, co2_g_per_kwh: Callable[[float], float | None] | None = None) -> None:
+        """`co2_g_per_kwh`: of an imported kWh at an instant; None: the figure of the tariff, if it states one."""
         self._config = config
+        self._co2_g_per_kwh = co2_g_per_kwh or (lambda _utc_s: config.tariff.co2_g_per_kwh)
         panels = pv_site(config)
         self._load = LoadForecaster()
         self._pv = PvForecaster(config.timezone) if panels is None else SunPvForecaster(panels)
@@ -192,6 +194,7 @@ class PlanSource:
             load=load,
             pv_w=pv_w,
             pv_source=self._pv.source(now.utc_s),
+            co2_g_per_kwh=tuple(self._co2_g_per_kwh(start_s + k * QUARTER_S) for k in range(steps)),
             soc_pct=now.soc_pct,
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,

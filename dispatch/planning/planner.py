@@ -113,7 +113,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         prices_known=prices.known,
     )
     numbers = (starts, prices.buy, ahead.load_w, ahead.low_w, ahead.high_w, ahead.pv_w, battery_w, grid_w, soc_pct)
-    rows = zip(*numbers, reasons(sketch), prices.assumed, orders, strict=True)
+    co2 = (*inputs.co2_g_per_kwh, *[None] * len(starts))[: len(starts)]
+    rows = zip(*numbers, reasons(sketch), prices.assumed, orders, co2, strict=True)
     steps = tuple(PlanStep(*row) for row in rows)
     return Plan(
         made_utc_s=inputs.now_utc_s,

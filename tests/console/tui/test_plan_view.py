@@ -296,3 +296,16 @@ def test_reservations_are_marked_at_their_start_and_drawn_when_they_come() -> No
     view = PlanView()
     view.paint(Canvas(80, 16), model)
     assert shown_key(with_it) != view._drawn_key
+
+
+def test_carbon_stands_beside_the_price_and_is_added_up_where_it_is_told() -> None:
+    model = shown()
+    assert model.plan is not None
+    assert "CO2" not in "".join(drawn(model).lines())
+    steps = tuple(msgspec.structs.replace(step, co2_g_per_kwh=320.0) for step in model.plan.steps)
+    told = msgspec.structs.replace(model, plan=msgspec.structs.replace(model.plan, steps=steps))
+    assert drawn(told).lines()[TEXT + 3].rstrip().endswith("EUR  320 g CO2/kWh")
+    PlanView().paint(wide := Canvas(140, 32), told)
+    planned, kept = (next(line for line in wide.lines() if label in line) for label in ("import kWh", "CO2 kg"))
+    kwh, kg = (list(map(float, line.split(label)[1].split()[:2])) for line, label in ((planned, "kWh"), (kept, "kg")))
+    assert kg == pytest.approx([0.32 * each for each in kwh], abs=0.06)

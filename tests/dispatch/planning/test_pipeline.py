@@ -204,3 +204,14 @@ def test_a_young_site_does_not_expect_the_pulse_it_starts_with_for_as_long_as_th
 def test_a_young_site_below_its_contract_expects_what_it_draws_and_a_day_of_record_is_believed() -> None:
     assert set(young_forecast([], 30_000.0)) == {30_000.0}
     assert young_forecast([30_000.0] * 95 + [60_000.0], 60_000.0)[40] == pytest.approx(60_000.0), "a whole day"
+
+
+def test_each_step_tells_the_carbon_of_an_imported_kwh() -> None:
+    config = load(SITE).dispatch
+    config = msgspec.structs.replace(config, tariff=msgspec.structs.replace(config.tariff, co2_g_per_kwh=380.0))
+    now = PlanningState(utc_s=T0, load_w=30_000.0, pv_w=0.0, soc_pct=50.0, month_peak_w=0.0, interval_energy_wh=0.0)
+    prices = PriceSeries((T0,), (80.0,), T0 + 3600)
+    stated, mix = PlanSource(config), PlanSource(config, lambda utc_s: 100.0 if utc_s < T0 + 900 else None)
+    plans = [source.make(source.inputs(now, prices))[0] for source in (stated, mix)]
+    assert {step.co2_g_per_kwh for step in plans[0].steps} == {380.0}
+    assert [step.co2_g_per_kwh for step in plans[1].steps[:3]] == [100.0, None, None]
