@@ -69,6 +69,7 @@ def tariff_checks(tariff: TariffTerms, metering_interval_s: int) -> Iterator[Che
         yield partial(_interval, k, charge, metering_interval_s)
         yield partial(_if_readable, partial(_edges, k, charge, tariff, metering_interval_s))
         yield partial(_rate, k, charge, tariff)
+    yield partial(_total_currency, tariff)
     yield partial(_names, tariff)
     yield partial(_holidays, tariff)
     for n, window in enumerate(tariff.window):
@@ -156,7 +157,9 @@ def _of_periods(charge: Charge) -> Iterator[tuple[str, object, object, str]]:
     yield "top", charge.top, charge.top > 1 and charge.peaks_of == "period", 'peaks_of beside it, such as "day"'
     yield "set_in", list(charge.set_in), charge.set_in and charge.period != "month", 'period = "month"'
     yield "individual", "a table", charge.individual is not None and charge.period != "year", 'period = "year"'
-    yield "period", charge.period, charge.period == "rolling-12" and charge.kind != "max", 'kind = "max"'
+    rolling = charge.period == "rolling-12"
+    yield "period", charge.period, rolling and charge.kind != "max", 'kind = "max"'
+    yield "basis", charge.basis, rolling and charge.basis == "kvar", "another period beside it"
 
 
 def _needed(k: int, charge: Charge, tariff: TariffTerms) -> Iterator[Finding]:
@@ -205,6 +208,14 @@ def _rate(k: int, charge: Charge, tariff: TariffTerms) -> Iterator[Finding]:
     except ValueError:
         currency = charge.currency or tariff.currency
         yield f"tariff.charge[{k}].currency", currency, f"its rate in [tariff] eur_per, {{ {currency} = ... }}"
+
+
+def _total_currency(tariff: TariffTerms) -> Iterator[Finding]:
+    """Charges of the plain keys are EUR: the total needs a rate beside them."""
+    others = {charge.currency or tariff.currency for charge in tariff.charges} - {tariff.currency}
+    if others and tariff.currency not in {"EUR", *tariff.eur_per}:
+        expected = f"its rate in [tariff] eur_per, {{ {tariff.currency} = ... }}, beside charges in {min(others)}"
+        yield "tariff.currency", tariff.currency, expected
 
 
 def _names(tariff: TariffTerms) -> Iterator[Finding]:

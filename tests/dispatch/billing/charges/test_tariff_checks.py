@@ -59,6 +59,7 @@ def test_what_is_right_has_no_fault() -> None:
         (peak(top=3), "tariff.charge[0].top = 3: peaks_of beside it"),
         (peak(set_in=("dec",), period="year"), "tariff.charge[0].set_in = ['dec']: period = \"month\""),
         (peak(set_in=("dez",)), "tariff.charge[0].set_in = 'dez': months such as"),
+        (energy("e", period="rolling-12"), "tariff.charge[0].period = 'rolling-12': kind = \"max\""),
         (peak(year_from="10-01"), "tariff.charge[0].year_from = '10-01': period = \"year\""),
         (peak(year_from="02-29", period="year"), "tariff.charge[0].year_from = '02-29': a day that every year has"),
         (
@@ -126,6 +127,12 @@ def test_what_is_wrong_with_a_window_is_said(window: dict[str, object], terms: d
     made = TariffWindow(id="w", **window)  # type: ignore[arg-type]
     (found,) = faults(peak(windows=("w",)), window=(made,), **terms)
     assert expected in found
+
+
+def test_a_total_in_another_currency_needs_its_rate() -> None:
+    (found,) = faults(currency="SEK")
+    assert found == "tariff.currency = 'SEK': its rate in [tariff] eur_per, { SEK = ... }, beside charges in EUR"
+    assert faults(currency="SEK", eur_per={"SEK": 0.09}) == []
 
 
 def test_charges_of_other_times_are_remarked() -> None:
