@@ -32,7 +32,11 @@ def _millis(_context: click.Context, _option: click.Parameter, text: str | None)
 
 @click.command()
 @click.argument("site", type=existing)
-@click.option("--prices", type=existing, required=True, help="CSV start_utc,price_eur_per_mwh.")
+@click.option(
+    "--prices",
+    type=existing,
+    help="CSV start_utc,price_eur_per_mwh; not needed where no charge follows the market's price.",
+)
 @click.option("--load", "load_file", type=existing, required=True, help="CSV start_utc,load_w (or power_w).")
 @click.option("--pv", type=existing, help="CSV start_utc,pv_w (or power_w). Default: no PV.")
 @click.option("--gpus", type=click.IntRange(1), help="Number of GPUs of the site, for which the jobs of --jobs queue.")
@@ -100,7 +104,7 @@ def replay(site: Path, out: Path, **options: Any) -> int:
 class _Options(NamedTuple):
     """The options as typed, but for the directory."""
 
-    prices: Path
+    prices: Path | None
     load_file: Path
     pv: Path | None
     jobs: Path | None

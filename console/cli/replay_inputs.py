@@ -28,7 +28,7 @@ existing = click.Path(path_type=Path)
 class Inputs(NamedTuple):
     """What is played."""
 
-    prices: Path
+    prices: Path | None  # None: no charge follows the market's
     load: Path
     pv: Path | None
     begin: str  # as typed
@@ -81,6 +81,19 @@ def prices_of(path: Path, as_declared: bool) -> PriceFile:
     )
 
 
+def _prices(site: Site, inputs: Inputs) -> PriceFile:
+    """The option's prices; none where nothing is billed by the market's. Raises ValueError, OSError."""
+    from dispatch.billing.charges.energy_prices import uses_market
+    from dispatch.billing.prices import NO_PRICES
+    from drivers.tariffs.csv_file import PriceFile
+
+    if inputs.prices is not None:
+        return prices_of(inputs.prices, site.tariff.prices_as_declared)
+    if uses_market(site.tariff):
+        raise ValueError("--prices: expected a file of market prices: the tariff of the site follows them")
+    return PriceFile("", NO_PRICES)
+
+
 def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
     """Read the files and check that they reach. Raises ValueError, OSError."""
     from console.replay.engine import Case
@@ -98,7 +111,7 @@ def read_case(site: Site, inputs: Inputs, step_s: int, soc_pct: float) -> Case:
                 f"{name}: holds {utc(trace.start_s)} to {utc(trace.end_s)}; expected all of --from {utc(start_s)} "
                 f"to --to {utc(end_s)}"
             )
-    prices = prices_of(inputs.prices, site.tariff.prices_as_declared)
+    prices = _prices(site, inputs)
     return Case(
         config=site.dispatch,
         prices=prices.prices,
@@ -141,7 +154,7 @@ def read_fine_case(
     sun = None if inputs.pv is None else read_trace(inputs.pv, PV_COLUMNS)
     if sun is not None and (sun.start_s > start_s or sun.end_s < end_s):
         raise ValueError(f"{inputs.pv}: holds {utc(sun.start_s)} to {utc(sun.end_s)}; expected all of --from to --to")
-    prices = prices_of(inputs.prices, site.tariff.prices_as_declared)
+    prices = _prices(site, inputs)
     return FineCase(
         site=site,
         prices=prices.prices,

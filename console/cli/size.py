@@ -35,7 +35,11 @@ def _at_most_all(_context: click.Context, _option: click.Parameter, pct: float |
 
 @click.command()
 @click.argument("site", type=existing)
-@click.option("--prices", type=existing, required=True, help="CSV start_utc,price_eur_per_mwh.")
+@click.option(
+    "--prices",
+    type=existing,
+    help="CSV start_utc,price_eur_per_mwh; not needed where no charge follows the market's price.",
+)
 @click.option("--load", "load_file", type=existing, required=True, help="CSV start_utc,load_w (or power_w).")
 @click.option("--pv", type=existing, help="CSV start_utc,pv_w (or power_w) of the site file's [[pv]]. Default: no PV.")
 @click.option("--from", "begin", required=True, help="Start, such as 2025-11-01 (local midnight), or with a time.")
@@ -92,7 +96,7 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
 class _Options(NamedTuple):
     """The options as typed, but for the directory."""
 
-    prices: Path
+    prices: Path | None
     load_file: Path
     pv: Path | None
     begin: str

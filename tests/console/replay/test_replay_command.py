@@ -204,6 +204,38 @@ def test_what_must_be_asked_is_printed(
     assert any("is the column in W" in note for note in notes)
 
 
+def test_without_a_market_no_prices_are_needed(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour at 0.50 EUR/kWh, and 100 kW contracted at 2 EUR; a site that follows the market says what is missing."""
+    del files["--prices"]
+    assert replay(files) == 2
+    assert "--prices: expected a file of market prices" in capsys.readouterr().err
+    text = SITE.read_text(encoding="utf-8")
+    begin = text.index("[tariff]")
+    tariff = """[tariff]
+[[tariff.charge]]
+id = "energy"
+kind = "energy"
+price = 0.5
+[[tariff.charge]]
+id = "contract"
+kind = "contract"
+price = 2
+contract_kw = 100
+"""
+    site = tmp_path / "site.toml"
+    site.write_text(text[:begin] + tariff + text[text.index("\n[", begin) :], encoding="utf-8")
+    files["--to"] = utc(START + 3600)
+    assert run(["replay", str(site), *(word for option in files.items() for word in option)]) == 0
+    told = capsys.readouterr()
+    assert "Each total has 200.00 EUR of contract, fixed and reactive charges." in told.out
+    assert "prices:" not in told.err
+    none = json.loads((tmp_path / "out" / "summary.json").read_text())["strategies"]["none"]
+    assert none["standing_eur"] == 200
+    assert none["total_eur"] == pytest.approx(0.5 * none["import_kwh"] + 200, abs=0.05)
+
+
 def test_gaps_are_told(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(files["--load"])
     lines = path.read_text().splitlines(keepends=True)
