@@ -72,6 +72,7 @@ from gateway.queue_polling import QueuePolling
 from gateway.queues_in_force import QueuesInForce
 from gateway.register_access import RegisterAccess
 from gateway.reservations_in_force import ReservationsInForce
+from gateway.signal_broker import SignalBroker
 from gateway.signal_directory import SignalDirectory
 from gateway.signals_in_force import SignalsInForce, site_limits
 from gateway.site.schema import Site
@@ -390,6 +391,8 @@ def compose_gateway(
     if site.signals.directory:
         place = site.path.parent / site.signals.directory
         background.append(("signal files", SignalDirectory(place, signals, events, signal_calls).run))
+    if site.signals.mqtt is not None:
+        background.append(("signals", SignalBroker(site.signals.mqtt, site.path.parent, signals, events).run))
     owner_telling: tuple[OwnerTelling, ...] = ()
     job_starts = tuple(
         JobStarts(

@@ -335,6 +335,7 @@ class ControlLoop:
             Observation(
                 snapshot=snapshot,
                 orders=self._orders.active,
+                signals=self._signals.listed(),
                 caps=decision.caps,
                 month_peak_w=controller.month_peak_w,
                 next_day_peak_w=controller.next_day_peak_w,

@@ -19,6 +19,7 @@ from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
+from dispatch.model.signals import Signal
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.inputs import PlanFailed, PlanInputs
 from dispatch.planning.order_projection import local_time as clock_time
@@ -45,6 +46,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     snapshot: Snapshot
     orders: tuple[Order, ...]  # as the tick obeyed them
+    signals: tuple[Signal, ...] = ()  # from outside, that are not over
     caps: CapsView | None
     month_peak_w: float
     next_day_peak_w: float
@@ -82,6 +84,7 @@ class PlanningService:
         self._pv_watch = PvWatch(site.dispatch, events)
         self._last: Observation | None = None
         self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
+        self._signals: tuple[Signal, ...] = ()
         self._calls = SupervisedCalls("planner", max(PLAN_S, 2 * site.plan.deadline_s), parts)
         self._replan = asyncio.Event()  # there is a reason to plan anew before the period is over
         grid = site.dispatch.grid
@@ -108,8 +111,8 @@ class PlanningService:
         self._pv_mean.add(snapshot.utc_s, pv_w if free else None)
         self._pv_watch.add(snapshot, seen.pv_free)
         battery_orders = tuple(order for order in seen.orders if order.kind in ON_BATTERY)
-        if battery_orders != self._battery_orders:
-            self._battery_orders = battery_orders
+        if (battery_orders, seen.signals) != (self._battery_orders, self._signals):
+            self._battery_orders, self._signals = battery_orders, seen.signals
             self._replan.set()
 
     def reserve(self, reservations: Sequence[Reservation]) -> None:
@@ -181,6 +184,7 @@ class PlanningService:
             interval_energy_wh=seen.interval_energy_wh,
             interval_least_w=seen.interval_least_w,
             orders=self._orders.active,
+            signals=seen.signals,
             caps=counted_on(self._site.dispatch, seen.caps),
         )
         return self._source.inputs(now, self._prices.series)

@@ -67,11 +67,14 @@ class SignalsInForce:
         """The signals in force now, failsafes among them."""
         return self._book.in_force(self._clock.utc_s(), self._clock.mono_s())
 
+    def listed(self) -> tuple[Signal, ...]:
+        """Every signal that is not over, failsafes among them, as plan and people know them."""
+        return (*self._book.failsafes(self._clock.mono_s()), *self._book.listed)
+
     def views(self, snapshot: Snapshot) -> tuple[SignalView, ...]:
         """Every signal that is not over, with what it limits as measured now."""
         utc_s, values = self._clock.utc_s(), powers(snapshot)
-        listed = (*self._book.failsafes(utc_s, self._clock.mono_s()), *self._book.listed)
-        return tuple(SignalView(s, values[s.quantity] if s.in_force(utc_s) else None) for s in listed)
+        return tuple(SignalView(s, values[s.quantity] if s.in_force(utc_s) else None) for s in self.listed())
 
     def find(self, id: str) -> Signal:
         """The signal of this id. Raises LookupError with a line for a person."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.display.formats import Zone, date_clock_zone, hour_minute_zone
+from console.display.formats import Zone, date_clock_zone, hour_minute, hour_minute_zone
 from dispatch.model.signals import Signal, SignalView
 from dispatch.wording.formatting import kw
 
@@ -11,17 +11,30 @@ DAY_S = 86_400.0
 
 
 def signal_words(view: SignalView, now_utc_s: float, zone: Zone) -> tuple[str, str]:
-    """("import at most 40.0 kW by acme until 18:00 CET", "now 43.1 kW, 3.1 kW too much")."""
+    """("import at most 40.0 kW by acme until 18:00 CET", "now 43.1 kW, 3.1 kW over")."""
     signal = view.signal
     what = f"{signal.quantity.value} at most {kw(signal.limit_w)} by {signal.sender}, {_time(signal, now_utc_s, zone)}"
     return what, effect_words(view)
+
+
+def short_words(view: SignalView, zone: Zone) -> str:
+    """The same for a line of 80 columns: "import 40.0 kW by acme until 18:00, 3.1 kW over"; else what it is now."""
+    signal, effect = view.signal, effect_words(view).rpartition(", ")[2]
+    if signal.failsafe:
+        time = "until it is heard"
+    elif view.value_w is None:
+        time = f"from {hour_minute(signal.start_utc_s, zone)}"
+    else:
+        time = f"until {hour_minute(signal.end_utc_s, zone)}"
+    what = f"{signal.quantity.value} {kw(signal.limit_w)} by {signal.sender} {time}"
+    return f"{what}, {effect}" if effect else what
 
 
 def effect_words(view: SignalView) -> str:
     """What the site does under it; empty before its start."""
     if view.value_w is None or view.shortfall_w is None:
         return ""
-    short = f", {kw(view.shortfall_w)} too much" if view.shortfall_w > NEAR_W else ""
+    short = f", {kw(view.shortfall_w)} over" if view.shortfall_w > NEAR_W else ""
     return f"now {kw(view.value_w)}{short}"
 
 

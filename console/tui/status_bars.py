@@ -14,7 +14,7 @@ from console.display.islanding_text import (
     left_grid_utc_s,
     next_step_text,
 )
-from console.display.signal_text import NEAR_W, most_pressing, signal_words
+from console.display.signal_text import NEAR_W, most_pressing, short_words
 from console.display.status_text import (
     MODES,
     PRIORITY_MARKS,
@@ -148,9 +148,8 @@ class OrderLine(Separator):
         view = most_pressing(published.signals, utc_s)
         if view is None:
             return
-        what, effect = signal_words(view, utc_s, model.timezone)
         more = f" +{len(published.signals) - 1} more" if len(published.signals) > 1 else ""
-        text = f" Signal {effect}{': ' if effect else ''}{what}{more} "
+        text = f" Signal {short_words(view, model.timezone)}{more} "
         short = (view.shortfall_w or 0.0) > NEAR_W
         ink = Ink.DIM if model.stale else Ink.MEDIUM if short else Ink.BOLD
         canvas.put(2, 0, cut(text, canvas.width - 4), ink)

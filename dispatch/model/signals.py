@@ -37,7 +37,7 @@ MAY_LIMIT: dict[Sort, frozenset[Quantity]] = {
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """One limit for one time, as it was accepted. `end_utc_s` of a failsafe is infinite: it ends by a heartbeat."""
+    """One limit for one time, as it was accepted. A failsafe has no times, 0 to infinite: it ends by a heartbeat."""
 
     id: str
     sort: Sort

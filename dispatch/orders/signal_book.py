@@ -73,11 +73,11 @@ class SignalBook:
 
     def in_force(self, utc_s: float, mono_s: float) -> tuple[Signal, ...]:
         """What counts now: signals whose time it is, and the failsafes of senders that are silent."""
-        return (*(s for s in self.listed if s.in_force(utc_s)), *self.failsafes(utc_s, mono_s))
+        return (*(s for s in self.listed if s.in_force(utc_s)), *self.failsafes(mono_s))
 
-    def failsafes(self, utc_s: float, mono_s: float) -> tuple[Signal, ...]:
+    def failsafes(self, mono_s: float) -> tuple[Signal, ...]:
         """The failsafe limits of every sender whose heartbeat is lost."""
-        return tuple(signal for id in self.silent(mono_s) for signal in _failsafes(self._terms[id], utc_s))
+        return tuple(signal for id in self.silent(mono_s) for signal in _failsafes(self._terms[id]))
 
     def silent(self, mono_s: float) -> tuple[str, ...]:
         """The senders whose heartbeat is lost."""
@@ -230,7 +230,7 @@ def _keys(message: Message) -> tuple[str, ...]:
     return tuple(key for key in (message.digest, message.id and f"{message.sender}/{message.id}") if key)
 
 
-def _failsafes(terms: SignalTerms, utc_s: float) -> Iterable[Signal]:
+def _failsafes(terms: SignalTerms) -> Iterable[Signal]:
     stated: Mapping[Quantity, float | None] = {
         Quantity.IMPORT: terms.failsafe_import_w,
         Quantity.EXPORT: terms.failsafe_export_w,
@@ -244,9 +244,9 @@ def _failsafes(terms: SignalTerms, utc_s: float) -> Iterable[Signal]:
                 sender=terms.id,
                 quantity=quantity,
                 limit_w=limit_w,
-                start_utc_s=utc_s,
+                start_utc_s=0.0,
                 end_utc_s=math.inf,
-                given_utc_s=utc_s,
+                given_utc_s=0.0,
                 failsafe=True,
             )
 

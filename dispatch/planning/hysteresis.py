@@ -25,6 +25,7 @@ from dispatch.planning.lp_model import (
     ModelNumbers,
     Problem,
     Solution,
+    import_limits,
     model_numbers,
 )
 
@@ -129,8 +130,9 @@ def evaluate_powers(
 
     put(CHARGE, charge)
     put(DISCHARGE, discharge)
-    put(IMPORT, np.minimum(imported, problem.fuse_kw))
-    put(OVER_FUSE, np.maximum(imported - problem.fuse_kw, 0.0))
+    limit = import_limits(problem)
+    put(IMPORT, np.minimum(imported, limit))
+    put(OVER_FUSE, np.maximum(imported - limit, 0.0))
     put(EXPORT, np.minimum(exported, problem.export_limit_kw))
     put(OVER_EXPORT, np.maximum(exported - problem.export_limit_kw, 0.0))
     below = 0.0

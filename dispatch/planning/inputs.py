@@ -12,6 +12,7 @@ from dispatch.model.job_outlook import ExpectedStart
 from dispatch.model.orders import Order
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
+from dispatch.model.signals import Signal
 from dispatch.planning.peak.outlook import PeakOutlook
 from dispatch.wording.catalogue import words
 
@@ -46,3 +47,4 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     waiting_w: tuple[float, ...] = ()  # what `load` holds, by step, of jobs that wait in a queue; empty: of none
     expected: tuple[ExpectedStart, ...] = ()  # the largest of those jobs
     orders: tuple[Order, ...] = ()  # that people have given and that stand
+    signals: tuple[Signal, ...] = ()  # from outside, that are not over

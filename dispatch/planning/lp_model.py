@@ -91,6 +91,7 @@ class Problem:
     months: tuple[Month, ...]
     ready: tuple[tuple[float, ...], ...] = ()  # [step][layer above the reserve]: EUR/kWh stored at the step's end
     target_kw: float | None = None  # mean import the running metering interval is to keep
+    import_limit_kw: tuple[float, ...] = ()  # that signals ask for, by step; infinite: none. Empty: nowhere
     quarter: int = 0  # number of the first step: how far the last solution's basis has to move
 
 
@@ -116,6 +117,7 @@ class Penalties:
     floor: float  # EUR per kWh and hour, as the next two
     reserve: float
     ready: float
+    signal: float  # EUR per kWh above what a signal asks for: more than any spread of prices, less than a peak
     contract: float  # EUR per kW
     stored_low: float  # EUR per kWh left at the end, up to the resting level: what it costs to buy again
     stored_high: float  # above it: what it saves
@@ -133,6 +135,7 @@ def penalties(problem: Problem) -> Penalties:
         floor=floor,
         reserve=unit,
         ready=0.002 * mean,
+        signal=2 * unit,
         contract=3 * (problem.demand + unit),
         stored_low=low,
         stored_high=max(0.0, (mean - problem.wear) * problem.discharge_efficiency),
@@ -163,7 +166,9 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     ready = np.zeros((n, LAYERS))
     if problem.ready:
         ready[:, 2:] = problem.ready
-    cost = [through, through, hours * buy, hours * (buy + value.fuse), -hours * sell, hours * np.maximum(0.0, -sell)]
+    limit = import_limits(problem)
+    over = np.where(limit < problem.fuse_kw, value.signal, value.fuse)
+    cost = [through, through, hours * buy, hours * (buy + over), -hours * sell, hours * np.maximum(0.0, -sell)]
     for per_hour, at_end, spares in zip(layers, left, ready.T, strict=True):
         held = -hours * per_hour - spares
         held[-1] -= at_end
@@ -171,9 +176,9 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     full = np.ones(n)
     # beyond the limits only what load and PV do by themselves: the battery never adds to it, and 0 is always a way out
     net = np.array(problem.net_kw)
-    over_fuse = np.maximum(0.0, net - problem.fuse_kw)
+    over_fuse = np.maximum(0.0, net - limit)
     over_export = np.maximum(0.0, -net - problem.export_limit_kw)
-    upper = [np.array(problem.charge_kw), np.array(problem.discharge_kw), full * problem.fuse_kw, over_fuse]
+    upper = [np.array(problem.charge_kw), np.array(problem.discharge_kw), limit, over_fuse]
     upper += [full * problem.export_limit_kw, over_export]
     upper += [full * width for width in problem.layers_kwh]
     peak_cost, peak_lower, peak_upper = [], [], []
@@ -193,6 +198,15 @@ def model_numbers(problem: Problem) -> ModelNumbers:
         upper=np.concatenate([*upper, peak_upper, [np.inf]]),
         rows=np.concatenate([net, dynamics, [-m.energy_kwh for m in problem.meterings], [target_kwh]]),
     )
+
+
+def import_limits(problem: Problem) -> Floats:
+    """Import in each step up to which it costs its price alone, kW: the fuse, or what a signal asks for."""
+    import numpy as np
+
+    asked = problem.import_limit_kw or (np.inf,) * len(problem.hours)
+    limits: Floats = np.minimum(np.array(asked), problem.fuse_kw)
+    return limits
 
 
 def _peak_steps(month: Month, problem: Problem) -> tuple[list[float], list[float]]:

@@ -31,6 +31,7 @@ from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, base_w, reserved_w
+from dispatch.model.signals import Signal
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.job_notes import job_notes
@@ -60,6 +61,7 @@ class PlanningState(msgspec.Struct, frozen=True, kw_only=True):
     interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     caps: bool = True  # nodes take caps, where the site allows them
     orders: tuple[Order, ...] = ()
+    signals: tuple[Signal, ...] = ()
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
 
@@ -205,6 +207,7 @@ class PlanSource:
             waiting_w=waiting_w,
             expected=self._outlook.starts if self._outlook is not None and waiting_w else (),
             orders=now.orders,
+            signals=now.signals,
         )
 
     def _known_ahead(self, start_s: int, now_utc_s: float, waiting: bool = True) -> Sequence[float] | None:

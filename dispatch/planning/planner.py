@@ -7,6 +7,7 @@ powers are means over that rest, and its SoC is the one at its end. highspy and 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -26,6 +27,7 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.reasons import Reason, joined
+from dispatch.model.signals import Quantity, Signal
 from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
@@ -259,7 +261,21 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: l
         if inputs.peak is None or not months[places[0][0]].counts
         else max(inputs.peak.target_w, level.free_w) / 1000,
         quarter=starts[0] // QUARTER_S,
+        import_limit_kw=_signalled(inputs.signals, starts),
     )
+
+
+def _signalled(signals: Sequence[Signal], starts: list[int]) -> tuple[float, ...]:
+    """The lowest import, kW, that signals ask for in a part of each step; infinite: none does. Empty: in no step."""
+    asked = [s for s in signals if s.quantity is Quantity.IMPORT]
+    if not asked:
+        return ()
+
+    def limit_kw(start: int) -> float:
+        there = (s.limit_w for s in asked if s.start_utc_s < start + QUARTER_S and s.end_utc_s > start)
+        return min(there, default=math.inf) / 1000
+
+    return tuple(limit_kw(start) for start in starts)
 
 
 def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, ...], tuple[int, ...], int]:

@@ -22,8 +22,18 @@ def signals(site: Site) -> Iterator[Finding]:
                 yield from ((f"signal[{n}].{key}", value, expected) for key, value, expected in check(sender))
         with suppress(Unreadable):
             yield from _once(n, sender, taken)
-    if site.signals.directory and not any(sender.public_key for sender in site.signal):
-        yield "signals.directory", site.signals.directory, "a [[signal]] with public_key: files are believed by it only"
+    yield from _ways(site)
+
+
+def _ways(site: Site) -> Iterator[Finding]:
+    directory, mqtt = site.signals.directory, site.signals.mqtt
+    signed = any(sender.public_key for sender in site.signal)
+    if directory and not signed:
+        yield "signals.directory", directory, "a [[signal]] with public_key: files are believed by it only"
+    if mqtt is not None and not signed:
+        yield "signals.mqtt.topic", mqtt.topic, "a [[signal]] with public_key: messages are believed by it only"
+    if mqtt is not None and mqtt.ca and not mqtt.tls:
+        yield "signals.mqtt.ca", mqtt.ca, "tls = true, too: without TLS no certificate is looked at"
 
 
 def _key(sender: SignalSender) -> Iterator[Finding]:

@@ -14,11 +14,16 @@ from waiting import until
 
 from dispatch.model.reasons import RuleId
 from dispatch.model.signals import SignalView
+from dispatch.orders.signal_book import KeptSignals
+from drivers.clock import SystemClock
 from drivers.signals.cloud_event import SignalNotRead
 from gateway.api.client import GatewayClient
 from gateway.errors import RequestFailed
 from gateway.signal_directory import SignalDirectory
+from gateway.signals_in_force import STATE
 from storage import audit_reader
+from storage.config import StorageConfig
+from storage.recorder import Recorder
 
 SECTIONS: dict[str, Any] = {
     "signal": [
@@ -90,6 +95,31 @@ async def test_signals_by_the_socket_steer_are_kept_and_end(place: Path) -> None
     assert evidence[-1].startswith("interval of charge at most 4.2 kW (obligation, dso s2)")
     proofs = [row for row in audit_reader.rows(place, 200) if row.get("signed_sha256")]
     assert [row["message"] for row in proofs] == ["m1"]
+
+
+async def test_a_sender_that_is_silent_has_its_failsafe_until_it_is_heard(place: Path) -> None:
+    fleet = {
+        "id": "fleet",
+        "sort": "fleet",
+        "source": SOURCE,
+        "public_key": ed25519_key(),
+        "heartbeat_s": 10,
+        "failsafe_import_w": 12_000,
+    }
+    recorder = Recorder(place, StorageConfig(), "an earlier run")
+    recorder.save_state(STATE, KeptSignals(heard={"fleet": SystemClock().utc_s() - 20}))
+    recorder.close()
+    async with running(place, place / "s.sock", commanded=False, signal=[fleet]) as there:
+        signals = there.gateway.signals
+        await until(lambda: there.devices.pcs_w == 8_000)
+        (view,) = await shown(there, 12_000.0)
+        assert view.signal.failsafe
+        beat = signed({"time": utc(there.clock.utc_s())})
+        await signals.receive(event(beat, "skerry.heartbeat.v1"), "test")
+        await until(lambda: there.devices.pcs_w == 0)
+    said = [e.text for e in there.events if e.subject == "signal"]
+    assert said[0] == "no heartbeat of fleet: its failsafe limits hold until the next"
+    assert said[-1] == "fleet is heard again: its failsafe limits end"
 
 
 class Looks:

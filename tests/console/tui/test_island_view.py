@@ -36,6 +36,7 @@ from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport, IslandState, NodeOrder
 from dispatch.model.orders import OrderKind
 from dispatch.model.reasons import Reason, plain
+from dispatch.model.signals import Quantity, Signal, SignalView, Sort
 from gateway.api.protocol import DrillPlan
 
 S = IslandState
@@ -271,6 +272,18 @@ def test_an_order_in_force_stands_on_the_line_of_every_view() -> None:
     assert "feeder" in row
     assert row.rstrip("─ ").endswith("x end")
     assert set(drawn(OrderLine(), shown("calm"), 80, 1)[0].strip()) == {"─"}
+
+
+def test_signals_stand_there_where_no_order_does() -> None:
+    calm, ordered = shown("calm"), shown("order")
+    assert calm.published is not None
+    utc_s = calm.published.snapshot.utc_s
+    signal = Signal("s1", Sort.MARKET, "acme", Quantity.IMPORT, 40_000.0, utc_s, utc_s + 3600, utc_s)
+    views = (SignalView(signal, 43_100.0), SignalView(msgspec.structs.replace(signal, id="s2"), 43_100.0))
+    row = drawn(OrderLine(), told(calm, signals=views), 80, 1)[0]
+    assert row.startswith(" ─ Signal import 40.0 kW by acme until ")
+    assert ", 3.1 kW over +1 more ─" in row
+    assert "+2 signals  x end" in drawn(OrderLine(), told(ordered, signals=views), 80, 1)[0]
 
 
 def told(model: Model, **changes: Any) -> Model:

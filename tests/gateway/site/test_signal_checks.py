@@ -76,6 +76,10 @@ def test_two_senders_have_neither_id_nor_source_in_common(tmp_path: Path) -> Non
 def test_files_need_a_sender_with_a_key(tmp_path: Path) -> None:
     found = errors(tmp_path, signals={"directory": "in"}, signal=[{"id": "dso", "sort": "obligation"}])
     assert "a [[signal]] with public_key" in found["signals.directory"]
+    broker = {"host": "broker", "topic": "grid/#", "ca": "ca.pem"}
+    found = errors(tmp_path, signals={"mqtt": broker})
+    assert "a [[signal]] with public_key" in found["signals.mqtt.topic"]
+    assert "tls = true" in found["signals.mqtt.ca"]
 
 
 def test_a_charge_limit_is_for_low_voltage(tmp_path: Path) -> None:
