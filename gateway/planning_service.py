@@ -81,7 +81,7 @@ class PlanningService:
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.observe_pv(start_s, w))
         self._assumed_pv_mean = QuarterMean(lambda start_s, w, _latest_w: self._source.assume_pv(start_s, w))
-        self._pv_watch = PvWatch(site.dispatch, events)
+        self._pv_watch = PvWatch(site.dispatch, events, self._source.clearness)
         self._last: Observation | None = None
         self._battery_orders: tuple[Order, ...] = ()  # as the last tick had them
         self._signals: tuple[Signal, ...] = ()

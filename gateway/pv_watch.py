@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from dispatch.config.schema import DispatchConfig
@@ -20,8 +21,14 @@ from gateway.quarter_mean import QuarterMean
 class PvWatch:
     """Compares each inverter whose planes are known with a clear sky, a quarter hour at a time."""
 
-    def __init__(self, config: DispatchConfig, events: EventSink) -> None:
-        self._config, self._events = config, events
+    def __init__(
+        self,
+        config: DispatchConfig,
+        events: EventSink,
+        clearness: Callable[[int], float | None] = lambda _quarter: None,
+    ) -> None:
+        """`clearness`: of a clear sky, what a weather service expected of a quarter hour."""
+        self._config, self._events, self._clearness = config, events, clearness
         self._watches: dict[str, YieldWatch] = {}
         self._means: dict[str, QuarterMean] = {}
         for pv in config.pv:
@@ -39,7 +46,8 @@ class PvWatch:
     def _take(self, pv_id: str, panels: PvSite, start_s: int, mean_w: float, _latest_w: float | None) -> None:
         watch, quarter = self._watches[pv_id], start_s // QUARTER_S
         before = watch.trouble
-        watch.take(quarter, mean_w, clear_quarter_w(panels, quarter))
+        clear_w, clearness = clear_quarter_w(panels, quarter), self._clearness(quarter)
+        watch.take(quarter, mean_w, clear_w, None if clearness is None else clearness * clear_w)
         if watch.trouble is not None and before is None:
             since = local_time(watch.trouble.since_utc_s, self._config)
             why = Reason("pv.no_yield", {"share_pct": 100 * watch.trouble.share, "since": since})

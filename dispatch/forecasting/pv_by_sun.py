@@ -66,11 +66,18 @@ class SunPvForecaster:
         self._latest[quarter] = mean_w
         for each in [q for q in self._latest if q <= quarter - LATEST]:
             del self._latest[each]
-        for q, w, clear_w in self._watch.take(quarter, mean_w, self._clear(quarter)):
-            self._count(q, w, clear_w)
+        clear_w, clearness = self._clear(quarter), self.clearness(quarter)
+        expected_w = None if clearness is None else clearness * clear_w
+        for q, w, sky_w in self._watch.take(quarter, mean_w, clear_w, expected_w):
+            self._count(q, w, sky_w)
             self._service.learn(q, w)
         self._forget(quarter - HISTORY)
         return True
+
+    def clearness(self, quarter: int) -> float | None:
+        """Of a clear sky, what a weather service expected of a quarter hour; None: there is none, or no sun."""
+        expected_w, clear_w = self._service.expected_w(quarter, quarter * QUARTER_S), self._clear(quarter)
+        return None if expected_w is None or clear_w <= 0 else self._service.share * expected_w / clear_w
 
     def predict(self, start_utc_s: int, steps: int, now_w: float | None = None) -> tuple[float, ...]:
         """Mean PV power, W >= 0, of `steps` quarters from the one that holds `start_utc_s`.

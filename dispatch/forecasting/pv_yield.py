@@ -12,6 +12,7 @@ NOTHING = 0.02
 LONG_ENOUGH = 8  # quarters
 SUN_UP = 0.1  # of peak power: what a clear sky must give for a quarter to count
 BACK = 0.05  # of what a clear sky would give: it works again
+EXPECTED = 0.1  # of what a weather service expects, where it expects sun: such a quarter counts twice
 
 
 class NoYield(msgspec.Struct, frozen=True):
@@ -28,25 +29,31 @@ class YieldWatch:
         self._sun_up_w = SUN_UP * peak_w
         self.trouble: NoYield | None = None
         self._doubtful: list[tuple[int, float, float]] = []  # quarter, W, W under a clear sky
+        self._doubt = 0  # quarters, those with sun by a service twice
 
-    def take(self, quarter: int, mean_w: float, clear_w: float) -> list[tuple[int, float, float]]:
+    def take(
+        self, quarter: int, mean_w: float, clear_w: float, expected_w: float | None = None
+    ) -> list[tuple[int, float, float]]:
         """The quarters (number, W, W under a clear sky) that the forecast may now learn from; none of a fault.
 
-        A quarter with next to nothing is held back until the next ones show whether it was a dark cloud.
+        A quarter with next to nothing is held back until the next ones show whether it was a dark cloud. `expected_w`:
+        what a weather service expected; None: there is none.
         """
         if clear_w < self._sun_up_w:
             return [(quarter, mean_w, clear_w)]
-        nothing = mean_w < NOTHING * clear_w
+        sunny = expected_w is not None and expected_w >= self._sun_up_w
+        nothing = mean_w < (EXPECTED * expected_w if sunny and expected_w is not None else NOTHING * clear_w)
         if self.trouble is not None:
-            if mean_w >= BACK * clear_w:
+            if mean_w >= BACK * clear_w and not nothing:
                 self.trouble = None
                 return [(quarter, mean_w, clear_w)]
             return []
         if not nothing:
-            held, self._doubtful = self._doubtful, []
+            held, self._doubtful, self._doubt = self._doubtful, [], 0
             return [*held, (quarter, mean_w, clear_w)]
         self._doubtful.append((quarter, mean_w, clear_w))
-        if len(self._doubtful) >= LONG_ENOUGH:
+        self._doubt += 2 if sunny else 1
+        if self._doubt >= LONG_ENOUGH:
             self._judge()
         return []
 
@@ -54,4 +61,4 @@ class YieldWatch:
         first = self._doubtful[0][0]
         given_w, clear_w = (sum(each[k] for each in self._doubtful) for k in (1, 2))
         self.trouble = NoYield(first * QUARTER_S, given_w / clear_w)
-        self._doubtful = []
+        self._doubtful, self._doubt = [], 0

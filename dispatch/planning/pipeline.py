@@ -147,6 +147,10 @@ class PlanSource:
         """Whether PV is forecast by the sun: then hours in which it was limited say nothing of it."""
         return isinstance(self._pv, SunPvForecaster)
 
+    def clearness(self, quarter: int) -> float | None:
+        """Of a clear sky, what a weather service expected of a quarter hour; None: nothing is known of it."""
+        return self._pv.clearness(quarter) if isinstance(self._pv, SunPvForecaster) else None
+
     def take_service(self, forecast: ServiceForecast) -> None:
         """A weather service has told what PV it expects."""
         if isinstance(self._pv, SunPvForecaster):

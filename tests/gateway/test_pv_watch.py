@@ -16,7 +16,7 @@ from gateway.pv_watch import PvWatch
 MORNING_S = datetime(2026, 6, 21, 6, tzinfo=UTC).timestamp()
 
 
-def watch_of(events: Events) -> PvWatch:
+def watch_of(events: Events, clearness: float | None = None) -> PvWatch:
     planes = tuple(PlaneTerms(pv=id, tilt_deg=30, azimuth_deg=180, peak_w=10_000) for id in ("south", "shed"))
     config = DispatchConfig(
         grid=GridConfig(fuse_a=160, contracted_peak_w=60_000),
@@ -25,7 +25,7 @@ def watch_of(events: Events) -> PvWatch:
         planes=planes,
         place=(48.1, 11.6),
     )
-    return PvWatch(config, events)
+    return PvWatch(config, events, lambda _quarter: clearness)
 
 
 def play(watch: PvWatch, hours: range, south_w: float, free: bool = True) -> None:
@@ -50,3 +50,11 @@ def test_a_limited_inverter_is_not_dead() -> None:
     events = Events()
     play(watch_of(events), range(5), south_w=0.0, free=False)
     assert events.texts == []
+
+
+def test_by_a_service_that_expects_sun_a_weak_inverter_is_told_sooner() -> None:
+    events, blind = Events(), Events()
+    for watch in (watch_of(events, clearness=0.9), watch_of(blind)):
+        play(watch, range(3), south_w=250.0)
+    assert [text.split()[0] for text in events.texts] == ["south"]
+    assert blind.texts == []

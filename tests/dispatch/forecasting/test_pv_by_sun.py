@@ -152,3 +152,30 @@ def test_the_share_of_a_service_is_learnt_and_bounded() -> None:
     for _ in range(600):
         service.learn(5, 0.0)
     assert service.share == 0.2
+
+
+def test_where_a_service_expects_sun_an_hour_with_a_tenth_of_it_is_enough() -> None:
+    watch = YieldWatch(10_000)
+    overcast = [watch.take(k, 300.0, 5_000.0, 800.0) for k in range(20)]
+    assert all(len(each) == 1 for each in overcast)  # it expects little, and little comes
+    for k in range(20, 24):
+        assert watch.trouble is None
+        watch.take(k, 300.0, 5_000.0, 4_500.0)
+    assert watch.trouble is not None
+    assert watch.trouble.share == pytest.approx(0.06)
+    assert watch.take(24, 400.0, 5_000.0, 4_500.0) == []  # above 5 % of a clear sky, and still not what the sun gives
+    assert len(watch.take(25, 2_000.0, 5_000.0, 4_500.0)) == 1
+    assert watch.trouble is None
+
+
+def test_the_service_tells_the_forecast_how_clear_it_was() -> None:
+    now = 10 * DAY + NOON
+    forecaster = fed(now, lambda _k: 0.9)
+    assert forecaster.clearness(MARCH + now) is None
+    sunny = {MARCH + now + k: 0.8 * CLEAR[now + k] for k in range(20)}
+    forecaster.take_service(ServiceForecast("Open-Meteo", 900.0 * (MARCH + now), sunny))
+    assert forecaster.clearness(MARCH + now) == pytest.approx(0.8)
+    for k in range(4):
+        forecaster.observe(900 * (MARCH + now + k), 0.05 * CLEAR[now + k])
+    assert forecaster.trouble is not None
+    assert forecaster.trouble.since_utc_s == 900 * (MARCH + now)
