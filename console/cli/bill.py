@@ -151,20 +151,11 @@ def _period(source: Record, config: DispatchConfig, start: str | None, end: str 
 def _show_bill(
     source: Record, config: DispatchConfig, period: Period, site: str | None, *, as_csv: bool, as_json: bool
 ) -> None:
-    from console.cli.bill_inputs import read_inputs
-    from dispatch.billing.charges.invoice import Metered, invoice
+    from console.cli.bill_inputs import priced, read_inputs
 
-    inputs = read_inputs(source.archive, config, *period, site_prices(site), source.zone)
-    energy = inputs.measured
-    metered = Metered(
-        start_utc_s=energy.start_utc_s,
-        step_s=energy.step_s,
-        import_kwh=energy.import_kwh,
-        export_kwh=energy.export_kwh,
-        eur_per_mwh=inputs.eur_per_mwh,
-    )
     try:
-        found = invoice(config.tariff, config.timezone, config.grid.metering_interval_s, metered)
+        inputs = read_inputs(source.archive, config, *period, site_prices(site), source.zone)
+        found = priced(config, inputs, inputs.measured.import_kwh)
     except ValueError as error:
         raise Failure(f"no bill: {error}", exit_codes.USAGE) from None
     if as_json:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
-from console.cli.bill_inputs import Inputs, read_inputs, step_s
+from console.cli.bill_inputs import Inputs, priced, read_inputs, step_s
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.cli.recorded_site import site_prices
-from dispatch.billing.charges.invoice import Invoice, Metered, invoice
+from dispatch.billing.charges.invoice import Invoice
 from dispatch.evaluation.meter_clock import REACH_S, Power
 from dispatch.evaluation.meter_comparison import Comparison, MeterValues, compare
 from dispatch.wording.catalogue import words
@@ -76,13 +76,13 @@ def show_comparison(
         found = compare(power, meter)
     except ValueError as error:
         raise Failure(f"{path}: {error}") from None
-    priced = _priced(source, config, found, site)
+    costs = _priced(source, config, found, site)
     if any(file.export_kwh or ()):
-        priced.remarks.append("the file's exported energy is not compared")
+        costs.remarks.append("the file's exported energy is not compared")
     if as_json:
-        click.echo(json_text(_document(file, found, priced)))
+        click.echo(json_text(_document(file, found, costs)))
         return
-    for line in _lines(file, found, priced, source.zone):
+    for line in _lines(file, found, costs, source.zone):
         click.echo(line)
 
 
@@ -120,9 +120,9 @@ def _priced(source: Record, config: DispatchConfig, found: Comparison, site: str
         return Priced(
             [], [f"the difference is not priced: intervals of {found.interval_s // 60} min do not fit the tariff's"]
         )
-    inputs = read_inputs(source.archive, config, begin_s, end_s, site_prices(site), source.zone)
     try:
-        both = [_invoice(config, inputs, kwh) for kwh in _imports(inputs, found)]
+        inputs = read_inputs(source.archive, config, begin_s, end_s, site_prices(site), source.zone)
+        both = [priced(config, inputs, kwh) for kwh in _imports(inputs, found)]
     except ValueError as error:
         return Priced([], [f"the difference is not priced: {error}"])
     remarks = []
@@ -147,18 +147,6 @@ def _imports(inputs: Inputs, found: Comparison) -> tuple[list[float], list[float
     for n, kwh in added.items():
         other[n] = max(other[n] + kwh, 0.0)
     return own, other
-
-
-def _invoice(config: DispatchConfig, inputs: Inputs, import_kwh: list[float]) -> Invoice:
-    energy = inputs.measured
-    metered = Metered(
-        start_utc_s=energy.start_utc_s,
-        step_s=energy.step_s,
-        import_kwh=import_kwh,
-        export_kwh=energy.export_kwh,
-        eur_per_mwh=inputs.eur_per_mwh,
-    )
-    return invoice(config.tariff, config.timezone, config.grid.metering_interval_s, metered)
 
 
 def _by_charge(record: Invoice, meter: Invoice) -> Iterator[Cost]:

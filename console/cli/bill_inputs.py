@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dispatch.billing.charges.accounts import interval_s
 from dispatch.billing.charges.energy_prices import import_price, uses_market
+from dispatch.billing.charges.invoice import Invoice, Metered, invoice
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled_means
 from dispatch.evaluation.measured_energy import Measured, measured
 from dispatch.evaluation.meter_clock import Power
@@ -52,6 +53,19 @@ def read_inputs(
         prices, more = _market(archive, config, energy, file_prices or NO_PRICES)
         remarks += more
     return Inputs(power, energy, prices, remarks)
+
+
+def priced(config: DispatchConfig, inputs: Inputs, import_kwh: Sequence[float]) -> Invoice:
+    """The bill of what was read, with this import by step. Raises ValueError."""
+    energy = inputs.measured
+    metered = Metered(
+        start_utc_s=energy.start_utc_s,
+        step_s=energy.step_s,
+        import_kwh=import_kwh,
+        export_kwh=energy.export_kwh,
+        eur_per_mwh=inputs.eur_per_mwh,
+    )
+    return invoice(config.tariff, config.timezone, config.grid.metering_interval_s, metered)
 
 
 # ── what was not measured ───────────────────────────────────────────────────────────────────────────────────────────

@@ -60,6 +60,7 @@ ON_RECORD = (
     ("audit",),
     ("drill", "report"),
     ("iq",),
+    ("bill", "--from", "-1h"),
     ("jobs", "--past"),
     ("export", "out"),
 )

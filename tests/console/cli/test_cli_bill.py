@@ -7,12 +7,18 @@ import gzip
 import importlib.resources
 import json
 from collections.abc import Container
+from contextlib import closing
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from iq_days import Clock
 
+from console.cli.bill_inputs import priced, read_inputs
 from console.cli.main import run
+from dispatch.billing.prices import PriceSeries
+from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.equipment import Meter
 from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
@@ -83,7 +89,8 @@ def record(directory: Path, w: list[float], missing: Container[int] = ()) -> Non
             continue
         grid = Meter("grid", w=reading(one), import_wh=reading(round(register_wh, -1)))
         utc_s = float(BEGIN + 60 * n)
-        recorder.put(Snapshot(seq=n, utc_s=utc_s, mono_s=utc_s - 1.7e9, grid=grid), None, {})
+        extras = {"price.eur_per_kwh": 1.19 * (0.02 + 0.1)} if n < 360 else {}
+        recorder.put(Snapshot(seq=n, utc_s=utc_s, mono_s=utc_s - 1.7e9, grid=grid), None, extras)
         if n % 500 == 499:
             recorder.flush().result(10)
     assert recorder.close()
@@ -165,6 +172,25 @@ def test_a_long_time_is_read_in_pieces(place: Path, monkeypatch: pytest.MonkeyPa
     assert len(whole) == 96
     archive.close()
     assert grid_power.PIECE < POINTS, "the step would grow"
+
+
+def test_market_prices_are_those_recorded_then_those_of_the_file_then_stand_ins(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(place))
+    config = load(place / "site.toml").dispatch
+    market = msgspec.structs.replace(config, tariff=TariffTerms(fee_eur_per_kwh=0.02, vat_pct=19))
+    file = PriceSeries((BEGIN + 6 * 3600,), (50.0,), BEGIN + 12 * 3600)
+    with closing(Archive(paths.state_dir(load(place / "site.toml")))) as archive:
+        found = read_inputs(archive, market, BEGIN, BEGIN + DAY_S, file, ZoneInfo("Europe/Berlin"))
+        without = read_inputs(archive, market, BEGIN + DAY_S // 2, BEGIN + DAY_S, None, ZoneInfo("Europe/Berlin"))
+    known = [k for k in range(24) if not 12 <= k < 20]  # nothing is on record from 03:00 to 05:00
+    assert [found.eur_per_mwh[k] for k in known] == pytest.approx([100.0] * 16, abs=0.01)
+    assert found.eur_per_mwh[24:48] == [50.0] * 24
+    assert "4 h as recorded; 6 h of the site's price file; 14 h not known" in found.remarks[-1]
+    assert without.eur_per_mwh == []
+    with pytest.raises(ValueError, match="expected market prices"):
+        priced(market, without, without.measured.import_kwh)
 
 
 def test_the_utilitys_quarter_hours(site: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
