@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the functions below import these when they run: other comma
 
 NEXT = 2  # times of a window that are shown
 LEAST_SHARE = 0.8  # of a day on record, or it is not taken as a profile
+SHEET_INTERVAL_S = 900  # of a sheet's charges that name none
 DAYS_BACK = 7  # of the record, in which a whole day is looked for
 
 
@@ -52,8 +53,24 @@ def _day(text: str) -> date:
         raise click.BadParameter(f"{text!r}: expected a day such as 2026-01-14") from None
 
 
-@tariff.command()
-@click.argument("site", type=click.Path(path_type=Path), metavar="SITE.toml")
+@click.command("list")
+@json_option
+def list_sheets(as_json: bool) -> None:
+    """List the price sheets that come along: real ones of grid operators, to copy from."""
+    from drivers.tariffs import price_sheets
+
+    sheets = {name: price_sheets.load(name).sheet for name in price_sheets.names()}
+    if as_json:
+        click.echo(json_text(sheets))
+        return
+    width = max(map(len, sheets))
+    for name, sheet in sheets.items():
+        click.echo(f"{name:<{width}}  {sheet.country}  {sheet.operator}: {sheet.title}")
+
+
+@click.command()
+@click.argument("site", type=click.Path(path_type=Path), metavar="[SITE.toml]", required=False)
+@click.option("--sheet", metavar="NAME", help="A price sheet that comes along, in place of SITE.toml.")
 @click.option(
     "--day",
     type=_day,
@@ -68,11 +85,16 @@ def _day(text: str) -> date:
     help="Load of the day, a CSV as of `skerry replay --load`. Default: import on record, else half contracted peak.",
 )
 @json_option
-def show(site: Path, day: date | None, profile: Path | None, as_json: bool) -> None:
+def show(site: Path | None, sheet: str | None, day: date | None, profile: Path | None, as_json: bool) -> None:
     """Say each charge of the site file back in words, when its windows next hold, and price a day by them.
 
-    Needs the site file alone; no gateway must run.
+    Needs the site file alone; no gateway must run. Of a price sheet that comes along only the charges are said.
     """
+    if (site is None) == (sheet is None):
+        raise click.UsageError("expected either SITE.toml or --sheet NAME")
+    if site is None:
+        _show_sheet(sheet or "", as_json=as_json)
+        return
     from gateway.site.loader import load as load_site
 
     try:
@@ -101,6 +123,33 @@ def show(site: Path, day: date | None, profile: Path | None, as_json: bool) -> N
         *_day_lines(shown, priced, note, ZoneInfo(timezone)),
     ):
         click.echo(line)
+
+
+def _show_sheet(name: str, *, as_json: bool) -> None:
+    """A price sheet in words, with its source and what was not verified."""
+    from drivers.tariffs import price_sheets
+
+    try:
+        found = price_sheets.load(name)
+    except ValueError as error:
+        raise Failure(str(error), exit_codes.USAGE) from None
+    now_s = time.time()
+    if as_json:
+        charges, windows = _in_words(found.tariff, found.sheet.timezone, SHEET_INTERVAL_S, now_s)
+        click.echo(json_text({"sheet": found.sheet, "charges": charges, "windows": windows}))
+        return
+    sheet = found.sheet
+    click.echo(f"{sheet.operator}: {sheet.title} ({sheet.country}, {sheet.year})")
+    click.echo(f"source: {sheet.source}")
+    click.echo(f"verified: {sheet.verified}")
+    click.echo(f"not verified: {sheet.not_verified}")
+    click.echo("")
+    for line in _charges(found.tariff, sheet.timezone, SHEET_INTERVAL_S, now_s):
+        click.echo(line)
+
+
+tariff.add_command(show)
+tariff.add_command(list_sheets)
 
 
 # ── load and market price of the day ────────────────────────────────────────────────────────────────────────────────
@@ -257,24 +306,37 @@ def _row(row: Row, zone: ZoneInfo) -> str:
     return f"{begin:%H:%M}–{end:%H:%M}  {row.load_w / 1000:>8.1f} {row.price:>9.4f}  {parts}{counts}".rstrip()
 
 
-def _document(loaded: Site, shown: Load, priced: PricedDay, note: str, now_s: float) -> dict[str, object]:
+def _in_words(
+    terms: TariffTerms, timezone: str, metering_interval_s: int, now_s: float
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Charges and windows for a program."""
     from dispatch.billing.charges.calendar import calendar_of
     from dispatch.billing.charges.description import described, next_spans, window_in_words
 
-    terms, timezone = loaded.dispatch.tariff, loaded.site.timezone
-    calendar, metering_s = calendar_of(terms, timezone), loaded.dispatch.grid.metering_interval_s
-    charges = [
-        {"id": c.id, "kind": c.kind, "text": words(described(c, terms, metering_s)), "terms": msgspec.to_builtins(c)}
-        for c in terms.charges
-    ]
-    windows = [
+    calendar = calendar_of(terms, timezone)
+    charges: list[dict[str, object]] = [
         {
-            "id": w.id,
-            "text": words(window_in_words(w, terms.holidays)),
-            "next": [msgspec.to_builtins(span._asdict()) for span in next_spans(w.id, calendar, now_s, NEXT)],
+            "id": charge.id,
+            "kind": charge.kind,
+            "text": words(described(charge, terms, metering_interval_s)),
+            "terms": msgspec.to_builtins(charge),
         }
-        for w in terms.windows
+        for charge in terms.charges
     ]
+    windows: list[dict[str, object]] = [
+        {
+            "id": window.id,
+            "text": words(window_in_words(window, terms.holidays)),
+            "next": [span._asdict() for span in next_spans(window.id, calendar, now_s, NEXT)],
+        }
+        for window in terms.windows
+    ]
+    return charges, windows
+
+
+def _document(loaded: Site, shown: Load, priced: PricedDay, note: str, now_s: float) -> dict[str, object]:
+    timezone, metering_s = loaded.site.timezone, loaded.dispatch.grid.metering_interval_s
+    charges, windows = _in_words(loaded.dispatch.tariff, timezone, metering_s, now_s)
     day = {
         "day": shown.day.isoformat(),
         "load": shown.source,

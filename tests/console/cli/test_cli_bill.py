@@ -248,4 +248,13 @@ def test_a_tariff_is_said_back(site: str, place: Path, capsys: pytest.CaptureFix
     by_file = json.loads(said(capsys, "tariff", "show", site, "--day", "2026-03-29", "--load", str(profile), "--json"))
     assert by_file["day"]["import_kwh"] == pytest.approx(46), "23 h of 2 kW"
     assert by_file["day"]["load"] == "load.csv, mean by time of day over 2 days"
+    sheets = said(capsys, "tariff", "list").splitlines()
+    assert any(line.startswith("se-sundsvall-high-voltage-2024") and "  SE  Sundsvall" in line for line in sheets)
+    assert json.loads(said(capsys, "tariff", "list", "--json")).keys() == {line.split()[0] for line in sheets}
+    sheet = said(capsys, "tariff", "show", "--sheet", "se-sundsvall-high-voltage-2024")
+    assert "66 SEK per kW and month on the highest 60-minute mean of the month, Nov–Mar, Mon–Fri 06:00–22:00" in sheet
+    assert "not verified: " in sheet
+    both = said(capsys, "tariff", "show", site, "--sheet", "x", code=exit_codes.USAGE)
+    assert "expected either SITE.toml or --sheet NAME" in both
+    assert "no price sheet 'x'" in said(capsys, "tariff", "show", "--sheet", "x", code=exit_codes.USAGE)
     assert "No such file" in said(capsys, "tariff", "show", str(place / "no.toml"), code=exit_codes.USAGE)
