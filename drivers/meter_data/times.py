@@ -25,6 +25,7 @@ DATE = re.compile(_DATE)
 TIME = re.compile(_CLOCK)
 _NAMED_H = {"Z": 0, "UTC": 0, "GMT": 0, "CET": 1, "MEZ": 1, "CEST": 2, "MESZ": 2}
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?")
+FIRST_YEAR, LAST_YEAR = 1990, 2199  # of meter values
 ASK_ZONE = "say which with --zone: a name such as Europe/Berlin, UTC, or an offset such as +01:00"
 
 
@@ -80,6 +81,8 @@ def stamp(date_text: str, clock_text: str, order: Order) -> Stamp:
     if found is None:
         raise NotATime(f"{text[:40]!r}: expected a date and a time such as 2026-01-14 00:15 or 14.01.2026 00:15")
     year, month, day = (int(found[group]) for group in _PLACES[order])
+    if not (year < 100 or FIRST_YEAR <= year <= LAST_YEAR):
+        raise NotATime(f"{text[:40]!r}: expected a year from {FIRST_YEAR} to {LAST_YEAR}, dates as {order}")
     hour = int(found["hour"])
     if found["half"]:
         hour = hour % 12 + (12 if found["half"].lower() == "p" else 0)

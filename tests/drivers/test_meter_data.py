@@ -125,6 +125,10 @@ ERRORS = {
     "a bare decimal comma": ("from,kWh\n2026-01-14 00:00,1,5\n2026-01-14 00:15,1,5\n", "needs quotes"),
     "no number": ("von;kWh\n2026-01-14 00:00;1,5\n2026-01-14 00:15;x\n", ":3: 'x': expected a number such as 12,5"),
     "no time": ("von;kWh\n2026-01-14 00:00;1,5\n2026-01-14 25:15;2,5\n", ":3: '2026-01-14 25:15'"),
+    "a year of no meter": (
+        "von;kWh\n0226-01-14 00:00;1,5\n2026-01-14 00:15;2,5\n",
+        "expected a year from 1990 to 2199",
+    ),
     "two values": (
         "von;kWh\n2026-01-14T00:00Z;1,5\n2026-01-14T00:15Z;1,5\n2026-01-14T00:15Z;2,5\n",
         ":4: the interval from 2026-01-14T00:15:00Z has two values, 1.5 and 2.5",

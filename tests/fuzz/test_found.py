@@ -28,6 +28,11 @@ BYTES = [
         b"start_utc,power_w\n0001-01-01T00:00:00Z,1\n0001-01-01T00:00:01Z,1\n9999-12-31T00:00:00Z,1\n",
         "three rows, 315 thousand million seconds",
     ),
+    (
+        "meter values of the utility",
+        b"bis;kWh\n0001-01-01 00:00;1\n2026-01-14 00:15;2\n",
+        "a time before the first year",
+    ),
     ("traces of the twin", b"start_utc,power_w\n2025-09-16T06:00:00Z,\xff\n2025-09-16T06:15:00Z,1\n", "not UTF-8"),
     ("traces of the twin, zipped", b"not gzip", "not gzip"),
     ("an earlier result", b'{"from_utc": "2025-09-16T00:00:00Z", "step_s": "900"}', "a figure that is a text"),
