@@ -317,6 +317,8 @@ class ControlLoop:
             gpu_limits_not_kept=self._devices.commands.not_kept,
             nodes_unread=self._devices.nodes_unread,
             queue_errors=self._queues.errors(),
+            senders_silent=self._signals.silent(),
+            limits_exceeded=self._signals.exceeded,
             starts_not_kept=self._starts.failures,
             starts_changed=self._starts.changes,
             gpu_limits_changed=self._devices.commands.changed_by_others,

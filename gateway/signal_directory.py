@@ -47,19 +47,24 @@ class SignalDirectory:
             return
         self._say("")
         ready = [path for path, sign in found.items() if self._seen.get(path) == sign != self._done.get(path)]
-        for path in ready:
-            await self._take(path)
-        self._done = {path: sign for path, sign in found.items() if path in ready or self._done.get(path) == sign}
+        taken = [path for path in ready if await self._take(path)]
+        self._done = {path: sign for path, sign in found.items() if path in taken or self._done.get(path) == sign}
         self._seen = found
 
-    async def _take(self, path: Path) -> None:
+    async def _take(self, path: Path) -> bool:
+        """Hand a file in; False: not now, as the time is not known yet."""
         try:
             raw = await self._calls.call(beginning_of, path)
             await self._signals.receive(raw, f"file {one_line(path.name)}")
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror}")
-        except (SignalNotRead, OrderRefused) as error:
+        except SignalNotRead as error:
             self._refuse(path, str(error))
+        except OrderRefused as error:
+            if error.reason.code == "refused.signal_clock":
+                return False
+            self._refuse(path, str(error))
+        return True
 
     def _refuse(self, path: Path, why: str) -> None:
         self._events.event("command", "warning", "signal", f"file {one_line(path.name)} is refused: {one_line(why)}")

@@ -30,6 +30,7 @@ from gateway.supervised_calls import SupervisedCalls
 from storage.audit import AuditLog
 
 STATE = "signals"  # under which the record keeps them
+LOST = "its failsafe limits hold"
 
 
 class SignalsInForce:
@@ -54,7 +55,8 @@ class SignalsInForce:
         self._book = SignalBook(senders, limits, clock.mono_s())
         self._evidence = LimitEvidence(interval_s)
         self._silent: tuple[str, ...] = ()
-        self._clock_known = True
+        self.exceeded: dict[str, str] = {}  # by contact or sender, the limit that is not kept; empty: all are
+        self._clock_known = False  # until the first tick
         self.adopt(kept)
 
     def adopt(self, kept: KeptSignals) -> None:
@@ -75,6 +77,11 @@ class SignalsInForce:
         """Every signal that is not over, with what it limits as measured now."""
         utc_s, values = self._clock.utc_s(), powers(snapshot)
         return tuple(SignalView(s, values[s.quantity] if s.in_force(utc_s) else None) for s in self.listed())
+
+    def silent(self) -> dict[str, str]:
+        """Senders of whom a heartbeat is awaited, and what holds where it is lost; empty: it is not."""
+        lost = {s.sender for s in self._book.failsafes(self._clock.mono_s())}
+        return {s.id: LOST if s.id in lost else "" for s in self.senders if s.heartbeat_s is not None}
 
     def find(self, id: str) -> Signal:
         """The signal of this id. Raises LookupError with a line for a person."""
@@ -159,6 +166,10 @@ class SignalsInForce:
 
     def _put_on_record(self, entry: Entry) -> None:
         text = _entry_words(entry)
+        if entry.what == "shortfall":
+            self.exceeded[entry.limit.whose] = text
+        elif entry.what in ("met", "end") and entry.limit.whose in self.exceeded:
+            self.exceeded[entry.limit.whose] = ""
         if entry.what in ("shortfall", "met"):
             severity = "warning" if entry.what == "shortfall" else "info"
             self._events.event("command", severity, "signal", text)

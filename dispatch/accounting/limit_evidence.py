@@ -24,6 +24,7 @@ class LimitInForce(msgspec.Struct, frozen=True):
     """One limit, of a contact or a signal."""
 
     by: str  # the id of the contact; sender and id of the signal
+    whose: str  # the id of the contact or sender
     sort: Sort
     quantity: Quantity
     limit_w: float
@@ -54,8 +55,8 @@ def limits_of(contacts: Iterable[ContactView], signals: Iterable[Signal]) -> tup
             (Quantity.PRODUCTION, contact.production_limit_w),
         ):
             if limit_w is not None:
-                found.append(LimitInForce(contact.id, Sort.OBLIGATION, quantity, limit_w))
-    found += [LimitInForce(f"{s.sender} {s.id}", s.sort, s.quantity, s.limit_w) for s in signals]
+                found.append(LimitInForce(contact.id, contact.id, Sort.OBLIGATION, quantity, limit_w))
+    found += [LimitInForce(f"{s.sender} {s.id}", s.sender, s.sort, s.quantity, s.limit_w) for s in signals]
     return tuple(found)
 
 

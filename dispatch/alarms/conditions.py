@@ -226,15 +226,17 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
     )
 
 
-def _schedulers(facts: Facts) -> Iterator[tuple[str, Condition]]:
-    """What is wrong with each scheduler; an empty text: nothing."""
+def _told_as_text(facts: Facts) -> Iterator[tuple[str, Condition]]:
+    """What is wrong with each scheduler and each limit from outside; an empty text: nothing."""
     for alarm, texts in (
         ("queue-lost", facts.queue_errors),
         ("starts-not-kept", facts.starts_not_kept),
         ("start-limit-changed", facts.starts_changed),
+        ("signal-silent", facts.senders_silent),
+        ("limit-exceeded", facts.limits_exceeded),
     ):
-        for scheduler, text in texts.items():
-            yield f"{alarm}:{scheduler}", Condition(bool(text), plain(text) if text else None)
+        for subject, text in texts.items():
+            yield f"{alarm}:{subject}", Condition(bool(text), plain(text) if text else None)
 
 
 def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]]:
@@ -247,7 +249,7 @@ def _gateway(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[str, Condition]
         Condition(overruns >= OVERRUNS_PER_MIN, Reason("alarm.overruns", {"late_ticks": overruns})),
     )
     yield "records-lost", _records(facts)
-    yield from _schedulers(facts)
+    yield from _told_as_text(facts)
     yield from part_conditions(facts)
     yield "disk-full", Condition(bool(facts.ballast_missing), plain(facts.ballast_missing))
     yield "audit-changed", Condition(bool(facts.audit_changed), plain(facts.audit_changed))

@@ -54,6 +54,8 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("contact-alarm", MEDIUM),
     AlarmDefinition("contact-broken", MEDIUM),
     AlarmDefinition("grid-operator-limit", LOW),
+    AlarmDefinition("signal-silent", MEDIUM),
+    AlarmDefinition("limit-exceeded", MEDIUM),
     AlarmDefinition("ups-on-battery", HIGH, on_delay_s=2.0),
     AlarmDefinition("ups-battery-low", HIGH),
     AlarmDefinition("ups-overload", HIGH, on_delay_s=5.0, off_delay_s=10.0),

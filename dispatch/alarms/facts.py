@@ -56,6 +56,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     gpu_limits_not_kept: Mapping[str, str] = {}  # nodes whose GPUs are capped without a way back on disk, and why
     nodes_unread: NodesUnread = NodesUnread()
     queue_errors: Mapping[str, str] = {}  # why the queue of a scheduler cannot be read; empty: it can
+    senders_silent: Mapping[str, str] = {}  # senders of signals whose heartbeat is lost, and what holds; empty: nothing
+    limits_exceeded: Mapping[str, str] = {}  # by contact or sender, the limit that is not kept; empty: all are
     starts_not_kept: Mapping[str, str] = {}  # why power is not kept back in a scheduler; empty: it is
     starts_changed: Mapping[str, str] = {}  # how another has changed a limit that we had set; empty: nobody has
     gpu_limits_changed: Mapping[str, str] = {}  # nodes whose GPUs' limits another program has changed, and to what

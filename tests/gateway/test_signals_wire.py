@@ -12,8 +12,9 @@ from signed_signals import SOURCE, ed25519_key, event, load_target, signed
 from small_gateway import Running, running
 from waiting import until
 
-from dispatch.model.reasons import RuleId
+from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.signals import SignalView
+from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.signal_book import KeptSignals
 from drivers.clock import SystemClock
 from drivers.signals.cloud_event import SignalNotRead
@@ -114,6 +115,8 @@ async def test_a_sender_that_is_silent_has_its_failsafe_until_it_is_heard(place:
         await until(lambda: there.devices.pcs_w == 8_000)
         (view,) = await shown(there, 12_000.0)
         assert view.signal.failsafe
+        assert signals.silent() == {"fleet": "its failsafe limits hold"}
+        await until(lambda: any(a.id == "signal-silent:fleet" for a in there.gateway.alarms.active()))
         beat = signed({"time": utc(there.clock.utc_s())})
         await signals.receive(event(beat, "skerry.heartbeat.v1"), "test")
         await until(lambda: there.devices.pcs_w == 0)
@@ -165,3 +168,11 @@ async def test_a_file_is_taken_once_when_it_has_stood_still(tmp_path: Path) -> N
     await directory.look()
     await directory.look()
     assert looks.said[1:] == ["file b.json is refused: no CloudEvent"]
+    (tmp_path / "in" / "c.json").write_bytes(b"y")
+    looks.refusal = OrderRefused(Reason("refused.signal_clock"))
+    for _ in range(3):
+        await directory.look()
+    looks.refusal = None
+    await directory.look()
+    assert looks.taken[1:] == [(b"y", "file c.json")], "it waits until the time is known"
+    assert len(looks.said) == 2

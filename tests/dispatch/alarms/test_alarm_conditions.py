@@ -263,6 +263,8 @@ CASES = [
     ("queue-lost:alpha", {"facts": {"queue_errors": {"alpha": "squeue ended with exit code 1"}}}, "exit code 1"),
     ("starts-not-kept:farm", {"facts": {"starts_not_kept": {"farm": "HTTP 503"}}}, "HTTP 503"),
     ("start-limit-changed:farm", {"facts": {"starts_changed": {"farm": "set to 95"}}}, "set to 95"),
+    ("signal-silent:fleet", {"facts": {"senders_silent": {"fleet": "its failsafe limits hold"}}}, "failsafe limits"),
+    ("limit-exceeded:acme", {"facts": {"limits_exceeded": {"acme": "import at most 12.0 kW"}}}, "at most 12.0 kW"),
     ("orders-dropped", {"facts": {"orders_dropped": "o1 of alice, hold"}}, "o1 of alice, hold"),
     ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
     (

@@ -167,7 +167,7 @@ def test_signals_of_senders_that_are_gone_or_are_of_another_sort_are_not_kept() 
 def test_evidence_has_begin_each_interval_and_end_with_what_was_measured() -> None:
     """4 kW for 300 s, unknown for 50 s, then 8 kW: the limit is 6 kW, the metering interval 900 s."""
     evidence = LimitEvidence(900)
-    limit = LimitInForce("s30", Sort.OBLIGATION, Quantity.EXPORT, 6_000)
+    limit = LimitInForce("s30", "s30", Sort.OBLIGATION, Quantity.EXPORT, 6_000)
     told = []
     for s in range(0, 1000, 2):
         export_w = 4_000.0 if s < 300 else None if s < 350 else 8_000.0

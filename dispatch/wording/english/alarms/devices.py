@@ -107,7 +107,19 @@ TEXTS: dict[str, AlarmText] = {
     "grid-operator-limit": AlarmText(
         "Grid operator limits the site by {subject}",
         "The grid operator's contact is active.",
-        "Import or export at the PCC is limited as the site file declares for it, as far as the battery can.",
+        "Import, export, charging or PV is limited as the site file says, as far as battery and inverters can.",
         "Nothing, if the grid operator confirms it. Otherwise check the ripple control receiver and its wiring.",
+    ),
+    "signal-silent": AlarmText(
+        "No heartbeat of {subject}",
+        "No signed message of this sender has come for longer than its heartbeat_s.",
+        "Its failsafe limits hold until the next one.",
+        "Check the way to it: broker, network, directory. The event log names messages that were refused.",
+    ),
+    "limit-exceeded": AlarmText(
+        "Limit by {subject} is not kept",
+        "What this contact or sender limits has been above the limit for 30 s.",
+        "The shortfall is in the audit. Neither the reserve nor critical load is given up for it.",
+        "See the setpoint's reasons (`skerry why`); lower the load by hand, or tell whoever set the limit.",
     ),
 }
