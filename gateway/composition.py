@@ -57,6 +57,8 @@ from gateway.job_accounting import JobAccounting, readings, scheduler_names
 from gateway.job_starts import JobStarts
 from gateway.node_lists import NodeLists
 from gateway.orders_in_force import OrdersInForce
+from gateway.outputs.running import outputs_of
+from gateway.outputs.trouble import OutputTrouble
 from gateway.owner_notes import OwnerNotes
 from gateway.owner_telling import OwnerTelling, ways_to_tell
 from gateway.parts_in_trouble import PartsInTrouble
@@ -316,7 +318,7 @@ def compose_gateway(
         kept=left.job_meter,
         on_finished=lambda run: planner.queues.learn([run]),
     )
-    starts = StartsInTrouble()
+    starts, outputs = StartsInTrouble(), OutputTrouble(events)
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -342,6 +344,7 @@ def compose_gateway(
         directory_trouble=directory_trouble,
         parts=parts,
         starts=starts,
+        outputs=outputs,
         clock_state=clock_state,
         access_trouble=access_trouble,
     )
@@ -418,6 +421,7 @@ def compose_gateway(
         background.append(("owners of jobs", notes.run))
         owner_telling = ways_to_tell(site.scheduler, site.site.name, notes, queues, events, queue_polling.turn)
         background += [(f"owners of jobs of {each.id}", each.run) for each in owner_telling]
+    background += outputs_of(site, loop, clock, outputs, recorder.save_state, left.mqtt_topics)
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(

@@ -37,6 +37,7 @@ from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
 from gateway.job_accounting import JobAccounting, Seen
 from gateway.orders_in_force import OrdersInForce
+from gateway.outputs.trouble import OutputTrouble
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import Observation, PlanningService
 from gateway.price_outlook import PriceOutlook
@@ -91,6 +92,7 @@ class ControlLoop:
         access_trouble: Callable[[], str] = lambda: "",
         parts: PartsInTrouble,
         starts: StartsInTrouble,
+        outputs: OutputTrouble,
         clock_state: Callable[[], ClockState] = ClockState,
     ) -> None:
         """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait.
@@ -112,7 +114,7 @@ class ControlLoop:
         self._prover, self._accounting = prover, accounting
         self._queues, self._console_nodes = queues, ConsoleNodes()
         self._directory_trouble, self._access_trouble, self._parts = directory_trouble, access_trouble, parts
-        self._starts = starts
+        self._starts, self._outputs = starts, outputs
         self._clock_state, self._clock_seen = clock_state, ClockState()
         self._requests: dict[str, tuple[IslandRequest, Future[IslandReply]]] = {}  # for the next tick
         self._waiting: list[asyncio.Future[Published]] = []  # for what the next tick publishes
@@ -321,6 +323,7 @@ class ControlLoop:
             limits_exceeded=self._signals.exceeded,
             starts_not_kept=self._starts.failures,
             starts_changed=self._starts.changes,
+            outputs_failed=self._outputs.failures,
             gpu_limits_changed=self._devices.commands.changed_by_others,
         )
 

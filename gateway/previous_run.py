@@ -23,6 +23,8 @@ from gateway.job_accounting import STATE as JOBS
 from gateway.job_accounting import kept_state
 from gateway.node_lists import STATE as NODES
 from gateway.node_lists import KeptList, kept_lists
+from gateway.outputs.mqtt_publisher import STATE as MQTT
+from gateway.outputs.mqtt_publisher import kept_topics
 from gateway.price_feeds import STATE as PRICES
 from gateway.price_feeds import KeptPrices, kept_prices
 from gateway.signals_in_force import STATE as SIGNALS
@@ -60,6 +62,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     price_feed: KeptPrices | None = None  # what was fetched
     weather: KeptForecast | None = None  # the last forecast of PV that was fetched
     node_lists: dict[str, KeptList] = {}  # names of nodes, by where they come from
+    mqtt_topics: dict[str, str] = {}  # what Home Assistant was told of, and of which device it is
     finished_jobs: list[JobRecord] = []  # the newest runs of jobs that were over, oldest first
     signals: KeptSignals = KeptSignals()  # from outside, and what is remembered of their messages
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
@@ -105,6 +108,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         weather=part("the fetched PV forecast", lambda: kept_forecast(_state(state_dir, WEATHER)), None),
         node_lists=part("lists of nodes", lambda: kept_lists(_state(state_dir, NODES)), {}),
         signals=part("signals", lambda: _signals(state_dir), KeptSignals()),
+        mqtt_topics=part("what Home Assistant was told", lambda: kept_topics(_state(state_dir, MQTT)), {}),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
         last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),
         not_read=tuple(said),

@@ -36,8 +36,8 @@ def doctor(site: Path, everything: bool, state_dir: Path | None, as_json: bool) 
     """Look at the devices of a site and at this machine; say what is wrong and what to do. Writes to no device.
 
     Checked are: whether each device answers and how fast, what it says it is, whether its values can be true and the
-    balance closes, who else commands a PCS, the clock, files and permissions, and the grid code's profile. While a
-    gateway runs, it is asked instead of the devices.
+    balance closes, who else commands a PCS, the clock, files and permissions, the grid code's profile, and whether
+    each output ([metrics], [mqtt]) reaches whom it tells. While a gateway runs, it is asked instead of the devices.
 
     Exit code 0: no fault, perhaps warnings; 1: at least one fault; 2: errors in the site file.
     """

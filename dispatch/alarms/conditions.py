@@ -227,13 +227,14 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
 
 
 def _told_as_text(facts: Facts) -> Iterator[tuple[str, Condition]]:
-    """What is wrong with each scheduler and each limit from outside; an empty text: nothing."""
+    """What is wrong with each scheduler, limit from outside and output; an empty text: nothing."""
     for alarm, texts in (
         ("queue-lost", facts.queue_errors),
         ("starts-not-kept", facts.starts_not_kept),
         ("start-limit-changed", facts.starts_changed),
         ("signal-silent", facts.senders_silent),
         ("limit-exceeded", facts.limits_exceeded),
+        ("output-failed", facts.outputs_failed),
     ):
         for subject, text in texts.items():
             yield f"{alarm}:{subject}", Condition(bool(text), plain(text) if text else None)

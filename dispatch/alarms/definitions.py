@@ -77,6 +77,8 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("disk-full", MEDIUM),
     AlarmDefinition("audit-changed", MEDIUM),
     AlarmDefinition("access-limited", MEDIUM),
+    # whom it tells may be restarted
+    AlarmDefinition("output-failed", LOW, on_delay_s=300.0),
     AlarmDefinition("clock-stepped", LOW),
     AlarmDefinition("clock-not-known", MEDIUM),
     # NTP takes some minutes after a start

@@ -22,6 +22,8 @@ FOLLOWS: dict[str, Reason] = {
     "power reservations": Reason("part.reservations"),
     "node polling": Reason("part.node_polling"),
     "queue of": Reason("part.queue"),
+    "metrics": Reason("part.outputs"),
+    "mqtt": Reason("part.outputs"),
     "schedule of drills": Reason("part.drills"),
     "setpoints of": Reason("part.setpoints"),
     "orders to": Reason("part.orders"),

@@ -24,6 +24,7 @@ from gateway.commissioning.device_findings import device_findings, map_findings
 from gateway.commissioning.feed_findings import feed_findings
 from gateway.commissioning.findings import Finding, Level, note, warning
 from gateway.commissioning.machine_findings import machine_findings
+from gateway.commissioning.output_findings import output_findings
 from gateway.commissioning.site_findings import proofs_of, site_findings
 from gateway.errors import LinkLost, NoGateway, RequestFailed, StartRefused
 from gateway.site import paths
@@ -66,6 +67,7 @@ def _judged(site: Site, samples: Sequence[Snapshot], *, gateway_runs: bool) -> I
     yield from device_findings(site, samples[-1])
     yield from map_findings(site)
     yield from site_findings(site, samples, gateway_runs=gateway_runs)
+    yield from output_findings(site, gateway_runs=gateway_runs)
     try:
         yield from proofs_of(site, proofs.read(paths.state_dir(site)), samples[-1])
     except (proofs.ProofsNotRead, OSError) as error:

@@ -42,6 +42,7 @@ from drivers.schedulers.config import Scheduler
 from drivers.signals.config import SignalsConfig, SignalSender
 from drivers.twin.config import TwinConfig
 from drivers.weather.config import WeatherService
+from gateway.site.output_sections import MetricsConfig, MqttConfig
 from storage.config import StorageConfig
 
 # Sections of what has an id of its own, which no node may have.
@@ -150,6 +151,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     io: IoConfig = IoConfig()
     tls: TlsConfig | None = None
     storage: StorageConfig = StorageConfig()
+    metrics: MetricsConfig | None = None
+    mqtt: MqttConfig | None = None
     twin: TwinConfig | None = None
     signals: SignalsConfig = SignalsConfig()
     battery: tuple[BatteryDevice, ...] = ()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from unittest import mock
 
+import msgspec
 from fuzzing import Parser, simple
 
 from drivers.credentials import secret
 from drivers.http.errors import NotTrusted
 from drivers.modbus.errors import BadReply
 from drivers.mqtt.client import Broker, Connection
+from gateway.outputs.metrics_server import MOST_HEAD_BYTES, MetricsServer
+from gateway.outputs.mqtt_publisher import kept_topics
+from gateway.outputs.trouble import OutputTrouble
 
 BROKER = Broker(host="127.0.0.1", port=1883)
 PACKETS = (
@@ -75,4 +80,56 @@ SECRET = Parser(
     (NotTrusted,),
     share=0.2,
 )
-PARSERS = (MQTT, SECRET)
+
+
+class _Taken:
+    """A writer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+
+    def write(self, data: bytes) -> None:
+        self.answer += data
+
+    async def drain(self) -> None:
+        """Nothing waits."""
+
+    def write_eof(self) -> None:
+        """The other side reads on."""
+
+
+def _asked(data: bytes) -> None:
+    """Whatever is asked gets one whole answer, or none where the head never ends."""
+
+    async def ask() -> None:
+        reader, writer = asyncio.StreamReader(limit=MOST_HEAD_BYTES), _Taken()
+        reader.feed_data(data)
+        reader.feed_eof()
+        server = MetricsServer(("127.0.0.1", 0), lambda: "x 1\n", OutputTrouble(None))  # type: ignore[arg-type]
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await server._answer(reader, writer)  # type: ignore[arg-type]
+            assert writer.answer.startswith(b"HTTP/1.1 ")
+
+    asyncio.run(ask())
+
+
+METRICS = Parser(
+    "a request for the page of metrics",
+    ("gateway.outputs.metrics_server:MetricsServer._answer",),
+    lambda: [
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"HEAD /metrics?x HTTP/1.0\r\n\r\n",
+        b"PUT / HTTP/1.1\r\n\r\n",
+    ],
+    simple(lambda data, directory: _asked(data)),
+)
+KEPT = Parser(
+    "what Home Assistant was told before a restart",
+    ("gateway.outputs.mqtt_publisher:kept_topics",),
+    lambda: [b'{"homeassistant/sensor/skerry_a_grid_power_w/config":"grid"}', b"null"],
+    simple(lambda data, directory: kept_topics(msgspec.json.decode(data))),
+    (msgspec.DecodeError, UnicodeDecodeError),
+    tree="json",
+    share=0.5,
+)
+PARSERS = (MQTT, SECRET, METRICS, KEPT)

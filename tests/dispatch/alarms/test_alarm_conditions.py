@@ -265,6 +265,7 @@ CASES = [
     ("start-limit-changed:farm", {"facts": {"starts_changed": {"farm": "set to 95"}}}, "set to 95"),
     ("signal-silent:fleet", {"facts": {"senders_silent": {"fleet": "its failsafe limits hold"}}}, "failsafe limits"),
     ("limit-exceeded:acme", {"facts": {"limits_exceeded": {"acme": "import at most 12.0 kW"}}}, "at most 12.0 kW"),
+    ("output-failed:mqtt", {"facts": {"outputs_failed": {"mqtt": "Connection refused"}}}, "Connection refused"),
     ("orders-dropped", {"facts": {"orders_dropped": "o1 of alice, hold"}}, "o1 of alice, hold"),
     ("clock-stepped", {"facts": {"clock_step_s": -3600.0}}, "by -3600.0 s"),
     (

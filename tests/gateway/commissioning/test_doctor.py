@@ -7,9 +7,11 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import small_gateway
 from devices_on_loopback import BASE, TEXT, Loopback
+from fake_broker import FakeBroker
 from proven_pcs import PROOF
 from sunspec_image import pcs_image
 
@@ -19,6 +21,8 @@ from gateway.claims import Claims, site_claim
 from gateway.commissioning import doctor
 from gateway.commissioning.doctor import Examination, examine
 from gateway.commissioning.findings import Level
+from gateway.commissioning.output_findings import output_findings
+from gateway.site.output_sections import MetricsConfig, MqttConfig
 from storage import proofs
 
 
@@ -50,6 +54,24 @@ async def test_a_site_that_is_right_has_no_fault_and_is_not_written_to(devices: 
     every = (devices.pcs, devices.grid, devices.load, devices.pv)
     assert [write for device in every for write in device.writes] == []
     assert devices.server.connections == 1, "the devices take one connection"
+
+
+async def test_outputs_that_do_not_reach_anybody_are_named(devices: Loopback) -> None:
+    """Nothing listens at port 1; the page's address is free, or is not where a gateway is said to run."""
+    mqtt, metrics = MqttConfig(host="127.0.0.1", port=1), MetricsConfig(listen="127.0.0.1:1")
+    site = msgspec.structs.replace(devices.site, mqtt=mqtt, metrics=metrics)
+    found = await asyncio.to_thread(lambda: [*output_findings(site, gateway_runs=True)])
+    assert [(f.subject, f.level) for f in found] == [("metrics", Level.WARNING), ("mqtt", Level.WARNING)]
+    assert all("refused" in f.text and f.advice for f in found)
+    async with FakeBroker() as broker:
+        at = msgspec.structs.replace(mqtt, port=broker.port)
+        site = msgspec.structs.replace(site, mqtt=at, metrics=msgspec.structs.replace(metrics, listen="127.0.0.1:0"))
+        with pytest.raises(ValueError, match="port 0"):
+            _ = site.metrics and site.metrics.place
+        site = msgspec.structs.replace(site, metrics=None)
+        found = await asyncio.to_thread(lambda: [*output_findings(site, gateway_runs=False)])
+        assert [f.level for f in found] == [Level.OK]
+        assert {first >> 4 for first, _ in broker.packets} == {1, 14}  # it publishes nothing
 
 
 async def test_proofs_of_a_gateway_with_another_state_directory(

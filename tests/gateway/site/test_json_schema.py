@@ -32,6 +32,7 @@ BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="u
     "genset": {"rated_w": 30_000},
     "plane": [{"pv": "roof", "tilt_deg": 30, "azimuth_deg": 180, "peak_w": 50_000}],
     "weather": [{"kind": "open-meteo"}],
+    "mqtt": {"host": "broker.site"},
 }
 
 

@@ -26,6 +26,7 @@ TEMPLATES = {
     "part.queue": "meanwhile the jobs of that scheduler stay as they were read; after 15 minutes they do not count",
     "part.node_polling": "meanwhile readings of the compute nodes grow old; the battery is controlled by the meters",
     "part.drills": "meanwhile no drill is announced or started by the schedule",
+    "part.outputs": "meanwhile those whom it tells are not told; nothing else depends on it",
     "part.setpoints": "meanwhile this PCS keeps its setpoint until its own reversion timer runs out, if it has one",
     "part.orders": "meanwhile this device is not sent orders",
     "part.state_directory": "meanwhile a state directory that is lost or back is not noticed",
@@ -109,6 +110,15 @@ TEXTS: dict[str, AlarmText] = {
             "Create the group that is named (`groupadd`), or put its right name into [roles]; if it is on a directory "
             "server, see that the server answers. The gateway looks again every few seconds. If its user became a "
             "member of the viewers' group after its start, restart it: `systemctl restart skerry`."
+        ),
+    ),
+    "output-failed": AlarmText(
+        "Output {subject} does not reach its receiver",
+        "For 5 minutes nobody was told by this output of the site file, for the reason that the detail gives.",
+        "The site runs as before. Whoever relies on this output sees old figures, or hears of no alarm.",
+        (
+            "Run `skerry doctor SITE`, which tries each output once. Check that the other side runs, and the section "
+            "of the site file: [metrics], [mqtt] or [[notify]]. It is tried again by itself."
         ),
     ),
     "orders-dropped": AlarmText(

@@ -1,0 +1,93 @@
+"""Defines the sections of the site file by which the gateway tells others what it knows: metrics, MQTT."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from drivers.credentials import CredentialName
+from drivers.http.config import CaFile
+
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$|^[0-9a-fA-F:]{2,39}$",
+        description="Name or address of its machine.",
+        extra={"expected": "the name or the address of a machine, without port"},
+    ),
+]
+Port = Annotated[int, Meta(ge=1, le=65535, description="Its TCP port.")]
+Topic = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,40}(/[A-Za-z0-9_-]{1,40}){0,3}$",
+        extra={"expected": "one to four levels of A-Z, a-z, 0-9, _ and -, divided by /"},
+    ),
+]
+MostNodes = Annotated[
+    int, Meta(ge=0, le=4096, description="Of more compute nodes than that only the first are told, by name.")
+]
+
+
+class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[metrics]`: a page for Prometheus, `http://…/metrics`. Without this section there is none."""
+
+    listen: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9.]{7,15}|\[[0-9a-fA-F:]{2,39}\]):[0-9]{1,5}$",
+            description="Address and port where it is served, without TLS and without a password.",
+            extra={"expected": "an address and a port, such as 127.0.0.1:9469 or [::1]:9469"},
+        ),
+    ] = "127.0.0.1:9469"
+    any_address: Annotated[
+        bool,
+        Meta(
+            description="true: `listen` may be another address than loopback. Then whoever reaches it reads the page."
+        ),
+    ] = False
+    most_nodes: MostNodes = 256
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Address and port. Raises ValueError."""
+        host, _, port = self.listen.rpartition(":")
+        address, number = ipaddress.ip_address(host.strip("[]")), int(port)
+        if not 1 <= number <= 65535:
+            raise ValueError(f"port {number}")
+        return str(address), number
+
+
+class MqttConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[mqtt]`: a broker to which the gateway publishes. It subscribes to nothing, so nothing can be commanded."""
+
+    host: Host
+    port: Port = 1883
+    tls: Annotated[bool, Meta(description="true: with TLS, mostly at port 8883.")] = False
+    ca: CaFile = ""
+    username: Annotated[str, Meta(max_length=128, description="Empty: none.")] = ""
+    password_credential: Annotated[
+        CredentialName,
+        Meta(
+            description="Name of the systemd credential that holds the password, or of the environment variable "
+            "SKERRY_SECRET_NAME. Empty: none."
+        ),
+    ] = ""
+    topic_prefix: Annotated[Topic, Meta(description="Topics begin with it, then comes the name of the site.")] = (
+        "skerry"
+    )
+    discovery: Annotated[
+        bool,
+        Meta(
+            description="Publish, retained, what Home Assistant needs to show all figures by itself. false: what was "
+            "published of it before is removed from the broker."
+        ),
+    ] = True
+    discovery_prefix: Annotated[Topic, Meta(description="As set in Home Assistant.")] = "homeassistant"
+    period_s: Annotated[
+        float, Meta(ge=1, le=300, description="How often figures are published; words at once, once a second at most.")
+    ] = 10.0
+    most_nodes: MostNodes = 64
