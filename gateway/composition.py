@@ -35,6 +35,7 @@ from gateway.api.device_commands import DeviceCommands
 from gateway.api.dispatcher import Dispatcher
 from gateway.api.island_commands import IslandCommands
 from gateway.api.job_queries import JobQueries
+from gateway.api.notify_commands import NotifyCommands
 from gateway.api.order_commands import OrderCommands
 from gateway.api.peer import Peer
 from gateway.api.permissions import urgent
@@ -352,6 +353,7 @@ def compose_gateway(
     archive = SupervisedCalls("archive", ARCHIVE_S, parts)
     queries = Queries(site, clock, state_dir, archive, log=log, loop=loop, planner=planner, iq=iq)
     island_commands = IslandCommands(config, log=log, loop=loop, alarms=alarms, drills=drills)
+    told = outputs_of(site, loop, clock, events, outputs, recorder.save_state, left.mqtt_topics, left.notifications)
     dispatcher = Dispatcher(
         log,
         queries.handlers,
@@ -361,6 +363,7 @@ def compose_gateway(
         JobQueries(main_charge(site.dispatch), log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         SignalCommands(log, signals, loop).handlers,
+        NotifyCommands(told.notifier).handlers,
         ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
         ReservationCommands(
@@ -421,7 +424,7 @@ def compose_gateway(
         background.append(("owners of jobs", notes.run))
         owner_telling = ways_to_tell(site.scheduler, site.site.name, notes, queues, events, queue_polling.turn)
         background += [(f"owners of jobs of {each.id}", each.run) for each in owner_telling]
-    background += outputs_of(site, loop, clock, outputs, recorder.save_state, left.mqtt_topics)
+    background += told.background
     scheduler: DrillScheduler | None = None
     if site.drills.schedule:
         scheduler = DrillScheduler(

@@ -25,6 +25,8 @@ from gateway.node_lists import STATE as NODES
 from gateway.node_lists import KeptList, kept_lists
 from gateway.outputs.mqtt_publisher import STATE as MQTT
 from gateway.outputs.mqtt_publisher import kept_topics
+from gateway.outputs.notifier import STATE as NOTIFICATIONS
+from gateway.outputs.outbox import Outbox, kept_outboxes
 from gateway.price_feeds import STATE as PRICES
 from gateway.price_feeds import KeptPrices, kept_prices
 from gateway.signals_in_force import STATE as SIGNALS
@@ -63,6 +65,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     weather: KeptForecast | None = None  # the last forecast of PV that was fetched
     node_lists: dict[str, KeptList] = {}  # names of nodes, by where they come from
     mqtt_topics: dict[str, str] = {}  # what Home Assistant was told of, and of which device it is
+    notifications: dict[str, Outbox] = {}  # what receivers are still to be told
     finished_jobs: list[JobRecord] = []  # the newest runs of jobs that were over, oldest first
     signals: KeptSignals = KeptSignals()  # from outside, and what is remembered of their messages
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
@@ -109,6 +112,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         node_lists=part("lists of nodes", lambda: kept_lists(_state(state_dir, NODES)), {}),
         signals=part("signals", lambda: _signals(state_dir), KeptSignals()),
         mqtt_topics=part("what Home Assistant was told", lambda: kept_topics(_state(state_dir, MQTT)), {}),
+        notifications=part("notifications", lambda: kept_outboxes(_state(state_dir, NOTIFICATIONS)), {}),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
         last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),
         not_read=tuple(said),

@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reserve": ("console.cli.reservations:reserve", "Reserve power for a job."),
     "reservations": ("console.cli.reservations:reservations", "List the power reservations."),
     "withdraw": ("console.cli.reservations:withdraw", "Withdraw a power reservation; always carried out."),
+    "notify": ("console.cli.notify:notify", "Test notifications of alarms by webhook and mail."),
     "devices": ("console.cli.devices:devices", "Find devices, look at their registers, prove how a PCS behaves."),
     "compute": (
         "console.cli.compute:compute",

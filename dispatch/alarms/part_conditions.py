@@ -24,6 +24,7 @@ FOLLOWS: dict[str, Reason] = {
     "queue of": Reason("part.queue"),
     "metrics": Reason("part.outputs"),
     "mqtt": Reason("part.outputs"),
+    "notifications": Reason("part.outputs"),
     "schedule of drills": Reason("part.drills"),
     "setpoints of": Reason("part.setpoints"),
     "orders to": Reason("part.orders"),

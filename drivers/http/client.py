@@ -122,7 +122,7 @@ class HttpClient(Shared):
         ssl_setting = self._verified_by(where, access) if request.url.startswith("https:") else True
         async with self._response(request, headers, ssl_setting) as response:
             await _check(where, response, request, most_bytes)
-            body = await _body(response, most_bytes)
+            body = await _body(response, most_bytes) if request.body_matters else b""
             if body is None:
                 raise HttpError(where, f"sends more than {most_bytes} bytes", "check that this is the page meant")
             served_utc_s = utc_s_of(response.headers.get("Date"))
@@ -227,6 +227,8 @@ async def _check(where: str, response: Any, request: Request, most_bytes: int) -
         raise HttpError(where, f"redirects to {target!r}", "redirects are not followed: name the page itself", status)
     if status not in request.accepted:
         raise await _refusal(where, response)
+    if not request.body_matters:
+        return
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise HttpError(where, f"sends packed content: {response.headers['Content-Encoding'][:40]!r}")
     if response.headers.get("Content-Type") and response.content_type not in (*TYPES, *request.types):

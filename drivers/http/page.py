@@ -36,6 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
     body: bytes | None = None
     accepted: tuple[int, ...] = (200,)
+    body_matters: bool = True  # False: only its status counts, and its content is not read
     types: tuple[str, ...] = ()
 
 

@@ -139,6 +139,11 @@ class Connection:
         """The next message that has come. Raises DeviceError when the connection has ended."""
         return await self._or_ended(asyncio.ensure_future(self._messages.get()))
 
+    def check(self) -> None:
+        """Raises DeviceError once the connection has ended."""
+        if self._ended.done():
+            raise self._ended.result().with_traceback(None)
+
     async def close(self) -> None:
         """End it in order, without waiting for a broker that hangs. The will is not published."""
         if self._ping is not None:
@@ -162,8 +167,7 @@ class Connection:
 
     async def _send(self, packet: bytes, id: int | None, refused: str) -> None:
         """Send a packet and wait for what acknowledges it. Raises DeviceError."""
-        if self._ended.done():
-            raise self._ended.result()
+        self.check()
         assert self._writer is not None
         self._writer.write(packet)
         if id is None:

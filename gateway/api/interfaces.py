@@ -40,6 +40,14 @@ class Loop(Protocol):
         ...
 
 
+class Notifications(Protocol):
+    """The receivers of notifications."""
+
+    async def test(self, id: str | None) -> list[dict[str, Any]]:
+        """Send a test to one, or to all; what came of each. Raises CommandRefused."""
+        ...
+
+
 class Planner(Protocol):
     """The planning service."""
 

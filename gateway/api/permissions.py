@@ -53,6 +53,8 @@ PERMISSIONS: dict[str, Permission] = {
     # alarms
     "alarm.acknowledge": Permission(Role.OPERATOR, "acknowledging alarms"),
     "alarm.acknowledge contact-latched": Permission(Role.OPERATOR, "acknowledging alarms", raises_risk=True),
+    # notifications
+    "notify.test": Permission(Role.OPERATOR, "sending a test of notifications", query=True),
     # manual orders
     "order.list": Permission(Role.VIEWER),
     "order.preview": Permission(Role.VIEWER),

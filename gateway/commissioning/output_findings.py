@@ -11,6 +11,8 @@ from drivers.modbus.errors import DeviceError
 from drivers.mqtt.client import connected
 from gateway.commissioning.findings import Finding, ok, warning
 from gateway.outputs.mqtt_publisher import broker_of
+from gateway.outputs.receivers import Receiver
+from gateway.outputs.running import opened_receivers
 from gateway.site.output_sections import MetricsConfig, MqttConfig
 from gateway.site.schema import Site
 
@@ -23,6 +25,8 @@ def output_findings(site: Site, *, gateway_runs: bool) -> Iterator[Finding]:
         yield _metrics(site.metrics, gateway_runs)
     if site.mqtt is not None:
         yield asyncio.run(_mqtt(site.mqtt, site))
+    if site.notify:
+        yield from asyncio.run(_receivers(site))
 
 
 def _metrics(config: MetricsConfig, gateway_runs: bool) -> Finding:
@@ -43,6 +47,21 @@ def _metrics(config: MetricsConfig, gateway_runs: bool) -> Finding:
                 "metrics", "listen", text, "check [metrics] listen, and which program has the port: ss -ltnp"
             )
     return ok("metrics", "listen", f"http://{config.listen}/metrics " + ("is reached" if gateway_runs else "is free"))
+
+
+async def _receivers(site: Site) -> list[Finding]:
+    """Connect to each, with its password; no message is sent."""
+    async with opened_receivers(site, site.notify) as receivers:
+        return list(await asyncio.gather(*map(_receiver, receivers)))
+
+
+async def _receiver(receiver: Receiver) -> Finding:
+    name = f"notify {receiver.config.id}"
+    try:
+        await receiver.try_out()
+    except DeviceError as error:
+        return warning(name, "receiver", f"{error.where}: {error.what}", error.advice)
+    return ok(name, "receiver", f"reached; skerry notify test {receiver.config.id} sends a message")
 
 
 async def _mqtt(config: MqttConfig, site: Site) -> Finding:

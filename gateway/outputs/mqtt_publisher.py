@@ -100,6 +100,7 @@ class MqttPublisher:
             pause.answered()
             try:
                 while True:
+                    connection.check()
                     await self._round(connection)
                     await asyncio.sleep(self._look_s)
             except asyncio.CancelledError:

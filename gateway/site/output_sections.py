@@ -1,20 +1,21 @@
-"""Defines the sections of the site file by which the gateway tells others what it knows: metrics, MQTT."""
+"""Defines the sections of the site file by which the gateway tells others what it knows."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from drivers.credentials import CredentialName
-from drivers.http.config import CaFile
+from drivers.device_keys import Id
+from drivers.http.config import CaFile, Fingerprint, HttpUrl
 
 Host = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$|^[0-9a-fA-F:]{2,39}$",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,254}|[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]{1,40})$",
         description="Name or address of its machine.",
         extra={"expected": "the name or the address of a machine, without port"},
     ),
@@ -91,3 +92,64 @@ class MqttConfig(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(ge=1, le=300, description="How often figures are published; words at once, once a second at most.")
     ] = 10.0
     most_nodes: MostNodes = 64
+
+
+Address = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}$",
+        extra={"expected": "an address such as name@example.org, without a name before it"},
+    ),
+]
+
+
+class NotifyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[notify]]`: whom the gateway tells of alarms, by webhook or mail."""
+
+    id: Annotated[Id, Meta(description="Name of the receiver, for `skerry notify test ID` and alarms.")]
+    kind: Annotated[
+        Literal["webhook", "mail"], Meta(description="`webhook`: HTTP POST of JSON to `url`. `mail`: by SMTP.")
+    ]
+    url: Annotated[HttpUrl | None, Meta(description="Of a webhook: where the JSON is posted.")] = None
+    url_credential: Annotated[
+        CredentialName,
+        Meta(description="Of a webhook whose url is a secret, as of many chats: name of the credential that holds it."),
+    ] = ""
+    secret_credential: Annotated[
+        CredentialName,
+        Meta(
+            description="Of a webhook: name of the credential that signs the JSON (HMAC-SHA256, header "
+            "`Skerry-Signature`). Empty: it is not signed."
+        ),
+    ] = ""
+    token_credential: Annotated[
+        CredentialName,
+        Meta(description="Of a webhook: name of the credential that is sent as `Authorization: Bearer`. Empty: none."),
+    ] = ""
+    fingerprint: Fingerprint = ""
+    host: Annotated[Host | None, Meta(description="Of mail: the SMTP server.")] = None
+    port: Annotated[Port, Meta(description="Of mail: 587 for STARTTLS, mostly 465 for TLS.")] = 587
+    security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(description="Of mail: `starttls`, `tls` from the start, or `none`, which allows no username."),
+    ] = "starttls"
+    username: Annotated[str, Meta(max_length=128, description="Of mail: empty: none.")] = ""
+    password_credential: Annotated[
+        CredentialName, Meta(description="Of mail: name of the credential that holds the password.")
+    ] = ""
+    sender: Annotated[Address | None, Meta(description="Of mail: the address that it comes from.")] = None
+    to: Annotated[tuple[Address, ...], Meta(max_length=16, description="Of mail: the addresses that it goes to.")] = ()
+    ca: CaFile = ""
+    least_priority: Annotated[
+        Literal["high", "medium", "low"], Meta(description="Alarms of a lower priority are not told.")
+    ] = "medium"
+    alarms: Annotated[
+        tuple[str, ...], Meta(max_length=100, description="Only these alarms, such as `fuse-overload`. Empty: all.")
+    ] = ()
+    repeat_s: Annotated[
+        float, Meta(ge=0, le=86_400, description="What changes of an alarm within this time is told at its end.")
+    ] = 600.0
+    most_per_hour: Annotated[
+        int, Meta(ge=1, le=1000, description="Messages in any hour. What is held back comes with the next one.")
+    ] = 20
+    deadline_s: Annotated[float, Meta(gt=0, le=60, description="For the receiver to take a message.")] = 15.0

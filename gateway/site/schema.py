@@ -42,7 +42,7 @@ from drivers.schedulers.config import Scheduler
 from drivers.signals.config import SignalsConfig, SignalSender
 from drivers.twin.config import TwinConfig
 from drivers.weather.config import WeatherService
-from gateway.site.output_sections import MetricsConfig, MqttConfig
+from gateway.site.output_sections import MetricsConfig, MqttConfig, NotifyConfig
 from storage.config import StorageConfig
 
 # Sections of what has an id of its own, which no node may have.
@@ -172,6 +172,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     contact: tuple[ContactDevice, ...] = ()
     scheduler: tuple[Scheduler, ...] = ()
     signal: tuple[SignalSender, ...] = ()
+    notify: tuple[NotifyConfig, ...] = ()
 
     @property
     def bms(self) -> tuple[BatteryDevice, ...]:

@@ -13,10 +13,12 @@ from fuzzing import Parser, simple
 
 from drivers.credentials import secret
 from drivers.http.errors import NotTrusted
-from drivers.modbus.errors import BadReply
+from drivers.modbus.errors import BadReply, DeviceError
 from drivers.mqtt.client import Broker, Connection
+from drivers.smtp import MOST_LINE_BYTES, MailServer, Session
 from gateway.outputs.metrics_server import MOST_HEAD_BYTES, MetricsServer
 from gateway.outputs.mqtt_publisher import kept_topics
+from gateway.outputs.outbox import kept_outboxes
 from gateway.outputs.trouble import OutputTrouble
 
 BROKER = Broker(host="127.0.0.1", port=1883)
@@ -132,4 +134,47 @@ KEPT = Parser(
     tree="json",
     share=0.5,
 )
-PARSERS = (MQTT, SECRET, METRICS, KEPT)
+
+
+def _mail_server(data: bytes) -> None:
+    """As a mail is handed over to a server that sends these bytes, whatever it is asked."""
+
+    async def hand_over() -> None:
+        reader, writer = asyncio.StreamReader(limit=MOST_LINE_BYTES), _Taken()
+        reader.feed_data(data)
+        reader.feed_eof()
+        session = Session(MAIL_SERVER, reader, writer)  # type: ignore[arg-type]
+        said = await session.greet(None, "here", starttls=False)
+        await session.log_in(said, "u", "p")
+        await session.hand_over("s@example.org", ["a@example.org", "b@example.org"], b".\r\n")
+
+    asyncio.run(hand_over())
+
+
+MAIL_SERVER = MailServer(host="mail", port=25)
+SMTP = Parser(
+    "what a mail server answers",
+    ("drivers.smtp:Session._reply",),
+    lambda: [
+        b"220 a\r\n250-a\r\n250 AUTH PLAIN\r\n235 a\r\n250 a\r\n250 a\r\n550 a\r\n354 a\r\n250 a\r\n",
+        b"220-a\r\n220 a\r\n250-a\r\n250-AUTH LOGIN PLAIN\r\n250\r\n535 no\r\n",
+    ],
+    simple(lambda data, directory: _mail_server(data)),
+    (DeviceError,),
+    share=0.5,
+)
+OUTBOX = Parser(
+    "what receivers of notifications are still to be told, after a restart",
+    ("gateway.outputs.outbox:kept_outboxes",),
+    lambda: [
+        b'{"chat":{"seen":{"a":{"since_utc_s":1.5,"present":true,"priority":"high"}},"held":{"a":{"change":{"alarm":"a",'
+        b'"present":true,"priority":"high","utc_s":1.5,"detail":null},"count":2}},"more":1,"told_utc_s":{"a":1.0},'
+        b'"sent_utc_s":[1.0],"pending":null,"number":3}}',
+        b"null",
+    ],
+    simple(lambda data, directory: kept_outboxes(msgspec.json.decode(data))),
+    (msgspec.DecodeError, UnicodeDecodeError),
+    tree="json",
+    share=0.5,
+)
+PARSERS = (MQTT, SECRET, METRICS, KEPT, SMTP, OUTBOX)

@@ -85,6 +85,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
     "alarm.acknowledge contact-latched": ("alarm.acknowledge", {"id": "contact-latched:none"}),
+    "notify.test": ("notify.test", {}),
     "order.set setpoint": ("order.set", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "order.set import-target": ("order.set", {"kind": "import-target", "value": 1000.0, **REASON}),
     "order.set soc-target": ("order.set", {"kind": "soc-target", "value": 61.0, "by_utc_s": 1800, **REASON}),
@@ -120,6 +121,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 NO_JOBS = "the site file names no scheduler ([[scheduler]]), so no job is known"
 NO_REGISTERS = "pcs1 has no registers: it is not read over Modbus"
 NOTHING = {
+    "notify.test": "no receiver at all in [[notify]] of the gateway's site file, only: none",
     "plan": "no plan is in force, the rules steer alone: planning is switched off",
     "jobs.list": NO_JOBS,
     "jobs.list of others": NO_JOBS,

@@ -22,7 +22,7 @@ from gateway.commissioning import doctor
 from gateway.commissioning.doctor import Examination, examine
 from gateway.commissioning.findings import Level
 from gateway.commissioning.output_findings import output_findings
-from gateway.site.output_sections import MetricsConfig, MqttConfig
+from gateway.site.output_sections import MetricsConfig, MqttConfig, NotifyConfig
 from storage import proofs
 
 
@@ -72,6 +72,12 @@ async def test_outputs_that_do_not_reach_anybody_are_named(devices: Loopback) ->
         found = await asyncio.to_thread(lambda: [*output_findings(site, gateway_runs=False)])
         assert [f.level for f in found] == [Level.OK]
         assert {first >> 4 for first, _ in broker.packets} == {1, 14}  # it publishes nothing
+    hook = NotifyConfig(id="chat", kind="webhook", url="http://127.0.0.1:1/hook")
+    night = {"id": "night", "kind": "mail", "host": "127.0.0.1", "port": 1, "sender": "s@example.org"}
+    told = (hook, NotifyConfig(**night, to=("a@example.org",)))  # type: ignore[arg-type]
+    site = msgspec.structs.replace(site, mqtt=None, notify=told)
+    found = await asyncio.to_thread(lambda: [*output_findings(site, gateway_runs=False)])
+    assert [(f.subject, f.level) for f in found] == [("notify chat", Level.WARNING), ("notify night", Level.WARNING)]
 
 
 async def test_proofs_of_a_gateway_with_another_state_directory(

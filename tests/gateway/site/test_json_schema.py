@@ -32,7 +32,10 @@ BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="u
     "genset": {"rated_w": 30_000},
     "plane": [{"pv": "roof", "tilt_deg": 30, "azimuth_deg": 180, "peak_w": 50_000}],
     "weather": [{"kind": "open-meteo"}],
+    "signals": {"mqtt": {"host": "broker.site", "topic": "targets"}},
+    "signal": [{"id": "dso", "sort": "obligation"}],
     "mqtt": {"host": "broker.site"},
+    "notify": [{"id": "chat", "kind": "webhook", "url": "https://chat.site/hook"}],
 }
 
 
