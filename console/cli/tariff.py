@@ -303,7 +303,8 @@ def _row(row: Row, zone: ZoneInfo) -> str:
     begin, end = (datetime.fromtimestamp(at, zone) for at in (row.begin_utc_s, row.end_utc_s))
     parts = " + ".join(f"{name} {price:.4f}" for name, price in row.parts)
     counts = f"; counts for {', '.join(row.counting)}" if row.counting else ""
-    return f"{begin:%H:%M}–{end:%H:%M}  {row.load_w / 1000:>8.1f} {row.price:>9.4f}  {parts}{counts}".rstrip()
+    until = "24:00" if end.date() != begin.date() else f"{end:%H:%M}"
+    return f"{begin:%H:%M}–{until}  {row.load_w / 1000:>8.1f} {row.price:>9.4f}  {parts}{counts}".rstrip()
 
 
 def _in_words(

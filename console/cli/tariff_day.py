@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.billing.charges.accounts import interval_s, rise_eur_per_kw
+from dispatch.billing.charges.accounts import (
+    IntervalAccount,
+    eur_per_unit,
+    interval_account,
+    interval_s,
+    price_parts,
+)
+from dispatch.billing.charges.amounts import counted, priced
 from dispatch.billing.charges.calendar import Calendar, calendar_of, in_force
 from dispatch.billing.charges.energy_prices import import_price
 from dispatch.config.charges import Charge
@@ -21,7 +26,7 @@ PEAKS = ("max", "excess")
 
 
 class Row(NamedTuple):
-    """A part of an hour in which price and charges stay. Prices per kWh, VAT included, in the shown currency."""
+    """A part of the day in which price and charges stay. Prices per kWh, VAT included, in the shown currency."""
 
     begin_utc_s: int
     end_utc_s: int
@@ -66,7 +71,7 @@ def priced_day(
     quarters = _quarters(shown, timezone, begin_s, load_w, market)
     kwh = [max(q.load_w, 0.0) / 4000 for q in quarters]
     return PricedDay(
-        rows=tuple(_joined(quarters, ZoneInfo(timezone))),
+        rows=tuple(_joined(quarters)),
         peaks=tuple(_peaks(shown, calendar_of(tariff, timezone), metering_interval_s, begin_s, load_w)),
         import_kwh=sum(kwh),
         energy_amount=sum(one * q.price for one, q in zip(kwh, quarters, strict=True)),
@@ -118,15 +123,10 @@ def _alone(tariff: TariffTerms, charge: Charge) -> TariffTerms:
     )
 
 
-def _joined(quarters: Sequence[Row], zone: ZoneInfo) -> list[Row]:
-    """Quarter hours of one hour that do not differ but in load, as one row."""
-
-    def same(row: Row) -> tuple[object, ...]:
-        local = datetime.fromtimestamp(row.begin_utc_s, zone)
-        return (local.replace(minute=0), local.utcoffset(), row.parts, row.counting)
-
+def _joined(quarters: Sequence[Row]) -> list[Row]:
+    """Quarter hours that follow each other and do not differ but in load, as one row."""
     found = []
-    for _, run in groupby(quarters, same):
+    for _, run in groupby(quarters, lambda row: (row.parts, row.counting)):
         rows = list(run)
         mean_w = sum(row.load_w for row in rows) / len(rows)
         found.append(rows[0]._replace(end_utc_s=rows[-1].end_utc_s, load_w=mean_w))
@@ -143,10 +143,24 @@ def _peaks(
         means = [
             (sum(load_w[n : n + each]) / len(load_w[n : n + each]) / 1000, begin_s + n * QUARTER_S)
             for n in range(0, len(load_w), each)
-            if charge.kind in PEAKS and in_force(charge, calendar, begin_s + n * QUARTER_S)
+            if _has_peak(charge) and in_force(charge, calendar, begin_s + n * QUARTER_S)
         ]
         if means:
             kw, at = max(means, key=lambda one: (one[0], -one[1]))
-            billed = max(kw - (charge.contract_kw or 0.0), 0.0) if charge.kind == "excess" else kw
-            found.append(DayPeak(charge.id, kw, at, billed * rise_eur_per_kw(charge, tariff)))
+            found.append(
+                DayPeak(charge.id, kw, at, _amount(charge, tariff, interval_account(charge, calendar, at), kw))
+            )
     return found
+
+
+def _has_peak(charge: Charge) -> bool:
+    """Whether it is charged on a highest power that follows from the load."""
+    return (charge.kind == "max" and charge.basis != "kvar") or (charge.kind == "excess" and charge.excess_by == "max")
+
+
+def _amount(charge: Charge, tariff: TariffTerms, at: IntervalAccount, kw: float) -> float:
+    """What a peak adds to its period's bill, if it is one of the peaks billed: by its weight and tier, with VAT."""
+    kw /= (tariff.power_factor or 1.0) if charge.basis == "kVA" else 1.0
+    billed = max(kw - (charge.contract_kw or 0.0), 0.0) if charge.kind == "excess" else at.weight * kw
+    net = float(priced(charge, counted(billed)) * price_parts(charge, at.period)) / charge.top
+    return net * eur_per_unit(charge, tariff) * (1 + charge.vat_pct / 100)

@@ -62,14 +62,15 @@ def _what(charge: Charge, tariff: TariffTerms, metering_interval_s: int) -> Reas
 def _energy(charge: Charge) -> str:
     """The code of an energy price: with the market's or without it, of import or export."""
     market = "" if not charge.market_factor else "_market" if charge.market_factor == 1 else "_market_times"
-    price = "_plus" if market and (charge.price or charge.tiers) else ""
+    price = "" if not market else "_plus" if charge.tiers or charge.price > 0 else "_less" if charge.price else ""
     return f"charge.energy_{charge.flow}{market}{price}"
 
 
 def _price(charge: Charge, tariff: TariffTerms) -> Reason:
     currency = charge.currency or tariff.currency
     if not charge.tiers:
-        return Phrase("charge.price", {"price": charge.price, "currency": currency})
+        size = abs(charge.price) if charge.market_factor else charge.price  # "the market price less 0.01"
+        return Phrase("charge.price", {"price": size, "currency": currency})
     tiers = [Phrase("charge.tier", {"price": price, "start": start}) for start, price in charge.tiers]
     return Phrase(f"charge.tiers_{charge.tier_on}", {"tiers": tiers, "currency": currency})
 

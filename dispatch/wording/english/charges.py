@@ -16,13 +16,17 @@ PHRASES = {
     "charge.energy_import": "{price} per kWh imported",
     "charge.energy_import_market": "the market price per kWh imported",
     "charge.energy_import_market_plus": "the market price plus {price} per kWh imported",
+    "charge.energy_import_market_less": "the market price less {price} per kWh imported",
     "charge.energy_import_market_times": "{factor:g} times the market price per kWh imported",
     "charge.energy_import_market_times_plus": "{factor:g} times the market price plus {price} per kWh imported",
+    "charge.energy_import_market_times_less": "{factor:g} times the market price less {price} per kWh imported",
     "charge.energy_export": "earns {price} per kWh exported",
     "charge.energy_export_market": "earns the market price per kWh exported",
     "charge.energy_export_market_plus": "earns the market price plus {price} per kWh exported",
+    "charge.energy_export_market_less": "earns the market price less {price} per kWh exported",
     "charge.energy_export_market_times": "earns {factor:g} times the market price per kWh exported",
     "charge.energy_export_market_times_plus": "earns {factor:g} times the market price plus {price} per kWh exported",
+    "charge.energy_export_market_times_less": "earns {factor:g} times the market price less {price} per kWh exported",
     # power
     "charge.max": "{price} per {unit} and {per} on {peak}",
     "charge.max_kvar": (

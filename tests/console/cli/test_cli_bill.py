@@ -235,9 +235,9 @@ def test_a_tariff_is_said_back(site: str, place: Path, capsys: pytest.CaptureFix
     assert "window day: Mon–Fri 06:00–22:00, holidays as weekdays; next " in text
     assert "load: import on record that day" in text
     rows = [line for line in text.splitlines() if line[2:3] == ":" and "–" in line]
-    assert len(rows) == 24
-    assert rows[5].split()[2:] == ["0.2380", "night", "0.2380"]
-    assert rows[6].split()[2:] == ["0.3570", "day", "0.3570;", "counts", "for", "demand"]
+    assert [row.split()[0] for row in rows] == ["00:00–06:00", "06:00–22:00", "22:00–24:00"]
+    assert rows[0].split()[2:] == ["0.2380", "night", "0.2380"]
+    assert rows[1].split()[2:] == ["0.3570", "day", "0.3570;", "counts", "for", "demand"]
     found = json.loads(said(capsys, "tariff", "show", site, "--day", "2026-01-17", "--json"))
     assert {part[0] for row in found["day"]["rows"] for part in row["parts"]} == {"night"}, "a Saturday"
     assert found["day"]["load"].startswith("16.0 kW all day, half the contracted peak")

@@ -94,8 +94,18 @@ SAID = {
     ),
     "1.03 times the market price per kWh imported": Charge(id="x", kind="energy", market_factor=1.03),
     "earns 0.08 SEK per kWh exported": Charge(id="x", kind="energy", flow="export", price=0.08),
-    "earns the market price plus -0.01 SEK per kWh exported": Charge(
+    "earns the market price less 0.01 SEK per kWh exported": Charge(
         id="x", kind="energy", flow="export", price=-0.01, market_factor=1
+    ),
+    "earns the market price plus 0.01 SEK per kWh exported": Charge(
+        id="x", kind="energy", flow="export", price=0.01, market_factor=1
+    ),
+    "earns 0.9 times the market price less 0.1 SEK per kWh exported": Charge(
+        id="x", kind="energy", flow="export", price=-0.1, market_factor=0.9
+    ),
+    "the market price less 0.5 SEK per kWh imported": Charge(id="x", kind="energy", price=-0.5, market_factor=1),
+    "1.03 times the market price less 0.5 SEK per kWh imported": Charge(
+        id="x", kind="energy", price=-0.5, market_factor=1.03
     ),
     "earns the market price per kWh exported": Charge(id="x", kind="energy", flow="export", market_factor=1),
     "earns 0.9 times the market price per kWh exported": Charge(
