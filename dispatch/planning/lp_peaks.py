@@ -130,16 +130,13 @@ def meterings_of(
     groups: dict[int, list[int]] = {}
     for k, start in enumerate(starts):
         groups.setdefault(start // length_s, []).append(k)
-    result = []
-    for month_of in places:
-        for number, steps in groups.items():
-            inside_h = sum(hours[k] for k in steps)
-            if number == starts[0] // length_s and inputs.interval_energy_wh is not None:
-                metering = Metering(tuple(steps), month_of[steps[0]], length_s / 3600, inputs.interval_energy_wh / 1000)
-            else:  # no reading of what went before: the rest of the interval stands for all of it
-                metering = Metering(tuple(steps), month_of[steps[0]], inside_h)
-            result.append(metering)
-    return tuple(result)
+    # without a reading of what went before, the rest of the interval stands for all of it
+    spans = [(tuple(steps), sum(hours[k] for k in steps), 0.0) for steps in groups.values()]
+    if inputs.interval_energy_wh is not None:
+        spans[0] = (spans[0][0], length_s / 3600, inputs.interval_energy_wh / 1000)
+    return tuple(
+        Metering(steps, month_of[steps[0]], inside_h, kwh) for month_of in places for steps, inside_h, kwh in spans
+    )
 
 
 def targets_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> list[float]:
