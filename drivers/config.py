@@ -29,6 +29,7 @@ from drivers.device_keys import (
 )
 from drivers.modbus.address import EXPECTED
 from drivers.modbus.frames import MAX_READ
+from drivers.tariffs.exports import FileTerms
 from drivers.tariffs.feeds.config import PriceFeed
 
 
@@ -240,9 +241,15 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
         str,
         Meta(
             description="CSV of market prices with the columns start_utc,price_eur_per_mwh (or price_eur_per_kwh, "
-            "price_ct_per_kwh); relative to the site file, or `bundled:de-lu-2025`. Read again when it changes, and at "
-            "SIGHUP. Empty: no prices."
+            "price_ct_per_kwh), or an export of SMARD, ENTSO-E, Energy-Charts or Nord Pool; relative to the site "
+            "file, or `bundled:de-lu-2025`. Read again when it changes, and at SIGHUP. Empty: no prices."
         ),
+    ] = ""
+    file_column: Annotated[
+        str, Meta(description="Of an export with several price columns the one that counts, by its title.")
+    ] = ""
+    file_timezone: Annotated[
+        str, Meta(description="Of an export whose times have no offset and no zone in the header: IANA time zone.")
     ] = ""
     prices_as_declared: Annotated[
         bool,
@@ -252,6 +259,11 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
         ),
     ] = False
     feed: tuple[PriceFeed, ...] = ()
+
+    @property
+    def file_terms(self) -> FileTerms:
+        """What is to be known of the price file to read it."""
+        return FileTerms(self.file_column, self.file_timezone, self.eur_per)
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):

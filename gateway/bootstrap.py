@@ -325,7 +325,9 @@ def _prices(site: Site) -> tuple[PricesInForce, tuple[str, ...]]:
         return PricesInForce(), () if site.tariff.feed else ("no [tariff] file: planning without prices",)
 
     def from_file() -> PriceFile:
-        return accepted(read(site.tariff.file, site.path.parent), site.tariff.prices_as_declared)
+        return accepted(
+            read(site.tariff.file, site.path.parent, site.tariff.file_terms), site.tariff.prices_as_declared
+        )
 
     try:
         found = in_daemon_thread(from_file).result(PRICES_S)

@@ -80,6 +80,8 @@ LATER = frozenset(
         "eur_per",
         "power_factor",
         "feed",
+        "file_column",
+        "file_timezone",
     }
 )
 

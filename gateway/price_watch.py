@@ -47,6 +47,7 @@ class PriceWatch:
         """`on_change` is called when other prices are in force."""
         self._file, self._base, self._zone = site.tariff.file, site.path.parent, ZoneInfo(site.site.timezone)
         self._site_file, self._site_read = site.path, _signature(site.path)
+        self._terms = site.tariff.file_terms
         self._as_declared, self._feeds = site.tariff.prices_as_declared, bool(site.tariff.feed)
         self._prices, self._clock, self._events, self._on_change = prices, clock, events, on_change
         self._look_s, self._calls = look_s, calls
@@ -119,7 +120,7 @@ class PriceWatch:
             self._put_in_force(new, asked)
 
     def _read(self) -> PriceFile:
-        found = read(self._file, self._base)
+        found = read(self._file, self._base, self._terms)
         return accepted(found, self._as_declared, self._prices.series)
 
     def _lost(self, path: Path, new: PriceSeries) -> str:

@@ -268,7 +268,7 @@ def _tariff(site: Site) -> tuple[list[str], list[str]]:
     from drivers.tariffs.csv_file import read as read_prices
 
     try:
-        found = read_prices(site.tariff.file, site.path.parent)
+        found = read_prices(site.tariff.file, site.path.parent, site.tariff.file_terms)
     except TariffFileError as error:
         return [], trouble + [f"tariff.file = {site.tariff.file!r}: {line}" for line in str(error).splitlines()]
     prices = found.prices
@@ -277,6 +277,8 @@ def _tariff(site: Site) -> tuple[list[str], list[str]]:
     zone = ZoneInfo(site.site.timezone)
     steps = len(prices.start_utc_s) - gaps
     covers = f"tariff    prices from {date_clock_zone(begins, zone)} to {date_clock_zone(ends, zone)}, {steps} steps"
+    if found.layout:
+        covers += f", an export: {found.layout}"
     where = f"tariff.file = {site.tariff.file!r}"
     trouble += [f"{where}: {remark}" for remark in found.remarks]
     used = "used" if site.tariff.prices_as_declared else "the gateway does not use the file"

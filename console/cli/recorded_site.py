@@ -51,7 +51,9 @@ def site_prices(site: str | None) -> PriceSeries | None:
     tariff = loaded.tariff
     try:
         return (
-            accepted(read(tariff.file, loaded.path.parent), tariff.prices_as_declared).prices if tariff.file else None
+            accepted(read(tariff.file, loaded.path.parent, tariff.file_terms), tariff.prices_as_declared).prices
+            if tariff.file
+            else None
         )
     except (TariffFileError, OSError) as error:
         click.echo(f"skerry: note: prices only as recorded: {error}", err=True)

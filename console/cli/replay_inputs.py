@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the functions below import these when they run: other comma
     from console.replay.engine import Case
     from console.replay.fine import FineCase
     from console.replay.traces import Trace
+    from drivers.config import TariffConfig
     from drivers.tariffs.csv_file import PriceFile
     from gateway.site.schema import Site
 
@@ -65,16 +66,18 @@ def period(begin: str, end: str, site: Site) -> tuple[int, int]:
     return start_s, end_s
 
 
-def prices_of(path: Path, as_declared: bool) -> PriceFile:
-    """The prices of the option's file, all that must be said of them as remarks; as_declared: as of the site file.
+def prices_of(path: Path, tariff: TariffConfig) -> PriceFile:
+    """The prices of the option's file, all that must be said of them as remarks; `tariff`: of the site file.
 
     Raises TariffFileError, and OSError for one that cannot be opened.
     """
     from drivers.tariffs.csv_file import read
 
     path.open("rb").close()  # the reader would speak of the site file's own
-    found = read(str(path.absolute()), path.parent)
-    used = "Used as declared" if as_declared else "Used as declared here; a gateway would not use the file"
+    found = read(str(path.absolute()), path.parent, tariff.file_terms)
+    used = (
+        "Used as declared" if tariff.prices_as_declared else "Used as declared here; a gateway would not use the file"
+    )
     asked = (f"{question}. {used}" for question in found.questions)
     return msgspec.structs.replace(
         found, remarks=tuple(f"{path.name}: {remark}" for remark in (*found.remarks, *asked))
@@ -88,7 +91,7 @@ def _prices(site: Site, inputs: Inputs) -> PriceFile:
     from drivers.tariffs.csv_file import PriceFile
 
     if inputs.prices is not None:
-        return prices_of(inputs.prices, site.tariff.prices_as_declared)
+        return prices_of(inputs.prices, site.tariff)
     if uses_market(site.tariff):
         raise ValueError("--prices: expected a file of market prices: the tariff of the site follows them")
     return PriceFile("", NO_PRICES)

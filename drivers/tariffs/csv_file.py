@@ -1,6 +1,7 @@
 """Reads market prices from a CSV file: start_utc,price_eur_per_mwh; hourly and quarter-hourly rows may be mixed.
 
-The price may also be declared as price_eur_per_kwh or price_ct_per_kwh.
+The price may also be declared as price_eur_per_kwh or price_ct_per_kwh. Tables as exchanges and platforms export them
+are read, too: see `exports`.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import csv
 import importlib.resources
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.wording.formatting import one_line
+from drivers.tariffs.exports import ExportRows, FileTerms, Layout, layout_of
 from drivers.tariffs.questions import day_question, unit_question
 from drivers.tariffs.series import price_series
 from drivers.text_file import NotText, text_of
@@ -33,6 +36,7 @@ OFF_RASTER_S = 60  # a row this near to one begins there; what writes it down is
 # The widest harmonised limits of European trading are those of intraday, +-9999 EUR/MWh (ACER decision 05/2017).
 PRICE_LIMIT_EUR_PER_MWH = 9999.0
 MOST_BYTES = 64 << 20  # decades of quarter hours: what is larger is another file, and would hold up the gateway
+PLAIN = FileTerms()
 SHOWN = 10  # errors named in one message
 SHOWN_CHARACTERS = 80  # of a line that cannot be read
 
@@ -44,8 +48,9 @@ class TariffFileError(ValueError):
 class PriceFile(msgspec.Struct, frozen=True):
     """Prices as read, and what must be said of them.
 
-    remarks: holes, and how they were taken. unit, day: questions, why all prices look as if their unit were another,
-    and why those of a day do, or stand for missing ones; empty for usual prices. `acceptance.accepted` decides.
+    remarks: holes, and how they were taken. layout: how an exported table was understood; empty: it is none. unit,
+    day: questions, why all prices look as if their unit were another, and why those of a day do, or stand for missing
+    ones; empty for usual prices. `acceptance.accepted` decides.
     """
 
     name: str
@@ -53,6 +58,7 @@ class PriceFile(msgspec.Struct, frozen=True):
     remarks: tuple[str, ...] = ()
     unit: str = ""
     day: str = ""
+    layout: str = ""
 
     @property
     def questions(self) -> tuple[str, ...]:
@@ -65,8 +71,10 @@ def load(file: str, base: Path) -> PriceSeries:
     return read(file, base).prices
 
 
-def read(file: str, base: Path) -> PriceFile:
+def read(file: str, base: Path, terms: FileTerms = PLAIN) -> PriceFile:
     """Prices of a CSV file, relative to `base`, or of "bundled:NAME"; gzip by its suffix. Lines with # are comments.
+
+    `terms`: what the site file says of a table that was exported.
 
     An entry lasts until the next one; where rows are missing see `series`. The last lasts as long as the one before it.
     Raises TariffFileError naming every bad line (the first ten).
@@ -76,15 +84,18 @@ def read(file: str, base: Path) -> PriceFile:
         text = text_of(data, name.endswith(".gz"))
     except NotText as error:
         raise TariffFileError(f"{name}: {error}") from None
-    rows = _Rows(name)
+    rows = _Rows(name, terms)
     rows.take(text)
     if not rows.errors and not rows.prices:
         rows.errors.append(f"{name}: expected at least one line of {','.join(COLUMNS)}, found none")
     if rows.errors:
         more = [f"{name}: and {len(rows.errors) - SHOWN} more"] if len(rows.errors) > SHOWN else []
         raise TariffFileError("\n".join(rows.errors[:SHOWN] + more))
-    prices, holes = price_series(sorted(rows.prices.items()))
-    return PriceFile(name, prices, (*rows.remarks(), *holes), unit_question(prices), day_question(prices))
+    layout = rows.layout
+    prices, holes = price_series(sorted(rows.prices.items()), repeats_left_out=layout is None)
+    remarks = (*rows.remarks(), *holes)
+    words = "" if layout is None else layout.words
+    return PriceFile(name, prices, remarks, unit_question(prices), day_question(prices), words)
 
 
 def _bytes(file: str, base: Path) -> tuple[str, bytes]:
@@ -121,8 +132,10 @@ def bundled() -> list[str]:
 class _Rows:
     """The rows of a file: EUR/MWh by start, POSIX seconds; and what is wrong with them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, terms: FileTerms) -> None:
         self.errors: list[str] = []
+        self.layout: Layout | None = None  # of an export
+        self._terms = terms
         self.prices: dict[int, float] = {}
         self._name = name
         self._lines: dict[int, int] = {}
@@ -133,18 +146,44 @@ class _Rows:
         rows = _numbered(text)
         number, first = next(rows, (1, ""))
         header = [c.strip() for c in _cells(first)]
+        if header[:1] != [COLUMNS[0]] and self._take_export(text):
+            return
         if header[:1] != [COLUMNS[0]] or len(header) < 2 or header[1] not in UNITS:
             others = " or ".join(name for name in UNITS if name not in COLUMNS)
             found = one_line(",".join(header)) or "nothing"
             expected = f"expected the header {','.join(COLUMNS)}"
             self.errors.append(f"{self._name}:{number}: {expected}, found {found}; {others} may stand for the price")
             return
+        entry = partial(_entry, column=header[1])
         for number, line in rows:
-            self._take_row(number, _cells(line), header[1])
+            self._take_row(number, _cells(line), entry)
 
-    def _take_row(self, number: int, row: list[str], column: str) -> None:
+    def _take_export(self, text: str) -> bool:
+        """Read the rows of a table that was exported; False: it is none."""
+        numbered = [*_numbered(text)]
+        delimiter = next((d for d in ";\t" if d in numbered[0][1]), ",") if numbered else ","
+        rows = [_cells(line, delimiter) for _, line in numbered]
         try:
-            given, price = _entry(row, column)
+            self.layout = layout_of(rows, self._terms)
+        except ValueError as error:
+            self.errors.append(f"{self._name}: {error}")
+            return True
+        if self.layout is None:
+            return False
+        reader = ExportRows(self.layout)
+        for (number, _), row in zip(numbered, rows, strict=True):
+            if number > numbered[self.layout.header_rows - 1][0]:
+                self._take_row(number, row, reader.entry)
+        return True
+
+    def _take_row(self, number: int, row: list[str], entry: Callable[[list[str]], tuple[int, float] | None]) -> None:
+        try:
+            found = entry(row)
+            if found is None:
+                return
+            given, price = found
+            if not math.isfinite(price) or abs(price) > PRICE_LIMIT_EUR_PER_MWH:
+                raise ValueError(f"{price:g} EUR/MWh: expected within +-{PRICE_LIMIT_EUR_PER_MWH:g} EUR/MWh")
             start = _on_raster(given, row[0].strip())
         except ValueError as error:
             self.errors.append(f"{self._name}:{number}: {error}")
@@ -175,10 +214,10 @@ def _numbered(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _cells(line: str) -> list[str]:
+def _cells(line: str, delimiter: str = ",") -> list[str]:
     """The cells of a line; of one that is none of CSV the whole line, of which no row can be made."""
     try:
-        return next(csv.reader([line]), [])
+        return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
         return [line[:SHOWN_CHARACTERS]]
 

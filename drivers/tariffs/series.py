@@ -34,14 +34,16 @@ class Hole(NamedTuple):
         return self.end_s - self.start_s - self.step_s
 
 
-def price_series(entries: Sequence[tuple[int, float]]) -> tuple[PriceSeries, tuple[str, ...]]:
+def price_series(
+    entries: Sequence[tuple[int, float]], *, repeats_left_out: bool = True
+) -> tuple[PriceSeries, tuple[str, ...]]:
     """The series of sorted (start, EUR/MWh), gaps as entries without a price; and what must be said of its holes.
 
-    The last row lasts as long as the step before it.
+    The last row lasts as long as the step before it. `repeats_left_out`: False where each hole is a gap.
     """
     steps = steps_of([start for start, _ in entries])
     holes = {hole.start_s: hole for hole in _holes(entries, steps)}
-    fill = _repeats_left_out(entries, steps) if holes else False
+    fill = repeats_left_out and bool(holes) and _repeats_left_out(entries, steps)
     filled, gaps = [], []
     starts: list[int] = []
     prices: list[float | None] = []

@@ -25,6 +25,13 @@ from gateway.site.loader import SiteFileError
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = ("drivers.text_file:text_of",)
+EXPORTS = (
+    "Datum von;Datum bis;Deutschland/Luxemburg [€/MWh]\n30.11.2025 00:00;30.11.2025 00:15;1.080,50\n".encode(),
+    b'"MTU (CET/CEST)","Area","Sequence","Day-ahead Price (EUR/MWh)"\n'
+    b'"01/12/2025 00:00:00 - 01/12/2025 00:15:00","BZN|DE-LU","Sequence Sequence 1","98.10"\n',
+    b'"Date","Day Ahead"\n,"Price (EUR/MWh)"\n2025-10-26T02:45+02:00,60.5\n2025-10-26T02:00+01:00,-4.25\n',
+    b"Delivery Start (CET);Delivery End (CET);SE3 Price (EUR)\n30.11.2026 00:00:00;30.11.2026 00:15:00;41.55\n",
+)
 PRICES = (
     b"# EUR\nstart_utc,price_eur_per_mwh\n2025-09-16T06:00:00Z,82.5\n2025-09-16T07:00:00Z,-3\n2025-09-16T08:00Z,1e2\n"
 )
@@ -110,7 +117,7 @@ PARSERS = (
     Parser(
         "prices",
         ("drivers.tariffs.csv_file:_bytes", "drivers.tariffs.csv_file:_cells", *TEXT),
-        lambda: [PRICES],
+        lambda: [PRICES, *EXPORTS],
         file_of("prices.csv", lambda path: csv_file.load(path.name, path.parent)),
         (csv_file.TariffFileError,),
     ),
