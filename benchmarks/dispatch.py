@@ -38,6 +38,7 @@ SITES = Path(__file__).resolve().parent.parent / "sites"
 BUNDLED = "bundled"
 BUNDLED_FROM, BUNDLED_TO = "2025-09-15T22:00:00Z", "2025-09-25T22:00:00Z"  # ten days, after ten of past
 DEMO_SCALE = 1.5  # more than sites/demo.toml draws: its battery cannot hold all of it
+DAY_S, OUTAGE_H = 86_400, 10  # an outage begins at 10 o'clock, two hours before prices are published
 CAPS_SHARE, CAPS_IDLE_W = 0.25, 21_120.0  # the yardstick's: a quarter of what its nodes take above idle
 
 
@@ -50,6 +51,8 @@ class Setup:
     gpu_hour_eur: float | None = None  # value of a GPU-hour lost to caps, counts before the other; both None: no caps
     queue: bool = False  # running jobs, their limits and the queue are known
     notice_h: float = 0.0  # every start is announced so long before
+    price_outage_h: float = 0.0  # so long no prices are fetched
+    outage_day: int = 10  # from the morning of this day on, before the next day's prices come
     out: Path | None = None  # for the schedules
 
 
@@ -112,6 +115,9 @@ def play(name: str, folder: Path | None, setup: Setup) -> Result:
             idle_w=CAPS_IDLE_W,
         )
         case = msgspec.structs.replace(case, config=msgspec.structs.replace(case.config, caps=caps))
+    if setup.price_outage_h > 0:
+        from_s = case.start_s + DAY_S * (setup.outage_day - 1) + OUTAGE_H * 3600
+        case = msgspec.structs.replace(case, price_outage=(from_s, from_s + int(3600 * setup.price_outage_h)))
     began = time.perf_counter()
     run = Replay(case)
     for _ in run.run():
@@ -193,6 +199,8 @@ def _results(folders: dict[str, Path | None], jobs: int, setup: Setup) -> Iterat
 )
 @click.option("--queue", is_flag=True, help="Cases with a job log: running jobs, limits and queue are known.")
 @click.option("--notice", "notice_h", default=0.0, metavar="HOURS", help="The same, every start announced before.")
+@click.option("--price-outage", "price_outage_h", default=0.0, metavar="HOURS", help="So long no prices are fetched.")
+@click.option("--outage-day", default=10, show_default=True, type=click.IntRange(1), help="Day on which that begins.")
 @click.option("--out", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For the schedules.")
 def main(names: tuple[str, ...], cases: Path | None, jobs: int, **options: Any) -> None:
     """Replay the cases NAMES (default: every one without a job log) of a directory, else the bundled traces."""

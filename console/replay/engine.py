@@ -51,6 +51,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[Job, ...] = ()  # the scheduler's log; each is known from its submission on
     gpus_total: int | None = None
     notes: tuple[str, ...] = ()  # what must be said of the inputs
+    price_outage: tuple[int, int] | None = None  # from when to when no prices are fetched
     notice_s: float = 0.0  # every job is announced so long before with its hours, as a power reservation does
 
 
@@ -113,7 +114,7 @@ class Replay:
         ]
         self._controller = Controller(case.config, float(case.step_s))
         self._source = PlanSource(case.config)
-        self._published = Publication(case.prices, case.config.timezone)
+        self._published = Publication(case.prices, case.config.timezone, case.price_outage)
         self._plan: Plan | None = None
         self._caps = CapsLedger()
         self._jobs = JobLog(case.jobs, case.notice_s) if any(job.power_w > 0 for job in case.jobs) else None

@@ -246,14 +246,19 @@ def _on_grid(path: Path, starts: Sequence[int]) -> tuple[int, dict[int, int]]:
 
 
 class Publication:
-    """Prices as they come out: all of today, and of tomorrow (local days) from 12:00 UTC on."""
+    """Prices as they come out: all of today, and of tomorrow (local days) from 12:00 UTC on.
 
-    def __init__(self, prices: PriceSeries, timezone: str) -> None:
-        self._prices, self._zone = prices, ZoneInfo(timezone)
+    `outage`: from when to when no prices are fetched, POSIX seconds; what was known before it stays known.
+    """
+
+    def __init__(self, prices: PriceSeries, timezone: str, outage: tuple[int, int] | None = None) -> None:
+        self._prices, self._zone, self._outage = prices, ZoneInfo(timezone), outage
         self._known: tuple[int, PriceSeries] | None = None
 
     def known_at(self, utc_s: float) -> PriceSeries:
         """What is published at this instant."""
+        if self._outage is not None and self._outage[0] <= utc_s < self._outage[1]:
+            utc_s = self._outage[0] - 1
         now = datetime.fromtimestamp(utc_s, UTC)
         days = 2 if now.hour >= PUBLICATION_H_UTC else 1
         day = now.astimezone(self._zone).date() + timedelta(days=days)

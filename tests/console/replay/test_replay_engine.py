@@ -217,3 +217,12 @@ def test_the_night_valley_rule() -> None:
 def test_steps_that_do_not_fit_are_refused(changes: dict[str, int], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Replay(a_case(**changes))  # type: ignore[arg-type]
+
+
+def test_in_an_outage_of_the_feed_the_prices_before_it_stay_known() -> None:
+    noon_s = START + 14 * 3600  # 12:00 UTC
+    published = Publication(prices(), "Europe/Berlin", (noon_s - 7200, noon_s + 86_400))
+    assert published.known_at(noon_s - 7201).end_utc_s == START + 24 * 3600
+    assert published.known_at(noon_s).end_utc_s == START + 24 * 3600
+    assert published.known_at(noon_s + 86_399).end_utc_s == START + 24 * 3600
+    assert published.known_at(noon_s + 86_400).end_utc_s > START + 48 * 3600
