@@ -8,7 +8,15 @@ from datetime import tzinfo
 from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
 from console.display.battery_text import battery_faults
 from console.display.cap_text import cap_lines
-from console.display.formats import date_clock_zone, elapsed, fetched_text, hour_minute, hour_minute_zone, zone_named
+from console.display.formats import (
+    date_clock_zone,
+    elapsed,
+    fetched_text,
+    hour_minute,
+    hour_minute_zone,
+    weekday_hour_minute,
+    zone_named,
+)
 from console.display.islanding_text import (
     cause_word,
     in_normal_operation,
@@ -265,7 +273,7 @@ def _tariff(tariff: TariffNow, utc_s: float, zone: tzinfo) -> Iterator[str]:
     if tariff.ends_utc_s is not None and not tariff.ahead:
         yield f"no price known after {date_clock_zone(tariff.ends_utc_s, zone)}"
     if tariff.source:
-        until = f" until {date_clock_zone(tariff.ends_utc_s, zone)}" if tariff.ends_utc_s is not None else ""
+        until = f", until {weekday_hour_minute(tariff.ends_utc_s, zone)}" if tariff.ends_utc_s is not None else ""
         yield fetched_text(tariff.source, tariff.fetched_utc_s, utc_s, zone) + until
 
 
