@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
+from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.peak_charges import main_charge
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import revert_values
@@ -383,7 +384,7 @@ def compose_gateway(
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
     price_feeds: PriceFeeds | None = None
-    if site.tariff.feed:
+    if site.tariff.feed and uses_market(site.tariff):
         feeds_read = SupervisedCalls("price feed", PRICES_S, parts)
         price_feeds = PriceFeeds(
             site, prices, clock, events, planner.prices_changed, feeds_read, recorder.save_state, identity

@@ -146,15 +146,19 @@ def _zone(titles: Sequence[str], body: Sequence[Sequence[str]], told: str) -> tz
             return ZoneInfo(told)
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"file_timezone = {told!r}: expected the name of a time zone") from None
-    for title in titles:
-        if (found := GMT.search(title)) is not None and -24 < int(found[1]) < 24:
-            return timezone(timedelta(hours=int(found[1])))
-        if title.strip().lower() in SMARD:
-            return ZoneInfo(SMARD_ZONE)
-        for words, name in ZONES.items():
-            if words in title:
-                return ZoneInfo(name)
-    raise ValueError("does not say the zone of its times: expected file_timezone in [tariff]")
+    found = next((zone for title in titles if (zone := _zone_in(title)) is not None), None)
+    if found is None:
+        raise ValueError("does not say the zone of its times: expected file_timezone in [tariff]")
+    return found
+
+
+def _zone_in(title: str) -> tzinfo | None:
+    """The zone that the title of a column says; None: it says none."""
+    if (found := GMT.search(title)) is not None and -24 < int(found[1]) < 24:
+        return timezone(timedelta(hours=int(found[1])))
+    if title.strip().lower() in SMARD:
+        return ZoneInfo(SMARD_ZONE)
+    return next((ZoneInfo(name) for words, name in ZONES.items() if words in title), None)
 
 
 def _with_offset(text: str) -> bool:
