@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 LEAST_S = 0.1
+
+
+def spread(identity: str, number: int) -> float:
+    """From 0 up to 1, the same for the same site and number: sites do not ask a service at the same moment."""
+    return zlib.crc32(f"{identity}/{number}".encode()) / 2**32
 
 
 class BackOff:

@@ -30,7 +30,7 @@ from drivers.device_keys import (
 from drivers.modbus.address import EXPECTED
 from drivers.modbus.frames import MAX_READ
 from drivers.tariffs.exports import FileTerms
-from drivers.tariffs.feeds.config import PriceFeed
+from drivers.tariffs.feeds.config import CarbonFeed, PriceFeed
 
 
 class MeterDevice(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,6 +259,7 @@ class TariffConfig(TariffTerms, frozen=True, kw_only=True):
         ),
     ] = False
     feed: tuple[PriceFeed, ...] = ()
+    co2_feed: CarbonFeed | None = None
 
     @property
     def file_terms(self) -> FileTerms:

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
-from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.peak_charges import main_charge
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import revert_values
@@ -48,6 +47,7 @@ from gateway.api.reservation_commands import ReservationCommands
 from gateway.api.roles import Roles
 from gateway.api.server import LinkServer
 from gateway.api.signal_commands import SignalCommands
+from gateway.carbon_feed import CarbonService, carbon_service
 from gateway.control_loop import ControlLoop
 from gateway.daemon_thread import may_hang
 from gateway.device_io import DeviceIo
@@ -66,7 +66,7 @@ from gateway.owner_telling import OwnerTelling, ways_to_tell
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
-from gateway.price_feeds import PriceFeeds
+from gateway.price_feeds import PriceFeeds, price_feeds_of
 from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
 from gateway.proofs_in_force import ProofsInForce
@@ -83,7 +83,7 @@ from gateway.site.schema import Site
 from gateway.starts_in_trouble import StartsInTrouble
 from gateway.supervised_calls import SupervisedCalls
 from gateway.task_supervisor import Work
-from gateway.weather_feed import weather_feed
+from gateway.weather_feed import WeatherFeed, weather_feed
 from storage.audit import AuditLog
 from storage.recorder import Recorder
 
@@ -253,8 +253,10 @@ def compose_gateway(
         names=scheduler_names(nodes_at_start),
         partition_pct=site.caps.partition_slowdown_pct,
     )
+    carbon = carbon_service(site, clock, events, recorder.save_state, identity, left.carbon)
+    emitted = None if carbon is None else carbon.at
     planner = PlanningService(
-        site, prices, clock, events, orders, consoles.set_plan, parts, queues=lambda: seen(queues)
+        site, prices, clock, events, orders, consoles.set_plan, parts, lambda: seen(queues), co2_g_per_kwh=emitted
     )
     planner.reserve(left.reservations)  # first: what they drew of the past is not to be learnt as load that stays
     planner.learn(left.load_w, left.pv_w)
@@ -319,6 +321,7 @@ def compose_gateway(
         save=recorder.save_state,
         kept=left.job_meter,
         on_finished=lambda run: planner.queues.learn([run]),
+        carbon=emitted,
     )
     starts, outputs = StartsInTrouble(), OutputTrouble(events)
     loop = ControlLoop(
@@ -383,17 +386,12 @@ def compose_gateway(
     prices_read = SupervisedCalls("price file", PRICES_S, parts)
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
-    price_feeds: PriceFeeds | None = None
-    if site.tariff.feed and uses_market(site.tariff):
-        feeds_read = SupervisedCalls("price feed", PRICES_S, parts)
-        price_feeds = PriceFeeds(
-            site, prices, clock, events, planner.prices_changed, feeds_read, recorder.save_state, identity
-        )
-        price_feeds.adopt(left.price_feed)
-        background.append(("price feed", price_feeds.run))
+    feeds_read = SupervisedCalls("price feed", PRICES_S, parts)
+    price_feeds = price_feeds_of(
+        site, prices, clock, events, planner.prices_changed, feeds_read, recorder.save_state, identity, left.price_feed
+    )
     weather = weather_feed(site, clock, events, planner.take_service, recorder.save_state, left.weather)
-    if weather is not None:
-        background.append(("weather", weather.run))
+    background += _running(("price feed", price_feeds), ("weather", weather), ("carbon feed", carbon))
     background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]
     if site.signals.directory:
         place = site.path.parent / site.signals.directory
@@ -468,3 +466,8 @@ def compose_gateway(
         job_starts=job_starts,
         owner_telling=owner_telling,
     )
+
+
+def _running(*services: tuple[str, PriceFeeds | WeatherFeed | CarbonService | None]) -> list[Work]:
+    """Those that this site has."""
+    return [(name, service.run) for name, service in services if service is not None]

@@ -16,7 +16,7 @@ from dispatch.accounting.meter import JobMeter, MeterState, QueueReading, Settle
 from dispatch.accounting.records import JobRecord
 from dispatch.accounting.reported import kind_of, measured_curves, watch
 from dispatch.accounting.samples import Instant
-from dispatch.accounting.site_accounts import SiteTerms, key_of
+from dispatch.accounting.site_accounts import SiteTerms, key_of, not_known
 from dispatch.billing.charges.energy_prices import import_price
 from dispatch.billing.peak_charges import main_charge
 from dispatch.model.clock import Clock
@@ -58,13 +58,15 @@ class JobAccounting:
         save: Callable[[str, Any], None],
         kept: MeterState | None = None,
         on_finished: Callable[[JobRecord], None] = lambda _: None,
+        carbon: Callable[[float], float | None] | None = None,
     ) -> None:
         """`schedulers`: their ids. `nodes`: every one of the site. `queues`: the last good reading of each.
 
         `record` keeps what is settled.
 
         `save` keeps a value under a key in the record's memory; `kept`: what the gateway before has saved there.
-        `on_finished` is called with each run that is over and priced.
+        `on_finished` is called with each run that is over and priced. `carbon`: what a kWh of the grid emits, g, where
+        that is fetched.
         """
         self.active = bool(schedulers)
         self.meter = JobMeter(
@@ -77,7 +79,7 @@ class JobAccounting:
             curve=curves(site),
         )
         self._terms, self._clock, self._prices = site.tariff, clock, prices
-        self._timezone = site.site.timezone
+        self._timezone, self._carbon = site.site.timezone, carbon or not_known
         self._queues, self._record, self._save, self._on_finished = queues, record, save, on_finished
         self._clusters = {scheduler.known_as: scheduler.id for scheduler in site.scheduler}
         self._seen: Seen | None = None
@@ -111,7 +113,7 @@ class JobAccounting:
         for queue in self._queues():
             await _in_pieces(meter.see_queue(queue))
         self._follow_progress(seen)
-        await _in_pieces(meter.advance(now.utc_s, self._import_price, seen.billed_peak_w))
+        await _in_pieces(meter.advance(now.utc_s, self._import_price, seen.billed_peak_w, self._carbon))
         settled = bool(meter.settled)
         while meter.settled:
             row = meter.settled.popleft()

@@ -16,6 +16,8 @@ from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
 from dispatch.orders.signal_book import KeptSignals
 from dispatch.planning.pipeline import LEARN_S
+from gateway.carbon_feed import STATE as CARBON
+from gateway.carbon_feed import KeptCarbon, kept_carbon
 from gateway.drill_scheduler import STATE as DRILLS
 from gateway.energy_iq_history import Report
 from gateway.energy_iq_service import remembered
@@ -61,6 +63,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     iq_reports: dict[str, Report] = {}  # by day
     not_read: tuple[str, ...] = ()  # what there is and cannot be read, and why
     job_meter: MeterState | None = None  # runs of jobs that were not over
+    carbon: KeptCarbon | None = None  # what the grid emits, as fetched
     price_feed: KeptPrices | None = None  # what was fetched
     weather: KeptForecast | None = None  # the last forecast of PV that was fetched
     node_lists: dict[str, KeptList] = {}  # names of nodes, by where they come from
@@ -107,6 +110,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         pv_w=pv_w,
         finished_jobs=part("jobs that ended", lambda: _finished_jobs(state_dir, now_utc_s), []),
         job_meter=part("jobs that ran", lambda: kept_state(_state(state_dir, JOBS)), None),
+        carbon=part("what the grid emits", lambda: kept_carbon(_state(state_dir, CARBON)), None),
         price_feed=part("fetched prices", lambda: kept_prices(_state(state_dir, PRICES)), None),
         weather=part("the fetched PV forecast", lambda: kept_forecast(_state(state_dir, WEATHER)), None),
         node_lists=part("lists of nodes", lambda: kept_lists(_state(state_dir, NODES)), {}),

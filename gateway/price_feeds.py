@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -17,9 +16,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.prices import PriceSeries
 from dispatch.model.clock import Clock
 from dispatch.model.reasons import Reason
+from drivers.back_off import spread
 from drivers.http.client import HttpClient
 from drivers.tariffs.feeds.checks import Checked, checked
 from drivers.tariffs.feeds.config import PriceFeed
@@ -71,11 +72,6 @@ def _is_series(prices: PriceSeries) -> bool:
     starts = [*prices.start_utc_s, prices.end_utc_s]
     ordered = all(a < b for a, b in pairwise(starts))
     return bool(prices.start_utc_s) and ordered and len(prices.start_utc_s) == len(prices.eur_per_mwh)
-
-
-def spread(identity: str, number: int) -> float:
-    """From 0 up to 1, the same for the same site and number: sites do not ask at the same moment."""
-    return zlib.crc32(f"{identity}/{number}".encode()) / 2**32
 
 
 def known_until_s(prices: PriceSeries, utc_s: float) -> float | None:
@@ -284,3 +280,25 @@ class PriceFeeds:
 
     def _local(self, utc_s: float) -> str:
         return f"{datetime.fromtimestamp(utc_s, self._zone):%Y-%m-%d %H:%M %Z}"
+
+
+def price_feeds_of(
+    site: Site,
+    prices: PricesInForce,
+    clock: Clock,
+    events: EventSink,
+    on_change: Callable[[], None],
+    calls: SupervisedCalls,
+    save: Callable[[str, Any], None],
+    identity: Callable[[], str],
+    kept: KeptPrices | None,
+) -> PriceFeeds | None:
+    """What fetches for this site; None where its file names no feed, or no charge follows the market's price.
+
+    `kept`: what an earlier run has fetched.
+    """
+    if not site.tariff.feed or not uses_market(site.tariff):
+        return None
+    feeds = PriceFeeds(site, prices, clock, events, on_change, calls, save, identity)
+    feeds.adopt(kept)
+    return feeds

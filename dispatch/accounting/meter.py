@@ -20,7 +20,7 @@ from dispatch.accounting.reports import Reports
 from dispatch.accounting.runs import Run
 from dispatch.accounting.samples import Instant, NodeSamples, Segment
 from dispatch.accounting.shares import Portion, divide
-from dispatch.accounting.site_accounts import AccountsState, Price, SiteAccounts, SiteTerms, name_of
+from dispatch.accounting.site_accounts import AccountsState, Carbon, Price, SiteAccounts, SiteTerms, name_of, not_known
 from dispatch.model.equipment import Node
 from dispatch.model.jobs import Job
 from dispatch.power_caps.progress import JobProgress, ProgressState
@@ -181,10 +181,12 @@ class JobMeter:
 
     # ── what comes of it ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def advance(self, now_utc_s: float, price: Price, least_peak_w: float = 0.0) -> Iterator[None]:
+    def advance(
+        self, now_utc_s: float, price: Price, least_peak_w: float = 0.0, carbon: Carbon = not_known
+    ) -> Iterator[None]:
         """Divide what can be divided, settle the quarter hours that are over, end runs. Yields between steps.
 
-        `least_peak_w`: the billed peak that the controller knows of.
+        `least_peak_w`: the billed peak that the controller knows of. `carbon`: see `SiteAccounts.settle`.
         """
         late_s = now_utc_s - LATE_S * self._speed
         until_s = self._until_s = min([max(read_s, late_s) for read_s in self._read.values()], default=late_s)
@@ -197,7 +199,7 @@ class JobMeter:
                 self._divide(node, segment, assumed=segment.end_utc_s > oldest_s)
         self.reports.forget_old(now_utc_s)
         settled_s = until_s - LATE_S * self._speed
-        for start_s, quarter, peak in self.accounts.settle(settled_s, price, least_peak_w):
+        for start_s, quarter, peak in self.accounts.settle(settled_s, price, least_peak_w, carbon):
             self.settled += [quarter] if peak is None else [quarter, peak]
             yield from self._price(start_s)
         for n, run in enumerate(self.allocations.over()):

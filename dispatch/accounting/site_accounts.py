@@ -16,6 +16,10 @@ AHEAD_S = 2 * 86_400.0
 RATES_KEPT = 16  # quarter hours, for energy that is told late
 
 
+def not_known(_: float) -> None:
+    """What a kWh of the grid emits where nothing is fetched."""
+
+
 class Quarter(msgspec.Struct):
     """A quarter hour that is not over."""
 
@@ -48,6 +52,7 @@ class AccountsState(msgspec.Struct):
 
 
 Price = Callable[[float], float | None]  # EUR per imported kWh at a time; None: not known
+Carbon = Callable[[float], float | None]  # g CO2 per imported kWh at a time; None: not known
 
 
 class SiteAccounts:
@@ -103,19 +108,22 @@ class SiteAccounts:
             self.quarter(utc_s).idle_wh += wh
 
     def settle(
-        self, until_utc_s: float, price: Price, least_peak_w: float
+        self, until_utc_s: float, price: Price, least_peak_w: float, carbon: Carbon = not_known
     ) -> Iterator[tuple[int, SiteQuarter, PeakInterval | None]]:
         """Settle each quarter hour that has ended by then, oldest first; with the peak that its interval has set.
 
         Also one that lies far ahead: a clock that was wrong has named it. `least_peak_w`: the peak that the controller
-        knows of: an interval below it sets none. 0: it knows of none.
+        knows of: an interval below it sets none. 0: it knows of none. `carbon`: what a kWh of the grid emits, where
+        that is fetched; else the site file's figure counts.
         """
         for start_s in sorted(self.state.quarters):
             if 0 < self.end_utc_s(start_s) - until_utc_s < AHEAD_S:
                 continue
             account = self.state.quarters.pop(start_s)
             terms = self._terms
-            found = rates(account.import_wh, account.load_wh, account.known_s, price(start_s), terms.co2_g_per_kwh)
+            told = carbon(start_s)
+            co2_g_per_kwh = terms.co2_g_per_kwh if told is None else told
+            found = rates(account.import_wh, account.load_wh, account.known_s, price(start_s), co2_g_per_kwh)
             self._rates[start_s] = found
             for old in sorted(self._rates)[:-RATES_KEPT]:
                 del self._rates[old]

@@ -10,6 +10,7 @@ from feed_answers import ANSWERS
 from fuzzing import Parser, Session, simple
 
 from drivers.tariffs.feeds.answer import FeedError
+from drivers.tariffs.feeds.carbon import parse as parse_carbon
 from drivers.tariffs.feeds.checks import checked
 from drivers.tariffs.feeds.config import PriceFeed
 from drivers.tariffs.feeds.kinds import KINDS
@@ -31,15 +32,25 @@ def _taken(feed: PriceFeed, begin_s: int) -> Session:
     return simple(take)
 
 
-PARSERS = tuple(
-    Parser(
-        f"price feed {kind}",
-        XML if kind == "entsoe" else JSON,
-        lambda body=body: [body],  # type: ignore[misc]
-        _taken(feed, begin_s),
-        (FeedError,),
-        tree="" if kind == "entsoe" else "json",
-        share=0.5,
-    )
-    for kind, (feed, body, begin_s) in ANSWERS.items()
+def carbon(data: bytes, _: Path) -> None:
+    found = parse_carbon(data)
+    assert found.end_utc_s > found.start_utc_s
+    assert all(figure is None or 0 <= figure <= 2000 for figure in found.g_per_kwh)
+
+
+CARBON = b'{"unix_seconds":[1796007600,1796008500],"co2eq":[310.5,null],"co2eq_forecast":[null,305.25]}'
+PARSERS = (
+    Parser("carbon feed", JSON, lambda: [CARBON], simple(carbon), (FeedError,), tree="json", share=0.5),
+    *(
+        Parser(
+            f"price feed {kind}",
+            XML if kind == "entsoe" else JSON,
+            lambda body=body: [body],  # type: ignore[misc]
+            _taken(feed, begin_s),
+            (FeedError,),
+            tree="" if kind == "entsoe" else "json",
+            share=0.5,
+        )
+        for kind, (feed, body, begin_s) in ANSWERS.items()
+    ),
 )

@@ -24,12 +24,15 @@ from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.accounting.runs import Drawn, Run
 from dispatch.accounting.site_accounts import AccountsState, Quarter, name_of
 from dispatch.billing.prices import PriceSeries
+from dispatch.model.carbon import CarbonSeries
 from dispatch.model.events import Event
 from dispatch.model.jobs import Job
 from dispatch.model.signals import Quantity, Signal, Sort
 from dispatch.orders.signal_book import KeptSignals
 from drivers.clock import SystemClock
 from gateway import controller_memory, previous_run
+from gateway.carbon_feed import STATE as CARBON
+from gateway.carbon_feed import KeptCarbon
 from gateway.job_accounting import STATE as JOBS
 from gateway.node_lists import STATE as NODES
 from gateway.price_feeds import STATE as PRICES
@@ -80,6 +83,7 @@ def a_state() -> Path:
         recorder.account(row)
     recorder.save_state(JOBS, a_meter())
     recorder.save_state(PRICES, FETCHED)
+    recorder.save_state(CARBON, KeptCarbon("de", 1796010600.0, CarbonSeries(1796007600, (310.5, None))))
     recorder.save_state(NODES, {"DNS, _x._tcp": {"names": ["gpu1", "gpu2"], "read_utc_s": 1796010600.0}})
     recorder.save_state(SIGNALS, SIGNALS_KEPT)
     assert recorder.close()
@@ -351,7 +355,7 @@ AUDIT = (
 START = ("gateway.controller_memory:read_memory", "gateway.previous_run:read_previous_run")
 KEPT_JOBS = ("gateway.job_accounting:kept_state", "dispatch.accounting.site_accounts:key_of")
 FETCHED = KeptPrices("entsoe", "DE-LU", 1796010600.0, PriceSeries((1796007600, 1796011200), (81.5, None), 1796014800))
-KEPT_PRICES = ("gateway.price_feeds:kept_prices",)
+KEPT_PRICES = ("gateway.price_feeds:kept_prices", "gateway.carbon_feed:kept_carbon")
 KEPT_NODES = ("gateway.node_lists:kept_lists",)
 KEPT_SIGNALS = ("gateway.previous_run:_signals",)
 VERIFY = (

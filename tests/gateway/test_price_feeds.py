@@ -21,11 +21,12 @@ from waiting import LIMIT_S, until
 
 from dispatch.billing.prices import filled
 from dispatch.wording.catalogue import words
+from drivers.back_off import spread
 from drivers.clock import VirtualClock
 from drivers.tariffs.feeds.market_days import day_begin_s, market_day
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.previous_run import read_previous_run
-from gateway.price_feeds import KeptPrices, PriceFeeds, kept_prices, spread
+from gateway.price_feeds import KeptPrices, PriceFeeds, kept_prices
 from gateway.prices_in_force import PricesInForce
 from gateway.supervised_calls import SupervisedCalls
 from storage.config import StorageConfig

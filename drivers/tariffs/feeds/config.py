@@ -1,4 +1,4 @@
-"""Defines a price feed in the site file: `[[tariff.feed]]`."""
+"""Defines the feeds of prices and of the grid's CO2 in the site file: `[[tariff.feed]]`, `[tariff.co2_feed]`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from msgspec import Meta
 
 from drivers.credentials import CredentialName
 
+FeedUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://[^\s/@?#{}]+(/[^\s?#{}]*)?)?$",
+        description="Where it is asked, such as a mirror on the site's network. Empty: the service itself.",
+        extra={"expected": "http://host:port/path or https://host:port/path, without user, ? and #"},
+    ),
+]
 Kind = Literal["energy-charts", "entsoe", "awattar", "tibber", "octopus"]
 
 
@@ -38,11 +46,18 @@ class PriceFeed(msgspec.Struct, frozen=True, kw_only=True):
             "variable `SKERRY_SECRET_NAME`. Never the token itself."
         ),
     ] = ""
-    url: Annotated[
+    url: FeedUrl = ""
+
+
+class CarbonFeed(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tariff.co2_feed]`: fetches what a kWh of the grid emits from Energy-Charts, in place of `co2_g_per_kwh`."""
+
+    country: Annotated[
         str,
         Meta(
-            pattern=r"^(https?://[^\s/@?#{}]+(/[^\s?#{}]*)?)?$",
-            description="Where it is asked, such as a mirror on the site's network. Empty: the service itself.",
-            extra={"expected": "http://host:port/path or https://host:port/path, without user, ? and #"},
+            pattern=r"^[a-z]{2}$",
+            description="Country as Energy-Charts names it, such as `de`, `at`, `fr`.",
+            extra={"expected": "two letters in lower case, such as de"},
         ),
-    ] = ""
+    ]
+    url: FeedUrl = ""
