@@ -20,7 +20,7 @@ from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.decoding import with_reasons
 from dispatch.model.islanding import DrillReport, IslandReply, IslandState, IslandView, RideThrough
 from dispatch.model.orders import Preview
-from dispatch.model.plan import Plan
+from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.wording.catalogue import ALARMS, ENGLISH, RULE_NUMBERS, alarm_text, rule_name, words
@@ -72,6 +72,7 @@ def _former(value: Any) -> Any:
 
 
 _REASON, _TRACE, _ALARM, _REPLY = (set(k.__struct_fields__) for k in (Reason, RuleTrace, Alarm, IslandReply))
+_STEP = set(PlanStep.__struct_fields__)
 _RIDE = set(RideThrough.__struct_fields__)
 _RESPONSE = {"type", *Response.__struct_fields__}
 # Empty ones where this version has none.
@@ -85,11 +86,13 @@ def _former_field(name: str, value: Any) -> Any:
 
 
 def _former_answer(value: dict[str, Any]) -> dict[str, Any]:
-    """The state machine's answer had a text in the place of its reason, a response none."""
+    """The state machine's answer had a text in the place of its reason, a response none; no step of a plan knew CO2."""
     if value.keys() == _REPLY:
         return value | {"text": words(msgspec.convert(value["reason"], Reason))}
     if value.keys() == _RESPONSE:
         return {name: part for name, part in value.items() if name != "reason"}
+    if value.keys() == _STEP:
+        return {name: part for name, part in value.items() if name != "co2_g_per_kwh"}
     return value
 
 
@@ -136,6 +139,7 @@ SENTENCES_OF_2 = frozenset(
         *("old", "new", "low_why", "high_why", "notes", "effect"),  # of orders
     }
 )
+_STEP = set(PlanStep.__struct_fields__)
 _RIDE = set(RideThrough.__struct_fields__)
 
 
