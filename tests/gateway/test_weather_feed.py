@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import weather_answers
 from http_server import HttpServer, response
+from small_gateway import Running, running
 from test_slow_devices import Events
+from waiting import until
 from weather_answers import MIDNIGHT_S, SITE, as_bytes
 
 from dispatch.forecasting.service_forecast import ServiceForecast
 from drivers.clock import VirtualClock
 from drivers.weather.config import WeatherService
+from gateway import weather_feed
 from gateway.weather_feed import PERIOD_S, STATE, WeatherFeed, kept_forecast
 
 NOON_S = MIDNIGHT_S + 43_200.0
@@ -101,3 +107,32 @@ async def test_a_service_that_says_too_many_is_left_alone_for_an_hour() -> None:
         await feed.ask()
         assert len(server.asked) == 1
     assert taken.forecasts == []
+
+
+async def test_a_gateway_hands_the_services_answer_to_its_planner_and_again_after_a_restart(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weather_feed, "START_SPREAD_S", 0.0)
+    now_s = time.time()
+    midnight_s = int(now_s // 86_400) * 86_400
+    answer = weather_answers.open_meteo(begin_s=midnight_s, quarters=3 * 96)
+    noon = midnight_s // 900 + 96 + 46  # tomorrow, by the sun
+
+    def clearness(there: Running) -> float | None:
+        return there.gateway.planner._source.clearness(noon)
+
+    async with HttpServer({METEO: page(as_bytes(answer))}) as server:
+        sections: dict[str, Any] = {
+            "site": {"name": "Small", "latitude_deg": 52.2834, "longitude_deg": 6.8712},
+            "pv": [{"id": "roof", "url": "tcp://127.0.0.1:1", "peak_w": 20_000}],
+            "plane": [{"pv": "roof", "tilt_deg": 30, "azimuth_deg": 180, "peak_w": 20_000}],
+            "weather": [{"kind": "open-meteo", "url": server.url(METEO)}],
+        }
+        async with running(place, place / "s.sock", commanded=False, **sections) as there:
+            await until(lambda: clearness(there) is not None)
+            seen = clearness(there)
+        assert len(server.asked) == 1
+        monkeypatch.setattr(weather_feed, "START_SPREAD_S", 1e6)  # the kept answer is all there is
+        async with running(place, place / "s.sock", commanded=False, **sections) as there:
+            assert clearness(there) == pytest.approx(seen, abs=0.01)
+        assert len(server.asked) == 1
