@@ -61,7 +61,7 @@ def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
 
 # Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.
 PCS_FIELDS = ("id", "battery", "charge_w", "discharge_w", "url", "unit", "revert_s")
-# Keys of [tariff], [grid] and [[battery]] that change no figure.
+# Keys of [tariff], [grid] and [[battery]] that change no figure; `digest` has co2_g_per_kwh where CO2 has a price.
 WITHOUT_EFFECT = frozenset({"prices_as_declared", "connection", "isolation_min_ohm", "co2_g_per_kwh", "co2_feed"})
 # Keys of [grid], [tariff] and [[battery]] that came after 0.1.0: at their defaults a day's figures are those of before.
 LATER = frozenset(
@@ -82,6 +82,7 @@ LATER = frozenset(
         "feed",
         "file_column",
         "file_timezone",
+        "co2_eur_per_tonne",
     }
 )
 
@@ -90,6 +91,8 @@ def digest(config: DispatchConfig) -> str:
     """What the figures depend on besides the record, as 12 hex digits."""
     pcs = [{name: getattr(one, name) for name in PCS_FIELDS if hasattr(one, name)} for one in config.pcs]
     grid, tariff = _counted(config.grid), _counted(config.tariff)
+    if config.tariff.co2_eur_per_tonne:
+        tariff["co2_g_per_kwh"] = config.tariff.co2_g_per_kwh
     parts = (grid, config.timezone, config.reserve, [_counted(b, BatteryConfig) for b in config.batteries], pcs, tariff)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
 

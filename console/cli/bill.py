@@ -159,13 +159,15 @@ def _show_bill(
     except ValueError as error:
         raise Failure(f"no bill: {error}", exit_codes.USAGE) from None
     if as_json:
-        click.echo(json_text(document(period, inputs, found, source.zone)))
+        click.echo(json_text(document(period, inputs, found, source.zone) | co2_document(config, inputs)))
     elif as_csv:
         click.echo(csv_text(found, source.zone), nl=False)
         for remark in _remarks(inputs, found):
             click.echo(f"skerry: note: {remark}", err=True)
     else:
         for line in lines(period, inputs, found, source.zone):
+            click.echo(line)
+        for line in co2_lines(config, inputs):
             click.echo(line)
 
 
@@ -187,6 +189,17 @@ def lines(period: Period, inputs: Inputs, found: Invoice, zone: tzinfo) -> Itera
         yield _row(label, "", "", "", f"{amount.net:.2f}", f"{amount.vat:.2f}", f"{amount.gross:.2f}", found.currency)
     for remark in _remarks(inputs, found):
         yield f"Note  {remark}"
+
+
+def co2_eur(config: DispatchConfig, inputs: Inputs) -> float:
+    """What the CO2 of the measured import comes to at the price of the tariff, EUR; no part of the bill."""
+    return sum(inputs.measured.import_kwh) * config.tariff.co2_eur_per_kwh
+
+
+def co2_lines(config: DispatchConfig, inputs: Inputs) -> Iterator[str]:
+    """The price of CO2 beside the bill, where the tariff states one."""
+    if config.tariff.co2_eur_per_tonne:
+        yield f"CO2 at {config.tariff.co2_eur_per_tonne:g} EUR/t: {co2_eur(config, inputs):.2f} EUR, not billed"
 
 
 def _cells(line: Line, zone: tzinfo) -> tuple[str, ...]:
@@ -236,6 +249,11 @@ def document(period: Period, inputs: Inputs, found: Invoice, zone: tzinfo) -> di
         "notes": inputs.remarks,
         **made,
     }
+
+
+def co2_document(config: DispatchConfig, inputs: Inputs) -> dict[str, float]:
+    """The same for a program; empty where the tariff states no price of CO2."""
+    return {"co2_eur_not_billed": co2_eur(config, inputs)} if config.tariff.co2_eur_per_tonne else {}
 
 
 def csv_text(found: Invoice, zone: tzinfo) -> str:

@@ -111,10 +111,14 @@ def _table(one: Iq) -> Iterator[str]:
     if one.none is None or one.own is None or one.best is None or one.known_h < LEAST_H:
         return  # of so little of a day the parts say nothing: its peak is charged whole
     yield f"{'EUR':<20}{'total':>10}{'energy':>10}{'peak':>10}{'wear':>10}"
-    for name, cost in (("no battery", one.none), ("as it was", one.own), ("perfect foresight", one.best)):
+    costs = {"no battery": one.none, "as it was": one.own, "perfect foresight": one.best}
+    for name, cost in costs.items():
         yield _row(name, cost)
     loss = parts(one)
     yield f"{'loss':<20}{loss['total']:>10.2f}{loss['energy']:>10.2f}{loss['peak']:>10.2f}{loss['wear']:>10.2f}"
+    if any(cost.co2_eur for cost in costs.values()):
+        each = ", ".join(f"{name} {_eur(cost.co2_eur)}" for name, cost in costs.items())
+        yield f"  CO2 at its price: {each}; not billed, counted in the figure and in the loss by cause"
     if one.loss is not None:
         yield (
             f"  by cause: forecast {_eur(one.loss.forecast_eur)}, manual orders {_eur(one.loss.orders_eur)}, "
@@ -136,7 +140,7 @@ def parts(one: Iq) -> dict[str, float]:
     """The loss against foresight by part of the bill, EUR."""
     assert one.own is not None
     assert one.best is not None
-    names = ("total", "energy", "peak", "wear")
+    names = ("total", "energy", "peak", "wear", *(("co2",) if one.own.co2_eur or one.best.co2_eur else ()))
     return {name: getattr(one.own, f"{name}_eur") - getattr(one.best, f"{name}_eur") for name in names}
 
 

@@ -47,6 +47,8 @@ def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
         f"Plan of {hour_minute_zone(plan.made_utc_s, zone)}: import to be kept below {kw(plan.peak_target_w)}, "
         f"cost {plan.cost_eur:.2f} EUR, solved in {plan.solve_ms:.0f} ms"
     )
+    if plan.co2_eur_per_tonne:
+        yield f"CO2 at {plan.co2_eur_per_tonne:g} EUR/t: {plan.co2_eur:.2f} EUR, not billed"
     if plan.pv_source:
         yield f"Forecast  {words(plan.pv_source)}"
     if plan.note:

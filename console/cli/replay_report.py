@@ -85,6 +85,9 @@ def _table(scored: Comparison) -> Iterator[str]:
     standing_eur = scored.bills["skerry"].standing_eur
     if standing_eur:
         yield f"Each total has {standing_eur:.2f} EUR of contract, fixed and reactive charges."
+    if scored.co2_eur_per_tonne:
+        each = ", ".join(f"{NAMES[name]} {one.co2_eur:.2f}" for name, one in scored.bills.items())
+        yield f"CO2 at {scored.co2_eur_per_tonne:g} EUR/t: {each} EUR, not billed; captured counts it"
 
 
 def report(run: Replay | FineReplay, schedule: Schedule, scored: Comparison, out: Path) -> None:

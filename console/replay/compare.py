@@ -33,14 +33,18 @@ class Comparison(msgspec.Struct, frozen=True):
 
     bills: dict[str, Bill]
     notes: tuple[str, ...]
+    co2_eur_per_tonne: float = 0.0  # what CO2 is priced at beside the bills
     comparable: bool = True  # False: too short for a share, what was left in the battery outweighs what was saved
 
     def captured_pct(self, name: str) -> float | None:
-        """Share of perfect foresight's saving; None where there is none to be had, or no share can be said."""
+        """Share of perfect foresight's saving; None where there is none to be had, or no share can be said.
+
+        Where CO2 has a price it is part of the saving, as it is of what plan and foresight minimise.
+        """
         if not self.comparable:
             return None
-        none, best = self.bills["none"].total_eur, self.bills["perfect_foresight"].total_eur
-        return 100 * (none - self.bills[name].total_eur) / (none - best) if none - best > 0.005 else None
+        none, best = self.bills["none"].minimised_eur, self.bills["perfect_foresight"].minimised_eur
+        return 100 * (none - self.bills[name].minimised_eur) / (none - best) if none - best > 0.005 else None
 
 
 class ScoredPeriod:
@@ -128,7 +132,8 @@ def compare(case: Case, schedule: Schedule) -> Comparison:
         "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w),
         "perfect_foresight": stretch.charge(perfect_w, perfect_s),
     }
-    return Comparison(bills, (*stretch.remarks(schedule), *no_bound(bills)))
+    notes = (*stretch.remarks(schedule), *no_bound(bills))
+    return Comparison(bills, notes, case.config.tariff.co2_eur_per_tonne)
 
 
 def night_valley_w(case: Case, end_s: int) -> list[float]:

@@ -116,6 +116,7 @@ def _costs(one: Bill) -> dict[str, Any]:
         "export_kwh": round(one.export_kwh, 1),
         "throughput_kwh": round(one.throughput_kwh, 1),
         **({"standing_eur": round(one.standing_eur, 2)} if one.standing_eur else {}),
+        **({"co2_eur_not_billed": round(one.co2_eur, 2)} if one.co2_eur else {}),
         "peaks_kw": {month: round(w / 1000, 2) for month, w in one.peaks_w.items()},
     }
 

@@ -137,7 +137,7 @@ def doubtful_pv(name: str, highest_w: float, peak_w: float) -> Iterator[str]:
 
 def no_bound(bills: Mapping[str, Bill]) -> Iterator[str]:
     """A remark if the replay was cheaper than perfect foresight, and why that can be; nothing otherwise."""
-    if bills["perfect_foresight"].total_eur > bills["skerry"].total_eur + CENT_EUR:
+    if bills["perfect_foresight"].minimised_eur > bills["skerry"].minimised_eur + CENT_EUR:
         yield (
             "perfect foresight is no bound here: it plans in quarter hours, ends with the SoC that it began with, and "
             "keeps the reserve also where the fuse would have it used"

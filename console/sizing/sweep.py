@@ -58,6 +58,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     none_eur: float | None = None  # no battery
     own_eur: float | None = None
     best_eur: float | None = None  # perfect foresight
+    co2_eur: tuple[float, float, float] = (0.0, 0.0, 0.0)  # price of CO2 of none, own and best: in no bill
     peak_kw: float | None = None  # the highest month's
     throughput_kwh: float | None = None
 
@@ -74,11 +75,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def captured_pct(self) -> float | None:
-        """Share of perfect foresight's saving; None where there is none to be had."""
+        """Share of perfect foresight's saving, the price of CO2 with it; None where there is none to be had."""
         if self.none_eur is None or self.own_eur is None or self.best_eur is None:
             return None
-        possible = self.none_eur - self.best_eur
-        return 100 * (self.none_eur - self.own_eur) / possible if possible > 0.005 else None
+        co2 = self.co2_eur
+        none, own, best = self.none_eur + co2[0], self.own_eur + co2[1], self.best_eur + co2[2]
+        return 100 * (none - own) / (none - best) if none - best > 0.005 else None
 
 
 def values(text: str, unit: str) -> tuple[float, ...]:
@@ -152,13 +154,14 @@ def play(base: Base, point: Point, stopped: Callable[[], bool] = lambda: False) 
         if stopped():
             return None
     bills = compare(case, run.schedule).bills
-    own = bills["skerry"]
+    none, own, best = (bills[name] for name in ("none", "skerry", "perfect_foresight"))
     return Outcome(
         point=point,
         bare_eur=_bare_eur(case),
-        none_eur=bills["none"].total_eur,
+        none_eur=none.total_eur,
         own_eur=own.total_eur,
-        best_eur=bills["perfect_foresight"].total_eur,
+        best_eur=best.total_eur,
+        co2_eur=(none.co2_eur, own.co2_eur, best.co2_eur),
         peak_kw=max(own.peaks_w.values(), default=0.0) / 1000,
         throughput_kwh=own.throughput_kwh,
     )

@@ -64,6 +64,13 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     throughput_kwh: float
     peaks_w: dict[str, float]
     standing_eur: float = 0.0  # charges of the kinds contract, fixed and reactive
+    # price of the import's CO2, less what the change in stored energy is worth by it: not billed, not in `total_eur`
+    co2_eur: float = 0.0
+
+    @property
+    def minimised_eur(self) -> float:
+        """What plan and foresight minimise: the total and the price of CO2."""
+        return self.total_eur + self.co2_eur
 
     @property
     def total_eur(self) -> float:
@@ -110,6 +117,8 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
         throughput_kwh=throughput_kwh,
         peaks_w=peaks_w if tariff.demand_terms.eur_per_kw > 0 or not on_power.peaks_w else on_power.peaks_w,
         standing_eur=on_power.standing_eur,
+        co2_eur=tariff.co2_eur_per_kwh * import_kwh
+        - stored_worth_eur(config, stored_change_kwh, tariff.co2_eur_per_kwh),
     )
 
 

@@ -69,6 +69,20 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict
         ]
         | None
     ) = None
+    co2_eur_per_tonne: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="Price of the CO2 of imported energy, at `co2_g_per_kwh`: plan, perfect foresight and Energy "
+            "IQ add it to the import price. It is in no bill.",
+        ),
+    ] = 0.0
+
+    @property
+    def co2_eur_per_kwh(self) -> float:
+        """What the CO2 of an imported kWh counts with beside its price, EUR; it is not billed."""
+        return self.co2_eur_per_tonne * (self.co2_g_per_kwh or 0.0) / 1e6
 
     @property
     def demand_terms(self) -> DemandTerms:

@@ -7,16 +7,18 @@ change of stored energy counts at the mean import price of the period, as in the
 (`dispatch.evaluation.foresight`) counts it alike, begins with the energy the battery had, and has the same losses
 beside the efficiencies. It could have done what was done, so no figure exceeds 100. Time that was not recorded is
 left out for both: foresight, too, comes to a gap with the energy the battery had. A metering interval with a gap is
-left out completely. Load removed by GPU caps counts neither as a cost nor as a saving.
+left out completely. Load removed by GPU caps counts neither as a cost nor as a saving. Where the tariff states a price
+of CO2, each cost in the formula has it (`Cost.co2_eur`), as plan and foresight minimise it; the saving that is told in
+EUR is that of the bill.
 
 Demand charges are of months or years. A day is charged for what it adds to the peak that the month has anyway: the
 highest before that day, or that of foresight over the month to date if higher (`paid_peak_w`). On a month's first days
 that is little, and a day may look worse than the month will. A month to date is charged for the whole of its peak so
 far, also where the charge is a year's.
 
-The loss against foresight is divided in two ways. By part: energy (with the change of stored energy), peak, wear. By
-cause: foresight is calculated again with one constraint more each time, so that the differences add up to the loss and
-none is negative beyond the solver's tolerance:
+The loss against foresight is divided in two ways. By part: energy (with the change of stored energy), peak, wear, and
+the price of CO2. By cause: foresight is calculated again with one constraint more each time, so that the differences
+add up to the loss and none is negative beyond the solver's tolerance:
 
     foresight that may use the reserve, too
       + reserve     foresight that keeps it: the reference of the IQ; the cost of the reserve is stated separately
@@ -68,11 +70,17 @@ class Cost(msgspec.Struct, frozen=True):
     energy_eur: float
     peak_eur: float
     wear_eur: float
+    co2_eur: float = 0.0  # price of CO2 of the same energy: not billed
 
     @property
     def total_eur(self) -> float:
-        """All of it."""
+        """What is billed, and wear."""
         return self.energy_eur + self.peak_eur + self.wear_eur
+
+    @property
+    def minimised_eur(self) -> float:
+        """What plan and foresight minimise: the total and the price of CO2."""
+        return self.total_eur + self.co2_eur
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -137,15 +145,15 @@ def assess(
         blank, none=none, own=own, best=best, peaks_w=record.peaks_w(record.own_w), best_peaks_w=record.peaks_w(best_w)
     )
     if causes:
-        found = msgspec.structs.replace(found, loss=record.loss(best.total_eur))
-    possible_eur = none.total_eur - best.total_eur
+        found = msgspec.structs.replace(found, loss=record.loss(best.minimised_eur))
+    possible_eur = none.minimised_eur - best.minimised_eur
     if known_h < LEAST_H:
         why = Reason("iq.short_record", {"known_h": known_h, "needed_h": LEAST_H})
         return msgspec.structs.replace(found, why=why)
-    if possible_eur <= LEAST_SHARE * abs(none.total_eur):
-        why = Reason("iq.too_little", {"possible_eur": max(possible_eur, 0.0), "total_eur": none.total_eur})
+    if possible_eur <= LEAST_SHARE * abs(none.minimised_eur):
+        why = Reason("iq.too_little", {"possible_eur": max(possible_eur, 0.0), "total_eur": none.minimised_eur})
         return msgspec.structs.replace(found, why=why)
-    return msgspec.structs.replace(found, iq_pct=100 * (none.total_eur - own.total_eur) / possible_eur)
+    return msgspec.structs.replace(found, iq_pct=100 * (none.minimised_eur - own.minimised_eur) / possible_eur)
 
 
 class _Record:
@@ -187,7 +195,7 @@ class _Record:
     def foresight(self, fixed: Sequence[bool], *, keep_reserve: bool = True) -> list[float]:
         """Foresight's battery power. Raises SolverFailed."""
         charging, discharging = mean_efficiency(self.config)
-        mean = self._mean_eur_per_kwh
+        mean = self._mean_eur_per_kwh + self.config.tariff.co2_eur_per_kwh
         reference = ReferenceSchedule(
             starts_utc_s=[q.start_utc_s for q in self.quarters],
             battery_w=self.own_w,
@@ -207,12 +215,12 @@ class _Record:
         either = [q.unable or q.ordered for q in self.quarters]
         free_eur = outages_eur = kept_eur
         if self.config.reserve_kwh > 0:
-            free_eur = self.cost(self.foresight([False] * len(either), keep_reserve=False)).total_eur
+            free_eur = self.cost(self.foresight([False] * len(either), keep_reserve=False)).minimised_eur
         if any(unable):
-            outages_eur = self.cost(self.foresight(unable)).total_eur
-        orders_eur = outages_eur if either == unable else self.cost(self.foresight(either)).total_eur
+            outages_eur = self.cost(self.foresight(unable)).minimised_eur
+        orders_eur = outages_eur if either == unable else self.cost(self.foresight(either)).minimised_eur
         return Loss(
-            forecast_eur=self.cost(self.own_w).total_eur - orders_eur,
+            forecast_eur=self.cost(self.own_w).minimised_eur - orders_eur,
             orders_eur=orders_eur - outages_eur,
             outages_eur=outages_eur - kept_eur,
             reserve_eur=kept_eur - free_eur,
@@ -221,17 +229,20 @@ class _Record:
     def cost(self, battery_w: Sequence[float] | None) -> Cost:
         """What a battery power would have cost; None: no battery, which stores nothing."""
         config, idle = self.config, [0.0] * len(self.quarters)
-        energy_eur = wear_eur = 0.0
+        energy_eur = wear_eur = co2_eur = 0.0
         for run in self._runs:
             flow = self._flow(run, battery_w or idle)
             charged = bill(config, flow)
             energy_eur += charged.energy_eur
             wear_eur += charged.wear_eur
+            co2_eur += charged.co2_eur
         if battery_w is not None:
             change_kwh = stored_change_kwh(config, QUARTER_S, battery_w) + sum(self._drift_kwh)
             energy_eur -= stored_worth_eur(config, change_kwh, self._mean_eur_per_kwh)
+            co2_eur -= stored_worth_eur(config, change_kwh, config.tariff.co2_eur_per_kwh)
         all_w = _higher(self.paid_peak_w, self.peaks_w(battery_w or idle))
-        return Cost(energy_eur, risen_eur(peak_charges(config, "granted"), all_w, self.paid_peak_w), wear_eur)
+        peak_eur = risen_eur(peak_charges(config, "granted"), all_w, self.paid_peak_w)
+        return Cost(energy_eur, peak_eur, wear_eur, co2_eur)
 
     def peaks_w(self, battery_w: Sequence[float]) -> dict[str, float]:
         """Highest interval mean by account."""

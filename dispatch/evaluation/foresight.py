@@ -2,8 +2,9 @@
 
 A linear program over the whole period in quarter hours: import and export at their prices, wear, the demand charge;
 stored energy between reserve and soc_max, at the end as at the beginning. It is the reference for dispatch, never an
-input. Every charge on peaks is in it as `dispatch.billing.peak_charges` states it; that is exact: the mean of the n
-highest daily peaks is the least t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
+input. The price of CO2 (`TariffTerms.co2_eur_per_kwh`) is added to that of import, as in the plan. Every charge on
+peaks is in it as `dispatch.billing.peak_charges` states it; that is exact: the mean of the n highest daily peaks is the
+least t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def perfect_battery_w(
 
     `net_w` is load - pv as mean over each step; the reserve is kept (where the start is below it, the start is).
     `reference` says when the steps are and with how much energy they begin and end (`idle_schedule`). Where a charge
-    has an individual fee, it is solved as granted and as refused, and the one with the lower bill is taken.
+    has an individual fee, it is solved as granted and as refused, and the one with the lower cost is taken.
     Raises SolverFailed, and ValueError for a step that does not divide the metering interval.
     """
     if config.grid.metering_interval_s % step_s:
@@ -76,10 +77,10 @@ def perfect_battery_w(
     found = [_cheapest_w(_Program(config, reference, step_s, net_w, eur_per_mwh, charges)) for charges in ways]
     if len(found) == 1:
         return found[0]
-    return min(found, key=lambda battery_w: _billed_eur(config, step_s, net_w, eur_per_mwh, reference, battery_w))
+    return min(found, key=lambda battery_w: _minimised_eur(config, step_s, net_w, eur_per_mwh, reference, battery_w))
 
 
-def _billed_eur(
+def _minimised_eur(
     config: DispatchConfig,
     step_s: int,
     net_w: Sequence[float],
@@ -87,7 +88,10 @@ def _billed_eur(
     reference: ReferenceSchedule,
     battery_w: Sequence[float],
 ) -> float:
-    """What a battery power comes to on the bill, EUR; peaks of a period that has several runs are billed in each."""
+    """What a battery power comes to, EUR, bill and price of CO2.
+
+    Peaks of a period that has several runs are billed in each.
+    """
     total_eur = 0.0
     for begin, end in pairwise([*sorted(reference.begin_kwh), len(net_w)]):
         flow = Flow(
@@ -98,7 +102,7 @@ def _billed_eur(
             eur_per_mwh=eur_per_mwh[begin:end],
             battery_w=battery_w[begin:end],
         )
-        total_eur += bill(config, flow, stored_change_kwh(config, step_s, flow.battery_w)).total_eur
+        total_eur += bill(config, flow, stored_change_kwh(config, step_s, flow.battery_w)).minimised_eur
     return total_eur
 
 
@@ -156,7 +160,8 @@ class _Program:
     ) -> None:
         self.config, self._hours, self._n, self.reference = config, step_s / 3600, len(net_w), reference
         self._net_kw = [w / 1000 for w in net_w]
-        self._buy, sells = energy_prices(config.tariff, config.timezone, reference.starts_utc_s, eur_per_mwh)
+        paid, sells = energy_prices(config.tariff, config.timezone, reference.starts_utc_s, eur_per_mwh)
+        self._buy = [price + config.tariff.co2_eur_per_kwh for price in paid]
         # exporting what is imported in the same step may never pay
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
         self._charges = [_Charged(terms, config, reference) for terms in charges]

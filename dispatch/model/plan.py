@@ -40,6 +40,8 @@ class Plan(msgspec.Struct, frozen=True):
     keep_w: tuple[float | None, ...] = ()  # where charges are listed: the import to keep in each step; None: no charge
     note: Reason | None = None  # what must be said of it as a whole; several are one of the code `several`
     pv_source: Reason | None = None  # what its PV is made from, where the site file says how the panels look
+    co2_eur_per_tonne: float = 0.0  # the price of CO2 that the plan counts with beside `cost_eur`; never billed
+    co2_eur: float = 0.0  # what that comes to: of the import, less what the change in stored energy is worth
 
     def at(self, utc_s: float) -> PlanStep | None:
         """The step that holds `utc_s`, or None outside the plan."""

@@ -207,10 +207,11 @@ def _waiting(plan: Sketch, k: int) -> Reason | None:
 def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float]:
     """EUR per kWh stored: what it costs at step t; what it is worth at the step that uses it, or left at the end."""
     charging, discharging, wear = plan.losses
-    cost = (plan.buy[t] + wear) / charging - TIE_EUR_PER_KWH
+    co2 = plan.config.tariff.co2_eur_per_kwh
+    cost = (plan.buy[t] + co2 + wear) / charging - TIE_EUR_PER_KWH
     if use is not None:
-        return cost, (plan.buy[use] - wear) * discharging
-    mean = plan.mean_buy
+        return cost, (plan.buy[use] + co2 - wear) * discharging
+    mean = plan.mean_buy + co2
     resting = plan.soc_pct[t] <= plan.config.rules.rest_soc_pct + NEAR_PCT
     return cost, (mean + wear) / charging if resting else (mean - wear) * discharging
 

@@ -92,6 +92,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     targets_w, levels = targets_of(inputs, problem, solution), levels_of(inputs)
     keep_w, keepers = kept_import_w(problem, solution, targets_w)
     listed = any(terms.id for terms, _ in levels)
+    paid = replace(problem, buy=tuple(prices.buy))  # without the price of CO2
+    cost_eur = _cost(paid, prices.sell, battery_w, grid_w, solution)
     sketch = Sketch(
         config=config,
         starts_utc_s=starts,
@@ -123,19 +125,22 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         step_s=QUARTER_S,
         steps=steps,
         peak_target_w=target_now_w(inputs, targets_w),
-        cost_eur=_cost(problem, prices.sell, battery_w, grid_w, solution),
+        cost_eur=cost_eur,
         solve_ms=1000 * solution.seconds,
         targets_w={terms.id: w for (terms, _), w in zip(levels, targets_w, strict=True)} if listed else {},
         keep_w=tuple(w if w < math.inf else None for w in keep_w) if listed else (),
         note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, grid_w)]) else None,
         pv_source=inputs.pv_source,
+        co2_eur_per_tonne=config.tariff.co2_eur_per_tonne,
+        co2_eur=_cost(problem, prices.sell, battery_w, grid_w, solution) - cost_eur,
     )
 
 
 def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s: float) -> float:
     """What a kWh of battery capacity earned a day on prices of late: EUR, mean of the last week's known days.
 
-    Bought in the two cheapest hours of a day and used in its two dearest, less losses and wear. 0 without prices.
+    Bought in the two cheapest hours of a day and used in its two dearest, less losses and wear; the price of CO2 counts
+    as in the plan. 0 without prices.
     """
     if not config.batteries:
         return 0.0
@@ -145,7 +150,7 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
     for day in range(7):
         instants = [last - 3600 * (24 * day + hour) for hour in range(24)]
         found = [import_price(config.tariff, config.timezone, t, published(prices, t)) for t in instants]
-        hours = sorted(price for price in found if price is not None)
+        hours = sorted(price + config.tariff.co2_eur_per_kwh for price in found if price is not None)
         if len(hours) >= 12:
             low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
             earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging))
@@ -240,7 +245,7 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: l
     return Problem(
         hours=hours,
         net_kw=tuple(w / 1000 for w in net_w),
-        buy=tuple(prices.buy),
+        buy=tuple(price + config.tariff.co2_eur_per_kwh for price in prices.buy),
         sell=tuple(prices.sell),
         charge_kw=(charge_w / 1000,) * len(starts),
         discharge_kw=(discharge_w / 1000,) * len(starts),

@@ -18,7 +18,10 @@ MARKET_EUR_PER_MWH = (-500.0, 4000.0)  # harmonised limits of European day-ahead
 
 
 class StepPrices(msgspec.Struct, frozen=True):
-    """What a kWh costs and earns in each step, EUR, all included; what of it is not published."""
+    """What a kWh costs and earns in each step, EUR, all included; what of it is not published.
+
+    `buy` is what is paid; the plan adds the price of CO2 (`TariffTerms.co2_eur_per_kwh`).
+    """
 
     buy: list[float]
     sell: list[float]

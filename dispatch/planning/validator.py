@@ -47,7 +47,7 @@ def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
 
 
 def _numbers(plan: Plan) -> list[str]:
-    found = _not_finite({name: getattr(plan, name) for name in ("made_utc_s", "peak_target_w", "cost_eur")})
+    found = _not_finite({name: getattr(plan, name) for name in ("made_utc_s", "peak_target_w", "cost_eur", "co2_eur")})
     for k, step in enumerate(plan.steps):
         found += [f"step {k}: {fault}" for fault in _not_finite(asdict(step))]
     return found

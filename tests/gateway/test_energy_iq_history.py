@@ -63,6 +63,13 @@ def test_a_key_that_came_later_counts_once_it_is_set() -> None:
     windowed = replace(CONFIG, grid=replace(CONFIG.grid, export_window_s=900))
     bounded = replace(CONFIG, batteries=(replace(battery, unmonitored_w=1.0), *CONFIG.batteries[1:]))
     assert len({digest(config) for config in (CONFIG, windowed, bounded)}) == 3
+    priced = [
+        replace(CONFIG, tariff=replace(CONFIG.tariff, co2_g_per_kwh=g_per_kwh, co2_eur_per_tonne=eur))
+        for eur in (0.0, 80.0)
+        for g_per_kwh in (300.0, 400.0)
+    ]
+    assert [digest(config) == digest(CONFIG) for config in priced] == [True, True, False, False]
+    assert digest(priced[2]) != digest(priced[3])
     sections = (CONFIG.grid, battery, TariffConfig())
     assert {name for section in sections for name in section.__struct_fields__} >= LATER
 

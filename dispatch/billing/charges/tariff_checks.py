@@ -71,6 +71,7 @@ def tariff_checks(tariff: TariffTerms, metering_interval_s: int) -> Iterator[Che
         yield partial(_rate, k, charge, tariff)
     yield partial(_total_currency, tariff)
     yield partial(_names, tariff)
+    yield partial(_co2_price, tariff)
     yield partial(_holidays, tariff)
     for n, window in enumerate(tariff.window):
         yield partial(_if_readable, partial(_never, n, window, tariff))
@@ -104,6 +105,12 @@ def _dates(k: int, charge: Charge) -> Iterator[Finding]:
             yield f"tariff.charge[{k}].set_in", month, str(error)
     if charge.to_date and charge.to_date < charge.from_date:
         yield f"tariff.charge[{k}].to_date", charge.to_date, f"no day before from_date = {charge.from_date}"
+
+
+def _co2_price(tariff: TariffTerms) -> Iterator[Finding]:
+    if tariff.co2_eur_per_tonne and tariff.co2_g_per_kwh is None:
+        expected = "tariff.co2_g_per_kwh as well: the CO2 of an imported kWh that is priced"
+        yield "tariff.co2_eur_per_tonne", tariff.co2_eur_per_tonne, expected
 
 
 def _unknown_windows(k: int, charge: Charge, tariff: TariffTerms) -> Iterator[Finding]:

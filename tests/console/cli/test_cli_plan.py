@@ -85,6 +85,14 @@ def test_the_hour_that_a_change_of_clocks_repeats_is_two_rows() -> None:
     assert [len(row) for row in rows(plan, ZoneInfo("Europe/Oslo"), "hour")] == [4, 4, 4]
 
 
+def test_a_price_of_co2_has_its_line() -> None:
+    steps = (PlanStep(1_758_024_000, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0),)
+    priced = Plan(1_758_024_000.0, 900, steps, 0.0, 0.0, 0.0, co2_eur_per_tonne=80.0, co2_eur=12.4)
+    found = [list(lines(plan, ZoneInfo("Europe/Oslo"), "hour")) for plan in (priced, Plan(0.0, 900, steps, 0, 0, 0))]
+    assert found[0][1] == "CO2 at 80 EUR/t: 12.40 EUR, not billed"
+    assert len(found[1]) == len(found[0]) - 1
+
+
 def test_a_price_that_is_assumed_is_marked() -> None:
     steps = tuple(
         PlanStep(1_758_024_000 + 900 * n, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0, assumed=n >= 4) for n in range(8)

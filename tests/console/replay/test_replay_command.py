@@ -90,6 +90,25 @@ def test_the_printed_parts_of_the_bill_add_up(shed_w: float) -> None:
         assert total == pytest.approx(sum(parts), abs=0.03), line
 
 
+def test_a_price_of_co2_has_its_line_and_counts_in_what_is_captured_only() -> None:
+    scored = []
+    for terms in ({"co2_g_per_kwh": 400.0, "co2_eur_per_tonne": 250.0}, {"fee_eur_per_kwh": 0.15}, {}):
+        tariff = msgspec.structs.replace(CONFIG.tariff, **terms)  # a fee of 5 ct is there in any case
+        case = a_case(hours=1, config=msgspec.structs.replace(CONFIG, tariff=tariff))
+        schedule = Schedule(case.start_s, case.step_s)
+        for _ in range(4):
+            schedule.add(1_000.0, 20_000.0, 0.0, 49.0)
+        scored.append(compare(case, schedule))
+    co2, fee, bare = scored
+    assert co2.captured_pct("skerry") == pytest.approx(fee.captured_pct("skerry"))
+    assert co2.bills["skerry"].total_eur == bare.bills["skerry"].total_eur
+    *_, last = _table(co2)
+    none = co2.bills["none"]
+    assert none.co2_eur == pytest.approx(0.1 * none.import_kwh)
+    assert last.startswith(f"CO2 at 250 EUR/t: no battery {none.co2_eur:.2f}, night-valley rule ")
+    assert not any("CO2" in line for line in _table(bare))
+
+
 def test_the_chart_is_drawn_where_the_home_directory_cannot_be_written(files: dict[str, str], tmp_path: Path) -> None:
     """Nothing but progress and notes on stderr, no display, no date in the file: signature, then these chunks."""
     arguments = ["replay", str(SITE), *(word for option in files.items() for word in option)]

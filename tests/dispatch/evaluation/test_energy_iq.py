@@ -210,13 +210,18 @@ forms = st.builds(
 paid = st.dictionaries(st.sampled_from(["2025-09-01", "2025-09-16"]), st.floats(0, 60_000))
 
 
-@given(records, st.floats(-0.4, 0.2), forms, paid)
+@given(records, st.floats(-0.4, 0.2), forms, paid, st.sampled_from([0.0, 100.0]))
 @settings(max_examples=25, deadline=None)
 def test_nobody_beats_foresight_and_the_causes_add_up(
-    rows: list[tuple[float, float, float, bool, bool]], drift_pct: float, terms: DemandTerms, days_w: dict[str, float]
+    rows: list[tuple[float, float, float, bool, bool]],
+    drift_pct: float,
+    terms: DemandTerms,
+    days_w: dict[str, float],
+    co2_eur_per_tonne: float,
 ) -> None:
     """Whatever a battery did, with losses of its own and SoC beyond its limits at times, on every demand charge."""
-    config = site(reserve={"hours": 1.0, "critical_load_w": 18_000.0}, tariff={"demand": terms})
+    tariff = {"demand": terms, "co2_g_per_kwh": 400.0, "co2_eur_per_tonne": co2_eur_per_tonne}
+    config = site(reserve={"hours": 1.0, "critical_load_w": 18_000.0}, tariff=tariff)
     paid_w = days_w if terms.top_days > 1 else {period_of(terms, day): w for day, w in days_w.items()}
     loads, prices, battery, unable, ordered = (list(column) for column in zip(*rows, strict=True))
     done = Day(config, loads, prices, battery, drift_pct=drift_pct).quarters()
@@ -225,7 +230,7 @@ def test_nobody_beats_foresight_and_the_causes_add_up(
     assert found.own is not None
     assert found.best is not None
     assert found.loss is not None
-    loss = found.own.total_eur - found.best.total_eur
+    loss = found.own.minimised_eur - found.best.minimised_eur
     assert loss >= -0.01
     assert found.loss.forecast_eur + found.loss.orders_eur + found.loss.outages_eur == pytest.approx(loss, abs=1e-6)
     for part in (found.loss.forecast_eur, found.loss.orders_eur, found.loss.outages_eur, found.loss.reserve_eur):

@@ -99,6 +99,9 @@ def test_hours_priced_twice_and_years_with_two_prices_are_found() -> None:
     pair = (peak(id="few", full_load_h_below=3000), peak(id="many", full_load_h_from=2500))
     (found,) = faults(*pair)
     assert found == "tariff.charge[1].full_load_h_from = 2500: 3000 h, where the one before ends: no gap, no overlap"
+    (found,) = faults(co2_eur_per_tonne=80.0)
+    assert found.startswith("tariff.co2_eur_per_tonne = 80.0: tariff.co2_g_per_kwh as well")
+    assert not faults(co2_eur_per_tonne=80.0, co2_g_per_kwh=0.0)
     twice = faults(peak(), peak())
     assert twice == ["tariff.charge[1].id = 'p': the id of one [[tariff.charge]] only"]
 
