@@ -16,7 +16,7 @@ Weight = Annotated[float, Meta(ge=0, le=1000, description="Weight of the month, 
 Tier = tuple[float, float]  # from this quantity on, price
 
 
-class TariffWindow(msgspec.Struct, frozen=True, kw_only=True):
+class TariffWindow(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """`[[tariff.window]]`: times of the year that charges name. All that is given must hold; local time."""
 
     id: Annotated[str, Meta(description="Name of the window, which charges refer to.")]
@@ -76,7 +76,7 @@ class MonthWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dec: Weight = 100.0
 
 
-class Charge(msgspec.Struct, frozen=True, kw_only=True):
+class Charge(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """`[[tariff.charge]]`: one line of a price sheet.
 
     energy: price per kWh imported (or exported, `flow`); `market_factor` adds so many times the market price.

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.billing.charges.energy_prices import import_price
+from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.prices import PriceSeries, published
 from dispatch.config.battery_ratings import (
     full_kwh,
@@ -146,10 +146,10 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
         return 0.0
     (charging, discharging), wear = mean_efficiency(config), wear_eur_per_kwh(config)
     last = int(now_utc_s // 3600) * 3600
-    earned = []
+    earned, cost = [], ImportPrices(config.tariff, config.timezone)
     for day in range(7):
         instants = [last - 3600 * (24 * day + hour) for hour in range(24)]
-        found = [import_price(config.tariff, config.timezone, t, published(prices, t)) for t in instants]
+        found = [cost.at(t, published(prices, t)) for t in instants]
         hours = sorted(price + config.tariff.co2_eur_per_kwh for price in found if price is not None)
         if len(hours) >= 12:
             low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2

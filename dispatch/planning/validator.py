@@ -14,7 +14,7 @@ from math import isfinite
 
 from msgspec.structs import asdict
 
-from dispatch.billing.charges.energy_prices import import_price
+from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.peak_charges import peak_charges
 from dispatch.billing.prices import PriceSeries
@@ -35,10 +35,11 @@ def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
         return found  # comparisons with NaN would only mislead
     found += _times(plan, inputs)
     site, previous = _Site(inputs.config, inputs.soc_pct or 0.0), inputs.soc_pct or 0.0
+    cost = ImportPrices(inputs.config.tariff, inputs.config.timezone)
     for k, step in enumerate(plan.steps):
         faults = _powers(step, site)
         faults += _energy(step, previous, _seconds(plan, step), site)
-        faults += _given(step, inputs, plan.made_utc_s)
+        faults += _given(step, inputs, plan.made_utc_s, cost)
         found += [f"step {k} ({step.start_utc_s}): {fault}" for fault in faults]
         previous = step.soc_pct
     if not found:
@@ -137,7 +138,7 @@ def _energy(step: PlanStep, previous_pct: float, seconds: float, site: _Site) ->
     return found
 
 
-def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
+def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float, cost: ImportPrices) -> list[str]:
     """What the planner was given must come back unchanged: load, PV, published prices."""
     found = []
     forecast = inputs.load
@@ -154,7 +155,7 @@ def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float) -> list[str]:
         found.append(f"PV {step.pv_w:.0f} W: the forecast says {inputs.pv_w[k]:.0f} W")
     begin_s = max(float(step.start_utc_s), made_utc_s)
     market = _market_eur_per_mwh(inputs.prices, begin_s, step.start_utc_s + QUARTER_S)
-    price = import_price(inputs.config.tariff, inputs.config.timezone, begin_s, market)
+    price = cost.at(begin_s, market)
     if price is not None and isfinite(price) and abs(price - step.price_eur_per_kwh) > PRICE_EUR_PER_KWH:
         found.append(f"price {step.price_eur_per_kwh:.4f} EUR/kWh: the tariff says {price:.4f}")
     return found

@@ -41,13 +41,29 @@ def by_quantity(tariff: TariffTerms) -> bool:
     return any(c.tiers or c.full_load_h_from is not None or c.full_load_h_below is not None for c in energy)
 
 
+class ImportPrices:
+    """What an imported kWh costs at one instant after another: charges that hold together are added up once."""
+
+    def __init__(self, tariff: TariffTerms, timezone: str) -> None:
+        self._tariff, self._calendar = tariff, calendar_of(tariff, timezone)
+        self._charges = _energy(tariff, "import")
+        self._sums: dict[tuple[bool, ...], list[_Sum]] = {}  # by which of the charges hold
+
+    def at(self, utc_s: float, eur_per_mwh: float | None = None) -> float | None:
+        """EUR; None where a market price is needed and not given."""
+        holds = tuple([_always(c) or in_force(c, self._calendar, utc_s) for c in self._charges])
+        sums = self._sums.get(holds)
+        if sums is None:
+            holding = [c for c, so in zip(self._charges, holds, strict=True) if so]
+            sums = self._sums[holds] = _sums(self._tariff, holding, lambda _: 1.0)
+        if eur_per_mwh is None and any(of.market is not None for of in sums):
+            return None
+        return float(_price(sums, eur_per_mwh or 0.0))
+
+
 def import_price(tariff: TariffTerms, timezone: str, utc_s: float, eur_per_mwh: float | None = None) -> float | None:
     """What an imported kWh costs at an instant; None where a market price is needed and not given."""
-    calendar = calendar_of(tariff, timezone)
-    holding = [c for c in _energy(tariff, "import") if _always(c) or in_force(c, calendar, utc_s)]
-    if eur_per_mwh is None and any(c.market_factor for c in holding):
-        return None
-    return float(_sum(tariff, holding, eur_per_mwh or 0.0, lambda _: 1.0))
+    return ImportPrices(tariff, timezone).at(utc_s, eur_per_mwh)
 
 
 def market_behind(tariff: TariffTerms, timezone: str, utc_s: float, eur_per_kwh: float) -> float | None:
@@ -86,12 +102,13 @@ def _prices(
                 raise ValueError(f"charge {charge.id}: expected {NEEDS_MARKET}")
         eur_per_mwh = [0.0] * len(instants_utc_s)
     if all(map(_always, charges)):
-        return [float(_sum(tariff, charges, price, lambda _: 1.0)) for price in eur_per_mwh]
+        sums = _sums(tariff, charges, lambda _: 1.0)
+        return [float(_price(sums, price)) for price in eur_per_mwh]
     import numpy as np
 
     calendar, times = calendar_of(tariff, timezone), local_times(instants_utc_s, timezone)
     shares = {c: 1.0 if _always(c) else held(c, calendar, times).astype(float) for c in charges}
-    total = _sum(tariff, charges, np.array(eur_per_mwh, dtype=float), lambda charge: shares[charge])
+    total = _price(_sums(tariff, charges, lambda charge: shares[charge]), np.array(eur_per_mwh, dtype=float))
     found: list[float] = np.broadcast_to(total, (len(instants_utc_s),)).tolist()
     return found
 
@@ -104,17 +121,33 @@ def _always(charge: Charge) -> bool:
     return not (charge.windows or charge.from_date or charge.to_date)
 
 
-def _sum(tariff: TariffTerms, charges: Sequence[Charge], eur_per_mwh: Any, holds: Callable[[Charge], Any]) -> Any:
-    """Numbers or arrays: `holds` is 1 where a charge holds, else 0. The market's price first, then each of theirs."""
+class _Sum(NamedTuple):
+    """Charges of one VAT rate: numbers, or arrays with a value for each instant."""
+
+    market: Any  # times the market price; None: it has no part in them
+    prices: list[Any]  # EUR per kWh, net, each charge's
+    vat: float  # 1.19 for 19 %
+
+
+def _sums(tariff: TariffTerms, charges: Sequence[Charge], holds: Callable[[Charge], Any]) -> list[_Sum]:
+    """`holds`: 1 where a charge holds, else 0."""
     by_vat: dict[float, list[Charge]] = {}
     for charge in charges:
         by_vat.setdefault(charge.vat_pct, []).append(charge)
-    total: Any = 0.0
+    found = []
     for vat_pct, together in by_vat.items():
         market = [c.market_factor * holds(c) for c in together if c.market_factor]
-        net = sum(market[1:], market[0]) * eur_per_mwh / 1000 if market else 0.0
-        for charge in together:
-            price = charge.tiers[0][1] if charge.tiers else charge.price
-            net = net + price * eur_per_unit(charge, tariff) * holds(charge)
-        total = total + net * (1 + vat_pct / 100)
+        prices = [(c.tiers[0][1] if c.tiers else c.price) * eur_per_unit(c, tariff) * holds(c) for c in together]
+        found.append(_Sum(sum(market[1:], market[0]) if market else None, prices, 1 + vat_pct / 100))
+    return found
+
+
+def _price(sums: list[_Sum], eur_per_mwh: Any) -> Any:
+    """EUR per kWh, a number or an array: the market's price first, then each charge's."""
+    total: Any = 0.0
+    for market, prices, vat in sums:
+        net = 0.0 if market is None else market * eur_per_mwh / 1000
+        for price in prices:
+            net = net + price
+        total = total + net * vat
     return total

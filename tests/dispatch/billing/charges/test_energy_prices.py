@@ -13,6 +13,7 @@ from small_site import site_config
 
 from dispatch.billing.bill import Flow, bill
 from dispatch.billing.charges.energy_prices import (
+    ImportPrices,
     by_time,
     energy_prices,
     import_price,
@@ -74,6 +75,21 @@ def test_fees_stand_beside_charges_and_the_market_is_billed_once() -> None:
     assert prices.sell == [pytest.approx(0.1), pytest.approx(0.05)]
     assert market_behind(tariff, BERLIN, NOON, prices.buy[0]) == pytest.approx(100.0)
     assert market_behind(FIXED, BERLIN, NOON, 0.3) is None
+
+
+def test_instant_after_instant_as_all_at_once() -> None:
+    """To the last bit, whichever charges hold, and whichever held before; a changed copy of a charge is another."""
+    spot = Charge(id="spot", kind="energy", price=0.01, market_factor=1.1, windows=("day",), vat_pct=7)
+    tariff = msgspec.structs.replace(FIXED, charge=(*PAIR, spot), tax_eur_per_kwh=0.03, vat_pct=19)
+    instants = [NOON + 3600 * n for n in range(30)]
+    market = [-50.0 + 7 * n for n in range(30)]
+    cost = ImportPrices(tariff, BERLIN)
+    assert [cost.at(*pair) for pair in zip(instants, market, strict=True)] == energy_prices(
+        tariff, BERLIN, instants, market
+    ).buy
+    assert cost.at(NOON) is None
+    assert cost.at(NIGHT) == pytest.approx(0.2 * 1.2 + 0.03 * 1.19)
+    assert hash(msgspec.structs.replace(spot, price=0.02)) != hash(spot)
 
 
 def test_other_currencies_first_tiers_and_usual_years() -> None:
