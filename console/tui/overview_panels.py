@@ -65,7 +65,8 @@ class MonthPanel(DiffWidget):
         x = draw_figure(canvas, 1, "free now", kw(published.month_peak_w, 7) if now.charge else "      —", " kW")
         if peak_is_lower_bound(published):
             canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
-        draw_figure(canvas, 3, "demand charges", f"{now.eur:7.0f}", f" EUR ({now.count} listed)")
+        if now.count:
+            draw_figure(canvas, 3, "demand charges", f"{now.eur:7.0f}", f" EUR ({now.count} listed)")
 
     @staticmethod
     def _draw_charge(canvas: Canvas, published: Published, terms: DemandTerms) -> None:

@@ -70,7 +70,7 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: P
         canvas.put(NOTE_COLUMN, top + 3, f"{step.co2_g_per_kwh:.0f} g CO2/kWh", Ink.DIM)
     _figures(canvas, 1, top + 4, "without battery  import", *_energy(worth.bare_import_w, worth.bare_import_kwh))
     _euro(canvas, top + 4, worth.bare_import_eur)
-    rate = model.demand.rise_eur_per_kw
+    rate = 0.0 if plan.keep_w else model.demand.rise_eur_per_kw  # several charges: not one figure
     if worth.peak_rise_w:
         cost = f" {worth.peak_rise_w / 1000 * rate:.0f} EUR" if rate else ""
         canvas.put(NOTE_COLUMN, top + 4, f"peak +{kw(worth.peak_rise_w).strip()} kW{cost}", Ink.BOLD)

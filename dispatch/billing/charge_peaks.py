@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, interval_account
+from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, billed_eur, interval_account
 from dispatch.billing.month_peaks import MonthPeaks, MonthSoFar
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.charge_levels import ChargeLevel, ChargesNow
@@ -86,10 +86,11 @@ class ChargePeaks:
     def _matched(self, kept: dict[str, PeakMemory]) -> list[tuple[MonthPeaks, PeakMemory]]:
         """The peaks of each charge that is known.
 
-        A site with one charge before and after has the same one, however it is called. The demand charge of [tariff],
-        once charges are listed, is the first that counts at all times.
+        A site with one charge before and after has the same one, however it is called, if it counts at all times: the
+        peak of other hours than its own would be free. The demand charge of [tariff], once charges are listed, is the
+        first that counts at all times.
         """
-        if len(self._each) == len(kept) == 1:
+        if len(self._each) == len(kept) == 1 and not self.charges[0].windows:
             return [(self.main, next(iter(kept.values())))]
         ids = [terms.id for terms in self.charges]
         if "" in kept and "" not in ids:
@@ -184,10 +185,12 @@ class ChargePeaks:
             return None
         limit, counts = self.limit(at), any(place.counts for place in at)
         each = zip(self.charges, self._each, at, strict=True)
-        billed = [
-            (months.billed_w(place) - (terms.floor_w if terms.above else 0.0)) / 1000 * terms.eur_per_kw
+        replaced = self._replaced()
+        amounts = [
+            billed_eur(terms, place.period, months.billed_w(place))
             for terms, months, place in each
-            if terms.id not in self._replaced()
+            if terms.id not in replaced
         ]
+        billed = [eur for eur in amounts if eur is not None]
         id = (limit.terms.id or "demand") if counts else ""
         return ChargesNow(id, limit.w, until_utc_s, sum(billed), len(billed))

@@ -9,12 +9,14 @@ only grows; a whole period has more days than `top_days`, so that nothing of thi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from dispatch.billing.charges.accounts import interval_account as charge_account
+from dispatch.billing.charges.accounts import period_days, period_label, price_parts, share_held
+from dispatch.billing.charges.amounts import counted, priced
 from dispatch.billing.charges.calendar import Calendar
 from dispatch.config.charges import Charge
 from dispatch.config.demand_terms import DemandTerms, Window, parsed
@@ -47,6 +49,15 @@ class ChargeTerms(DemandTerms, frozen=True, kw_only=True, cache_hash=True):
     rolling: bool = False  # the peaks of the 11 months before are billed as well
     peak_floor_w: float = 0.0  # what each peak counts at least
     gap: Gap | None = None  # this peak is not billed once it is reached
+    interval_s: int = 0  # length of the intervals whose means are billed; 0: the meter's
+    parts: int = 1  # so many of the meter's intervals are one of those
+    w_per_unit: float = 1000.0  # of a unit of the charge, kW or kVA
+    eur_per_unit: float = 1.0  # EUR with VAT for one unit of the charge's currency without
+
+    @property
+    def of_one_bill(self) -> bool:
+        """A peak is billed in its own month or year alone."""
+        return self.charge.period in ("month", "year") and not self.charge.set_in
 
 
 class IntervalAccount(NamedTuple):
@@ -58,6 +69,7 @@ class IntervalAccount(NamedTuple):
     # that is listed the period's, or "2025-09|2025-W38"
     counts: bool  # it lies in a window
     weight: float = 1.0  # its mean counts so many times
+    start_utc_s: float = 0.0  # of a charge that is listed
 
 
 @lru_cache(maxsize=8)
@@ -69,11 +81,12 @@ def _calendar(windows: tuple[str, ...], timezone: str) -> tuple[tuple[Window, ..
 def interval_account(terms: DemandTerms, timezone: str, utc_s: float) -> IntervalAccount:
     """Where the metering interval that begins at `utc_s` belongs, by local wall time: it follows the clock change."""
     if isinstance(terms, ChargeTerms):
-        at = charge_account(terms.charge, terms.calendar, utc_s)
+        begin_s = utc_s // terms.interval_s * terms.interval_s if terms.interval_s else utc_s
+        at = charge_account(terms.charge, terms.calendar, begin_s)
         day = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d")
         account = at.period if terms.top_days == 1 else f"{at.period}|{at.peak}"
         sets = not terms.charge.set_in or int(day[5:7]) in month_numbers(terms.charge.set_in)
-        return IntervalAccount(at.period, day, account, at.counts and sets and at.weight > 0, at.weight)
+        return IntervalAccount(at.period, day, account, at.counts and sets and at.weight > 0, at.weight, utc_s)
     windows, zone = _calendar(terms.windows, timezone)
     local = datetime.fromtimestamp(utc_s, UTC).astimezone(zone)
     minute = 60 * local.hour + local.minute
@@ -81,6 +94,15 @@ def interval_account(terms: DemandTerms, timezone: str, utc_s: float) -> Interva
     day = local.strftime("%Y-%m-%d")
     period = day[:7] if terms.per == "month" else day[:4]
     return IntervalAccount(period, day, period if terms.top_days == 1 else day, counts)
+
+
+def period_begin_utc_s(terms: DemandTerms, timezone: str, utc_s: float) -> float:
+    """When the billed period began that holds an instant, local midnight."""
+    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(timezone))
+    first = now.date().replace(month=now.month if terms.per == "month" else 1, day=1)
+    if isinstance(terms, ChargeTerms):
+        first = period_days(terms.charge, period_label(terms.charge, now.date()))[0]
+    return datetime.combine(first, time(), ZoneInfo(timezone)).timestamp()
 
 
 def period_of(terms: DemandTerms, account: str) -> str:
@@ -95,6 +117,18 @@ def billed_w(terms: DemandTerms, peaks_w: Iterable[float]) -> float:
     highest = sorted((max(w, terms.peak_floor_w) for w in peaks_w), reverse=True)[: terms.top_days]
     count = max(len(highest), 1) if terms.rolling else terms.top_days
     return max(terms.floor_w, sum(highest) / count)
+
+
+def billed_eur(terms: DemandTerms, period: str, w: float) -> float | None:
+    """What a period costs that is billed so much, EUR with VAT; None: not told by its peaks, but by all intervals."""
+    if not isinstance(terms, ChargeTerms):
+        return w / 1000 * terms.eur_per_kw
+    charge = terms.charge
+    if charge.kind == "excess" and charge.excess_by != "max":
+        return None
+    quantity = w / terms.w_per_unit - ((charge.contract_kw or 0.0) if terms.above else 0.0)
+    parts = price_parts(charge, period) * share_held(charge, period)
+    return float(priced(charge, counted(quantity)) * parts) * terms.eur_per_unit
 
 
 def billed_by_period_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> dict[str, float]:

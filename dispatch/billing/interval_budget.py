@@ -32,7 +32,7 @@ from zoneinfo import ZoneInfo
 from dispatch.billing.billing_memory import Billing, counted_of
 from dispatch.billing.charge_peaks import Places, counting_until, places
 from dispatch.billing.counted_energy import Counted, FilledInterval
-from dispatch.billing.demand_charge import free_peak
+from dispatch.billing.demand_charge import free_peak, period_begin_utc_s
 from dispatch.billing.import_allowance import Allowance, Budget, allow, least_mean_w, margin_w
 from dispatch.billing.import_energy import GAP_S, HOLE_INTERVALS, UNBOUNDED_S, ImportEnergy
 from dispatch.billing.interval_placement import Carried, PlacedPeaks
@@ -148,11 +148,8 @@ class MeteringInterval:
         """How much of this month, up to the running interval, was not measured: 0 when the peak is sure."""
         if self._start is None:
             return 0.0
-        now = self._utility_time(self._start)
-        first = now.replace(
-            month=now.month if self._charges[0].per == "month" else 1, day=1, hour=0, minute=0, second=0, microsecond=0
-        )
-        passed_s = self._start + self._grid.interval_offset_s - first.timestamp()
+        at_s = self._start + self._grid.interval_offset_s
+        passed_s = at_s - period_begin_utc_s(self._charges[0], self._timezone, at_s)
         return max(passed_s - self._peaks.months.main.now.measured_s, 0.0)
 
     # ── time and energy ─────────────────────────────────────────────────────────────────────────────────────────────

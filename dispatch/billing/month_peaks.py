@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.billing.demand_charge import IntervalAccount, billed_w, free_w
+from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, billed_w, free_w
 from dispatch.config.demand_terms import DemandTerms
 
 MONTHS = 4  # months whose peaks are kept: those the clock was in last
 ROLLING_MONTHS = 12  # of them where a rolling year is billed
+PARTS_S = 7200.0  # a register may still fill an interval that is over by so much
 
 
 class MonthSoFar(msgspec.Struct, frozen=True):
@@ -31,6 +32,7 @@ class MonthPeaks:
         self._months: dict[str, MonthSoFar] = {}  # by "2025-09"; the one the clock was in last comes last
         self.month = ""
         self._before: tuple[str, MonthSoFar] | None = None  # a month before the last interval was taken in
+        self._parts_w: dict[float, float] = {}  # where the charge's intervals are longer: the meter's latest, by start
 
     def restore(self, month: str, so_far: MonthSoFar, earlier: dict[str, MonthSoFar]) -> None:
         """Take over what an earlier process knew. Without days, the peak is that of a day that is not known."""
@@ -56,6 +58,7 @@ class MonthPeaks:
         """The same, to go on from."""
         other = MonthPeaks(self._terms)
         other._months, other.month, other._before = dict(self._months), self.month, self._before
+        other._parts_w = dict(self._parts_w)
         return other
 
     @property
@@ -80,6 +83,8 @@ class MonthPeaks:
         month = at.period if at is not None and at.period in self._months else self.month
         so_far = self._months.get(month, MonthSoFar())
         self._before = (month, so_far)
+        if at is not None:
+            mean_w = self._whole_w(mean_w, at)
         mean_w = at.weight * mean_w if at is not None and at.counts else mean_w if at is None else 0.0
         days_w = so_far.days_w
         if at is not None and self._terms.top_days > 1:
@@ -93,6 +98,19 @@ class MonthPeaks:
         if self._before is not None:
             month, so_far = self._before
             self._months[month], self._before = so_far, None
+            if self._parts_w:
+                self._parts_w.popitem()
+
+    def _whole_w(self, mean_w: float, at: IntervalAccount) -> float:
+        """The mean of the charge's interval that one of the meter's is a part of, W: at least, by the parts so far."""
+        terms = self._terms
+        if not isinstance(terms, ChargeTerms) or terms.parts == 1:
+            return mean_w
+        known_w = max(mean_w, self._parts_w.pop(at.start_utc_s, 0.0))
+        recent = {start: w for start, w in self._parts_w.items() if abs(start - at.start_utc_s) < PARTS_S}
+        self._parts_w = {**recent, at.start_utc_s: known_w}
+        number = at.start_utc_s // terms.interval_s
+        return sum(w for start, w in self._parts_w.items() if start // terms.interval_s == number) / terms.parts
 
     def free_w(self, at: IntervalAccount | None) -> float:
         """The mean of such an interval that costs nothing, W; see `dispatch.billing.demand_charge.free_w`."""
@@ -116,9 +134,16 @@ class MonthPeaks:
             months += [kept for name, kept in self._months.items() if _year_before(self.month) < name < self.month]
         if self._terms.top_days == 1:
             return [month.peak_w for month in months], 0.0
-        days_w = {day: w for month in months for day, w in month.days_w.items()}
-        own_w = days_w.pop(at.account, 0.0) if at is not None else 0.0
+        days_w: dict[str, float] = {}
+        for day, w in (item for month in months for item in month.days_w.items()):
+            days_w[_peak_name(day)] = max(w, days_w.get(_peak_name(day), 0.0))
+        own_w = days_w.pop(_peak_name(at.account), 0.0) if at is not None else 0.0
         return list(days_w.values()), own_w
+
+
+def _peak_name(account: str) -> str:
+    """The day or week of an account: a week over two months of a rolling year is one peak."""
+    return account.rpartition("|")[2]
 
 
 def _year_before(month: str) -> str:

@@ -13,7 +13,7 @@ What differs from the bill, so that one figure stands for one kW more:
   them is reached (`Gap`); perfect foresight tries both, Energy IQ takes the fee as granted;
 * where a month's peak is billed in later months as well (rolling-12, `set_in`), their bills are in the price;
 * a charge per kVA is taken at the stated power factor, or at 1;
-* a charge on longer intervals than the meter's is kept by keeping each of the meter's.
+* a charge on longer intervals than the meter's is kept by keeping each of the meter's below the longer one's peak.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from typing import Literal
 
 import msgspec
 
-from dispatch.billing.charges.accounts import interval_s, rise_eur_per_kw
+from dispatch.billing.charges.accounts import eur_per_unit, interval_s, rise_eur_per_kw
 from dispatch.billing.charges.calendar import Calendar, calendar_of
 from dispatch.billing.demand_charge import ChargeTerms, Gap, billed_by_period_w, interval_account
 from dispatch.config.charges import Charge
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
-from dispatch.config.tariff_terms import TariffTerms
 
 Fee = Literal["open", "granted", "refused"]
 MONTHS_BILLED = 12.0  # a month's peak is billed so often where the period is a rolling year
@@ -54,7 +53,7 @@ def peak_charges(config: DispatchConfig, fee: Fee = "open") -> tuple[DemandTerms
     listed: list[DemandTerms] = [] if tariff.demand_terms.eur_per_kw <= 0 else [tariff.demand_terms]
     for charge in tariff.charge:
         if charge.kind in ("max", "excess") and charge.basis != "kvar" and not (pair and charge.full_load_h_below):
-            listed += _each(charge, tariff, calendar, fee)
+            listed += _each(charge, config, calendar, fee)
     priced = [terms for terms in listed if terms.eur_per_kw > 0]
     return tuple(sorted(priced, key=lambda terms: -terms.rise_eur_per_kw)) or (DemandTerms(),)
 
@@ -111,21 +110,22 @@ def _means_w(length_s: int, start_utc_s: int, step_s: int, grid_w: Sequence[floa
         yield number, sum(imported_w) / len(imported_w)
 
 
-def _each(charge: Charge, tariff: TariffTerms, calendar: Calendar, fee: Fee) -> Iterator[ChargeTerms]:
+def _each(charge: Charge, config: DispatchConfig, calendar: Calendar, fee: Fee) -> Iterator[ChargeTerms]:
     """A charge as one; one with an individual fee as that of the high-load windows, and that of the whole period."""
     individual = charge.individual
     if individual is None:
-        yield _terms(charge, tariff, calendar)
+        yield _terms(charge, config, calendar)
         return
     if fee != "refused":
-        yield _terms(msgspec.structs.replace(charge, windows=individual.windows, outside=False), tariff, calendar)
+        yield _terms(msgspec.structs.replace(charge, windows=individual.windows, outside=False), config, calendar)
     if fee != "granted":
         whole = msgspec.structs.replace(charge, id=f"{charge.id} without individual fee")
         gap = Gap(charge.id, individual.gap_pct, 1000 * individual.gap_kw) if fee == "open" else None
-        yield msgspec.structs.replace(_terms(whole, tariff, calendar), gap=gap)
+        yield msgspec.structs.replace(_terms(whole, config, calendar), gap=gap)
 
 
-def _terms(charge: Charge, tariff: TariffTerms, calendar: Calendar) -> ChargeTerms:
+def _terms(charge: Charge, config: DispatchConfig, calendar: Calendar) -> ChargeTerms:
+    tariff, meters_s = config.tariff, config.grid.metering_interval_s
     price, w_per_unit = rise_eur_per_kw(charge, tariff), 1000.0
     if charge.period == "rolling-12":
         price *= MONTHS_BILLED
@@ -148,4 +148,8 @@ def _terms(charge: Charge, tariff: TariffTerms, calendar: Calendar) -> ChargeTer
         above=above,
         rolling=charge.period == "rolling-12",
         peak_floor_w=w_per_unit * charge.peak_floor_kw,
+        interval_s=interval_s(charge, meters_s),
+        parts=max(1, interval_s(charge, meters_s) // meters_s),
+        w_per_unit=w_per_unit,
+        eur_per_unit=eur_per_unit(charge, tariff) * (1 + charge.vat_pct / 100),
     )

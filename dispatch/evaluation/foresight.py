@@ -258,9 +258,9 @@ class _Program:
             if t + 1 < n and t + 1 not in self.reference.begin_kwh:
                 columns[4 * n + t].append((n + t + 1, -1.0))
         for charged, demand in zip(self._charges, demands, strict=True):
-            for row, (steps, account) in enumerate(charged.intervals(), demand.first_row):
+            for row, (steps, account, weight) in enumerate(charged.intervals(), demand.first_row):
                 for t in steps:
-                    columns[2 * n + t].append((row, charged.weight[account] / len(steps)))
+                    columns[2 * n + t].append((row, weight / len(steps)))
                 columns[demand.peak[account]].append((row, -1.0))
             for column, row, value in demand.entries:
                 columns[column].append((row, value))
@@ -280,7 +280,7 @@ class _Charged:
         self.paid_w = own_accounts(terms, reference.paid_peak_w)
         self.accounts = {account: period_of(terms, account) for account in self.paid_w}
         self.account_of: list[str] = []  # each interval's
-        self.weight: dict[str, float] = {}  # of the intervals of an account
+        self._weights: list[float] = []  # each interval's
         self._steps: dict[int, list[int]] = {}
         for k, start_s in enumerate(reference.starts_utc_s):
             number = start_s // length_s
@@ -289,12 +289,13 @@ class _Charged:
                 continue
             if number not in self._steps:
                 self.account_of.append(at.account)
-                self.accounts[at.account], self.weight[at.account] = at.period, at.weight
+                self._weights.append(at.weight)
+                self.accounts[at.account] = at.period
             self._steps.setdefault(number, []).append(k)
 
-    def intervals(self) -> Iterator[tuple[list[int], str]]:
-        """The steps of each interval, and its account."""
-        return zip(self._steps.values(), self.account_of, strict=True)
+    def intervals(self) -> Iterator[tuple[list[int], str, float]]:
+        """The steps of each interval, its account, and its weight."""
+        return zip(self._steps.values(), self.account_of, self._weights, strict=True)
 
 
 class _Demand:

@@ -21,5 +21,5 @@ class ChargesNow(msgspec.Struct, frozen=True):
     charge: str  # id of the one that leaves least free now; "": none counts now
     free_w: float  # the mean of an interval that costs nothing now
     until_utc_s: float | None  # until then the same charges count; None: for a day at least
-    eur: float  # what all of them bill so far for their running periods: at least
-    count: int  # how many there are
+    eur: float  # what they bill so far for their running periods: at least
+    count: int  # of how many that is: not of those whose amount all intervals set, such as the hours above a contract

@@ -147,8 +147,8 @@ def _charging(plan: Sketch, t: int, clock: list[Reason]) -> Reason:
         return Reason("step.charge_for_risk", {"risk": _risk(plan, use, clock), "held": held})
     cost, worth = _cost_and_worth(plan, t, use)
     if worth < cost and _readiness(plan, t) > 0:
-        kept_w = min(plan.keep_w[t:])  # hours that do not count have none to keep
-        return Reason("step.next_pulse", {"peak": _whose(plan, kept_w), "peak_w": kept_w, "held": held})
+        k = min(range(t, len(plan.keep_w)), key=plan.keep_w.__getitem__)  # hours that do not count have none to keep
+        return Reason("step.next_pulse", {"peak": _whose(plan, k), "peak_w": plan.keep_w[k], "held": held})
     if use is not None and plan.buy[use] > plan.buy[t]:
         return Reason(
             "step.charge_for_price",
@@ -172,7 +172,7 @@ def _risk(plan: Sketch, k: int, clock: list[Reason]) -> Reason:
     cause = _reservation(plan, k)
     if cause is not None:
         return Reason("risk.reservation", {"reservation": cause.id, "at": _clock(plan, cause.start_utc_s)})
-    peak, keep_w, waiting = _whose(plan, plan.keep_w[k]), plan.keep_w[k], _waiting(plan, k)
+    peak, keep_w, waiting = _whose(plan, k), plan.keep_w[k], _waiting(plan, k)
     if waiting is not None:
         return Reason("risk.peak_jobs", {"peak": peak, "peak_w": keep_w, "at": clock[k], "waiting": waiting})
     return Reason("risk.peak", {"peak": peak, "peak_w": keep_w, "at": clock[k]})
@@ -249,7 +249,7 @@ def _discharging(plan: Sketch, t: int, clock: list[Reason], buys: int | None) ->
 
 def _defending(plan: Sketch, t: int) -> Reason:
     keep_w, cause = plan.keep_w[t], _reservation(plan, t)
-    peak = _whose(plan, keep_w)
+    peak = _whose(plan, t)
     if cause is None and (waiting := _waiting(plan, t)) is not None:
         return Reason("step.below_peak_jobs", {"peak": peak, "peak_w": keep_w, "waiting": waiting})
     if cause is None:
@@ -363,11 +363,10 @@ def _at_peak(plan: Sketch, t: int) -> bool:
     return plan.grid_w[t] >= plan.keep_w[t] - NEAR_W
 
 
-def _whose(plan: Sketch, keep_w: float) -> Reason:
-    """What the import to keep is: the peak that there is, or one that the plan lets it rise to."""
-    keepers = zip(plan.keep_w, plan.keepers, strict=True)
-    terms, level = plan.levels[next((charge for w, charge in keepers if w == keep_w), 0)]
-    if keep_w > level.free_w + NEAR_W:
+def _whose(plan: Sketch, t: int) -> Reason:
+    """What the import to keep in a step is: the peak that there is, or one that the plan lets it rise to."""
+    terms, level = plan.levels[plan.keepers[t]]
+    if plan.keep_w[t] > level.free_w + NEAR_W:
         return Reason("peak.planned_by", {"charge": terms.id}) if terms.id else Reason("peak.planned")
     return free_peak(terms)
 

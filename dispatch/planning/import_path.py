@@ -7,6 +7,7 @@ does not. A battery that a manual order has does what the order says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -39,6 +40,7 @@ class PathStep(msgspec.Struct, frozen=True):
     net_kw: float  # load less PV, with what is reserved
     free_kw: float  # what import costs nothing in any case: the limit where it does not count
     given: OrderedStep  # what manual orders make of the step, and leave of the battery
+    most_kw: float = math.inf  # whatever level is kept, import stays below
 
     def overlap_s(self, start_s: float, end_s: float) -> float:
         """How much of the step lies between two instants."""
@@ -66,6 +68,12 @@ class _ChargeLevel(NamedTuple):
     def counts(self, config: DispatchConfig, utc_s: float) -> bool:
         """Whether the interval that begins then counts."""
         return interval_account(self.terms, config.timezone, utc_s).counts
+
+    def rise_eur_per_kw(self, path: ImportPath) -> float:
+        """What a kW more costs in the path's hours, EUR: where months have weights, in the heaviest of them."""
+        places = [interval_account(self.terms, path.config.timezone, step.start_s) for step in path.steps]
+        weight = max((at.weight for at in places if at.counts), default=1.0)
+        return weight * self.terms.rise_eur_per_kw
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,7 @@ class ImportPath:
         return True
 
     def _level(self, step: PathStep, level_w: float) -> _Level:
-        level_kw = max(level_w / 1000, step.free_kw)
+        level_kw = max(min(level_w / 1000, step.most_kw), step.free_kw)
         aim_kw = level_kw - min(max(self.config.rules.deadband_w / 1000, MARGIN * level_kw), level_kw / 2)
         return _Level(level_kw, aim_kw, self._credit_kw(level_kw) if step.start_s < self.interval_end_s else 0.0)
 
@@ -197,10 +205,31 @@ class ImportPath:
             low, high = (low, middle) if self.can_hold(middle, path_kw) else (middle, high)
         return high
 
-    def rise_eur(self, rise_w: float, above_w: float) -> float:
-        """What a rise by so much above a level costs, by the charges whose own level it passes."""
-        passed = [(level.terms, rise_w - max(0.0, level.w - above_w)) for level in self.levels]
-        return sum(w / 1000 * terms.rise_eur_per_kw for terms, w in passed if w > 0)
+    def rise_eur(self, rise_w: float, above_w: float, path_kw: Sequence[float]) -> float:
+        """What a path costs that takes a rise by so much above a level, by the charges whose own level it must pass.
+
+        Of several charges, the dearest first, each is kept at its level in its hours if the battery can do that.
+        """
+        kept: tuple[_ChargeLevel, ...] = ()
+        total_eur = 0.0
+        for level in self.levels:
+            passed_w = rise_w - max(0.0, level.w - above_w)
+            if passed_w <= 0:
+                continue
+            if self.levels[1:] and self._keeping((*kept, level)).can_hold(above_w + rise_w, path_kw):
+                kept = (*kept, level)
+            else:
+                total_eur += passed_w / 1000 * level.rise_eur_per_kw(self)
+        return total_eur
+
+    def _keeping(self, levels: tuple[_ChargeLevel, ...]) -> ImportPath:
+        """The same, where the levels of these charges are not passed in their hours."""
+        most_kw = (
+            min((level.w for level in levels if level.counts(self.config, step.start_s)), default=math.inf) / 1000
+            for step in self.steps
+        )
+        steps = (msgspec.structs.replace(step, most_kw=kw) for step, kw in zip(self.steps, most_kw, strict=True))
+        return replace(self, steps=tuple(steps))
 
     def need_w(self, power_w: float, start_s: float, end_s: float) -> float:
         """The level that a job takes."""

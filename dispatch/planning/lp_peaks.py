@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.demand_charge import IntervalAccount, interval_account
 from dispatch.billing.peak_charges import peak_charges
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.charge_levels import ChargeLevel
@@ -44,10 +44,23 @@ def months_of(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[
     return months, places
 
 
-def _accounts(inputs: PlanInputs, starts: list[int], terms: DemandTerms) -> list[str]:
-    """For each step the account its import goes to (`IntervalAccount.account`), "" where it does not count."""
+class _Account(NamedTuple):
+    """The account that a step's import goes to (`IntervalAccount`), "" where it does not count, and its weight there.
+
+    A kW in a month of little weight raises what is billed by less: it has a peak of its own.
+    """
+
+    name: str
+    weight: float = 1.0
+
+
+NOT_COUNTED = _Account("")
+
+
+def _accounts(inputs: PlanInputs, starts: list[int], terms: DemandTerms) -> list[_Account]:
+    """For each step its account."""
     places = (interval_account(terms, inputs.config.timezone, t) for t in starts)
-    return [at.account if at.counts else "" for at in places]
+    return [_Account(at.account, at.weight) if at.counts else NOT_COUNTED for at in places]
 
 
 def _months(
@@ -62,7 +75,8 @@ def _months(
     """
     config = inputs.config
     names = _accounts(inputs, starts, terms)
-    order = sorted(set(names), key=lambda name: (not name, name))  # what does not count comes last
+    # in the order of their steps; what does not count comes last
+    order = sorted(dict.fromkeys(names), key=lambda of: not of.name)
     here = interval_account(terms, config.timezone, starts[0])
     prior_w = min(inputs.peak_prior_w or 0.0, config.grid.contracted_peak_w)
     first_w = max(0.0, level.free_w, prior_w)
@@ -73,16 +87,22 @@ def _months(
         first_w, prior_w, later_w = max(0.0, level.free_w), 0.0, max(terms.floor_w, inputs.peak.usual_w)
     price = terms.rise_eur_per_kw
 
-    def month(name: str) -> Month:
-        if not name:
+    def month(of: _Account) -> Month:
+        if not of.name:
             return Month(max(config.grid.contracted_peak_w, level.free_w) / 1000, counts=False)
-        if name == here.account:  # what the running interval comes to in any case costs nothing more
-            return Month(max(first_w, running_least_w(inputs, terms)) / 1000, rises, demand=price)
-        if name.startswith(here.period):
-            return Month(max(0.0, level.later_w, prior_w) / 1000, rises, demand=price)
-        return Month(later_w / 1000, demand=price)
+        free, demand = _weighted(of, here), price * of.weight
+        if of.name == here.account:  # what the running interval comes to in any case costs nothing more
+            return Month(max(first_w * free, running_least_w(inputs, terms)) / 1000, rises, demand=demand)
+        if terms.rolling or of.name.startswith(here.period):
+            return Month(max(0.0, level.later_w * free, prior_w) / 1000, rises, demand=demand)
+        return Month(later_w / 1000, demand=demand)
 
-    return [month(name) for name in order], [order.index(name) for name in names]
+    return [month(of) for of in order], [order.index(of) for of in names]
+
+
+def _weighted(of: _Account, here: IntervalAccount) -> float:
+    """How many W are free at an account's weight for one W that is free at the running interval's."""
+    return (here.weight or 1.0) / of.weight
 
 
 def _others(
@@ -94,22 +114,22 @@ def _others(
     not count share a last month that costs nothing: it is there also if all count, so that the program keeps its shape.
     """
     config, names = inputs.config, _accounts(inputs, starts, terms)
-    order = [*sorted({name for name in names if name}), ""]
+    order = [*dict.fromkeys(of for of in names if of.name), NOT_COUNTED]
     here = interval_account(terms, config.timezone, starts[0])
     usual_w = inputs.peak.usual_w if inputs.peak is not None else inputs.peak_prior_w or 0.0
     expected_w = 0.0 if terms.windows else min(usual_w, config.grid.contracted_peak_w)
 
-    def month(name: str) -> Month:
-        if not name:
+    def month(of: _Account) -> Month:
+        if not of.name:
             return Month(0.0, counts=False, limits=False)
-        base_w = max(terms.floor_w, usual_w)
-        if name == here.account:
-            base_w = max(level.free_w, expected_w, running_least_w(inputs, terms))
-        elif name.startswith(here.period):
-            base_w = max(level.later_w, expected_w)
-        return Month(base_w / 1000, demand=terms.rise_eur_per_kw)
+        free, base_w = _weighted(of, here), max(terms.floor_w, usual_w)
+        if of.name == here.account:
+            base_w = max(level.free_w * free, expected_w, running_least_w(inputs, terms))
+        elif terms.rolling or of.name.startswith(here.period):
+            base_w = max(level.later_w * free, expected_w)
+        return Month(base_w / 1000, demand=terms.rise_eur_per_kw * of.weight)
 
-    return [month(name) for name in order], [order.index(name) for name in names]
+    return [month(of) for of in order], [order.index(of) for of in names]
 
 
 def running_least_w(inputs: PlanInputs, terms: DemandTerms) -> float:

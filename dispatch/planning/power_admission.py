@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dispatch.billing.peak_charges import main_charge
+from dispatch.billing.demand_charge import ChargeTerms
+from dispatch.billing.peak_charges import peak_charges
+from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.islanding import IslandState
 from dispatch.model.plan import NEAR_W, Plan
@@ -96,7 +98,8 @@ def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[
         raise OrderRefused(_refusal(asked, inputs, plan, site, (need_w, start)))
     least_w = min(rise_w for rise_w, _, _ in carried)
     rise_w, start, site = next(one for one in carried if one[0] <= least_w + NEAR_W)  # the earliest of equals
-    cost_eur, per = site.rise_eur(rise_w, site.kept_w), main_charge(inputs.config).per
+    path = site.with_job(asked.power_w, start, start + asked.for_s)
+    cost_eur, per = site.rise_eur(rise_w, site.kept_w, path), _per(inputs.config)
     level_w = site.kept_w + rise_w
     rise = Reason("power.rise", {"rise_w": rise_w, "level_w": level_w, "cost_eur": cost_eur, "per": per})
     why = _all([*_said(_why_later(asked, inputs, plan, start)), rise])
@@ -128,10 +131,10 @@ def _with_later_rise(
     path = site.with_job(asked.power_w, found.start_utc_s, end_s)
     without_w = site.level_w(site.net_kw, near.kept_w)
     with_w = site.level_w(path, max(without_w, found.level_w))
-    rise_w, per = with_w - without_w, main_charge(config).per
+    rise_w, per = with_w - without_w, _per(config)
     later = rise_w > found.rise_w + 2 * NEAR_W  # each level is found to one of them
     if later:
-        cost_eur = site.rise_eur(rise_w, without_w)
+        cost_eur = site.rise_eur(rise_w, without_w, path)
         line = Reason("power.rise_later", {"rise_w": rise_w, "level_w": with_w, "cost_eur": cost_eur, "per": per})
         before = [] if found.rise_w else _said(found.why)
         found = Grant(found.start_utc_s, with_w, rise_w, cost_eur, _all([*before, line]))
@@ -147,6 +150,15 @@ def _with_later_rise(
     elif inputs.month_peak_w > contract_w + NEAR_W:
         above.append(Reason("power.month_peak", {"peak_w": inputs.month_peak_w}))
     return found, above
+
+
+def _per(config: DispatchConfig) -> str:
+    """The period whose bills a rise is in, as a word."""
+    pers = {
+        "billing period" if isinstance(terms, ChargeTerms) and not terms.of_one_bill else terms.per
+        for terms in peak_charges(config)
+    }
+    return pers.pop() if len(pers) == 1 else "billing period"
 
 
 def without(former: Reservation, inputs: PlanInputs) -> PlanInputs:

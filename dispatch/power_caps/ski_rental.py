@@ -95,9 +95,9 @@ def decide(
     spared_w = max(0.0, would_be_w - max(need.month_peak_w, need.import_max_w))
     free_w = {level.charge: level.free_w for level in need.levels}
     purchase_eur = 0.0
-    for terms, _ in counting:
+    for terms, place in counting:
         spared_of_w = max(0.0, would_be_w - max(free_w.get(terms.id, need.month_peak_w), need.import_max_w))
-        purchase_eur += terms.rise_eur_per_kw * spared_of_w / 1000
+        purchase_eur += place.weight * terms.rise_eur_per_kw * spared_of_w / 1000
     if ledger.rent_eur >= purchase_eur:
         return _none(
             Reason("caps.let_rise", {"rent_eur": ledger.rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}),
