@@ -66,7 +66,7 @@ class MonthPanel(DiffWidget):
         if peak_is_lower_bound(published):
             canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
         if now.count:
-            draw_figure(canvas, 3, "demand charges", f"{now.eur:7.0f}", f" EUR ({now.count} listed)")
+            draw_figure(canvas, 3, "demand charges", f"{now.eur:7.0f}", f" EUR ({now.count} counted)")
 
     @staticmethod
     def _draw_charge(canvas: Canvas, published: Published, terms: DemandTerms) -> None:

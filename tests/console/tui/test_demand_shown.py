@@ -117,7 +117,7 @@ def test_of_several_charges_the_one_that_limits_now_is_named() -> None:
     until = overview[0].removeprefix("Month high load until ")
     assert len(until) == len("14:00")
     assert overview[1] == "free now 31.7 kW"
-    assert overview[3] == "demand charges 412 EUR (3 listed)"
+    assert overview[3] == "demand charges 412 EUR (3 counted)"
     assert status.endswith(f"high load until {until}: 31.7 kW free")
     overview, status = said(msgspec.structs.replace(now, charge="", until_utc_s=None))
     assert overview[:2] == ["Month no charge on peaks", "free now — kW"]
