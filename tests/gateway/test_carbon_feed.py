@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from http_server import HttpServer, response
+from small_gateway import running
+from waiting import until
 
 from dispatch.model.carbon import NO_CARBON, CarbonSeries, merged
 from drivers.clock import VirtualClock
@@ -107,3 +111,22 @@ async def test_it_is_fetched_and_outlives_outage_and_restart() -> None:
         with pytest.raises(msgspec.ValidationError):
             kept_carbon(damaged)
     assert kept_carbon(None) is None
+
+
+async def test_a_gateway_tells_plan_and_jobs_what_was_fetched_and_again_after_a_restart(place: Path) -> None:
+    begin_s = int(time.time() // 86_400 - 1) * 86_400
+    now_s, beyond_s = time.time(), begin_s + 4 * 86_400.0
+    page = response(body([310.5] * 3 * 96, [None] * 3 * 96, begin_s=begin_s), kind="application/json")
+    async with HttpServer({"/co2eq": page}) as server:
+        feed = {"country": "de", "url": server.url("/co2eq")}
+        sections: dict[str, Any] = {"tariff": {"co2_g_per_kwh": 400.0, "co2_feed": feed}}
+        for fetches in (True, False):
+            if not fetches:
+                del server.pages["/co2eq"]  # what is kept is all there is
+            async with running(place, place / "s.sock", commanded=False, **sections) as there:
+                accounting = there.gateway.loop._accounting
+                assert accounting is not None
+                if fetches:
+                    await until(lambda: accounting._carbon(now_s) == 310.5)  # noqa: B023  read at once
+                for told in (accounting._carbon, there.gateway.planner._source._co2_g_per_kwh):
+                    assert (told(now_s), told(beyond_s)) == (310.5, 400.0)
