@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 from dispatch.orders.refusal import OrderRefused
@@ -14,13 +13,11 @@ from drivers.mqtt.client import Broker, subscribe
 from drivers.signals.cloud_event import LONGEST, SignalNotRead
 from drivers.signals.config import SignalBrokerConfig
 from gateway.event_sink import EventSink
+from gateway.signal_refusals import SignalRefusals
 from gateway.signals_in_force import SignalsInForce
 from gateway.supervised_calls import PartHangs
 
 LEAST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-REFUSALS_PER_MIN = 10  # that become events: whoever may publish must not fill the record
-
-log = logging.getLogger("skerry.gateway")
 
 
 class SignalBroker:
@@ -38,7 +35,7 @@ class SignalBroker:
         )
         self._topic, self._signals, self._events = config.topic, signals, events
         self._back_off = BackOff(LONGEST_PAUSE_S, least_s=LEAST_PAUSE_S)
-        self._refused: list[float] = []  # loop times of the refusals told in the last minute
+        self._refusals = SignalRefusals(events)
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -60,14 +57,4 @@ class SignalBroker:
         try:
             await self._signals.receive(payload, self._broker.where)
         except (SignalNotRead, OrderRefused, PartHangs) as error:
-            self._refuse(one_line(str(error)))
-
-    def _refuse(self, why: str) -> None:
-        now_s = asyncio.get_running_loop().time()
-        self._refused = [at_s for at_s in self._refused if now_s - at_s < 60]
-        if len(self._refused) < REFUSALS_PER_MIN:
-            self._refused.append(now_s)
-            text = f"a message from {self._broker.where} is refused: {why}"
-            self._events.event("command", "warning", "signal", text)
-        else:
-            log.debug("a message is refused: %s", why)
+            self._refusals.tell(f"a message from {self._broker.where} is refused: {one_line(str(error))}")

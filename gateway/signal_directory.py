@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import stat
+from heapq import nlargest
 from pathlib import Path
+from typing import NamedTuple
 
 from dispatch.orders.refusal import OrderRefused
 from dispatch.wording.formatting import one_line
 from drivers.signals.cloud_event import LONGEST, SignalNotRead
 from gateway.event_sink import EventSink
+from gateway.signal_refusals import SignalRefusals
 from gateway.signals_in_force import SignalsInForce
 from gateway.supervised_calls import PartHangs, SupervisedCalls
 
 LOOK_S = 2.0  # of machine time
 MOST_FILES = 256
 
-Signature = tuple[int, int, int]  # inode, size and time of the last change
+Signature = tuple[int, int, int]  # time of the last change, inode and size
+
+
+class Found(NamedTuple):
+    """The newest files of the directory, oldest first, and how many there are."""
+
+    files: dict[Path, Signature]
+    total: int
 
 
 class SignalDirectory:
@@ -26,6 +38,7 @@ class SignalDirectory:
         self, path: Path, signals: SignalsInForce, events: EventSink, calls: SupervisedCalls, look_s: float = LOOK_S
     ) -> None:
         self._path, self._signals, self._events, self._calls = path, signals, events, calls
+        self._refusals = SignalRefusals(events)
         self._look_s = look_s
         self._seen: dict[Path, Signature] = {}  # at the last look
         self._done: dict[Path, Signature] = {}
@@ -41,11 +54,12 @@ class SignalDirectory:
     async def look(self) -> None:
         """Look once; take in what is new and has stood still."""
         try:
-            found = await self._calls.call(files_in, self._path)
+            found, total = await self._calls.call(files_in, self._path)
         except OSError as error:
             self._say(f"{self._path} cannot be read: {error.strerror}; expected a directory that the gateway may list")
             return
-        self._say("")
+        full = f"{self._path} holds more than {MOST_FILES} *.json: only the newest are looked at; remove old ones"
+        self._say(full if total > MOST_FILES else "")
         ready = [path for path, sign in found.items() if self._seen.get(path) == sign != self._done.get(path)]
         taken = [path for path in ready if await self._take(path)]
         self._done = {path: sign for path, sign in found.items() if path in taken or self._done.get(path) == sign}
@@ -67,7 +81,7 @@ class SignalDirectory:
         return True
 
     def _refuse(self, path: Path, why: str) -> None:
-        self._events.event("command", "warning", "signal", f"file {one_line(path.name)} is refused: {one_line(why)}")
+        self._refusals.tell(f"file {one_line(path.name)} is refused: {one_line(why)}")
 
     def _say(self, error: str) -> None:
         if error and error != self._error:
@@ -75,18 +89,25 @@ class SignalDirectory:
         self._error = error
 
 
-def files_in(directory: Path) -> dict[Path, Signature]:
-    """The `*.json` in it, the first `MOST_FILES` by name. Raises OSError."""
-    found = {}
-    for path in sorted(directory.iterdir())[:MOST_FILES]:
-        if path.suffix == ".json":
-            with contextlib.suppress(OSError):  # it is gone meanwhile
-                stat = path.stat()
-                found[path] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    return found
+def files_in(directory: Path) -> Found:
+    """The `*.json` in it: the newest `MOST_FILES`. Raises OSError."""
+    found: list[tuple[Signature, str]] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.endswith(".json"):
+                with contextlib.suppress(OSError):  # it is gone meanwhile, or a link to nothing
+                    seen = entry.stat()
+                    found.append(((seen.st_mtime_ns, seen.st_ino, seen.st_size), entry.name))
+    newest = sorted(nlargest(MOST_FILES, found))
+    return Found({directory / name: sign for sign, name in newest}, len(found))
 
 
 def beginning_of(path: Path) -> bytes:
-    """Its bytes, one more than a signal may have at most. Raises OSError."""
-    with path.open("rb") as file:
+    """Its bytes, one more than a signal may have at most. Raises OSError, also for what is no regular file.
+
+    A pipe or a device is opened without waiting: what hangs here would hold up the signals of every way.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(0, "expected a regular file")
         return file.read(LONGEST + 1)

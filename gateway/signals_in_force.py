@@ -6,13 +6,14 @@ accepted, and what the site did under each limit, are rows of the audit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from dispatch.accounting.limit_evidence import Entry, LimitEvidence, limits_of, powers
+from dispatch.accounting.limit_evidence import Entry, LimitEvidence, LimitInForce, limits_of, powers
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
 from dispatch.model.contacts import ContactView
@@ -56,12 +57,15 @@ class SignalsInForce:
         self._evidence = LimitEvidence(interval_s)
         self._silent: tuple[str, ...] = ()
         self.exceeded: dict[str, str] = {}  # by contact or sender, the limit that is not kept; empty: all are
+        self._short: dict[LimitInForce, str] = {}  # the limits that are not kept, in words
         self._clock_known = False  # until the first tick
+        self._begun_before: set[str] = set()  # signals of an earlier run whose begin is past
         self.adopt(kept)
 
     def adopt(self, kept: KeptSignals) -> None:
         """Take over what an earlier run kept."""
         self._book.adopt(kept, self._clock.utc_s(), self._clock.mono_s())
+        self._begun_before |= {s.id for s in kept.signals if s.start_utc_s <= self._clock.utc_s()}
 
     # ── what stands ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,7 +111,9 @@ class SignalsInForce:
         for signal in taken.signals:
             self._tell(signal, f"accepted, by {way}", message.digest)
         for signal in taken.ended:
-            self._tell(signal, f"ended by its sender, by {way}", message.digest)
+            left = next((s for s in self._book.listed if s.id == signal.id), None)
+            what = "ended" if left is None else f"made to end at {_utc(left.end_utc_s)}"
+            self._tell(signal, f"{what} by its sender, by {way}", message.digest)
         for note in taken.notes:
             self._events.event("command", "warning", "signal", words(note), message.who or message.sender)
         self._keep()
@@ -126,7 +132,7 @@ class SignalsInForce:
         utc_s, mono_s = self._clock.utc_s(), self._clock.mono_s()
         begun, over = self._book.advance(utc_s)
         for signal in begun:
-            self._tell(signal, "begins")
+            self._tell(signal, "in force as the gateway starts" if signal.id in self._begun_before else "begins")
         for signal in over:
             self._tell(signal, "is over")
         if over:
@@ -166,23 +172,30 @@ class SignalsInForce:
 
     def _put_on_record(self, entry: Entry) -> None:
         text = _entry_words(entry)
-        if entry.what == "shortfall":
-            self.exceeded[entry.limit.whose] = text
-        elif entry.what in ("met", "end") and entry.limit.whose in self.exceeded:
-            self.exceeded[entry.limit.whose] = ""
+        self._note_shortfall(entry, text)
         if entry.what in ("shortfall", "met"):
             severity = "warning" if entry.what == "shortfall" else "info"
             self._events.event("command", severity, "signal", text)
         body = msgspec.to_builtins(entry)
         self._audit.spool({"kind": "limit", "who": "gateway", "outcome": entry.what, "text": text, "limit": body})
 
+    def _note_shortfall(self, entry: Entry, text: str) -> None:
+        """One contact or sender may have several limits: the end of one says nothing of the others."""
+        whose = entry.limit.whose
+        if entry.what == "shortfall":
+            self._short[entry.limit] = text
+        elif entry.what not in ("met", "end") or self._short.pop(entry.limit, None) is None:
+            return
+        self.exceeded[whose] = next((text for limit, text in self._short.items() if limit.whose == whose), "")
+
 
 def site_limits(config: DispatchConfig) -> SiteLimits:
-    """What signals are compared with."""
+    """What signals are compared with: the site's own limits of each moment, not of means, which a moment may exceed."""
+    grid = config.grid
     return SiteLimits(
         critical_load_w=config.reserve.critical_load_w,
-        import_w=config.grid.contracted_peak_w,
-        export_w=config.grid.export_limit_w,
+        import_w=grid.fuse_w,
+        export_w=math.inf if grid.export_window_s > 0 else grid.export_limit_w,
         charge_w=config.charge_w,
     )
 

@@ -72,6 +72,10 @@ class _End(msgspec.Struct, frozen=True):
     w: float
     step: int | None = None
 
+    def moved(self, w: float, step: int) -> _End:
+        """This end at `w`, set by that step; the same end where it is there already."""
+        return self if self.w == w else _End(w, step)
+
 
 class Chain:
     """The rules' asks in order. An ask that empties the interval is met as far as the earlier rules allow."""
@@ -97,13 +101,13 @@ class Chain:
             reason = Reason(
                 "rule.unmet_at_least", {"asked_w": ask.low_w, "left_w": self._high.w, "by": by, "reason": reason}
             )
-            self._low = _End(self._high.w, self._low.step)
+            self._low = self._low.moved(self._high.w, number)
         elif below:
             by = self._setter(self._low)
             reason = Reason(
                 "rule.unmet_at_most", {"asked_w": ask.high_w, "left_w": self._low.w, "by": by, "reason": reason}
             )
-            self._high = _End(self._low.w, self._high.step)
+            self._high = self._high.moved(self._low.w, number)
         else:
             self._narrow(ask, number)
         if (above or below) and self._unmet is None:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from dispatch.model.decoding import decoded
 from dispatch.model.signals import Item, Message, Quantity
 from drivers.signals.config import SignalSender
 from drivers.signals.signature import BadSignature, Signed, public_key, verified
@@ -134,6 +135,6 @@ def _utc_s(time: datetime) -> float:
 
 def _decoded(raw: bytes, type_: type[Read], what: str) -> Read:
     try:
-        return msgspec.json.decode(raw, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decoded(lambda data: msgspec.json.decode(data, type=type_), raw)
+    except msgspec.DecodeError as error:
         raise SignalNotRead(f"{what}: {error}") from None

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from dispatch.model.decoding import decoded
+
 ED25519_BYTES = 32
 P256_BYTES = (33, 65)  # a point, compressed and not (SEC 1, 2.3.3)
 SIGNATURE_BYTES = 64  # of both: R | S
@@ -59,8 +61,8 @@ def verified(compact: str, key: bytes) -> Signed:
     header, payload, signature = compact.split(".")
     wanted = "EdDSA" if len(key) == ED25519_BYTES else "ES256"
     try:
-        said = msgspec.json.decode(_decoded(header), type=_Header)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = decoded(lambda data: msgspec.json.decode(data, type=_Header), _decoded(header))
+    except msgspec.DecodeError:
         raise BadSignature(f'the JWS header cannot be read, expected {{"alg":"{wanted}"}}') from None
     if said.alg != wanted or said.crit is not None:
         raise BadSignature(f'the JWS header says alg "{said.alg[:20]}", expected "{wanted}" by the key, and no crit')

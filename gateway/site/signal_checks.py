@@ -70,6 +70,7 @@ def _failsafes(sender: SignalSender) -> Iterator[Finding]:
 
 
 def _once(n: int, sender: SignalSender, taken: dict[str, int]) -> Iterator[Finding]:
-    for key, value in (("id", sender.id), ("source", sender.source)):
+    # neither source nor type is signed: with one key for two senders anybody could make a fleet limit an obligation
+    for key, value in (("id", sender.id), ("source", sender.source), ("public_key", sender.public_key)):
         if value and taken.setdefault(f"{key} {value}", n) != n:
             yield f"signal[{n}].{key}", value, f"one of its own; signal[{taken[f'{key} {value}']}] has it already"

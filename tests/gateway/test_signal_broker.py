@@ -14,7 +14,7 @@ from waiting import until
 from dispatch.model.reasons import Reason
 from dispatch.orders.refusal import OrderRefused
 from drivers.signals.config import SignalBrokerConfig
-from gateway import signal_broker
+from gateway import signal_broker, signal_refusals
 from gateway.signal_broker import SignalBroker
 
 TOPIC = "grid/v1/isv/acme-energy/loadtarget/set"
@@ -74,4 +74,5 @@ async def test_a_flood_of_what_is_refused_becomes_few_events() -> None:
     broker = SignalBroker(SignalBrokerConfig(host="h", topic=TOPIC), Path(), site, site)
     for _ in range(100):
         await broker.take(b"no")
-    assert len(site.said) == signal_broker.REFUSALS_PER_MIN
+    assert len(site.said) == signal_refusals.REFUSALS_PER_MIN
+    assert site.said[-1].endswith(" (the last of 10 told in a minute)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,14 @@ from signed_signals import SOURCE, ed25519_key, event, load_target, signed
 from small_gateway import Running, running
 from waiting import until
 
+from dispatch.accounting.limit_evidence import Entry, LimitInForce
 from dispatch.model.reasons import Reason, RuleId
-from dispatch.model.signals import SignalView
+from dispatch.model.signals import Item, Message, Quantity, SignalView, Sort
 from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.signal_book import KeptSignals
 from drivers.clock import SystemClock
 from drivers.signals.cloud_event import SignalNotRead
+from gateway import signal_directory
 from gateway.api.client import GatewayClient
 from gateway.errors import RequestFailed
 from gateway.signal_directory import SignalDirectory
@@ -88,6 +91,9 @@ async def test_signals_by_the_socket_steer_are_kept_and_end(place: Path) -> None
     assert accepted.startswith("signal s1 of acme (market): import at most 12.0 kW from ")
     assert "accepted, by the link, user " in accepted
     assert begun.endswith(": begins")
+    signal_texts = texts(place, "signal")
+    assert sum(": begins" in text for text in signal_texts if text.startswith("signal s1 ")) == 1, "not once a start"
+    assert any(text.endswith(": in force as the gateway starts") for text in signal_texts)
     evidence = texts(place, "limit")
     assert evidence[0] == "begin of import at most 12.0 kW (market, acme s1)"
     assert evidence[1].startswith("interval of import at most 12.0 kW"), "the gateway has stopped"
@@ -176,3 +182,46 @@ async def test_a_file_is_taken_once_when_it_has_stood_still(tmp_path: Path) -> N
     await directory.look()
     assert looks.taken[1:] == [(b"y", "file c.json")], "it waits until the time is known"
     assert len(looks.said) == 2
+
+
+async def test_what_is_no_file_is_refused_and_the_newest_of_many_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal_directory, "MOST_FILES", 3)
+    looks: Any = Looks()
+    directory = SignalDirectory(tmp_path, looks, looks, looks)
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for _ in range(2):
+        await directory.look()
+    assert sorted(looks.said) == [
+        f"file {name}.json is refused: cannot be read: expected a regular file" for name in ("pipe", "zero")
+    ]
+    for n in range(5):
+        (tmp_path / f"{9 - n}.json").write_bytes(b"%d" % n)
+        os.utime(tmp_path / f"{9 - n}.json", (4e9 + n, 4e9 + n))
+    for _ in range(3):
+        await directory.look()
+    assert [raw for raw, _ in looks.taken] == [b"2", b"3", b"4"], "in the order in which they came"
+    assert looks.said[2:] == [f"{tmp_path} holds more than 3 *.json: only the newest are looked at; remove old ones"]
+
+
+def in_force(quantity: Quantity, import_w: float) -> LimitInForce:
+    return LimitInForce(f"acme {quantity.value} {import_w}", "acme", Sort.FLEET, quantity, import_w)
+
+
+async def test_the_end_of_one_limit_says_nothing_of_another_and_what_is_cut_is_not_ended(place: Path) -> None:
+    async with running(place, place / "s.sock", **SECTIONS) as there:
+        signals = there.gateway.signals
+        first, second = in_force(Quantity.IMPORT, 10.0), in_force(Quantity.EXPORT, 5.0)
+        for limit, what in ((first, "shortfall"), (second, "shortfall"), (second, "end")):
+            signals._put_on_record(Entry(what, limit, 0.0, 1.0))
+        assert "import at most" in signals.exceeded["acme"]
+        signals._put_on_record(Entry("met", first, 0.0, 1.0))
+        assert signals.exceeded == {"acme": ""}
+        await until(lambda: there.gateway.loop.published is not None)
+        now_s = there.clock.utc_s()
+        signals.take(Message("acme", (Item(Quantity.IMPORT, 12_000, None, now_s + 600),), id="m1"), "test")
+        signals.take(Message("acme", (Item(Quantity.IMPORT, None, now_s + 300, now_s + 600),), id="m2"), "test")
+        said = [e.text for e in there.events if e.subject == "signal"]
+        assert f"made to end at {datetime.fromtimestamp(now_s + 300, UTC):%Y-%m-%d %H:%M:%SZ} by its sender" in said[-1]

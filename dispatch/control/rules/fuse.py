@@ -8,7 +8,7 @@ from dispatch.control.import_limits import import_window
 from dispatch.control.rules.reserve import reserve
 from dispatch.control.rules.situation import Situation, battery_window, surplus_w
 from dispatch.model.islanding import IslandState
-from dispatch.model.reasons import Reason
+from dispatch.model.reasons import Reason, joined
 from dispatch.model.rule_chain import Ask, Bounds
 
 
@@ -35,20 +35,18 @@ def _obliged(s: Situation, so_far: Bounds, net_w: float, window: tuple[float, fl
     limits = s.obliged
     lowest_w = max(lowest_w, -limits.export_w)
     low_w, high_w = battery_window(net_w, lowest_w, highest_w)
-    reason = Reason(
-        "fuse.operator",
-        {
-            "contacts": ", ".join(limits.by),
-            "import_w": min(highest_w, limits.import_w),
-            "export_w": -lowest_w,
-            "window": otherwise,
-        },
+    parts = (
+        (limits.import_w, Reason("signals.import", {"limit_w": limits.import_w})),
+        (limits.export_w, Reason("signals.export", {"limit_w": limits.export_w})),
+        (limits.charge_w, Reason("signals.charge", {"limit_w": limits.charge_w})),
+        (limits.production_w, Reason("fuse.production", {"limit_w": limits.production_w})),
     )
+    asked = joined(part for w, part in parts if w < math.inf)
+    reason = Reason("fuse.obliged", {"by": ", ".join(limits.by), "asked": asked, "window": otherwise})
     wanted_w, spare_w = net_w - limits.import_w, reserve(s, so_far).high_w
     if wanted_w > max(spare_w, low_w):
         reason = Reason("fuse.operator_reserve", {"operator": reason, "limit_w": max(spare_w, 0.0)})
     low_w = max(low_w, min(wanted_w, spare_w))
     if limits.charge_w < math.inf:
-        reason = Reason("fuse.operator_charge", {"operator": reason, "charge_w": limits.charge_w})
         low_w = max(low_w, -limits.charge_w - surplus_w(net_w))
     return Ask(reason, low_w, high_w)

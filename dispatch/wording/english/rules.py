@@ -150,11 +150,9 @@ TEMPLATES = {
     # islanding, fuse
     "islanding.ramp_back": "import ramps back after the return to the grid, {import_w:kw} now",
     "fuse.window": "import at most {import_w:kw}, export at most {export_w:kw} ({phases})",
-    "fuse.operator": (
-        "grid operator ({contacts}): import at most {import_w:kw}, export at most {export_w:kw}; otherwise {window}"
-    ),
+    "fuse.obliged": "grid operator ({by}): {asked}; otherwise {window}",
+    "fuse.production": "PV at most {limit_w:kw}",
     "fuse.operator_reserve": "{operator}; for the import limit discharge at most {limit_w:kw}, the reserve is kept",
-    "fuse.operator_charge": "{operator}; charge at most {charge_w:kw} from the grid",
     "signals.none": "no market target and no fleet limit is in force",
     "signals.limits": "{by}: {asked}",
     "signals.import": "import at most {limit_w:kw}",

@@ -83,6 +83,8 @@ NO_SIGNALS = [
     (b"", "no CloudEvent 1.0 with signed data"),
     (b"\xff{", "no CloudEvent 1.0 with signed data"),
     (b" " * 70_000, "70000 bytes, expected one CloudEvent of at most 65536"),
+    (b'{"x":' + b"[" * 60_000, "no CloudEvent 1.0 with signed data: maximum recursion depth"),
+    (event(b64url(b'{"x":' + b"[" * 9_000) + ".e30.AA"), "the JWS header cannot be read"),
     (event(signed(TARGET), specversion="0.3"), "no CloudEvent 1.0"),
     (event(TARGET), "no CloudEvent 1.0 with signed data: Expected `str`"),
     (event(signed(TARGET), source="//grid/v1/isv/other"), "expected that of a .*signal"),

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signed_signals import SOURCE, ed25519_key
+from signed_signals import SOURCE, ed25519_key, p256_key
 from small_gateway import small_site
 
 from gateway.site.loader import SiteFileError
 
-KEY = ed25519_key()
+KEY, OTHER_KEY = ed25519_key(), p256_key()
 ACME = {"id": "acme", "sort": "market", "source": SOURCE, "public_key": KEY}
 STEP = {
     "id": "p14a",
@@ -39,7 +39,7 @@ def test_senders_of_every_sort(tmp_path: Path) -> None:
                 "id": "fleet",
                 "sort": "fleet",
                 "source": "//fleet",
-                "public_key": KEY,
+                "public_key": OTHER_KEY,
                 "heartbeat_s": "5 min",
                 "failsafe_import_w": "40 kW",
             },
@@ -65,11 +65,12 @@ def test_a_sender_that_cannot_be_believed(tmp_path: Path, changes: dict[str, Any
     assert expected in errors(tmp_path, signal=[ACME | changes])[f"signal[0].{key}"]
 
 
-def test_two_senders_have_neither_id_nor_source_in_common(tmp_path: Path) -> None:
+def test_two_senders_have_neither_id_nor_source_nor_key_in_common(tmp_path: Path) -> None:
     found = errors(tmp_path, signal=[ACME, ACME])
     assert found == {
         "signal[1].id": "one of its own; signal[0] has it already",
         "signal[1].source": "one of its own; signal[0] has it already",
+        "signal[1].public_key": "one of its own; signal[0] has it already",
     }
 
 
