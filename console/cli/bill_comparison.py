@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
-from console.cli.bill_inputs import Inputs, priced, read_inputs, step_s
+from console.cli.bill_inputs import MARKET, Inputs, priced, read_inputs, step_s
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.cli.recorded_site import site_prices
@@ -125,7 +125,9 @@ def _priced(source: Record, config: DispatchConfig, found: Comparison, site: str
         both = [priced(config, inputs, kwh) for kwh in _imports(inputs, found)]
     except ValueError as error:
         return Priced([], [f"the difference is not priced: {error}"])
-    remarks = []
+    remarks = [one for one in inputs.remarks if one.startswith(MARKET)]
+    if found.not_in_file_h:
+        remarks.append("hours that are missing in the file are priced by meter as they are on record")
     if found.interval_s > length_s:
         remarks.append(
             f"the meter's energy is spread over {length_s // 60} min as the record's, for charges on shorter intervals"

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
 
 from dispatch.billing.charges.accounts import interval_s
-from dispatch.billing.charges.energy_prices import import_price, uses_market
+from dispatch.billing.charges.energy_prices import market_behind, uses_market
 from dispatch.billing.charges.invoice import Invoice, Metered, invoice
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled_means
 from dispatch.evaluation.measured_energy import Measured, measured
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MINUTE_S = 60
 PRICE = "price.eur_per_kwh"  # of imported energy, as it was paid
+MARKET = "market prices"
+FROM_RECORD = "worked out of the recorded price of import, as if the charges had been those of today"
+NEAR_EUR_PER_MWH = 0.5  # the recorded price is rounded
 SHOWN = 6  # stretches that are named one by one
 
 
@@ -110,38 +113,50 @@ def _register(archive: Archive, energy: Measured, begin_s: int, end_s: int) -> I
 def _market(
     archive: Archive, config: DispatchConfig, energy: Measured, file_prices: PriceSeries
 ) -> tuple[list[float], list[str]]:
-    """The market's price in each step, EUR/MWh, and what must be said: as recorded, else of the price file."""
+    """The market's price in each step, EUR/MWh, and what must be said: of the price file, else behind what was paid.
+
+    The record keeps the price that was paid, not the terms of that time: the file comes first.
+    """
     starts = [energy.start_utc_s + k * energy.step_s for k in range(len(energy.import_kwh))]
     own = _recorded_market(archive, config, starts, energy.step_s)
     file, known = filled_means(file_prices, starts, energy.step_s, config.timezone)
     by_file = [file[n] if file is not None and ok else None for n, ok in enumerate(known)]
-    mixed = [a if a is not None else b for a, b in zip(own, by_file, strict=True)]
+    mixed = [a if a is not None else b for a, b in zip(by_file, own, strict=True)]
     series = PriceSeries(tuple(starts), tuple(mixed), starts[-1] + energy.step_s if starts else 0)
     prices, published = filled_means(series, starts, energy.step_s, config.timezone)
     if prices is None:
         return [], []
     hours = {
-        "as recorded": sum(a is not None for a in own),
-        "of the site's price file": sum(a is None and b is not None for a, b in zip(own, by_file, strict=True)),
+        "of the site's price file": sum(a is not None for a in by_file),
+        FROM_RECORD: sum(a is None and b is not None for a, b in zip(by_file, own, strict=True)),
         "not known: the mean of the same hour on other days": published.count(False),
     }
     told = "; ".join(f"{_hours(n * energy.step_s)} {how}" for how, n in hours.items() if n)
-    return prices, [f"market prices: {told}"]
+    return prices, [f"{MARKET}: {told}", *_other_terms(by_file, own, energy.step_s)]
+
+
+def _other_terms(by_file: Sequence[float | None], own: Sequence[float | None], length_s: int) -> Iterator[str]:
+    """Hours whose paid price does not fit the price file by the terms of today."""
+    both = [(a, b) for a, b in zip(by_file, own, strict=True) if a is not None and b is not None]
+    apart = sum(abs(a - b) > NEAR_EUR_PER_MWH for a, b in both)
+    if apart:
+        yield (
+            f"in {_hours(apart * length_s)} of {_hours(len(both) * length_s)} the recorded price of import does not "
+            "fit the price file by the charges of today: had [tariff] other terms, or the file other prices?"
+        )
 
 
 def _recorded_market(
     archive: Archive, config: DispatchConfig, starts: Sequence[int], length_s: int
 ) -> list[float | None]:
-    """The market's price behind the recorded price of import: what it was paid is linear in it."""
+    """The market's price behind the recorded price of import, as if the charges had been those of today."""
     if not starts:
         return []
     paid = recorded(archive, PRICE, starts[0], starts[-1] + length_s, length_s)
-    found: list[float | None] = []
-    for start_s, price in zip(starts, paid, strict=True):
-        bare, with_one = (import_price(config.tariff, config.timezone, start_s, market) for market in (0.0, 1000.0))
-        rise = None if bare is None or with_one is None else with_one - bare
-        found.append(None if price is None or bare is None or not rise else (price - bare) / rise * 1000)
-    return found
+    return [
+        None if price is None else market_behind(config.tariff, config.timezone, start_s, price)
+        for start_s, price in zip(starts, paid, strict=True)
+    ]
 
 
 def _hours(seconds: float) -> str:

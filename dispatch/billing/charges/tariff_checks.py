@@ -40,6 +40,9 @@ FIELDS: dict[str, frozenset[str]] = {
     "reactive": EVERY_KIND | TIERED | IN_WINDOWS | {"free_pct"},
     "fixed": EVERY_KIND | {"price_per"},
 }
+HIGH_EUR_PER_KWH = 1.0  # above any price of a sheet; one in ct, öre or of a MWh is higher
+HIGH_KW = 20_000.0  # contracted at voltages that Skerry is not for; one in W is higher
+SEAM_DAYS = 31  # a longer time without the price may be meant: a season
 LENGTHS = ("interval", "day", "week", "month", "year")  # of peaks and periods, the shortest first
 
 
@@ -50,6 +53,38 @@ def tariff_remarks(tariff: TariffTerms, today: date) -> Iterator[str]:
             yield f"tariff: charge {charge.id} holds from {charge.from_date} on: it is not billed yet"
         if charge.to_date and charge.to_date < today.isoformat():
             yield f"tariff: charge {charge.id} held until {charge.to_date}: it is billed no more"
+        yield from _another_unit(charge, tariff)
+    for window in tariff.window:
+        ends = [span.last for span in window_times(window).dates or ()]
+        if ends and all(last[0] and last < today.timetuple()[:3] for last in ends):
+            yield f"tariff: window {window.id} has dates of the past only: it comes no more"
+    yield from _seams(tariff.charge)
+
+
+def _another_unit(charge: Charge, tariff: TariffTerms) -> Iterator[str]:
+    """Figures that look as if their unit were another."""
+    highest = max([abs(charge.price), *(abs(price) for _, price in charge.tiers)])
+    if charge.kind == "energy" and highest * eur_per_unit(charge, tariff) > HIGH_EUR_PER_KWH:
+        currency = charge.currency or tariff.currency
+        yield f"tariff: charge {charge.id} asks {highest:g} {currency} per kWh: is the price one of 100ths or of a MWh?"
+    if 0 < charge.vat_pct < 1:
+        yield f"tariff: charge {charge.id} has {charge.vat_pct:g} % VAT: is it a share, not percent?"
+    if charge.contract_kw is not None and charge.contract_kw >= HIGH_KW:
+        yield f"tariff: charge {charge.id} has {charge.contract_kw:g} kW contracted: are they W?"
+
+
+def _seams(charges: tuple[Charge, ...]) -> Iterator[str]:
+    """Where one price follows another by date: days that have both or neither."""
+    for a in charges:
+        for b in charges:
+            alike = (a.kind, a.flow, a.windows, a.outside, a.basis) == (b.kind, b.flow, b.windows, b.outside, b.basis)
+            if a is b or not (alike and a.to_date and b.from_date):
+                continue
+            days = (date.fromisoformat(b.from_date) - date.fromisoformat(a.to_date)).days
+            if days == 0:
+                yield f"tariff: charges {a.id} and {b.id} both hold on {a.to_date}: that day is billed twice"
+            elif 1 < days <= SEAM_DAYS and a.from_date < b.from_date:
+                yield f"tariff: after {a.to_date} and before {b.from_date} neither charge {a.id} nor {b.id} holds"
 
 
 def tariff_checks(tariff: TariffTerms, metering_interval_s: int) -> Iterator[Check]:

@@ -30,13 +30,16 @@ PHRASES = {
     "meter.ratio": (
         "the meter's values are {scale:.4f} ± {error:.4f} times the record's: is the ratio of the "
         "current transformers "
-        "set wrongly on one side?"
+        "set wrongly on one side, or does one of the two see loads that the other does not?"
     ),
     "meter.accuracy": (
         "the meter's values are {scale:.4f} ± {error:.4f} times the record's: within the accuracy of "
         "meters and transformers"
     ),
-    "meter.sign": "the meter's values are {scale:.3f} times the record's: the sign is reversed on one side",
+    "meter.sign": (
+        "the meter's values are {scale:.3f} times the record's: is the sign reversed on one side, or the column "
+        "one of export?"
+    ),
     "meter.kw_as_kwh": "the meter's values are {scale:.3f} times the record's: are they kW, not kWh (--unit kW)?",
     "meter.kwh_as_kw": "the meter's values are {scale:.3f} times the record's: are they kWh, not kW (--unit kWh)?",
     "meter.thousand": "the meter's values are {scale:g} times the record's: is the unit another (--unit)?",

@@ -174,7 +174,7 @@ def test_a_long_time_is_read_in_pieces(place: Path, monkeypatch: pytest.MonkeyPa
     assert grid_power.PIECE < POINTS, "the step would grow"
 
 
-def test_market_prices_are_those_recorded_then_those_of_the_file_then_stand_ins(
+def test_market_prices_are_those_of_the_file_then_those_behind_what_was_paid_then_stand_ins(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(place))
@@ -187,10 +187,24 @@ def test_market_prices_are_those_recorded_then_those_of_the_file_then_stand_ins(
     known = [k for k in range(24) if not 12 <= k < 20]  # nothing is on record from 03:00 to 05:00
     assert [found.eur_per_mwh[k] for k in known] == pytest.approx([100.0] * 16, abs=0.01)
     assert found.eur_per_mwh[24:48] == [50.0] * 24
-    assert "4 h as recorded; 6 h of the site's price file; 14 h not known" in found.remarks[-1]
+    assert "6 h of the site's price file; 4 h worked out of the recorded price" in found.remarks[-1]
+    assert "; 14 h not known" in found.remarks[-1]
     assert without.eur_per_mwh == []
     with pytest.raises(ValueError, match="expected market prices"):
         priced(market, without, without.measured.import_kwh)
+
+
+def test_the_price_file_is_believed_where_charges_were_others_when_the_price_was_recorded(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(place))
+    config = load(place / "site.toml").dispatch
+    since = msgspec.structs.replace(config, tariff=TariffTerms(fee_eur_per_kwh=0.07, vat_pct=19))
+    file = PriceSeries((BEGIN,), (100.0,), BEGIN + 3 * 3600)
+    with closing(Archive(paths.state_dir(load(place / "site.toml")))) as archive:
+        found = read_inputs(archive, since, BEGIN, BEGIN + 3 * 3600, file, ZoneInfo("Europe/Berlin"))
+    assert found.eur_per_mwh == [100.0] * 12
+    assert "in 3 h of 3 h the recorded price of import does not fit the price file" in found.remarks[-1]
 
 
 def test_the_utilitys_quarter_hours(site: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,7 +91,7 @@ def test_a_ratio_is_found_beside_the_clock() -> None:
         (0.25, "are they kWh, not kW"),
         (1000.0, "is the unit another"),
         (1.015, "accuracy"),
-        (-1.0, "the sign is reversed"),
+        (-1.0, "is the sign reversed"),
     ],
 )
 def test_ratios_with_a_name(scale: float, text: str) -> None:

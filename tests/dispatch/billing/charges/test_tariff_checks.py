@@ -144,3 +144,27 @@ def test_charges_of_other_times_are_remarked() -> None:
         "tariff: charge a holds from 2027-01-01 on: it is not billed yet",
         "tariff: charge b held until 2025-12-31: it is billed no more",
     ]
+
+
+def test_figures_of_another_unit_and_seams_of_dates_are_remarked() -> None:
+    charges = (
+        Charge(id="ct", kind="energy", price=30),
+        Charge(id="krona", kind="energy", price=2.5, currency="SEK"),
+        Charge(id="share", kind="energy", price=0.2, vat_pct=0.19),
+        Charge(id="w", kind="contract", price=1, contract_kw=80_000),
+        Charge(id="old", kind="max", price=1, to_date="2026-12-31"),
+        Charge(id="new", kind="max", price=1, from_date="2026-12-31"),
+        Charge(id="until", kind="energy", flow="export", price=0.1, to_date="2026-12-30"),
+        Charge(id="then", kind="energy", flow="export", price=0.1, from_date="2027-01-01"),
+    )
+    windows = (TariffWindow(id="gone", dates=("2020-02-03",)), TariffWindow(id="yearly", dates=("12-24..01-01",)))
+    terms = TariffTerms(charge=charges, window=windows, eur_per={"SEK": 0.09})
+    found = [one for one in tariff_remarks(terms, date(2026, 6, 1)) if "not billed yet" not in one]
+    assert found == [
+        "tariff: charge ct asks 30 EUR per kWh: is the price one of 100ths or of a MWh?",
+        "tariff: charge share has 0.19 % VAT: is it a share, not percent?",
+        "tariff: charge w has 80000 kW contracted: are they W?",
+        "tariff: window gone has dates of the past only: it comes no more",
+        "tariff: charges old and new both hold on 2026-12-31: that day is billed twice",
+        "tariff: after 2026-12-30 and before 2027-01-01 neither charge until nor then holds",
+    ]
