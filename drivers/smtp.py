@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from drivers.connect_errors import system_reason
-from drivers.credentials import CredentialName, secret
+from drivers.credentials import CredentialName, hidden, secret
 from drivers.http.errors import NotTrusted
 from drivers.http.trust import tls_context
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
@@ -97,7 +97,8 @@ class Session:
         if "PLAIN" not in (said.offers("AUTH") or "").split():
             raise Refused(self._where, "offers no AUTH PLAIN", "leave out username, or ask whoever runs it")
         token = str(base64.b64encode(f"\0{username}\0{password}".encode()), "ascii")
-        self._expect(await self.ask(f"AUTH PLAIN {token}", told="AUTH PLAIN"), 235)
+        reply = await self.ask(f"AUTH PLAIN {token}", told="AUTH PLAIN")
+        self._expect(Reply(reply.code, tuple(hidden(line, token, password) for line in reply.lines)), 235)
 
     async def hand_over(self, sender: str, recipients: Sequence[str], mail: bytes) -> tuple[str, ...]:
         """The mail itself; what is said of recipients that are refused, where others are not."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model.carbon import NO_CARBON, CarbonSeries, merged
+from dispatch.model.carbon import MOST_FIGURES, NO_CARBON, CarbonSeries, merged
 from dispatch.model.clock import Clock
 from drivers.back_off import spread
 from drivers.http.client import HttpClient
@@ -23,7 +23,7 @@ KEPT_S = 2 * DAY_S  # of the past: a quarter hour is settled some minutes after 
 PERIOD_S = 3600.0
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 300.0, 4 * 3600.0  # after a failure, and after many
 LOOK_S = 30.0  # machine seconds between two looks at the clock, which may be set
-MOST_FIGURES = 5000
+MOST_AGAIN_S = 6 * 3600.0  # however long the service wants to be left alone
 
 
 class KeptCarbon(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ class CarbonService:
         try:
             found = await fetched(self._client, feed, int(now_s) - DAY_S, int(now_s) + 2 * DAY_S, self._deadline_s)
         except CarbonNotFetched as error:
-            return self._failed(str(error))
+            return max(self._failed(str(error)), min(error.again_s, MOST_AGAIN_S))
         self.series = merged(self.series, found, now_s - KEPT_S)
         self._save(STATE, KeptCarbon(feed.country, now_s, self.series))
         if self._failures:

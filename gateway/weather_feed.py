@@ -26,19 +26,23 @@ STATE = "weather"  # under which the record keeps what was fetched
 PERIOD_S = 3600.0  # models are computed anew every 1 to 6 h
 PLANES_AN_HOUR = 6  # of a service that is asked for each: half of the 12 questions that Forecast.Solar allows
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 300.0, 4 * 3600.0  # after a failure, and after many
+MOST_AGAIN_S = 6 * 3600.0  # however long a service wants to be left alone
 LOOK_S = 30.0  # machine seconds between two looks at the clock, which may be set
 START_SPREAD_S = 60.0  # sites that start together do not ask together
 MOST_QUARTERS = 2000
 
 
 class KeptForecast(msgspec.Struct, frozen=True):
-    """What was fetched, as the record keeps it: of which service, when, for which panels, W by quarter hour."""
+    """What was fetched, as the record keeps it: of which service, when, for which panels, W by quarter hour.
+
+    None: the service told nothing of that one.
+    """
 
     kind: str
     made_utc_s: float
     panels: str
     first: int
-    powers_w: list[float]
+    powers_w: list[float | None]
 
 
 def kept_forecast(found: Any) -> KeptForecast | None:
@@ -74,7 +78,7 @@ class WeatherFeed:
         if kept is None or kept.panels != _digest(self._panels):
             return
         if kept.kind in {service.kind for service in self._services}:
-            powers = dict(enumerate(kept.powers_w, start=kept.first))
+            powers = {quarter: w for quarter, w in enumerate(kept.powers_w, start=kept.first) if w is not None}
             self._on_forecast(ServiceForecast(TITLES[kept.kind], kept.made_utc_s, powers))
 
     async def run(self) -> None:
@@ -96,21 +100,22 @@ class WeatherFeed:
         why: list[str] = []
         for service in self._services:
             now_s = self._clock.utc_s()
-            if now_s < self._leave_until_s.get(service.kind, 0.0):
+            if now_s < self._leave_until_s.get(service.kind, 0.0) <= now_s + MOST_AGAIN_S:  # beyond: a clock set back
                 continue
             found = await fetched(self._client, service, self._panels, self._deadline_s)
             if not isinstance(found, Failure):
                 self._take(service, found)
                 return self._period_s(service)
             why.append(found.why)
-            self._leave_until_s[service.kind] = now_s + found.again_s
+            self._leave_until_s[service.kind] = now_s + min(found.again_s, MOST_AGAIN_S)
         return self._failed("; ".join(why))
 
     def _take(self, service: WeatherService, powers: dict[int, float]) -> None:
         now_s, first, last = self._clock.utc_s(), min(powers), max(powers)
         self._on_forecast(ServiceForecast(TITLES[service.kind], now_s, powers))
-        values = [round(powers.get(quarter, 0.0), 1) for quarter in range(first, last + 1)]
-        self._save(STATE, KeptForecast(service.kind, now_s, _digest(self._panels), first, values[:MOST_QUARTERS]))
+        told = (powers.get(quarter) for quarter in range(first, min(last + 1, first + MOST_QUARTERS)))
+        values = [None if w is None else round(w, 1) for w in told]
+        self._save(STATE, KeptForecast(service.kind, now_s, _digest(self._panels), first, values))
         if self._told:
             self._events.event("gateway", "info", "weather", f"PV forecasts are fetched again: {TITLES[service.kind]}")
         self._failures, self._told = 0, ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 STEP_S = 900
+MOST_FIGURES = 5000  # of a series: far more than is asked for, and kept
 
 
 class CarbonSeries(msgspec.Struct, frozen=True):
@@ -33,6 +34,6 @@ def merged(known: CarbonSeries, new: CarbonSeries, from_utc_s: float) -> CarbonS
     if not parts:
         return NO_CARBON
     first_s = max(min(part.start_utc_s for part in parts), int(from_utc_s // STEP_S) * STEP_S)
-    starts = range(first_s, max(part.end_utc_s for part in parts), STEP_S)
+    starts = range(first_s, max(part.end_utc_s for part in parts), STEP_S)[:MOST_FIGURES]
     figures = tuple(known.at(s) if (told := new.at(s)) is None else told for s in starts)
     return CarbonSeries(first_s, figures) if figures else NO_CARBON

@@ -15,13 +15,14 @@ from functools import cached_property
 from typing import Any
 
 from drivers.connect_errors import system_reason
+from drivers.credentials import hidden
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, Request, utc_s_of
 from drivers.http.plain import CHUNK_BYTES, PlainAnswer, PlainPages, together
 from drivers.http.secret_file import first_line
 from drivers.http.trust import tls_context
 from drivers.http.turns import Turns
-from drivers.modbus.errors import ConnectionLost, Timeout
+from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout
 from drivers.shared import Shared
 
 AT_ONCE = 128  # requests under way: half of 1000 nodes that fall silent at once do not keep the others waiting long
@@ -99,10 +100,21 @@ class HttpClient(Shared):
         Raises ConnectionLost, Timeout, NotTrusted; HttpError for a status that is not accepted, a redirect, a page that
         is too long, packed, or of another type.
         """
-        import aiohttp
-
         if self._closed:
             raise ConnectionLost(where, "closed", "nothing to do: the driver was closed")
+        try:
+            return await self._answered(where, request, deadline_s, access, most_bytes, doubtful=doubtful)
+        except DeviceError as error:
+            error.what = hidden(error.what, *request.secrets)
+            error.args = tuple(hidden(str(text), *request.secrets) for text in error.args)
+            raise
+
+    async def _answered(
+        self, where: str, request: Request, deadline_s: float, access: Access, most_bytes: int, *, doubtful: bool
+    ) -> Answer:
+        """As `send`; errors may have what the server has made of a secret."""
+        import aiohttp
+
         async with self._room_doubtful if doubtful else self._room:
             try:
                 async with asyncio.timeout(deadline_s):
@@ -223,7 +235,7 @@ async def _check(where: str, response: Any, request: Request, most_bytes: int) -
     """Raises HttpError for an answer whose body is not worth reading."""
     status = response.status
     if 300 <= status < 400:
-        target = response.headers.get("Location", "nowhere")[:120]
+        target = _target(response.headers.get("Location", "nowhere"), request)
         raise HttpError(where, f"redirects to {target!r}", "redirects are not followed: name the page itself", status)
     if status not in request.accepted:
         raise await _refusal(where, response)
@@ -237,6 +249,14 @@ async def _check(where: str, response: Any, request: Request, most_bytes: int) -
     if (length := response.content_length) is not None and length > most_bytes:
         advice = "check that this is the page meant"
         raise HttpError(where, f"announces {length} bytes, more than {most_bytes} are not read", advice)
+
+
+def _target(location: str, request: Request) -> str:
+    """Where a redirect leads; of a question with a secret the machine only: a server sends along what it was asked."""
+    if not request.secrets:
+        return location[:120]
+    found = re.match(r"(https?://)[^/?#@]*?([^/?#@]*)([/?#]|$)", location)
+    return found[1] + found[2][:100] if found else "another page of it"
 
 
 async def _body(response: Any, most_bytes: int) -> bytes | None:

@@ -37,6 +37,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
     accepted: tuple[int, ...] = (200,)
     body_matters: bool = True  # False: only its status counts, and its content is not read
+    secrets: tuple[str, ...] = ()  # in it: no error has them, whatever the server answers
     types: tuple[str, ...] = ()
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from drivers.connect_errors import system_reason
-from drivers.credentials import CredentialName, secret
+from drivers.credentials import CredentialName, hidden, secret
 from drivers.http.trust import tls_context
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
 from drivers.mqtt import packets
@@ -114,7 +114,7 @@ class Connection:
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ConnectionLost(broker.where, system_reason(error) or type(error).__name__, ADVICE) from None
         if answer.reason >= packets.REFUSED:
-            what = f"refuses: {packets.reason_words(answer.reason, answer.text)}"
+            what = f"refuses: {hidden(packets.reason_words(answer.reason, answer.text), password)}"
             raise ConnectionLost(broker.where, what, "check username, password and what the broker allows")
         self._most_qos, self._most_sent = answer.most_qos, answer.most_bytes
         if answer.keep_alive_s:  # 3.2.2.3.14: the broker's counts; 0: none is asked for

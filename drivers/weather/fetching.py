@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dispatch.forecasting.clear_sky import PvSite
-from drivers.credentials import secret
+from drivers.credentials import hidden, secret
 from drivers.http.client import HttpClient
 from drivers.http.errors import HttpError
 from drivers.modbus.errors import DeviceError
@@ -36,11 +36,12 @@ async def fetched(
     client: HttpClient, service: WeatherService, site: PvSite, deadline_s: float = DEADLINE_S
 ) -> dict[int, float] | Failure:
     """Expected AC power by quarter hour, W, or why there is none. The text never holds a key."""
-    kind, name = KINDS[service.kind], TITLES[service.kind]
+    kind, name, token = KINDS[service.kind], TITLES[service.kind], ""
     try:
         token = secret(name, KEY, service.token_credential) if service.token_credential else ""
         bodies = []
-        for request in kind.questions(service, site, token):
+        for question in kind.questions(service, site, token):
+            request = msgspec.structs.replace(question, secrets=(token,) if token else ())
             where = f"{name} at {urlsplit(request.url).hostname}"
             answer = await client.send(where, request, deadline_s=deadline_s, most_bytes=MOST_BYTES)
             bodies.append(answer.body)
@@ -52,5 +53,5 @@ async def fetched(
     except DeviceError as error:
         return Failure(f"{error.where}: {error.what}")
     except WeatherError as error:
-        return Failure(f"{name}: {error}")
+        return Failure(f"{name}: {hidden(str(error), token)}")
     return powers

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway.outputs.alarm_changes import Change, Seen
+from dispatch.alarms.states import Priority
+from gateway.outputs.alarm_changes import ORDER, Change, Seen
 
 HOUR_S = 3600.0
 GIVE_UP_S = 86_400.0  # a message that nobody took for so long is given up
@@ -49,12 +50,20 @@ class Outbox(msgspec.Struct):
         """Keep changes until they may be told."""
         for change in found:
             before = self.held.get(change.alarm)
-            if before is None and len(self.held) >= MOST_HELD:
+            if before is None and len(self.held) >= MOST_HELD and not self._room_for(change):
                 self.more += 1
                 continue
             detail = change.detail or (before.change.detail if before is not None else None)
             newest = msgspec.structs.replace(change, detail=detail)
             self.held[change.alarm] = Held(newest, 1 if before is None else before.count + 1)
+
+    def _room_for(self, change: Change) -> bool:
+        """Make room for one by dropping one of a lower priority, which then only counts."""
+        last = max(reversed(self.held), key=lambda id: _rank(self.held[id].change))
+        if _rank(change) >= _rank(self.held[last].change):
+            return False
+        self.more += self.held.pop(last).count
+        return True
 
     def next_message(self, utc_s: float, repeat_s: float, most_per_hour: int) -> Message | None:
         """Put what may be told now into a message; None: nothing may, or the message before was not taken yet."""
@@ -62,6 +71,7 @@ class Outbox(msgspec.Struct):
         due = [id for id in self.held if not 0 <= utc_s - self.told_utc_s.get(id, float("-inf")) < repeat_s]
         if self.pending is not None or not due or len(self.sent_utc_s) >= most_per_hour:
             return None
+        due.sort(key=lambda id: _rank(self.held[id].change))  # in a storm the highest first
         told = tuple(self.held.pop(id) for id in due[:MOST_TOLD])
         self.number += 1
         self.pending = Message(f"{int(utc_s)}-{self.number}", utc_s, told, self.more)
@@ -80,6 +90,11 @@ class Outbox(msgspec.Struct):
         """The gateway has started: alarms of before are known, but not since when; they begin anew with it."""
         known = {id: seen for id, seen in self.seen.items() if seen.present}
         self.seen = {id: msgspec.structs.replace(seen, since_utc_s=0.0) for id, seen in known.items()}
+
+
+def _rank(change: Change) -> tuple[int, bool]:
+    """What is told first: of a high priority before others, and what has come before what is gone."""
+    return ORDER.index(Priority(change.priority)), not change.present
 
 
 def kept_outboxes(found: object) -> dict[str, Outbox]:

@@ -11,7 +11,6 @@ import msgspec
 from drivers.credentials import secret
 from drivers.http.client import HttpClient
 from drivers.http.page import Access, Request
-from drivers.modbus.errors import ConnectionLost, DeviceError
 from drivers.smtp import MailServer, reach, send
 from gateway.outputs.notice_text import SIGNATURE, Place, document, mail, signature
 from gateway.outputs.outbox import Message
@@ -55,24 +54,20 @@ class Webhook:
         """Send it. Raises DeviceError."""
         body = msgspec.json.encode(document(message, self._place, test=test))
         url, headers = await asyncio.to_thread(self._secrets, body)  # reads files
-        await self._ask(Request(url, "POST", headers=headers, body=body, accepted=TAKEN, body_matters=False))
+        await self._ask(Request(url, "POST", headers=headers, body=body, accepted=TAKEN, body_matters=False), url)
         return ""
 
     async def try_out(self) -> None:
         """Ask for nothing but an answer: any status will do."""
         url, _ = await asyncio.to_thread(self._secrets, b"")
         any_status = tuple(range(200, 600))
-        await self._ask(Request(url, "OPTIONS", accepted=any_status, body_matters=False))
+        await self._ask(Request(url, "OPTIONS", accepted=any_status, body_matters=False), url)
 
-    async def _ask(self, request: Request) -> None:
+    async def _ask(self, request: Request, url: str) -> None:
         """Raises DeviceError, whose text never has the url."""
-        try:
-            await self._client.send(self._where, request, deadline_s=self.config.deadline_s, access=self._access)
-        except DeviceError as error:
-            if request.url not in str(error):
-                raise
-            what = error.what.replace(request.url, "its url")
-            raise ConnectionLost(self._where, what, error.advice) from None
+        path = "".join(url.partition("://")[2].partition("/")[1:])
+        asked = msgspec.structs.replace(request, secrets=(url, path if len(path) > 1 else ""))
+        await self._client.send(self._where, asked, deadline_s=self.config.deadline_s, access=self._access)
 
     def _secrets(self, body: bytes) -> tuple[str, dict[str, str]]:
         """The url, and the headers. Raises NotTrusted."""

@@ -34,6 +34,7 @@ from feed_answers import (
     publication,
     rate,
     series,
+    stamp,
     tibber,
     utc,
 )
@@ -98,6 +99,11 @@ def test_entsoe_repeats_the_price_of_a_position_that_is_left_out() -> None:
     assert [row.per_mwh for row in found.rows] == told
     assert [row.start_s for row in found.rows] == [BEGIN_S + 3600 * n for n in range(24)]
     assert found.rows[-1].end_s == END_S
+
+
+def test_entsoe_with_more_prices_than_a_year_has_is_not_unfolded() -> None:
+    one = series((1.0,), BEGIN_S, 900).replace(stamp(BEGIN_S + 900), stamp(BEGIN_S + 900 * 9000))
+    assert "has more than 10000 prices" in refused(ENTSOE, publication(one, one))
 
 
 def test_entsoe_leaves_a_gap_in_a_curve_of_fixed_steps() -> None:

@@ -78,7 +78,7 @@ async def test_nobody_listens() -> None:
 
 
 async def test_a_password_goes_through_tls_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SKERRY_SECRET_MAIL", "pass")
+    monkeypatch.setenv("SKERRY_SECRET_MAIL", "Pa55")
     cert, key, _ = certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key)
@@ -87,9 +87,14 @@ async def test_a_password_goes_through_tls_only(tmp_path: Path, monkeypatch: pyt
         assert await send(at(server, **with_password), "s@example.org", TO, MAIL) == ()
         verbs = [command.partition(" ")[0] for command in server.commands]
         assert verbs == ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RCPT", "RCPT", "DATA", "QUIT"][: len(verbs)]
-        assert "AUTH PLAIN AHUAcGFzcw==" in server.commands  # \0u\0pass
+        assert "AUTH PLAIN AHUAUGE1NQ==" in server.commands  # \0u\0Pa55
         with pytest.raises(NotTrusted):
             await reach(at(server, **with_password | {"ca": None}))
+        server.answer = lambda line: f"535 no: {line} Pa55\r\n".encode() if "AUTH" in line else server._reply(line)
+        with pytest.raises(Refused, match="answers 535 no: AUTH PLAIN") as error:
+            await reach(at(server, **with_password))
+        assert "AHUAUGE1NQ==" not in str(error.value)
+        assert "Pa55" not in str(error.value)
         server.commands.clear()
         server.answer = lambda line: server._reply(line).replace(b"250-STARTTLS\r\n", b"")
         with pytest.raises(Refused, match="offers no STARTTLS"):

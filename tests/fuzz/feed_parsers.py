@@ -33,7 +33,7 @@ def _taken(feed: PriceFeed, begin_s: int) -> Session:
 
 
 def carbon(data: bytes, _: Path) -> None:
-    found = parse_carbon(data)
+    found = parse_carbon(data, 1796007600, 1796007600 + DAY_S)
     assert found.end_utc_s > found.start_utc_s
     assert all(figure is None or 0 <= figure <= 2000 for figure in found.g_per_kwh)
 

@@ -14,7 +14,7 @@ from http_server import HttpServer, response
 from small_gateway import running
 from waiting import until
 
-from dispatch.model.carbon import NO_CARBON, CarbonSeries, merged
+from dispatch.model.carbon import MOST_FIGURES, NO_CARBON, CarbonSeries, merged
 from drivers.clock import VirtualClock
 from drivers.tariffs.feeds.answer import FeedError
 from drivers.tariffs.feeds.carbon import parse
@@ -31,9 +31,9 @@ def body(measured: list[float | None], forecast: list[float | None], step_s: int
 
 
 def test_measured_figures_else_those_forecast() -> None:
-    found = parse(body([310.5, None, None], [300.0, 305.25, None]))
+    found = parse(body([310.5, None, None], [300.0, 305.25, None]), T0, T0 + 86_400)
     assert [found.at(T0 + 900 * n) for n in range(-1, 4)] == [None, 310.5, 305.25, None, None]
-    hourly = parse(body([310.5, 320.5], [None, None], 3600))
+    hourly = parse(body([310.5, 320.5], [None, None], 3600), T0, T0 + 86_400)
     assert (hourly.at(T0 + 3599), hourly.at(T0 + 3600), hourly.end_utc_s) == (310.5, 320.5, T0 + 7200)
 
 
@@ -46,13 +46,15 @@ def test_measured_figures_else_those_forecast() -> None:
         (body([None], [None]), "has no figure"),
         (body([1.0, 2.0], [None, None], 300), "has uneven times"),
         (body([1.0] * 5001, [None] * 5001), "has 5001 figures: expected at most 5000"),
+        (body([1.0], [None], begin_s=9 * 10**17), "has figures of 900000000000000000 to"),
+        (body([1.0], [None], begin_s=0), "has figures of 0 to 0 s"),
         (b"<html>", "a page of HTML"),
         (b"{}", "expected JSON"),
     ],
 )
 def test_what_is_no_answer(answer: bytes, why: str) -> None:
     with pytest.raises(FeedError, match=why.replace("[", r"\[")):
-        parse(answer)
+        parse(answer, T0, T0 + 86_400)
 
 
 def test_new_figures_replace_those_known() -> None:
@@ -61,6 +63,7 @@ def test_new_figures_replace_those_known() -> None:
     assert merged(known, new, T0 + 1000) == CarbonSeries(T0 + 900, (2.0, 3.0, 4.0))
     assert merged(NO_CARBON, NO_CARBON, T0) == NO_CARBON
     assert merged(known, NO_CARBON, T0 + 9000) == NO_CARBON
+    assert len(merged(known, CarbonSeries(9 * 10**17, (1.0,)), T0).g_per_kwh) == MOST_FIGURES, "whatever a record has"
 
 
 class Heard:
@@ -97,6 +100,8 @@ async def test_it_is_fetched_and_outlives_outage_and_restart() -> None:
         assert 300 <= await first.look() <= 900
         assert len(heard.lines) == 1
         assert heard.lines[0].endswith("answers HTTP 404 Not Found")
+        server.pages["/co2eq"] = response(b"", "429 Too Many Requests", Retry_After="7200")
+        assert await first.look() >= 7200
         server.pages["/co2eq"] = response(body([310.5] * 8, [None] * 8), kind="application/json")
         assert 3000 <= await first.look() <= 4000
         assert server.asked[-1] == "/co2eq?country=de&start=2026-11-29&end=2026-12-01"

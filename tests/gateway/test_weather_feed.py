@@ -18,7 +18,9 @@ from weather_answers import MIDNIGHT_S, SITE, as_bytes
 
 from dispatch.forecasting.service_forecast import ServiceForecast
 from drivers.clock import VirtualClock
+from drivers.http.client import HttpClient
 from drivers.weather.config import WeatherService
+from drivers.weather.fetching import Failure, fetched
 from gateway import weather_feed
 from gateway.weather_feed import PERIOD_S, STATE, WeatherFeed, kept_forecast
 
@@ -106,6 +108,12 @@ async def test_a_service_that_says_too_many_is_left_alone_for_an_hour() -> None:
         await feed.ask()
         await feed.ask()
         assert len(server.asked) == 1
+        again = taken.feed(server, "forecast-solar")
+        server.pages[SOLAR] = response(b"", "503 Busy", Retry_After="9999999")
+        await again.ask()
+        again._clock.advance(6 * 3600.0)  # type: ignore[attr-defined]
+        await again.ask()
+        assert len(server.asked) == 3, "left alone for six hours at most"
     assert taken.forecasts == []
 
 
@@ -136,3 +144,38 @@ async def test_a_gateway_hands_the_services_answer_to_its_planner_and_again_afte
         async with running(place, place / "s.sock", commanded=False, **sections) as there:
             assert clearness(there) == pytest.approx(seen, abs=0.01)
         assert len(server.asked) == 1
+
+
+async def test_a_quarter_hour_that_was_not_told_is_no_night_after_a_restart() -> None:
+    taken, again = Taken(), Taken()
+    answer = weather_answers.open_meteo()
+    noon = int(NOON_S) // 900
+    answer["minutely_15"]["shortwave_radiation"][noon - MIDNIGHT_S // 900 + 1] = None
+    async with HttpServer({METEO: page(as_bytes(answer))}) as server:
+        await taken.feed(server, "open-meteo").ask()
+        again.feed(server, "open-meteo").adopt(kept_forecast(kept_as_record(taken.kept[STATE])))
+    for forecast in (*taken.forecasts, *again.forecasts):
+        assert noon not in forecast.powers_w
+        assert forecast.powers_w[noon + 1] > 1000
+    assert len(again.forecasts) == 1
+
+
+async def test_a_key_in_the_question_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKERRY_SECRET_METEO", "s3cret/key+1")
+    async with HttpServer({METEO: page(b'{"reason": "no key s3cret/key+1"}')}) as server:
+        url = server.url(METEO)
+        service = WeatherService(kind="open-meteo", url=url, token_credential="meteo")
+        client = HttpClient()
+        client.join()
+        for answer in (
+            server.pages[METEO],
+            response(b"", "302 Found", Location="https://u:p@mirror.example.org/v1?apikey=s3cret%2Fkey%2B1"),
+            response(b"", "302 Found", Location="/v2?apikey=s3cret%2Fkey%2B1"),
+            response(b"", "500 s3cret/key+1"),
+        ):
+            server.pages[METEO] = answer
+            found = await fetched(client, service, SITE)
+            assert isinstance(found, Failure)
+            assert "s3cret" not in found.why
+            assert "u:p" not in found.why
+        await client.leave()

@@ -14,8 +14,9 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.model.carbon import STEP_S, CarbonSeries
+from dispatch.model.carbon import MOST_FIGURES, STEP_S, CarbonSeries
 from drivers.http.client import HttpClient
+from drivers.http.errors import HttpError
 from drivers.http.page import Request
 from drivers.modbus.errors import DeviceError
 from drivers.tariffs.feeds.answer import FeedError, NotPublished, document
@@ -26,7 +27,7 @@ URL = "https://api.energy-charts.info/co2eq"
 DEADLINE_S = 20.0
 MOST_BYTES = 1 << 20
 MOST_G_PER_KWH = 2000.0  # lignite alone is about 1100 (IPCC AR5, annex III)
-MOST_FIGURES = 5000
+AROUND_S = 86_400  # figures this far from the time asked for are taken, too
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -38,7 +39,11 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class CarbonNotFetched(Exception):
-    """Why there is nothing, as one line."""
+    """Why there is nothing, as one line. `again_s`: how long the service wants to be left alone."""
+
+    def __init__(self, why: str, again_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.again_s = again_s
 
 
 def ask(feed: CarbonFeed, begin_s: int, end_s: int) -> Request:
@@ -47,8 +52,8 @@ def ask(feed: CarbonFeed, begin_s: int, end_s: int) -> Request:
     return Request(feed.url or URL, query=(("country", feed.country), ("start", first), ("end", last)))
 
 
-def parse(body: bytes) -> CarbonSeries:
-    """The figures of an answer: measured ones, else those forecast. Raises FeedError."""
+def parse(body: bytes, begin_s: int, end_s: int) -> CarbonSeries:
+    """The figures of an answer for [begin, end): measured ones, else those forecast. Raises FeedError."""
     found = document(body, Figures)
     times, measured = found.unix_seconds, found.co2eq
     forecast = found.co2eq_forecast or [None] * len(times)
@@ -62,6 +67,8 @@ def parse(body: bytes) -> CarbonSeries:
             raise FeedError(f"has {figure:g} g/kWh: expected 0 to {MOST_G_PER_KWH:g}")
     if not any(figure is not None for figure in known):
         raise NotPublished("has no figure")
+    if not begin_s - AROUND_S <= times[0] <= times[-1] < end_s + AROUND_S:
+        raise FeedError(f"has figures of {times[0]} to {times[-1]} s: expected those of {begin_s} to {end_s} s")
     return _by_quarter(times, known)
 
 
@@ -80,7 +87,9 @@ async def fetched(client: HttpClient, feed: CarbonFeed, begin_s: int, end_s: int
     where = f"Energy-Charts {feed.country} at {host(request)}"
     try:
         answer = await client.send(where, request, deadline_s=deadline_s, most_bytes=MOST_BYTES)
-        return parse(answer.body)
+        return parse(answer.body, begin_s, end_s)
+    except HttpError as error:
+        raise CarbonNotFetched(f"{where}: {error.what}", error.retry_after_s) from None
     except DeviceError as error:
         raise CarbonNotFetched(f"{where}: {error.what}") from None
     except FeedError as error:

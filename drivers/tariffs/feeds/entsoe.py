@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from xml.etree import ElementTree
 
 from drivers.http.page import Request
@@ -65,8 +66,11 @@ def parse(body: bytes, feed: PriceFeed, begin_s: int, end_s: int) -> FeedAnswer:
     first = [one for one in series if _text(one, sequence) in ("", "1")]
     if not first:
         raise NotPublished("has no price of the day-ahead auction")
-    rows = tuple(row for one in first for period in _children(one, "Period") for row in _rows(period, one))
-    return FeedAnswer(rows, _text(first[0], "currency_Unit.name"))
+    rows = (row for one in first for period in _children(one, "Period") for row in _rows(period, one))
+    found = tuple(islice(rows, MOST_POSITIONS + 1))
+    if len(found) > MOST_POSITIONS:
+        raise FeedError(f"has more than {MOST_POSITIONS} prices")
+    return FeedAnswer(found, _text(first[0], "currency_Unit.name"))
 
 
 def _root(body: bytes) -> Element:

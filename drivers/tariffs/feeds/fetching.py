@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from drivers.credentials import secret
+from drivers.credentials import hidden, secret
 from drivers.http.client import HttpClient
 from drivers.http.errors import HttpError
 from drivers.modbus.errors import DeviceError
@@ -35,10 +35,10 @@ async def fetched(
     client: HttpClient, feed: PriceFeed, begin_s: int, end_s: int, check: Check, deadline_s: float = DEADLINE_S
 ) -> Checked | Failure:
     """What a feed answers for [begin, end), checked, or why there is nothing. The text never holds a token."""
-    kind, name = KINDS[feed.kind], title(feed)
+    kind, name, token = KINDS[feed.kind], title(feed), ""
     try:
         token = secret(name, KEY, feed.token_credential) if kind.needs_token else ""
-        request = kind.ask(feed, begin_s, end_s, token)
+        request = msgspec.structs.replace(kind.ask(feed, begin_s, end_s, token), secrets=(token,) if token else ())
         where = f"{name} at {host(request)}"
         answer = await client.send(where, request, deadline_s=deadline_s, most_bytes=MOST_BYTES)
         return await check(answer.body)
@@ -48,6 +48,6 @@ async def fetched(
     except DeviceError as error:
         return Failure(f"{error.where}: {error.what}")
     except NotPublished as error:
-        return Failure(f"{name}: {error}", published=False)
+        return Failure(f"{name}: {hidden(str(error), token)}", published=False)
     except FeedError as error:
-        return Failure(f"{name}: {error}")
+        return Failure(f"{name}: {hidden(str(error), token)}")

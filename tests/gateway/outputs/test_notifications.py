@@ -115,6 +115,17 @@ def test_what_a_receiver_did_not_take_yet_holds_the_rest_back_and_a_storm_is_bou
     assert len(state.held) == MOST_HELD - MOST_TOLD
 
 
+def test_in_a_storm_the_highest_priority_is_told_first() -> None:
+    state = Outbox()
+    come(state, *(f"a{n}" for n in range(MOST_HELD)))
+    for id in ("fuse-overload", "meter-stale"):
+        state.hold(changes({}, [alarm(id, priority=Priority.HIGH)], 0.0, settled=False))
+    assert (len(state.held), state.more) == (MOST_HELD, 2)
+    first = state.next_message(0.0, 600.0, 20)
+    assert first is not None
+    assert [one.change.alarm for one in first.told][:3] == ["fuse-overload", "meter-stale", "a0"]
+
+
 @settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.floats(0, 2000), st.integers(0, 3), st.booleans()), max_size=40),
@@ -311,12 +322,19 @@ async def test_a_webhook_is_signed_and_its_answer_judged_by_its_status(monkeypat
     for answer, what in (
         (b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n", "500"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n", "redirects"),
+        (
+            f"HTTP/1.1 308 TLS\r\nLocation: {url.replace('http', 'https')}\r\nContent-Length: 0\r\n\r\n".encode(),
+            "redirects",
+        ),
+        (b"HTTP/1.1 308 Moved\r\nLocation: /hook/\r\nContent-Length: 0\r\n\r\n", "redirects"),
+        (b"HTTP/1.1 404 No /hook here\r\nContent-Length: 0\r\n\r\n", "404"),
         (b"nonsense\r\n\r\n", "notify chat"),
     ):
         hook.answer = answer
         with pytest.raises(DeviceError, match=what) as error:
             await receiver.send(a_message(alarm()))
         assert url not in str(error.value)
+        assert "/hook" not in str(error.value)
     await client.leave()
     server.close()
     await server.wait_closed()
