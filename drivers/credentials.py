@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, quote_plus
 
 from msgspec import Meta
 
@@ -29,18 +28,6 @@ CredentialName = Annotated[
 def variable(name: str) -> str:
     """The environment variable that holds the secret `name` where systemd gives no credential of that name."""
     return "SKERRY_SECRET_" + name.upper().replace("-", "_")
-
-
-HIDDEN = "(secret)"
-LEAST_HIDDEN = 4  # characters: a shorter one would be found in any text
-
-
-def hidden(text: str, *secrets: str) -> str:
-    """A text without secrets that others, such as a server, have put into it; as they are, and as part of a url."""
-    for one in secrets:
-        for written in dict.fromkeys((one, quote(one), quote(one, safe=""), quote_plus(one))):
-            text = text.replace(written, HIDDEN) if len(one) >= LEAST_HIDDEN else text
-    return text
 
 
 def secret(where: str, key: str, name: str) -> str:

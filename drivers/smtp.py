@@ -18,8 +18,9 @@ from typing import Literal
 import msgspec
 
 from drivers.connect_errors import system_reason
-from drivers.credentials import CredentialName, hidden, secret
+from drivers.credentials import CredentialName, secret
 from drivers.http.errors import NotTrusted
+from drivers.http.secret_file import hidden
 from drivers.http.trust import tls_context
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
 

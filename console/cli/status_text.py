@@ -267,7 +267,8 @@ def _pulse(published: Published) -> Iterator[str]:
 def _tariff(tariff: TariffNow, utc_s: float, zone: tzinfo) -> Iterator[str]:
     now = tariff.now_eur_per_kwh
     yield "no price" if now is None else f"{now * 100:4.1f} ct/kWh"
-    for start_utc_s, price in tariff.ahead[:2]:
+    coming = [(start_utc_s, price) for start_utc_s, price in tariff.ahead if start_utc_s > utc_s]
+    for start_utc_s, price in coming[:2]:
         if price != now:
             yield f"{price * 100:.1f} from {hour_minute_zone(start_utc_s, zone)}"
     if tariff.ends_utc_s is not None and not tariff.ahead:

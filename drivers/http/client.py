@@ -15,11 +15,10 @@ from functools import cached_property
 from typing import Any
 
 from drivers.connect_errors import system_reason
-from drivers.credentials import hidden
 from drivers.http.errors import HttpError, NotTrusted
 from drivers.http.page import MOST_BYTES, Access, Answer, Request, utc_s_of
 from drivers.http.plain import CHUNK_BYTES, PlainAnswer, PlainPages, together
-from drivers.http.secret_file import first_line
+from drivers.http.secret_file import first_line, hidden
 from drivers.http.trust import tls_context
 from drivers.http.turns import Turns
 from drivers.modbus.errors import ConnectionLost, DeviceError, Timeout

@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 from drivers.http.errors import NotTrusted
 
 MOST_BYTES = 8192
+HIDDEN = "(secret)"
+LEAST_HIDDEN = 4  # characters: a shorter one would be found in any text
+
+
+def hidden(text: str, *secrets: str) -> str:
+    """A text without secrets that others, such as a server, have put into it; as they are, and as part of a url."""
+    for one in secrets:
+        for written in dict.fromkeys((one, quote(one), quote(one, safe=""), quote_plus(one))):
+            text = text.replace(written, HIDDEN) if len(one) >= LEAST_HIDDEN else text
+    return text
 
 
 def first_line(where: str, key: str, path: Path, advice: str) -> str:

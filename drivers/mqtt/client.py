@@ -12,7 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from drivers.connect_errors import system_reason
-from drivers.credentials import CredentialName, hidden, secret
+from drivers.credentials import CredentialName, secret
+from drivers.http.secret_file import hidden
 from drivers.http.trust import tls_context
 from drivers.modbus.errors import BadReply, ConnectionLost, DeviceError, Timeout
 from drivers.mqtt import packets

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dispatch.forecasting.clear_sky import PvSite
-from drivers.credentials import hidden, secret
+from drivers.credentials import secret
 from drivers.http.client import HttpClient
 from drivers.http.errors import HttpError
+from drivers.http.secret_file import hidden
 from drivers.modbus.errors import DeviceError
 from drivers.weather import forecast_solar, open_meteo
 from drivers.weather.answer import WeatherError

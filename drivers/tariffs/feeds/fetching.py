@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from drivers.credentials import hidden, secret
+from drivers.credentials import secret
 from drivers.http.client import HttpClient
 from drivers.http.errors import HttpError
+from drivers.http.secret_file import hidden
 from drivers.modbus.errors import DeviceError
 from drivers.tariffs.feeds.answer import FeedError, NotPublished
 from drivers.tariffs.feeds.checks import Checked

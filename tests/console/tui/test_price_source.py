@@ -46,3 +46,15 @@ def test_status_says_it_with_the_end() -> None:
     assert line.endswith(f" · {SAID}, until Fri 00:00")
     (line,) = (line for line in status_text.lines(TOLD.published, TOLD.welcome) if line.startswith("Tariff"))
     assert "fetched" not in line
+
+
+def test_status_tells_prices_to_come_and_none_of_the_last_hour() -> None:
+    message = published()
+    now_s = int(message.snapshot.utc_s)
+    quarters = tuple((now_s + 900 * n, 0.1 + n / 100) for n in range(-4, 4))
+    tariff = msgspec.structs.replace(message.tariff, ahead=quarters)
+    told = msgspec.structs.replace(message, tariff=tariff)
+    (line,) = (line for line in status_text.lines(told, TOLD.welcome) if line.startswith("Tariff"))
+    assert "11.0 from" in line
+    assert "12.0 from" in line
+    assert line.count(" from ") == 2
