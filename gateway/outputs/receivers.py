@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from drivers.credentials import secret
 from drivers.http.client import HttpClient
 from drivers.http.page import Access, Request
 from drivers.smtp import MailServer, reach, send
+from gateway.daemon_thread import may_hang
 from gateway.outputs.notice_text import SIGNATURE, Place, document, mail, signature
 from gateway.outputs.outbox import Message
 from gateway.site.output_sections import NotifyConfig
@@ -53,13 +53,13 @@ class Webhook:
     async def send(self, message: Message, *, test: bool = False) -> str:
         """Send it. Raises DeviceError."""
         body = msgspec.json.encode(document(message, self._place, test=test))
-        url, headers = await asyncio.to_thread(self._secrets, body)  # reads files
+        url, headers = await may_hang(self._secrets, body)  # reads files
         await self._ask(Request(url, "POST", headers=headers, body=body, accepted=TAKEN, body_matters=False), url)
         return ""
 
     async def try_out(self) -> None:
         """Ask for nothing but an answer: any status will do."""
-        url, _ = await asyncio.to_thread(self._secrets, b"")
+        url, _ = await may_hang(self._secrets, b"")
         any_status = tuple(range(200, 600))
         await self._ask(Request(url, "OPTIONS", accepted=any_status, body_matters=False), url)
 
