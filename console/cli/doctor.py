@@ -37,7 +37,7 @@ def doctor(site: Path, everything: bool, state_dir: Path | None, as_json: bool) 
 
     Checked are: whether each device answers and how fast, what it says it is, whether its values can be true and the
     balance closes, who else commands a PCS, the clock, files and permissions, the grid code's profile, and whether
-    each output ([metrics], [mqtt], [[notify]]) reaches whom it tells. While a gateway runs, it is asked instead of
+    each output ([metrics], [mqtt], [[notify]]) reaches its receivers. While a gateway runs, it is asked instead of
     the devices.
 
     Exit code 0: no fault, perhaps warnings; 1: at least one fault; 2: errors in the site file.

@@ -77,7 +77,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     AlarmDefinition("disk-full", MEDIUM),
     AlarmDefinition("audit-changed", MEDIUM),
     AlarmDefinition("access-limited", MEDIUM),
-    # whom it tells may be restarted
+    # a receiver may be restarted
     AlarmDefinition("output-failed", LOW, on_delay_s=300.0),
     AlarmDefinition("clock-stepped", LOW),
     AlarmDefinition("clock-not-known", MEDIUM),

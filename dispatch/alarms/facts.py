@@ -60,6 +60,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     limits_exceeded: Mapping[str, str] = {}  # by contact or sender, the limit that is not kept; empty: all are
     starts_not_kept: Mapping[str, str] = {}  # why power is not kept back in a scheduler; empty: it is
     starts_changed: Mapping[str, str] = {}  # how another has changed a limit that we had set; empty: nobody has
-    outputs_failed: Mapping[str, str] = {}  # why an output does not reach whom it tells; empty: it does
+    outputs_failed: Mapping[str, str] = {}  # why an output does not reach its receivers; empty: it does
     gpu_limits_changed: Mapping[str, str] = {}  # nodes whose GPUs' limits another program has changed, and to what
     month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record

@@ -1,7 +1,7 @@
 """Handles the peaks of a plan: the limit defended in each month or day, and which step raises which peak.
 
 Every charge on peaks (`dispatch.billing.peak_charges`) has its own. The main charge, the first, is the one whose end of
-the period is estimated; what is told of the others is what is free now, and a rise is priced whole.
+the period is estimated. Of the others only the level that is free now is known; each kW above it has the full price.
 """
 
 from __future__ import annotations

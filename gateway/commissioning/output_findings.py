@@ -1,4 +1,4 @@
-"""Tries once whether each output of the site file can reach whom it tells. Nothing is published, nobody is notified."""
+"""Tries once whether each output of the site file can reach its receivers. Nothing is published, nobody is notified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishes a site's figures to an MQTT broker, beside the tick, and tells Home Assistant how to show them.
+"""Publishes a site's figures to an MQTT broker, in a task of its own, and tells Home Assistant how to show them.
 
 There is no queue: each round tells what was published last, and one that takes longer than the period is left. What
 was put into the broker for Home Assistant is kept in the gateway's memory: once its device is gone, or `discovery` is

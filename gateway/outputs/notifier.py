@@ -1,4 +1,4 @@
-"""Tells the receivers of `[[notify]]` of alarms, beside the tick: one look a second, and one sender for each receiver.
+"""Sends alarms to the receivers of `[[notify]]`: one task looks once a second, and one sends for each receiver.
 
 A message is tried again later and later until it is taken, so a receiver may get one twice, by its `id`. One that
 nobody has taken for a day is given up, which is an event. State is kept in the gateway's memory.

@@ -1,4 +1,4 @@
-"""Makes the outputs that the site file asks for, to run beside the tick."""
+"""Makes the outputs that the site file asks for; each runs in a task of its own."""
 
 from __future__ import annotations
 

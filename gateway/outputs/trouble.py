@@ -17,7 +17,7 @@ class OutputTrouble:
         self.failures: Mapping[str, str] = MappingProxyType(self._why)
 
     def failed(self, output: str, why: str) -> None:
-        """It does not reach whom it tells."""
+        """It does not reach its receivers."""
         if not self._why.get(output):
             self._events.event("gateway", "warning", output, why)
         self._why[output] = why

@@ -26,7 +26,7 @@ TEMPLATES = {
     "part.queue": "meanwhile the jobs of that scheduler stay as they were read; after 15 minutes they do not count",
     "part.node_polling": "meanwhile readings of the compute nodes grow old; the battery is controlled by the meters",
     "part.drills": "meanwhile no drill is announced or started by the schedule",
-    "part.outputs": "meanwhile those whom it tells are not told; nothing else depends on it",
+    "part.outputs": "meanwhile its receivers are told nothing; nothing else depends on it",
     "part.setpoints": "meanwhile this PCS keeps its setpoint until its own reversion timer runs out, if it has one",
     "part.orders": "meanwhile this device is not sent orders",
     "part.state_directory": "meanwhile a state directory that is lost or back is not noticed",
