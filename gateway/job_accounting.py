@@ -20,6 +20,7 @@ from dispatch.accounting.site_accounts import SiteTerms, key_of, not_known
 from dispatch.billing.charges.energy_prices import import_price
 from dispatch.billing.peak_charges import main_charge
 from dispatch.model.clock import Clock
+from dispatch.model.forecast import QUARTER_S
 from dispatch.model.jobs import Queue
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.throughput import Curve, stated
@@ -219,7 +220,7 @@ def site_terms(site: Site) -> SiteTerms:
     return SiteTerms(
         demand=main_charge(site.dispatch),
         timezone=site.site.timezone,
-        interval_s=site.grid.metering_interval_s,
+        interval_s=site.grid.interval_of_steps_s(QUARTER_S),
         offset_s=site.grid.interval_offset_s,
         co2_g_per_kwh=site.tariff.co2_g_per_kwh,
     )

@@ -99,7 +99,7 @@ class Replay:
         if case.config.grid.metering_interval_s % case.step_s:
             raise ValueError(
                 f"step of {case.step_s} s: expected to divide the metering interval of "
-                f"{case.config.grid.metering_interval_s} s evenly, as 300 s and 900 s do"
+                f"{case.config.grid.metering_interval_s} s evenly"
             )
         if case.start_s % case.step_s or case.end_s % case.step_s or case.end_s <= case.start_s:
             raise ValueError(

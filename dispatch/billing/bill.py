@@ -8,6 +8,9 @@
           + shed compute x its price
           - the change in stored energy at the mean import price, through the efficiency of using or rebuying it
 
+Where the meter's intervals are shorter than the steps, the mean of a step stands for them: the highest of them may be
+higher. `charges.invoice`, which prices the record, takes none but the meter's own.
+
 Net load is taken step by step: import and export within one step cancel, over more than one step they do not.
 """
 
@@ -82,9 +85,9 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
     """Charge a flow by the site's tariff.
 
     stored_change_kwh: energy in the cells at the end less that at the start.
-    Raises ValueError for powers of different lengths, and for a step that does not divide the metering interval.
+    Raises ValueError for powers of different lengths, and for a step that does not divide a longer metering interval.
     """
-    length_s = config.grid.metering_interval_s
+    length_s = config.grid.interval_of_steps_s(flow.step_s)
     if flow.step_s <= 0 or length_s % flow.step_s or flow.start_utc_s % flow.step_s:
         raise ValueError(f"step of {flow.step_s} s: expected to divide the metering interval of {length_s} s evenly")
     hours, tariff = flow.step_s / 3600, config.tariff
@@ -152,21 +155,27 @@ def _stepped_energy_eur(config: DispatchConfig, flow: Flow, grid_w: Sequence[flo
     """Energy whose price depends on how much of it there is, or on the year's full-load hours."""
     if not grid_w:
         return 0.0
-    stretch, metering_s = _stretch(config, flow, grid_w), config.grid.metering_interval_s
+    stretch, metering_s = _stretch(config, flow, grid_w), config.grid.interval_of_steps_s(flow.step_s)
     charges = [charge for charge in config.tariff.charges if charge.kind == "energy"]
     return sum(_gross_eur(config, c, list(charge_amounts(c, stretch, metering_s))) for c in charges)
 
 
+def _of_steps(charge: Charge, step_s: int) -> Charge:
+    """A charge whose intervals are shorter than the steps is billed by the means of the steps."""
+    shorter = charge.interval_min is not None and 60 * charge.interval_min < step_s
+    return msgspec.structs.replace(charge, interval_min=None) if shorter else charge
+
+
 def _on_power(config: DispatchConfig, flow: Flow, grid_w: Sequence[float]) -> _OnPower:
     """Of the `[[tariff.charge]]`s."""
-    charges = [charge for charge in config.tariff.charge if charge.kind != "energy"]
+    charges = [_of_steps(charge, flow.step_s) for charge in config.tariff.charge if charge.kind != "energy"]
     if not charges or not grid_w:
         return _OnPower(0.0, 0.0, {})
-    stretch = _stretch(config, flow, grid_w)
+    stretch, metering_s = _stretch(config, flow, grid_w), config.grid.interval_of_steps_s(flow.step_s)
     peak_eur = standing_eur = dearest_eur = 0.0
     peaks_w: dict[str, float] = {}
     for charge in charges:
-        amounts = list(charge_amounts(charge, stretch, config.grid.metering_interval_s))
+        amounts = list(charge_amounts(charge, stretch, metering_s))
         eur = _gross_eur(config, charge, amounts)
         if charge.kind not in ("max", "excess"):
             standing_eur += eur
@@ -182,7 +191,7 @@ def account_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_
 
     A period in which no interval counts has an account of its own name, at 0.
     """
-    length_s, terms = config.grid.metering_interval_s, config.tariff.demand_terms
+    length_s, terms = config.grid.interval_of_steps_s(step_s), config.tariff.demand_terms
     sums: dict[int, tuple[float, int]] = {}
     for k, w in enumerate(grid_w):
         number = (start_utc_s + k * step_s) // length_s

@@ -58,10 +58,10 @@ def peak_charges(config: DispatchConfig, fee: Fee = "open") -> tuple[DemandTerms
     return tuple(sorted(priced, key=lambda terms: -terms.rise_eur_per_kw)) or (DemandTerms(),)
 
 
-def interval_length_s(terms: DemandTerms, config: DispatchConfig) -> int:
-    """Length of the intervals whose means are billed: the charge's, or the meter's."""
+def interval_length_s(terms: DemandTerms, config: DispatchConfig, step_s: int) -> int:
+    """Length of the intervals whose means are billed: the charge's, or the meter's; never less than a step's."""
     meters_s = config.grid.metering_interval_s
-    return interval_s(terms.charge, meters_s) if isinstance(terms, ChargeTerms) else meters_s
+    return max(interval_s(terms.charge, meters_s) if isinstance(terms, ChargeTerms) else meters_s, step_s)
 
 
 def account_key(terms: DemandTerms, account: str) -> str:
@@ -89,11 +89,12 @@ def _billed_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> float:
 def charge_peaks_w(config: DispatchConfig, start_utc_s: int, step_s: int, grid_w: Sequence[float]) -> dict[str, float]:
     """Highest mean import of the intervals of each account of each charge (`account_key`), W, times its weight.
 
-    Export earns nothing back. A period in which no interval counts has an account of its own name, at 0.
+    Export earns nothing back. A period in which no interval counts has an account of its own name, at 0. The mean of a
+    step stands for intervals that are shorter.
     """
     peaks_w: dict[str, float] = {}
     for terms in peak_charges(config, "granted"):
-        length_s = interval_length_s(terms, config)
+        length_s = interval_length_s(terms, config, step_s)
         for number, mean_w in _means_w(length_s, start_utc_s, step_s, grid_w):
             at = interval_account(terms, config.timezone, number * length_s)
             account, w = (at.account, at.weight * mean_w) if at.counts else (at.period, 0.0)

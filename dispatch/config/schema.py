@@ -50,7 +50,7 @@ class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
         PositiveWatts, Meta(description="Contracted peak: highest mean import of one metering interval.")
     ]
     metering_interval_s: Annotated[
-        Literal[900, 1800, 3600], Meta(description="Length of the utility meter's metering interval.")
+        Literal[300, 600, 900, 1800, 3600], Meta(description="Length of the utility meter's metering interval.")
     ] = 900
     interval_offset_s: Annotated[
         float, Meta(ge=-60, le=60, description="Clock of the utility meter minus the clock of this machine.")
@@ -69,6 +69,10 @@ class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=10, description="Longest age of a grid reading when it arrives, measured at commissioning."),
     ] = 2.0
+
+    def interval_of_steps_s(self, step_s: int) -> int:
+        """The metering interval as far as means over steps tell: a step that is longer stands for those inside it."""
+        return max(self.metering_interval_s, step_s)
 
     @property
     def fuse_w(self) -> float:

@@ -26,6 +26,9 @@ add up to the loss and none is negative beyond the solver's tolerance:
       + orders      and does what was done while a manual order was in force
       + forecast    what was done: load, PV and prices were not known, and planner and rules are not perfect
 
+The record is of quarter hours: where the meter has shorter intervals, the mean of a quarter hour stands for them, in
+all three costs alike.
+
 A quarter hour touched by an outage or an order belongs to it completely.
 """
 
@@ -161,7 +164,7 @@ class _Record:
 
     def __init__(self, config: DispatchConfig, quarters: Sequence[Quarter], paid_peak_w: Mapping[str, float]) -> None:
         self.config, self.paid_peak_w = config, paid_peak_w
-        self.quarters = _whole_intervals(quarters, config.grid.metering_interval_s)
+        self.quarters = _whole_intervals(quarters, config.grid.interval_of_steps_s(QUARTER_S))
         self.own_w = [q.battery_w for q in self.quarters]
         self.net_w = [q.load_w - q.pv_w for q in self.quarters]
         self._prices = [q.eur_per_mwh for q in self.quarters]

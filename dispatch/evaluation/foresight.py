@@ -67,9 +67,9 @@ def perfect_battery_w(
     `net_w` is load - pv as mean over each step; the reserve is kept (where the start is below it, the start is).
     `reference` says when the steps are and with how much energy they begin and end (`idle_schedule`). Where a charge
     has an individual fee, it is solved as granted and as refused, and the one with the lower cost is taken.
-    Raises SolverFailed, and ValueError for a step that does not divide the metering interval.
+    Raises SolverFailed, and ValueError for a step that does not divide a longer metering interval.
     """
-    if config.grid.metering_interval_s % step_s:
+    if config.grid.interval_of_steps_s(step_s) % step_s:
         raise ValueError(f"step of {step_s} s: expected to divide {config.grid.metering_interval_s} s")
     if not config.batteries or not net_w:
         return [0.0] * len(net_w)
@@ -164,7 +164,7 @@ class _Program:
         self._buy = [price + config.tariff.co2_eur_per_kwh for price in paid]
         # exporting what is imported in the same step may never pay
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
-        self._charges = [_Charged(terms, config, reference) for terms in charges]
+        self._charges = [_Charged(terms, config, step_s, reference) for terms in charges]
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""
@@ -275,8 +275,8 @@ class _Program:
 class _Charged:
     """The intervals that count towards one charge on peaks, and their accounts."""
 
-    def __init__(self, terms: DemandTerms, config: DispatchConfig, reference: ReferenceSchedule) -> None:
-        self.terms, length_s = terms, interval_length_s(terms, config)
+    def __init__(self, terms: DemandTerms, config: DispatchConfig, step_s: int, reference: ReferenceSchedule) -> None:
+        self.terms, length_s = terms, interval_length_s(terms, config, step_s)
         self.paid_w = own_accounts(terms, reference.paid_peak_w)
         self.accounts = {account: period_of(terms, account) for account in self.paid_w}
         self.account_of: list[str] = []  # each interval's

@@ -15,6 +15,7 @@ from dispatch.billing.demand_charge import IntervalAccount, interval_account
 from dispatch.billing.peak_charges import peak_charges
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.charge_levels import ChargeLevel
+from dispatch.model.forecast import QUARTER_S
 from dispatch.planning.lp_model import Metering, Month, Problem, Solution
 
 if TYPE_CHECKING:
@@ -145,15 +146,21 @@ def _counts_now(inputs: PlanInputs, terms: DemandTerms) -> bool:
 def meterings_of(
     inputs: PlanInputs, starts: list[int], hours: tuple[float, ...], places: list[list[int]]
 ) -> tuple[Metering, ...]:
-    """The utility meter's intervals in the horizon, each with what is known of its import so far; for each charge."""
-    length_s = inputs.config.grid.metering_interval_s
+    """The utility meter's intervals in the horizon, each with what is known of its import so far; for each charge.
+
+    Where the meter's intervals are shorter than the steps, each step's mean is kept below the peak: then so is that of
+    the meter's in it. The running one's import counts once it is the last one in its step.
+    """
+    length_s = inputs.config.grid.interval_of_steps_s(QUARTER_S)
     groups: dict[int, list[int]] = {}
     for k, start in enumerate(starts):
         groups.setdefault(start // length_s, []).append(k)
     # without a reading of what went before, the rest of the interval stands for all of it
     spans = [(tuple(steps), sum(hours[k] for k in steps), 0.0) for steps in groups.values()]
-    if inputs.interval_energy_wh is not None:
-        spans[0] = (spans[0][0], length_s / 3600, inputs.interval_energy_wh / 1000)
+    meters_s = inputs.config.grid.metering_interval_s
+    ends_s = (inputs.now_utc_s // meters_s + 1) * meters_s
+    if inputs.interval_energy_wh is not None and (meters_s == length_s or ends_s == starts[0] + QUARTER_S):
+        spans[0] = (spans[0][0], meters_s / 3600, inputs.interval_energy_wh / 1000)
     return tuple(
         Metering(steps, month_of[steps[0]], inside_h, kwh) for month_of in places for steps, inside_h, kwh in spans
     )

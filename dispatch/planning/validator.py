@@ -184,7 +184,7 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
             return [f"peak target {plan.peak_target_w:.0f} W: the fuse carries {fuse_w:.0f} W"]
         if plan.peak_target_w >= min(inputs.peak.target_w, fuse_w) - POWER_W:
             return []  # the outlook's target is for the running interval: a later one may be let rise when it comes
-    length_s = inputs.config.grid.metering_interval_s
+    length_s = max(inputs.config.grid.metering_interval_s, QUARTER_S)
     intervals: dict[int, list[float]] = {}
     for step in plan.steps:
         intervals.setdefault(step.start_utc_s // length_s, []).append(max(0.0, step.grid_w))

@@ -314,7 +314,7 @@ def test_a_horizon_that_never_counts_defends_the_contract() -> None:
 
 @given(
     demands,
-    st.sampled_from([900, 1800, 3600]),
+    st.sampled_from([300, 600, 900, 1800, 3600]),
     st.lists(st.floats(0, 90_000), min_size=24, max_size=24),
     st.lists(st.floats(-100, 400), min_size=24, max_size=24),
     st.integers(0, 95),

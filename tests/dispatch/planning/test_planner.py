@@ -320,7 +320,7 @@ def cases(draw: st.DrawFn) -> PlanInputs:
             "vat_pct": draw(st.sampled_from([0.0, 25.0])),
         },
         grid={
-            "metering_interval_s": draw(st.sampled_from([900, 1800, 3600])),
+            "metering_interval_s": draw(st.sampled_from([300, 600, 900, 1800, 3600])),
             "export_limit_w": draw(st.sampled_from([0.0, 30_000.0])),
             "contracted_peak_w": draw(st.sampled_from([30_000.0, 100_000.0])),
         },
