@@ -107,13 +107,18 @@ class PlanningService:
             load_w = net_w + assumed_w
         self._load_mean.add(snapshot.utc_s, load_w)
         self._assumed_pv_mean.add(snapshot.utc_s, assumed_w)
-        free = seen.pv_free or not self._source.pv_by_sun
-        self._pv_mean.add(snapshot.utc_s, pv_w if free else None)
+        self._pv_mean.add(snapshot.utc_s, self._learnt_pv_w(snapshot.utc_s, pv_w, seen.pv_free))
         self._pv_watch.add(snapshot, seen.pv_free)
         battery_orders = tuple(order for order in seen.orders if order.kind in ON_BATTERY)
         if (battery_orders, seen.signals) != (self._battery_orders, self._signals):
             self._battery_orders, self._signals = battery_orders, seen.signals
             self._replan.set()
+
+    def _learnt_pv_w(self, utc_s: float, pv_w: float | None, free: bool) -> float | None:
+        """What PV could have given, W: where it is limited, not less than is usual. None: that is not learnt."""
+        if pv_w is None or free:
+            return pv_w
+        return None if self._source.pv_by_sun else max(pv_w, self._source.usual_pv_w(utc_s))
 
     def reserve(self, reservations: Sequence[Reservation]) -> None:
         """Power is promised to these jobs from now on (`PlanSource.reserve`): plan anew at once."""

@@ -277,8 +277,6 @@ class Controller:
             contacts=contacts,
             obliged=obliged,
             wished=tightest(s for s in signals if s.sort is not Sort.OBLIGATION),
-            export_w=min(found.export_w or 0.0, obliged.export_w),
-            pv_export_w=min(found.pv_export_w or 0.0, obliged.export_w),
         )
         self._watch_pulses(snapshot, seen.state)
         outcome, hard = run(situation)

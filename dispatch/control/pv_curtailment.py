@@ -5,6 +5,8 @@ export = battery - net load, so the PV that may be limited can give at most
 On a generator its lowest load takes the place of the export, as an export below 0.
 With the lowest battery power in it PV is limited only where the battery charges as much as it can: until then PV may
 rise, export rises with it, and the fuse rule (`dispatch.control.rules.fuse`) has the battery take it.
+In hours in which exported energy costs, by a published price, nothing is exported: load and battery take what they are
+asked to take, by the plan, and the rest of the PV is limited. Where import pays, PV does not charge the battery either.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dispatch.model.decision import PvLimit
 from dispatch.model.equipment import Pv
 from dispatch.model.events import Event
 from dispatch.model.islanding import COMMANDED, OPEN_STATES, IslandState
+from dispatch.model.plan import PlanStep
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Bounds
 from dispatch.model.snapshot import Snapshot
@@ -49,6 +52,7 @@ class Site(msgspec.Struct, frozen=True):
     battery_does_w: float | None  # measured, of these PCS; None: not known
     allowed_w: float | None  # export; < 0: so much must be imported; None: not known
     production_w: float = math.inf  # the most that all inverters may give together
+    prices: tuple[float, float] | None = None  # of import and export now, EUR/kWh, where exported energy costs
 
 
 class PvCurtailment:
@@ -87,6 +91,7 @@ class PvCurtailment:
         if room_w is None:
             return self._as_before(found, reason)
         room_w, reason = self._within_production(site, found, room_w, reason)
+        room_w, reason = _within_price(site, found, room_w, reason)
         self._begun = True
         self._hold(site.snapshot.mono_s, room_w, most_w)
         self._share(site.snapshot.mono_s, found)
@@ -221,6 +226,21 @@ class PvCurtailment:
         self._shared = mono_s, self._held_w, among
 
 
+def _within_price(site: Site, found: Sequence[Pv], room_w: float, reason: Reason) -> tuple[float, Reason]:
+    """The same where exported energy costs: what the rest of the site takes, and the battery as it is asked."""
+    if site.prices is None or site.net_w is None:
+        return room_w, reason
+    (buy, sell), load_w = site.prices, sum(pv.w.good or 0.0 for pv in found) + site.net_w
+    charge_w = max(-(site.battery_asked_w or 0.0), 0.0) if buy >= 0 else 0.0
+    left_w = max(load_w + charge_w, 0.0)
+    if left_w >= room_w:
+        return room_w, reason
+    return left_w, Reason(
+        "curtail.price",
+        {"limit_w": left_w, "load_w": load_w, "charge_w": charge_w, "price_eur_per_kwh": sell},
+    )
+
+
 def site_of(s: Situation, hard: Bounds, total_w: float | None, island: IslandStep) -> Site:
     """What curtailment may look at. `hard`: what limits leave the battery; `total_w`: what it is asked."""
     ready = {u.id for u in s.units if u.ready is Ready.READY}
@@ -237,13 +257,22 @@ def site_of(s: Situation, hard: Bounds, total_w: float | None, island: IslandSte
         battery_does_w=sum(known) if len(known) == len(ready) else None,
         allowed_w=_allowed_w(s),
         production_w=math.inf if s.islanding.state is IslandState.GENSET else s.obliged.production_w,
+        prices=prices_now(s.step, s.islanding.state),
     )
+
+
+def prices_now(step: PlanStep | None, state: IslandState) -> tuple[float, float] | None:
+    """Prices of import and export, EUR/kWh, where exported energy costs now by a published price; else None."""
+    if step is None or step.assumed or step.sell_eur_per_kwh is None or state is not IslandState.GRID_TIED:
+        return None
+    return (step.price_eur_per_kwh, step.sell_eur_per_kwh) if step.sell_eur_per_kwh < 0 else None
 
 
 def _allowed_w(s: Situation) -> float | None:
     if s.islanding.state is IslandState.GENSET:
         return None if s.config.genset is None else -s.config.genset.min_load_w
-    return s.config.grid.export_limit_w if s.pv_export_w is None else s.pv_export_w
+    own_w = s.config.grid.export_limit_w if s.pv_export_w is None else s.pv_export_w
+    return min(own_w, s.obliged.export_w)
 
 
 def shares(

@@ -17,14 +17,16 @@ class PlanStep(msgspec.Struct, frozen=True):
     load_w: float
     load_low_w: float  # band 90 %
     load_high_w: float
-    pv_w: float
+    pv_w: float  # as forecast: what the sun lets it give
     battery_w: float  # all PCS together, > 0 discharges
-    grid_w: float
+    grid_w: float  # load_w - pv_w + curtail_w - battery_w
     soc_pct: float  # at the end of the step
     reason: Reason | None = None
     assumed: bool = False  # the price is not published: a mean of past days, or flat
     order: str = ""  # id of the manual order that has the battery in it; once that is over, the step is not followed
     co2_g_per_kwh: float | None = None  # of an imported kWh; None: not told
+    curtail_w: float = 0.0  # what PV is limited by
+    sell_eur_per_kwh: float | None = None  # what an exported kWh earns; < 0: it costs; None: not told
 
 
 class Plan(msgspec.Struct, frozen=True):

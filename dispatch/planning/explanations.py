@@ -23,6 +23,7 @@ from dispatch.model.job_outlook import SHOWN_STARTS, ExpectedStart
 from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, reserved_w
+from dispatch.planning.step_limits import StepLimits
 
 NEAR_PCT = 0.1
 TIE_EUR_PER_KWH = 1e-4
@@ -50,6 +51,8 @@ class Sketch:
     waiting_w: Sequence[float] = ()  # what `net_w` holds of jobs that wait in a queue; may end before the plan
     expected: Sequence[ExpectedStart] = ()  # the largest of those jobs, by power
     assumed: Sequence[bool] = ()  # steps whose price is not published
+    curtail_w: Sequence[float] = ()  # what PV is limited by; empty: nowhere
+    limits: StepLimits | None = None  # of signals and export; None: the site file's alone
     ordered: Sequence[Reason | None] = ()  # whose order has the battery, None where none
     prices_known: bool = True  # False: not even of past days, from which those not published are assumed
 
@@ -328,9 +331,17 @@ def _strained(plan: Sketch, t: int, reason: Reason) -> Reason:
         return Reason("step.over_fuse", {"step": reason, "import_w": grid, "fuse_w": limits.fuse_w})
     if grid > limits.contracted_peak_w + NEAR_W and plan.battery_w[t] > -NEAR_W:
         return Reason("step.over_contract", {"step": reason, "import_w": grid, "contract_w": limits.contracted_peak_w})
-    if -grid > limits.export_limit_w + NEAR_W:
-        return Reason("step.over_export", {"step": reason, "export_w": -grid, "limit_w": limits.export_limit_w})
+    export_w = limits.export_limit_w if plan.limits is None else 1000 * plan.limits.export_kw[t]
+    if plan.curtail_w and (curtail_w := plan.curtail_w[t]) > NEAR_W and plan.limits is not None:
+        dear = _price_of_export(plan, t) if plan.sell[t] < 0 or plan.buy[t] < 0 else None
+        reason = Reason("step.curtailed", {"step": reason, "curtail_w": curtail_w, "why": dear or plan.limits.why(t)})
+    if -grid > export_w + NEAR_W:
+        return Reason("step.over_export", {"step": reason, "export_w": -grid, "limit_w": export_w})
     return reason
+
+
+def _price_of_export(plan: Sketch, t: int) -> Reason:
+    return Reason("curtailed.price", {"price_eur_per_kwh": plan.sell[t], "assumed": _assumed(plan, t)})
 
 
 def _cheapest_later(plan: Sketch) -> list[int | None]:

@@ -15,6 +15,7 @@ from dispatch.model.plan import Plan
 from dispatch.planning.lp_model import (
     BLOCKS,
     CHARGE,
+    CURTAIL,
     DISCHARGE,
     EXPORT,
     IMPORT,
@@ -25,6 +26,7 @@ from dispatch.planning.lp_model import (
     ModelNumbers,
     Problem,
     Solution,
+    curtailed_kw,
     import_limits,
     model_numbers,
 )
@@ -121,7 +123,8 @@ def evaluate_powers(
     stored = problem.stored_kwh + np.cumsum(
         hours * (charge * problem.charge_efficiency - discharge / problem.discharge_efficiency)
     )
-    grid = net + charge - discharge
+    curtailed = curtailed_kw(problem, charge_kw, discharge_kw)
+    grid = net + curtailed + charge - discharge
     imported, exported = np.maximum(grid, 0.0), np.maximum(-grid, 0.0)
     x = np.zeros(len(numbers.cost))
 
@@ -130,11 +133,12 @@ def evaluate_powers(
 
     put(CHARGE, charge)
     put(DISCHARGE, discharge)
-    limit = import_limits(problem)
+    put(CURTAIL, curtailed)
+    limit, export = import_limits(problem), np.array(problem.export_limit_kw)
     put(IMPORT, np.minimum(imported, limit))
     put(OVER_FUSE, np.maximum(imported - limit, 0.0))
-    put(EXPORT, np.minimum(exported, problem.export_limit_kw))
-    put(OVER_EXPORT, np.maximum(exported - problem.export_limit_kw, 0.0))
+    put(EXPORT, np.minimum(exported, export))
+    put(OVER_EXPORT, np.maximum(exported - export, 0.0))
     below = 0.0
     for k, width in enumerate(problem.layers_kwh):
         put(LAYER + k, np.clip(stored - below, 0.0, width))

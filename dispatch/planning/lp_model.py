@@ -3,15 +3,16 @@
 Everything here is kW, kWh, hours and EUR. numpy is imported when the first program is built.
 
 Columns, for each of n steps: charge, discharge, import up to the fuse, import above it, export up to the limit, export
-above it, and the stored energy in layers (floor | up to the reserve | equal parts up to the ceiling, one of them cut at
-the resting level) whose worth falls from layer to layer, so that they fill in order. Then for each calendar month the
-peak in parts: what is paid anyway, what a higher one costs in rising steps, and above the contract. Last, the running
-interval's mean above its target. An idle battery is always a solution: what the world may break is a price or leaves
-room for it.
+above it, the stored energy in layers (floor | up to the reserve | equal parts up to the ceiling, one of them cut at
+the resting level) whose worth falls from layer to layer, so that they fill in order, and what PV is limited by. Then
+for each calendar month the peak in parts: what is paid anyway, what a higher one costs in rising steps, and above the
+contract. Last, the running interval's mean above its target. An idle battery is always a solution: what the world may
+break is a price or leaves room for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 CHARGE, DISCHARGE, IMPORT, OVER_FUSE, EXPORT, OVER_EXPORT, LAYER = range(7)
 READY_LAYERS = 5  # equal parts between reserve and ceiling, for the worth of being ready
 LAYERS = 2 + READY_LAYERS + 1
-BLOCKS = LAYER + LAYERS
+CURTAIL = LAYER + LAYERS
+BLOCKS = CURTAIL + 1
 RISES = 7
 PEAKS = 1 + RISES + 1  # for each month: paid anyway, rising steps, above the contract
+# in the power balance
+SIGNS = ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1), (CURTAIL, -1))
 TIE_EUR_PER_KWH = 1e-5  # throughput is never quite free, and export never quite earns what import costs
 BELOW_AFTER_H = 24.0  # after the last step; without it a plan that begins below the reserve would end there
 EARLY_EUR_PER_KWH_H = 1e-5  # of equal hours, charge in the first and discharge in the last
@@ -85,13 +89,15 @@ class Problem:
     wear: float
     demand: float  # EUR per kW of peak, of all charges together
     fuse_kw: float
-    export_limit_kw: float
+    export_limit_kw: tuple[float, ...]  # in each step, by the site file and by signals
     contracted_kw: float
     meterings: tuple[Metering, ...]
     months: tuple[Month, ...]
     ready: tuple[tuple[float, ...], ...] = ()  # [step][layer above the reserve]: EUR/kWh stored at the step's end
     target_kw: float | None = None  # mean import the running metering interval is to keep
     import_limit_kw: tuple[float, ...] = ()  # that signals ask for, by step; infinite: none. Empty: nowhere
+    curtail_kw: tuple[float, ...] = ()  # the most that PV may be limited by in each step. Empty: it cannot be limited
+    curtail_least_kw: tuple[float, ...] = ()  # what an obligation on production takes of it. Empty: nothing
     quarter: int = 0  # number of the first step: how far the last solution's basis has to move
 
 
@@ -117,7 +123,9 @@ class Penalties:
     floor: float  # EUR per kWh and hour, as the next two
     reserve: float
     ready: float
-    signal: float  # EUR per kWh above what a signal asks for: more than any spread of prices, less than a peak
+    signal: (
+        float  # EUR per kWh above what a signal or the export limit asks for: more than any spread, less than a peak
+    )
     contract: float  # EUR per kW
     stored_low: float  # EUR per kWh left at the end, up to the resting level: what it costs to buy again
     stored_high: float  # above it: what it saves
@@ -155,8 +163,7 @@ def model_numbers(problem: Problem) -> ModelNumbers:
 
     n, value = len(problem.hours), penalties(problem)
     hours, buy = np.array(problem.hours), np.array(problem.buy)
-    # export may never earn what import costs in the same step, or doing both at once would pay; export above the limit
-    # earns nothing (there PV is cut back), so that it is no reason to do anything but store what can be stored
+    # export may never earn what import costs in the same step, or doing both at once would pay
     sell = np.minimum(np.array(problem.sell), buy - TIE_EUR_PER_KWH)
     through = hours * (problem.wear + TIE_EUR_PER_KWH)
     above = LAYERS - problem.resting_layers
@@ -168,19 +175,24 @@ def model_numbers(problem: Problem) -> ModelNumbers:
         ready[:, 2:] = problem.ready
     limit = import_limits(problem)
     over = np.where(limit < problem.fuse_kw, value.signal, value.fuse)
-    cost = [through, through, hours * buy, hours * (buy + over), -hours * sell, hours * np.maximum(0.0, -sell)]
+    beyond = hours * (np.maximum(0.0, -sell) + value.signal)
+    cost = [through, through, hours * buy, hours * (buy + over), -hours * sell, beyond]
     for per_hour, at_end, spares in zip(layers, left, ready.T, strict=True):
         held = -hours * per_hour - spares
         held[-1] -= at_end
         cost.append(held)
+    cost.append(hours * TIE_EUR_PER_KWH)
     full = np.ones(n)
     # beyond the limits only what load and PV do by themselves: the battery never adds to it, and 0 is always a way out
     net = np.array(problem.net_kw)
-    over_fuse = np.maximum(0.0, net - limit)
-    over_export = np.maximum(0.0, -net - problem.export_limit_kw)
+    least, most = curtail_bounds(problem)
+    over_fuse = np.maximum(0.0, net + least - limit)
+    export = np.array(problem.export_limit_kw)
+    over_export = np.maximum(0.0, -net - export)
     upper = [np.array(problem.charge_kw), np.array(problem.discharge_kw), limit, over_fuse]
-    upper += [full * problem.export_limit_kw, over_export]
+    upper += [export, over_export]
     upper += [full * width for width in problem.layers_kwh]
+    upper.append(most)
     peak_cost, peak_lower, peak_upper = [], [], []
     for month in problem.months:
         widths, prices = _peak_steps(month, problem)
@@ -194,7 +206,7 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     dynamics[0] = problem.stored_kwh
     return ModelNumbers(
         cost=np.concatenate([*cost, peak_cost, [value.contract]]),
-        lower=np.concatenate([np.zeros(BLOCKS * n), peak_lower, [0.0]]),
+        lower=np.concatenate([np.zeros(CURTAIL * n), least, peak_lower, [0.0]]),
         upper=np.concatenate([*upper, peak_upper, [np.inf]]),
         rows=np.concatenate([net, dynamics, [-m.energy_kwh for m in problem.meterings], [target_kwh]]),
     )
@@ -207,6 +219,31 @@ def import_limits(problem: Problem) -> Floats:
     asked = problem.import_limit_kw or (np.inf,) * len(problem.hours)
     limits: Floats = np.minimum(np.array(asked), problem.fuse_kw)
     return limits
+
+
+def curtail_bounds(problem: Problem) -> tuple[Floats, Floats]:
+    """The least and the most that PV is limited by in each step, kW."""
+    import numpy as np
+
+    none = (0.0,) * len(problem.hours)
+    least = np.array(problem.curtail_least_kw or none)
+    return least, np.maximum(least, np.array(problem.curtail_kw or none))
+
+
+def curtailed_kw(problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> Floats:
+    """What PV is limited by in each step with these battery powers, kW: what is cheapest.
+
+    Where export costs, nothing of it is exported; where import pays, nothing of it is used in its place; else only what
+    the export limit does not take.
+    """
+    import numpy as np
+
+    least, most = curtail_bounds(problem)
+    exported = np.array(discharge_kw) - np.array(charge_kw) - np.array(problem.net_kw)
+    allowed = np.where(np.array(problem.sell) < -TIE_EUR_PER_KWH, 0.0, np.array(problem.export_limit_kw))
+    wanted = np.where(np.array(problem.buy) < 0.0, most, exported - allowed)
+    result: Floats = np.clip(wanted, least, most)
+    return result
 
 
 def _peak_steps(month: Month, problem: Problem) -> tuple[list[float], list[float]]:
@@ -239,10 +276,10 @@ def coefficients(problem: Problem, column_count: int, row_count: int) -> list[Co
 
 
 def _put_balances(columns: list[Column], problem: Problem) -> None:
-    """Rows t: import - export + discharge - charge = net load. Rows n + t: how the stored energy changes."""
+    """Rows t: import - export + discharge - charge - limited PV = net load. Rows n + t: how what is stored changes."""
     n = len(problem.hours)
     for t, hours in enumerate(problem.hours):
-        for block, sign in ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1)):
+        for block, sign in SIGNS:
             columns[block * n + t].append((t, sign))
         columns[CHARGE * n + t].append((n + t, -problem.charge_efficiency * hours))
         columns[DISCHARGE * n + t].append((n + t, hours / problem.discharge_efficiency))

@@ -27,11 +27,10 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.reasons import Reason, joined
-from dispatch.model.signals import Quantity, Signal
 from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
-from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, penalties
+from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, curtailed_kw, penalties
 from dispatch.planning.lp_peaks import (
     kept_import_w,
     levels_of,
@@ -44,9 +43,9 @@ from dispatch.planning.lp_peaks import (
 from dispatch.planning.lp_solver import LinearProgram, SolverFailed
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
 from dispatch.planning.step_inputs import StepPrices, step_forecasts, step_prices
+from dispatch.planning.step_limits import StepLimits, limit_notes, limits_of
 
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
-EXPORT_SHARE = 0.95  # of the limit is planned for: within a quarter hour load and PV flicker
 QUIET_W = 1.0  # smaller battery powers are the solver's rounding
 BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
 
@@ -77,7 +76,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     inputs = msgspec.structs.replace(inputs, config=config)
     after = msgspec.structs.replace(inputs, soc_pct=ordered.soc_pct)
     left_w = [net - given.battery_w for net, given in zip(ahead.net_w, ordered.steps, strict=True)]
-    problem = ordered.limited(_problem(after, starts, prices, left_w))
+    limits = limits_of(inputs, starts, ahead)
+    problem = ordered.limited(_problem(after, starts, prices, limits, left_w))
     orders = [given.order for given in ordered.steps]
     problem, solution = _optimum(inputs, problem, program or LinearProgram(config.plan.deadline_s))
     if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
@@ -87,7 +87,11 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         _without_rounding(1000 * (d - c)) for c, d in zip(solution.charge_kw, solution.discharge_kw, strict=True)
     ]
     battery_w = [planned + given.battery_w for planned, given in zip(planned_w, ordered.steps, strict=True)]
-    grid_w = [net - battery for net, battery in zip(ahead.net_w, battery_w, strict=True)]
+    curtail_w = [
+        _without_rounding(1000 * kw) for kw in curtailed_kw(problem, solution.charge_kw, solution.discharge_kw).tolist()
+    ]
+    flows = zip(ahead.net_w, curtail_w, battery_w, strict=True)
+    grid_w = [net + curtailed - battery for net, curtailed, battery in flows]
     soc_pct = _soc(inputs, problem, battery_w)
     targets_w, levels = targets_of(inputs, problem, solution), levels_of(inputs)
     keep_w, keepers = kept_import_w(problem, solution, targets_w)
@@ -100,6 +104,8 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         buy=prices.buy,
         sell=prices.sell,
         net_w=ahead.net_w,
+        curtail_w=curtail_w,
+        limits=limits,
         ordered=[given.reason for given in ordered.steps],
         battery_w=battery_w,
         grid_w=grid_w,
@@ -118,7 +124,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     )
     numbers = (starts, prices.buy, ahead.load_w, ahead.low_w, ahead.high_w, ahead.pv_w, battery_w, grid_w, soc_pct)
     co2 = (*inputs.co2_g_per_kwh, *[None] * len(starts))[: len(starts)]
-    rows = zip(*numbers, reasons(sketch), prices.assumed, orders, co2, strict=True)
+    rows = zip(*numbers, reasons(sketch), prices.assumed, orders, co2, curtail_w, prices.sell, strict=True)
     steps = tuple(PlanStep(*row) for row in rows)
     return Plan(
         made_utc_s=inputs.now_utc_s,
@@ -129,7 +135,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         solve_ms=1000 * solution.seconds,
         targets_w={terms.id: w for (terms, _), w in zip(levels, targets_w, strict=True)} if listed else {},
         keep_w=tuple(w if w < math.inf else None for w in keep_w) if listed else (),
-        note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, grid_w)]) else None,
+        note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, steps, limits)]) else None,
         pv_source=inputs.pv_source,
         co2_eur_per_tonne=config.tariff.co2_eur_per_tonne,
         co2_eur=_cost(problem, prices.sell, battery_w, grid_w, solution) - cost_eur,
@@ -167,17 +173,17 @@ def _optimum(inputs: PlanInputs, problem: Problem, program: LinearProgram) -> tu
     return within, replace(again, seconds=solution.seconds + again.seconds)
 
 
-def _notes(inputs: PlanInputs, grid_w: list[float]) -> list[Reason]:
+def _notes(inputs: PlanInputs, steps: Sequence[PlanStep], limits: StepLimits) -> list[Reason]:
     """What must be said of the plan as a whole."""
     config, notes = inputs.config, list(inputs.load.notes)
     reserve_pct, full_pct = reserve_soc_pct(config), full_soc_pct(config)
     if reserve_pct > full_pct:
         reserve_wh = 1000 * config.reserve_kwh
         notes.append(Reason("plan.reserve", {"reserve_wh": reserve_wh, "need_pct": reserve_pct, "full_pct": full_pct}))
-    over_w = max(grid_w) - config.grid.fuse_w
+    over_w = max(step.grid_w for step in steps) - config.grid.fuse_w
     if over_w > QUIET_W:
         notes.append(Reason("plan.over_fuse", {"over_w": over_w}))
-    return notes
+    return notes + limit_notes(config, steps, limits)
 
 
 def _solve(problem: Problem, program: LinearProgram) -> Solution:
@@ -229,7 +235,9 @@ def _reject(inputs: PlanInputs) -> None:
                 raise PlanFailed(Reason("no_plan.not_finite", {"name": name, "found": str(value)}))
 
 
-def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: list[float]) -> Problem:
+def _problem(
+    inputs: PlanInputs, starts: list[int], prices: StepPrices, limits: StepLimits, net_w: list[float]
+) -> Problem:
     config = inputs.config
     left_s = max(SHORTEST_S, starts[0] + QUARTER_S - inputs.now_utc_s)
     hours = (left_s / 3600, *(QUARTER_S / 3600 for _ in starts[1:]))
@@ -247,7 +255,7 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: l
         net_kw=tuple(w / 1000 for w in net_w),
         buy=tuple(price + config.tariff.co2_eur_per_kwh for price in prices.buy),
         sell=tuple(prices.sell),
-        charge_kw=(charge_w / 1000,) * len(starts),
+        charge_kw=tuple(min(charge_w / 1000, kw) for kw in limits.charge_kw),
         discharge_kw=(discharge_w / 1000,) * len(starts),
         charge_efficiency=efficiency.charge,
         discharge_efficiency=efficiency.discharge,
@@ -257,7 +265,7 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: l
         wear=wear_eur_per_kwh(config),
         demand=demand + sum(terms.rise_eur_per_kw for terms, _ in others),
         fuse_kw=config.grid.fuse_w / 1000,
-        export_limit_kw=EXPORT_SHARE * config.grid.export_limit_w / 1000,
+        export_limit_kw=limits.export_kw,
         contracted_kw=config.grid.contracted_peak_w / 1000,
         meterings=meterings_of(inputs, starts, hours, places),
         months=tuple(months),
@@ -266,21 +274,10 @@ def _problem(inputs: PlanInputs, starts: list[int], prices: StepPrices, net_w: l
         if inputs.peak is None or not months[places[0][0]].counts
         else max(inputs.peak.target_w, level.free_w) / 1000,
         quarter=starts[0] // QUARTER_S,
-        import_limit_kw=_signalled(inputs.signals, starts),
+        import_limit_kw=limits.import_kw,
+        curtail_kw=limits.curtail_kw,
+        curtail_least_kw=limits.curtail_least_kw,
     )
-
-
-def _signalled(signals: Sequence[Signal], starts: list[int]) -> tuple[float, ...]:
-    """The lowest import, kW, that signals ask for in a part of each step; infinite: none does. Empty: in no step."""
-    asked = [s for s in signals if s.quantity is Quantity.IMPORT]
-    if not asked:
-        return ()
-
-    def limit_kw(start: int) -> float:
-        there = (s.limit_w for s in asked if s.start_utc_s < start + QUARTER_S and s.end_utc_s > start)
-        return min(there, default=math.inf) / 1000
-
-    return tuple(limit_kw(start) for start in starts)
 
 
 def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, ...], tuple[int, ...], int]:

@@ -91,6 +91,9 @@ class _Site:
         self.charge_w = sum(p.charge_w for p in config.pcs) if batteries else 0.0
         self.discharge_w = sum(p.discharge_w for p in config.pcs) if batteries else 0.0
         self.fuse_w, self.export_w = grid.fuse_a * grid.voltage_v * grid.phases, grid.export_limit_w
+        most_w = {pv: max(pv.peak_w, pv.rated_w or 0.0) for pv in config.pv}
+        can_w, all_w = sum(w for pv, w in most_w.items() if pv.curtail), sum(most_w.values())
+        self.curtailable = can_w / all_w if all_w else 0.0  # share of the PV power
         self.rated_wh = 1000 * sum(b.energy_kwh for b in batteries)
         if not batteries:
             return
@@ -105,10 +108,12 @@ def _powers(step: PlanStep, site: _Site) -> list[str]:
     if not -site.charge_w - POWER_W <= step.battery_w <= site.discharge_w + POWER_W:
         found.append(f"battery {step.battery_w:.0f} W: ratings allow -{site.charge_w:.0f}..{site.discharge_w:.0f} W")
     alone_w = step.load_w - step.pv_w
-    gap_w = alone_w - step.grid_w - step.battery_w
+    gap_w = alone_w + step.curtail_w - step.grid_w - step.battery_w
     if abs(gap_w) > POWER_W:
         found.append(f"load - grid - pv - battery = {gap_w:.0f} W: expected 0")
-    if step.grid_w > max(site.fuse_w, alone_w) + POWER_W:
+    if not -POWER_W <= step.curtail_w <= site.curtailable * step.pv_w + POWER_W:
+        found.append(f"PV limited by {step.curtail_w:.0f} W: at most {site.curtailable * step.pv_w:.0f} W can be")
+    if step.grid_w > max(site.fuse_w, alone_w + step.curtail_w) + POWER_W:
         found.append(
             f"import {step.grid_w:.0f} W: the fuse carries {site.fuse_w:.0f} W, the load alone takes {alone_w:.0f} W"
         )

@@ -41,7 +41,7 @@ class Situation(msgspec.Struct, frozen=True):
     available_pct: float | None  # what of it is stored in batteries in service
     last_w: float  # the last total asked
     hold_s: float = 0.0  # how long the setpoint is meant to hold; 0 at tick rate
-    export_w: float | None = None  # allowed the battery now; None: the limit of the site file
+    export_w: float | None = None  # the site file allows the battery now, without `obliged`; None: its limit
     pv_export_w: float | None = None  # the same for PV: more after minutes with less, by `[grid] export_window_s`
     safe: tuple[float, Reason] | None = None  # battery power and reason when the net load is not known
     ramp: Ramp | None = None

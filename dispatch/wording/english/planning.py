@@ -54,6 +54,10 @@ TEMPLATES = {
     "step.over_fuse": "{step}; import {import_w:kw} exceeds the fuse {fuse_w:kw}",
     "step.over_contract": "{step}; import {import_w:kw} exceeds the contract {contract_w:kw}",
     "step.over_export": "{step}; export {export_w:kw} exceeds the limit {limit_w:kw}",
+    "step.curtailed": "{step}; PV is limited by {curtail_w:kw}, {why}",
+    "curtailed.price": "as export earns {price_eur_per_kwh:cents} ct/kWh{assumed}",
+    "curtailed.production": "as the grid operator allows it {limit_w:kw}",
+    "curtailed.export": "as export is limited to {limit_w:kw}",
     # why there is no plan
     "no_plan.none": "no plan is in force, the rules steer alone: {why}",
     "no_plan.switched_off": "planning is switched off, [plan] enabled = false",
@@ -103,6 +107,10 @@ TEMPLATES = {
     "plan.reserve": (
         "the reserve of {reserve_wh:whole_kwh} needs SoC {need_pct:.0f} %, soc_max is {full_pct:g} %: kept full"
     ),
+    "plan.over_production": "PV is forecast up to {over_w:kw} above what is allowed: {pv}",
+    "plan.over_export": "export is planned up to {over_w:kw} above its limit: the battery can take no more, and {pv}",
+    "pv.not_limited": "no PV inverter has `curtail = true`",
+    "pv.limited_already": "those with `curtail = true` are limited as far as they can be",
     "plan.over_fuse": "import exceeds the fuse by up to {over_w:kw}: the battery cannot hold the forecast load",
     # under a manual order
     "step.ordered": "order {order} of {who}, {asked}, has the battery until {until_local:clock}",

@@ -98,6 +98,8 @@ TEMPLATES = {
     "the battery can take {charge_w:kw}, "
     "export at most {export_w:kw}",
     "curtail.production": "PV at most {limit_w:kw} in all: the grid operator allows {production_w:kw} of all inverters",
+    "curtail.price": "PV at most {limit_w:kw} in all: export earns {price_eur_per_kwh:cents} ct/kWh, the rest of the "
+    "site takes {load_w:kw}, the battery {charge_w:kw}",
     "curtail.load_unknown": "PV at most {limit_w:kw} in all: what the site takes is not known, export at most "
     "{export_w:kw}",
     "curtail.held": "as before: the net load has been unknown for less than {hold_s:g} s",

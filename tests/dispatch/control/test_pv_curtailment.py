@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_site import a_snapshot, site_config
+from small_site import a_plan, a_snapshot, site_config
 
 from dispatch.config.schema import DispatchConfig, PvTerms
-from dispatch.control.pv_curtailment import FOLLOW_S, PvCurtailment, Site, fallback_limits, shares
+from dispatch.control.pv_curtailment import FOLLOW_S, PvCurtailment, Site, fallback_limits, prices_now, shares
 from dispatch.model.equipment import Pv
 from dispatch.model.islanding import IslandState
 from dispatch.model.readings import MISSING, reading
+from dispatch.wording.catalogue import words
 
 EAST, WEST = PvTerms(id="east", peak_w=20_000, curtail=True), PvTerms(id="west", peak_w=20_000, curtail=True)
 ROOF = PvTerms(id="roof", peak_w=10_000)
@@ -149,3 +150,52 @@ def test_shares_add_up_to_the_total(total: float, powers: tuple[float, float], b
     given_w = shares(total, found, {"east": EAST, "west": WEST}, before)
     assert sum(given_w.values()) == pytest.approx(total, abs=1e-6)
     assert all(w >= 0 for w in given_w.values())
+
+
+def test_nothing_is_exported_where_that_costs() -> None:
+    """The battery takes what it is asked to, and not what it could."""
+    curtailment = PvCurtailment(config(EAST))
+    dear = {
+        "prices": (0.05, -0.02),
+        "battery_low_w": -60_000.0,
+        "battery_asked_w": -4_000.0,
+        "battery_does_w": -4_000.0,
+    }
+    (limit,) = curtailment.step(site(0, {"east": 12_000}, **dear))
+    assert limit.w == pytest.approx(3_000 + 4_000 - 200)
+    assert limit.reason.code == "curtail.price"
+    assert "export earns -2.0 ct/kWh" in words(limit.reason)
+    (limit,) = curtailment.step(site(6, {"east": 6_800}, **(dear | {"prices": None})))
+    assert limit.w is None
+
+
+def test_where_import_pays_pv_does_not_charge() -> None:
+    paid = {"prices": (-0.05, -0.2), "battery_low_w": -60_000.0, "battery_asked_w": -4_000.0}
+    (limit,) = PvCurtailment(config(EAST)).step(site(0, {"east": 12_000}, **paid))
+    assert limit.w == pytest.approx(3_000 - 200)
+
+
+def test_a_battery_that_discharges_does_not_keep_pv_from_the_load() -> None:
+    """Else it would go on supplying what PV could, with PV limited for its sake."""
+    out = {"prices": (0.05, -0.02), "battery_asked_w": 2_000.0, "battery_does_w": 2_000.0, "net_w": 2_000.0}
+    (limit,) = PvCurtailment(config(EAST)).step(site(0, {"east": 1_000}, **out))
+    assert limit.w is not None
+    assert limit.w >= 2_800
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "prices"),
+    [
+        (IslandState.GRID_TIED, {}, (0.21, -0.01)),
+        (IslandState.GRID_TIED, {"assumed": True}, None),
+        (IslandState.GRID_TIED, {"sell_eur_per_kwh": 0.0}, None),
+        (IslandState.GRID_TIED, {"sell_eur_per_kwh": None}, None),
+        (IslandState.GENSET, {}, None),
+        (IslandState.ISLANDED, {}, None),
+    ],
+)
+def test_only_published_prices_on_the_grid_count(
+    state: IslandState, changes: dict[str, Any], prices: tuple[float, float] | None
+) -> None:
+    step = msgspec.structs.replace(a_plan(0.0).steps[0], **({"sell_eur_per_kwh": -0.01} | changes))
+    assert prices_now(step, state) == prices
