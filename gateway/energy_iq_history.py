@@ -83,6 +83,10 @@ LATER = frozenset(
         "file_column",
         "file_timezone",
         "co2_eur_per_tonne",
+        "replacement_eur_per_kwh",
+        "cycle_life",
+        "calendar_soc_pct",
+        "calendar_eur_per_kwh_day",
     }
 )
 

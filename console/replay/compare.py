@@ -15,6 +15,7 @@ import msgspec
 
 from console.replay.engine import Case, Schedule
 from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
+from dispatch.billing.battery_ageing import schedule_ageing_eur
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.peak_charges import main_charge
@@ -80,9 +81,14 @@ class ScoredPeriod:
         `stored_kwh` is by how much the stored energy has changed; None: all batteries taken as one.
         """
         config = self.case.config
+        ageing_eur = 0.0
+        if any(battery_w):  # without a battery none ages
+            begin_kwh = self.case.soc_pct / 100 * config.energy_kwh
+            ageing_eur = schedule_ageing_eur(config, step_s, battery_w, begin_kwh)
         if stored_kwh is None:
             stored_kwh = stored_change_kwh(config, step_s, battery_w)
-        return bill(config, self.flow(battery_w, step_s, shed_w), stored_kwh, linear(config.caps).value_eur_per_kwh)
+        shed_eur_per_kwh = linear(config.caps).value_eur_per_kwh
+        return bill(config, self.flow(battery_w, step_s, shed_w), stored_kwh, shed_eur_per_kwh, ageing_eur)
 
     def flow(self, battery_w: Sequence[float], step_s: int, shed_w: Sequence[float] = ()) -> Flow:
         """All that is charged for, at the finest step."""

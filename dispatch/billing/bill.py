@@ -4,7 +4,7 @@
           + demand price x what each local month or year is billed of its clock-aligned metering intervals' mean import
             (`dispatch.billing.demand_charge`; a period is charged whole, however little of it the stretch covers)
           + every other charge of the tariff that is not on energy, with its VAT (`charges.charge_amounts`)
-          + wear x throughput (charging and discharging both count)
+          + wear x throughput (charging and discharging both count), and ageing (`battery_ageing`)
           + shed compute x its price
           - the change in stored energy at the mean import price, through the efficiency of using or rebuying it
 
@@ -81,10 +81,17 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
         return self.energy_eur + self.peak_eur + self.wear_eur + self.shed_eur - self.stored_eur + self.standing_eur
 
 
-def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, shed_eur_per_kwh: float = 0.0) -> Bill:
+def bill(
+    config: DispatchConfig,
+    flow: Flow,
+    stored_change_kwh: float = 0.0,
+    shed_eur_per_kwh: float = 0.0,
+    ageing_eur: float = 0.0,
+) -> Bill:
     """Charge a flow by the site's tariff.
 
-    stored_change_kwh: energy in the cells at the end less that at the start.
+    stored_change_kwh: energy in the cells at the end less that at the start. ageing_eur: what the battery's course cost
+    by its ageing (`battery_ageing.schedule_ageing_eur`), a part of the wear.
     Raises ValueError for powers of different lengths, and for a step that does not divide a longer metering interval.
     """
     length_s = config.grid.interval_of_steps_s(flow.step_s)
@@ -112,7 +119,7 @@ def bill(config: DispatchConfig, flow: Flow, stored_change_kwh: float = 0.0, she
     return Bill(
         energy_eur=energy_eur,
         peak_eur=sum(peaks_w.values()) / 1000 * tariff.demand_terms.eur_per_kw + on_power.peak_eur,
-        wear_eur=throughput_kwh * wear_eur_per_kwh(config),
+        wear_eur=throughput_kwh * wear_eur_per_kwh(config) + ageing_eur,
         shed_eur=sum(flow.shed_w) * hours / 1000 * shed_eur_per_kwh,
         stored_eur=stored_worth_eur(config, stored_change_kwh, mean_eur_per_kwh),
         import_kwh=import_kwh,

@@ -5,6 +5,7 @@ Each check stands alone, so that a reader of half a site can make those that it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -14,6 +15,8 @@ from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
 
 Finding = tuple[str, object, str]  # key, value, what was expected
 Check = Callable[[], Iterator[Finding]]
+MOST_POINTS = 5  # of a cycle life: each makes the plan's program larger
+ROUNDED = 0.01  # a datasheet's cycles are rounded
 
 
 def inconsistencies(config: DispatchConfig) -> Iterator[Finding]:
@@ -29,6 +32,7 @@ def checks(config: DispatchConfig) -> Iterator[Check]:
     for n, battery in enumerate(config.batteries):
         yield partial(_soc_range, n, battery)
         yield partial(_temperatures, n, battery)
+        yield partial(_cycle_life, n, battery)
     for n, pcs in enumerate(config.pcs):
         yield partial(_pcs_battery, config, n, pcs)
     for check in (_drill_minutes, _drill_switch, _drill_pcs, _island_switch, _reserve, _genset):
@@ -93,6 +97,30 @@ def _temperatures(n: int, battery: BatteryConfig) -> Iterator[Finding]:
             )
         elif not at_least <= at_most <= high_c:
             yield f"battery[{n}].{way}_temp_max_c", at_most, f"between {at_least:g} and temp_max_c = {high_c:g}"
+
+
+def _cycle_life(n: int, battery: BatteryConfig) -> Iterator[Finding]:
+    key, points = f"battery[{n}].cycle_life", battery.cycle_life
+    if bool(points) != (battery.replacement_eur_per_kwh > 0):
+        expected = "above 0 beside cycle_life" if points else "0 without cycle_life"
+        yield f"battery[{n}].replacement_eur_per_kwh", battery.replacement_eur_per_kwh, expected
+    if len(points) > MOST_POINTS:
+        yield key, len(points), f"at most {MOST_POINTS} points"
+    last_pct = last_share = last_slope = 0.0
+    for depth_pct, cycles in points:
+        if not last_pct < depth_pct <= 100 or not 0 < cycles < math.inf:
+            expected = f"a depth above {last_pct:g} %, at most 100 %, and a number of cycles above 0"
+            yield key, [depth_pct, cycles], expected
+            return
+        slope = (1 / cycles - last_share) / (depth_pct - last_pct)
+        if slope < last_slope * (1 - ROUNDED) or slope <= 0:
+            expected = (
+                f"at most {1 / (last_share + last_slope * (depth_pct - last_pct)):.0f} cycles at {depth_pct:g} %: "
+                "each further % of depth must cost at least as much as the one before it"
+            )
+            yield key, [depth_pct, cycles], expected
+            return
+        last_pct, last_share, last_slope = depth_pct, 1 / cycles, slope
 
 
 def _pcs_battery(config: DispatchConfig, n: int, pcs: PcsRatings) -> Iterator[Finding]:

@@ -105,6 +105,23 @@ class BatteryConfig(msgspec.Struct, frozen=True, kw_only=True):
     wear_eur_per_kwh: Annotated[
         float, Meta(ge=0, description="Cost of wear per kWh of throughput; charging and discharging both count.")
     ] = 0.01
+    replacement_eur_per_kwh: Annotated[
+        float,
+        Meta(ge=0, description="Cost of replacing it, per kWh of rated energy: what cycle_life uses up a part of."),
+    ] = 0.0
+    cycle_life: Annotated[
+        tuple[tuple[float, float], ...],
+        Meta(
+            description="[[depth of a cycle, %, cycles to the end of life], ...] of the datasheet, deepest last: the "
+            "cost of a cycle by its depth, added to wear_eur_per_kwh. Empty: not counted."
+        ),
+    ] = ()
+    calendar_soc_pct: Annotated[
+        Percent, Meta(description="Energy held above this SoC costs calendar_eur_per_kwh_day.")
+    ] = 100.0
+    calendar_eur_per_kwh_day: Annotated[
+        float, Meta(ge=0, description="Cost of ageing while a kWh is held above calendar_soc_pct for a day.")
+    ] = 0.0
     temp_min_c: Annotated[float, Meta(description="Below this temperature the battery is not used.")] = 0.0
     temp_max_c: Annotated[float, Meta(description="Above this temperature the battery is not used.")] = 45.0
     charge_temp_min_c: Annotated[

@@ -39,6 +39,7 @@ from itertools import pairwise
 
 import msgspec
 
+from dispatch.billing.battery_ageing import schedule_ageing_eur
 from dispatch.billing.bill import Flow, bill, stored_change_kwh, stored_worth_eur
 from dispatch.billing.charges.energy_prices import energy_prices
 from dispatch.billing.peak_charges import charge_peaks_w, peak_charges, risen_eur
@@ -235,7 +236,7 @@ class _Record:
         energy_eur = wear_eur = co2_eur = 0.0
         for run in self._runs:
             flow = self._flow(run, battery_w or idle)
-            charged = bill(config, flow)
+            charged = bill(config, flow, ageing_eur=0.0 if battery_w is None else self._ageing_eur(run, battery_w))
             energy_eur += charged.energy_eur
             wear_eur += charged.wear_eur
             co2_eur += charged.co2_eur
@@ -246,6 +247,11 @@ class _Record:
         all_w = _higher(self.paid_peak_w, self.peaks_w(battery_w or idle))
         peak_eur = risen_eur(peak_charges(config, "granted"), all_w, self.paid_peak_w)
         return Cost(energy_eur, peak_eur, wear_eur, co2_eur)
+
+    def _ageing_eur(self, run: range, battery_w: Sequence[float]) -> float:
+        """What a battery power would have cost by ageing in one run."""
+        part, begin_kwh = slice(run.start, run.stop), self._begin_kwh[run.start]
+        return schedule_ageing_eur(self.config, QUARTER_S, battery_w[part], begin_kwh, self._drift_kwh[part])
 
     def peaks_w(self, battery_w: Sequence[float]) -> dict[str, float]:
         """Highest interval mean by account."""

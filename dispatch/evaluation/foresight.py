@@ -1,20 +1,22 @@
 """Calculates perfect foresight: the lowest cost possible with all prices and loads known beforehand.
 
-A linear program over the whole period in quarter hours: import and export at their prices, wear, the demand charge;
-stored energy between reserve and soc_max, at the end as at the beginning. It is the reference for dispatch, never an
-input. The price of CO2 (`TariffTerms.co2_eur_per_kwh`) is added to that of import, as in the plan. Every charge on
-peaks is in it as `dispatch.billing.peak_charges` states it; that is exact: the mean of the n highest daily peaks is the
-least t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the first call.
+A linear program over the whole period in quarter hours: import and export at their prices, wear, ageing where it has
+a price, the demand charge; stored energy between reserve and soc_max, at the end as at the beginning. It is the
+reference for dispatch, never an input. The price of CO2 (`TariffTerms.co2_eur_per_kwh`) is added to that of import,
+as in the plan. Every charge on peaks is in it as `dispatch.billing.peak_charges` states it; that is exact: the mean
+of the n highest daily peaks is the least t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the
+first call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dispatch.billing.battery_ageing import ageing_of, schedule_ageing_eur
 from dispatch.billing.bill import Flow, bill, stored_change_kwh
 from dispatch.billing.charges.energy_prices import energy_prices
 from dispatch.billing.demand_charge import interval_account, period_of
@@ -22,8 +24,15 @@ from dispatch.billing.peak_charges import interval_length_s, own_accounts, peak_
 from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
+from dispatch.planning.lp_ageing import AgeingPart
 from dispatch.planning.lp_model import TIE_EUR_PER_KWH, Column
 from dispatch.planning.lp_solver import REFUSED, SolverFailed, fill_matrix
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 BOTH_KW = 1e-6
 TIME_LIMIT_S = 300.0
@@ -102,7 +111,10 @@ def _minimised_eur(
             eur_per_mwh=eur_per_mwh[begin:end],
             battery_w=battery_w[begin:end],
         )
-        total_eur += bill(config, flow, stored_change_kwh(config, step_s, flow.battery_w)).minimised_eur
+        drift_kwh = reference.drift_kwh[begin:end]
+        ageing_eur = schedule_ageing_eur(config, step_s, flow.battery_w, reference.begin_kwh[begin], drift_kwh)
+        change_kwh = stored_change_kwh(config, step_s, flow.battery_w)
+        total_eur += bill(config, flow, change_kwh, ageing_eur=ageing_eur).minimised_eur
     return total_eur
 
 
@@ -144,6 +156,8 @@ def idle_schedule(
 class _Program:
     """Columns: charge, discharge, import, export, stored for each step, then each demand's, left more, left less.
 
+    Where ageing has a price, the columns of `lp_ageing` follow.
+
     There is a demand for each charge on peaks. Its columns are for each account (`IntervalAccount`) its peak; where
     days are averaged also for each day its excess over its period's t, and that t; and for each period what it is
     billed.
@@ -165,6 +179,10 @@ class _Program:
         # exporting what is imported in the same step may never pay
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
         self._charges = [_Charged(terms, config, step_s, reference) for terms in charges]
+        ageing, begins = ageing_of(config), reference.begin_kwh
+        self._ageing: AgeingPart | None = None
+        if ageing is not None:
+            self._ageing = AgeingPart(ageing, {step: ageing.begin(kwh) for step, kwh in begins.items()})
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""
@@ -194,7 +212,6 @@ class _Program:
             columns_end, rows_end = demands[-1].columns_end, demands[-1].rows_end
         net = np.array(self._net_kw)
         program = highspy.HighsLp()
-        program.num_col_, program.num_row_ = columns_end + 2, rows_end + 1
         through = np.full(n, hours * (wear_eur_per_kwh(self.config) + TIE_EUR_PER_KWH))
         buy, sell = hours * np.array(self._buy), -hours * np.array(self._sell)
         reference = self.reference
@@ -210,25 +227,40 @@ class _Program:
             for column in demand.billed.values():
                 price[column - 5 * n] = terms.eur_per_kw
                 least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
-        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth])
+        age_cost, age_bounds, age_rows = self._ageing_numbers()
+        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth, age_cost])
         low_kwh, high_kwh = self._stored_bounds()
         done = np.array(reference.battery_w) / 1000
         fixed = np.array(reference.fixed, dtype=bool)
         charged, discharged = np.where(fixed, np.maximum(-done, 0), 0.0), np.where(fixed, np.maximum(done, 0), 0.0)
         most = [np.where(fixed, charged, charge_kw), np.where(fixed, discharged, discharge_kw)]
-        program.col_lower_ = np.concatenate([charged, discharged, np.zeros(2 * n), low_kwh, least, np.zeros(2)])
+        program.col_lower_ = np.concatenate(
+            [charged, discharged, np.zeros(2 * n), low_kwh, least, np.zeros(2), age_bounds[0]]
+        )
         # beyond the limits only what load and PV do by themselves, and what was done: there is always a schedule
         imports = np.maximum(np.maximum(grid.fuse_w / 1000, net), net - done)
         exports = np.maximum(np.maximum(grid.export_limit_w / 1000, -net), done - net)
-        program.col_upper_ = np.concatenate([*most, imports, exports, high_kwh, np.full(size + 2, np.inf)])
+        program.col_upper_ = np.concatenate(
+            [*most, imports, exports, high_kwh, np.full(size + 2, np.inf), age_bounds[1]]
+        )
         dynamics = np.array(reference.drift_kwh, dtype=float)
         for step, kwh in reference.begin_kwh.items():
             dynamics[step] += kwh
         peaks = rows_end - 2 * n
-        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [end.kwh]])
-        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [end.kwh]])
-        fill_matrix(program, self._columns(demands))
+        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [end.kwh], age_rows[0]])
+        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [end.kwh], age_rows[1]])
+        program.num_col_, program.num_row_ = columns_end + 2 + len(age_cost), rows_end + 1 + len(age_rows[0])
+        fill_matrix(program, self._columns(demands, len(age_cost)))
         return program
+
+    def _ageing_numbers(self) -> tuple[Floats, tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """Of its columns the costs, and the bounds; of its rows the bounds."""
+        import numpy as np
+
+        if self._ageing is None:
+            none = np.zeros(0)
+            return none, (none, none), (none, none)
+        return self._ageing.costs([self._hours] * self._n), self._ageing.bounds(self._n), self._ageing.rows(self._n)
 
     def _stored_bounds(self) -> tuple[list[float], list[float]]:
         """Between reserve and soc_max, or what was really stored where that lies outside."""
@@ -244,11 +276,12 @@ class _Program:
                 low[last] = high[last] = stored_kwh[last]
         return low, high
 
-    def _columns(self, demands: Sequence[_Demand]) -> list[Column]:
-        """Rows of each column: power balance, energy balance, then each demand's."""
+    def _columns(self, demands: Sequence[_Demand], ageing_columns: int) -> list[Column]:
+        """Rows of each column: power balance, energy balance, then each demand's, the end's, and ageing's."""
         n, hours = self._n, self._hours
         charging, discharging = mean_efficiency(self.config)
-        columns: list[Column] = [[] for _ in range(demands[-1].columns_end + 2)]
+        more = demands[-1].columns_end
+        columns: list[Column] = [[] for _ in range(more + 2 + ageing_columns)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
                 columns[block * n + t].append((t, sign))
@@ -267,9 +300,17 @@ class _Program:
         # the last row: stored at the end = what is left, and more, less less
         rows_end = demands[-1].rows_end
         columns[5 * n - 1].append((rows_end, 1.0))
-        columns[-2].append((rows_end, -1.0))
-        columns[-1].append((rows_end, 1.0))
+        columns[more].append((rows_end, -1.0))
+        columns[more + 1].append((rows_end, 1.0))
+        self._put_ageing(columns, more + 2, rows_end + 1)
         return columns
+
+    def _put_ageing(self, columns: list[Column], first_column: int, first_row: int) -> None:
+        if self._ageing is None:
+            return
+        stored = [[4 * self._n + t] for t in range(self._n)]
+        for column, row, value in self._ageing.entries(first_column, first_row, stored):
+            columns[column].append((row, value))
 
 
 class _Charged:

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
+from dispatch.billing.battery_ageing import least_eur_per_kwh
 from dispatch.billing.demand_charge import free_peak
 from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.demand_terms import DemandTerms
@@ -87,9 +88,9 @@ class Sketch:
         return full_soc_pct(self.config)
 
     @cached_property
-    def losses(self) -> tuple[float, float, float]:
-        """Efficiencies of charging and discharging, and wear, EUR/kWh, as the plan reckons with them."""
-        return (*mean_efficiency(self.config), wear_eur_per_kwh(self.config))
+    def losses(self) -> tuple[float, float, float, float]:
+        """Efficiencies of charging and discharging; wear, and ageing at least depth, EUR/kWh: as the plan reckons."""
+        return (*mean_efficiency(self.config), wear_eur_per_kwh(self.config), least_eur_per_kwh(self.config))
 
     @cached_property
     def mean_buy(self) -> float:
@@ -209,14 +210,14 @@ def _waiting(plan: Sketch, k: int) -> Reason | None:
 
 def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float]:
     """EUR per kWh stored: what it costs at step t; what it is worth at the step that uses it, or left at the end."""
-    charging, discharging, wear = plan.losses
+    charging, discharging, wear, aged = plan.losses
     co2 = plan.config.tariff.co2_eur_per_kwh
     cost = (plan.buy[t] + co2 + wear) / charging - TIE_EUR_PER_KWH
     if use is not None:
-        return cost, (plan.buy[use] + co2 - wear) * discharging
+        return cost, (plan.buy[use] + co2 - wear) * discharging - aged
     mean = plan.mean_buy + co2
     resting = plan.soc_pct[t] <= plan.config.rules.rest_soc_pct + NEAR_PCT
-    return cost, (mean + wear) / charging if resting else (mean - wear) * discharging
+    return cost, (mean + wear) / charging if resting else (mean - wear) * discharging - aged
 
 
 def _readiness(plan: Sketch, t: int) -> float:

@@ -29,6 +29,7 @@ from dispatch.planning.lp_model import (
     curtailed_kw,
     import_limits,
     model_numbers,
+    target_column,
 )
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def evaluate_powers(
         put(LAYER + k, np.clip(stored - below, 0.0, width))
         below += width
     peaks = _fill_peaks(problem, numbers, x, imported)
+    if problem.ageing is not None:
+        x[target_column(problem) + 1 :] = problem.ageing.values([problem.stored_kwh, *stored.tolist()])
     over = np.any(x[: BLOCKS * n] > numbers.upper[: BLOCKS * n] + NEAR)
     outside = stored.min() < -NEAR or stored.max() > below + NEAR
     cost = math.inf if over or outside else float(numbers.cost @ x)
@@ -167,5 +170,5 @@ def _fill_peaks(problem: Problem, numbers: ModelNumbers, x: Floats, imported: Fl
             left -= float(x[part])
     if problem.target_kw is not None:
         inside_kwh = sum([import_kwh[t] for t in own.steps])
-        x[-1] = max(0.0, (own.energy_kwh + inside_kwh) / own.hours - problem.target_kw)
+        x[target_column(problem)] = max(0.0, (own.energy_kwh + inside_kwh) / own.hours - problem.target_kw)
     return peaks

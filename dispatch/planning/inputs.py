@@ -36,6 +36,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     pv_source: Reason | None = None  # what `pv_w` is made from
     co2_g_per_kwh: tuple[float | None, ...] = ()  # of an imported kWh, by step; empty: not told
     soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
+    depths_kwh: tuple[float, ...] = ()  # stored in each segment of depth (`billing.battery_ageing`); empty: not known
     month_peak_w: float = 0.0  # the running interval's mean that costs nothing (`charge_peaks`)
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one

@@ -6,8 +6,8 @@ Columns, for each of n steps: charge, discharge, import up to the fuse, import a
 above it, the stored energy in layers (floor | up to the reserve | equal parts up to the ceiling, one of them cut at
 the resting level) whose worth falls from layer to layer, so that they fill in order, and what PV is limited by. Then
 for each calendar month the peak in parts: what is paid anyway, what a higher one costs in rising steps, and above the
-contract. Last, the running interval's mean above its target. An idle battery is always a solution: what the world may
-break is a price or leaves room for it.
+contract. Then the running interval's mean above its target; after it, where ageing has a price, the columns of
+`lp_ageing`. An idle battery is always a solution: what the world may break is a price or leaves room for it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from dispatch.planning.lp_ageing import AgeingPart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +101,7 @@ class Problem:
     curtail_kw: tuple[float, ...] = ()  # the most that PV may be limited by in each step. Empty: it cannot be limited
     curtail_least_kw: tuple[float, ...] = ()  # what an obligation on production takes of it. Empty: nothing
     quarter: int = 0  # number of the first step: how far the last solution's basis has to move
+    ageing: AgeingPart | None = None  # what cycles cost by their depth, and holding energy; None: nothing
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,24 @@ def penalties(problem: Problem) -> Penalties:
         signal=2 * unit,
         contract=3 * (problem.demand + unit),
         stored_low=low,
-        stored_high=max(0.0, (mean - problem.wear) * problem.discharge_efficiency),
+        stored_high=max(0.0, (mean - problem.wear) * problem.discharge_efficiency - shallowest_eur_per_kwh(problem)),
     )
+
+
+def shallowest_eur_per_kwh(problem: Problem) -> float:
+    """What taking a kWh out of the store costs at least by ageing."""
+    prices = () if problem.ageing is None else problem.ageing.ageing.eur_per_kwh
+    return prices[0] if prices else 0.0
+
+
+def target_column(problem: Problem) -> int:
+    """The column of the running interval's mean above its target: after the peaks, before ageing's."""
+    return BLOCKS * len(problem.hours) + PEAKS * len(problem.months)
+
+
+def target_row(problem: Problem) -> int:
+    """The row of the running interval's target: after the meterings, before ageing's."""
+    return 2 * len(problem.hours) + len(problem.meterings)
 
 
 @dataclass
@@ -155,7 +174,8 @@ class ModelNumbers:
     cost: Floats
     lower: Floats
     upper: Floats
-    rows: Floats  # right-hand sides
+    rows_lower: Floats
+    rows: Floats  # upper bounds
 
 
 def model_numbers(problem: Problem) -> ModelNumbers:
@@ -204,11 +224,17 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     target_kwh = np.inf if problem.target_kw is None else own.hours * problem.target_kw - own.energy_kwh
     dynamics = np.zeros(n)
     dynamics[0] = problem.stored_kwh
+    ageing, none = problem.ageing, np.zeros(0)
+    age_cost, age_bounds, age_rows = none, (none, none), (none, none)
+    if ageing is not None:
+        age_cost, age_bounds, age_rows = ageing.costs(problem.hours), ageing.bounds(n), ageing.rows(n)
+    meterings = [-m.energy_kwh for m in problem.meterings]
     return ModelNumbers(
-        cost=np.concatenate([*cost, peak_cost, [value.contract]]),
-        lower=np.concatenate([np.zeros(CURTAIL * n), least, peak_lower, [0.0]]),
-        upper=np.concatenate([*upper, peak_upper, [np.inf]]),
-        rows=np.concatenate([net, dynamics, [-m.energy_kwh for m in problem.meterings], [target_kwh]]),
+        cost=np.concatenate([*cost, peak_cost, [value.contract], age_cost]),
+        lower=np.concatenate([np.zeros(CURTAIL * n), least, peak_lower, [0.0], age_bounds[0]]),
+        upper=np.concatenate([*upper, peak_upper, [np.inf], age_bounds[1]]),
+        rows_lower=np.concatenate([net, dynamics, np.full(len(meterings) + 1, -np.inf), age_rows[0]]),
+        rows=np.concatenate([net, dynamics, meterings, [target_kwh], age_rows[1]]),
     )
 
 
@@ -260,8 +286,8 @@ def _peak_steps(month: Month, problem: Problem) -> tuple[list[float], list[float
     return widths + [0.0] * spare, prices + [demand + TIE_EUR_PER_KWH] * spare
 
 
-def coefficients(problem: Problem, column_count: int, row_count: int) -> list[Column]:
-    """The matrix by columns. Rows: power balance and stored energy of each step, each metering, the target."""
+def coefficients(problem: Problem, column_count: int) -> list[Column]:
+    """The matrix by columns. Rows: power balance and stored energy of each step, each metering, target, ageing's."""
     columns: list[Column] = [[] for _ in range(column_count)]
     _put_balances(columns, problem)
     for row, metering in enumerate(problem.meterings, start=2 * len(problem.hours)):
@@ -269,9 +295,14 @@ def coefficients(problem: Problem, column_count: int, row_count: int) -> list[Co
         first_part = BLOCKS * len(problem.hours) + PEAKS * metering.month
         for part in range(first_part, first_part + PEAKS):
             columns[part].append((row, -metering.hours))
-    running, target_row = problem.meterings[0], row_count - 1
-    _put_import(columns, target_row, running, problem)
-    columns[-1].append((target_row, -running.hours))
+    running, last = problem.meterings[0], target_row(problem)
+    _put_import(columns, last, running, problem)
+    columns[target_column(problem)].append((last, -running.hours))
+    if problem.ageing is not None:
+        n = len(problem.hours)
+        stored = [[layer * n + t for layer in range(LAYER, LAYER + LAYERS)] for t in range(n)]
+        for column, row, value in problem.ageing.entries(target_column(problem) + 1, last + 1, stored):
+            columns[column].append((row, value))
     return columns
 
 

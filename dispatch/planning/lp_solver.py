@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from dispatch.planning.lp_ageing import shape_of
 from dispatch.planning.lp_model import (
     BLOCKS,
     CHARGE,
@@ -22,6 +23,8 @@ from dispatch.planning.lp_model import (
     Solution,
     coefficients,
     model_numbers,
+    target_column,
+    target_row,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +64,7 @@ class LinearProgram:
             len(problem.months),
             problem.hours[1:],
             tuple(m.hours for m in problem.meterings if 0 not in m.steps),
+            shape_of(problem.ageing),
         )
         before, last = self._highs, self._last
         basis = None if before is None or last is None else shifted_basis(before.getBasis(), last, problem)
@@ -83,7 +87,7 @@ class LinearProgram:
             self._highs = None
             raise SolverFailed(f"HiGHS: {highs.modelStatusToString(status)} after {seconds:.1f} s")
         values: list[float] = list(highs.getSolution().col_value)
-        peaks = values[BLOCKS * n : -1]
+        peaks = values[BLOCKS * n : target_column(problem)]
         return Solution(
             charge_kw=values[CHARGE * n : (CHARGE + 1) * n],
             discharge_kw=values[DISCHARGE * n : (DISCHARGE + 1) * n],
@@ -103,24 +107,22 @@ class LinearProgram:
         highs.changeColsCost(len(columns), columns, numbers.cost)
         highs.changeColsBounds(len(columns), columns, numbers.lower, numbers.upper)
         rows = np.arange(len(numbers.rows), dtype=np.int32)
-        lower = numbers.rows.copy()
-        lower[2 * n :] = -np.inf
-        highs.changeRowsBounds(len(rows), rows, lower, numbers.rows)  # type: ignore[attr-defined]
+        highs.changeRowsBounds(len(rows), rows, numbers.rows_lower, numbers.rows)  # type: ignore[attr-defined]
         for row, (metering, before) in enumerate(zip(problem.meterings, months, strict=True), start=2 * n):
             for part in range(PEAKS if metering.month != before else 0):
                 highs.changeCoeff(row, BLOCKS * n + PEAKS * before + part, 0.0)
                 highs.changeCoeff(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
-        first, target_row = problem.meterings[0], len(rows) - 1
+        first, last_row = problem.meterings[0], target_row(problem)
         highs.changeCoeff(n, CHARGE * n, -problem.charge_efficiency * problem.hours[0])
         highs.changeCoeff(n, DISCHARGE * n, problem.hours[0] / problem.discharge_efficiency)
         running = [(row, m) for row, m in enumerate(problem.meterings, start=2 * n) if 0 in m.steps]
         for block in (IMPORT, OVER_FUSE):
-            for row in (*(row for row, _ in running), target_row):
+            for row in (*(row for row, _ in running), last_row):
                 highs.changeCoeff(row, block * n, problem.hours[0])
         for row, metering in running:
             for part in range(PEAKS):
                 highs.changeCoeff(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
-        highs.changeCoeff(target_row, len(columns) - 1, -first.hours)
+        highs.changeCoeff(last_row, target_column(problem), -first.hours)
 
 
 def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
@@ -133,6 +135,8 @@ def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
     n, ahead = len(problem.hours), problem.quarter - last.quarter
     if not basis.valid or len(last.hours) != n or len(last.months) != len(problem.months) or not 0 <= ahead < n:
         return None
+    if shape_of(last.ageing) != shape_of(problem.ageing):
+        return None
     columns, rows = basis.col_status, basis.row_status
 
     def ahead_of(block: list[Any]) -> list[Any]:
@@ -140,8 +144,16 @@ def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
         return block[ahead : n - 1] + block[-2:-1] * min(ahead, n - 1) + block[-1:]
 
     result = highspy.HighsBasis()
-    blocks = [ahead_of(columns[b * n : (b + 1) * n]) for b in range(BLOCKS)]
-    result.col_status = list(chain(*blocks, columns[BLOCKS * n :]))
+
+    def all_ahead(statuses: list[Any], begin: int, end: int) -> list[Any]:
+        return list(chain(*(ahead_of(statuses[k : k + n]) for k in range(begin, end, n))))
+
+    after = target_column(last) + 1
+    result.col_status = [
+        *all_ahead(columns, 0, BLOCKS * n),
+        *columns[BLOCKS * n : after],
+        *all_ahead(columns, after, len(columns)),
+    ]
     charge_of = [month.charge for month in last.months]
     metering_of = {
         (charge_of[metering.month], t): row
@@ -150,7 +162,13 @@ def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
     }
     followed, charge_of = ahead_of(list(range(n))), [month.charge for month in problem.months]
     meterings = [rows[metering_of[charge_of[m.month], followed[m.steps[0]]]] for m in problem.meterings]
-    result.row_status = ahead_of(rows[:n]) + ahead_of(rows[n : 2 * n]) + meterings + rows[-1:]
+    after = target_row(last)
+    result.row_status = [
+        *all_ahead(rows, 0, 2 * n),
+        *meterings,
+        rows[after],
+        *all_ahead(rows, after + 1, len(rows)),
+    ]
     result.valid = True
     return result
 
@@ -176,16 +194,13 @@ def _run(highs: _core._Highs, time_limit_s: float) -> tuple[float, Any]:
 def _new_model(problem: Problem, numbers: ModelNumbers, time_limit_s: float) -> _core._Highs:
     """A new HiGHS model of the problem. Raises SolverFailed when HiGHS refuses it."""
     import highspy
-    import numpy as np
     from highspy import _core
 
-    columns = coefficients(problem, len(numbers.cost), len(numbers.rows))
+    columns = coefficients(problem, len(numbers.cost))
     program = highspy.HighsLp()
     program.num_col_, program.num_row_ = len(columns), len(numbers.rows)
     program.col_cost_, program.col_lower_, program.col_upper_ = numbers.cost, numbers.lower, numbers.upper
-    equalities = numbers.rows[: 2 * len(problem.hours)]
-    program.row_lower_ = np.concatenate([equalities, np.full(len(problem.meterings) + 1, -np.inf)])
-    program.row_upper_ = numbers.rows
+    program.row_lower_, program.row_upper_ = numbers.rows_lower, numbers.rows
     fill_matrix(program, columns)
     highs = _core._Highs()  # the bare solver: the wrapper class prints a banner on stdout when it is made
     for option, setting in (("output_flag", False), ("solver", "simplex"), ("time_limit", time_limit_s), UNPERTURBED):

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from dispatch.billing.battery_ageing import CycleDepths, ageing_of
 from dispatch.billing.peak_charges import main_charge
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import CapsConfig, DispatchConfig
@@ -87,6 +88,8 @@ class PlanSource:
         self._pv = PvForecaster(config.timezone) if panels is None else SunPvForecaster(panels)
         self._planner = Planner(config)
         self._peak = PeakForecaster(config)
+        self._ageing = ageing_of(config)
+        self._depths: CycleDepths | None = None  # by the SoC of each plan so far
         self._jobs: JobModel | None = None
         self._known_w: Sequence[float] | None = None  # power of the known jobs from the end of the last quarter on
         self._unlimited = 0  # of those jobs
@@ -202,6 +205,7 @@ class PlanSource:
             pv_source=self._pv.source(now.utc_s),
             co2_g_per_kwh=tuple(self._co2_g_per_kwh(start_s + k * QUARTER_S) for k in range(steps)),
             soc_pct=now.soc_pct,
+            depths_kwh=self._cycle_depths(now.soc_pct),
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,
             levels=now.levels,
@@ -213,6 +217,15 @@ class PlanSource:
             orders=now.orders,
             signals=now.signals,
         )
+
+    def _cycle_depths(self, soc_pct: float) -> tuple[float, ...]:
+        """The energy in each segment of depth, kWh; empty where ageing has no price."""
+        if self._ageing is None:
+            return ()
+        stored_kwh = soc_pct / 100 * self._config.energy_kwh
+        self._depths = self._depths or CycleDepths(self._ageing, stored_kwh)
+        self._depths.follow(stored_kwh)
+        return tuple(self._depths.filled_kwh)
 
     def _known_ahead(self, start_s: int, now_utc_s: float, waiting: bool = True) -> Sequence[float] | None:
         """Power of the known jobs as the load forecast takes it: from the end of the last quarter hour observed on.

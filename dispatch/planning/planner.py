@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
+from dispatch.billing.battery_ageing import CycleDepths, ageing_eur, ageing_of
 from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.prices import PriceSeries, published
 from dispatch.config.battery_ratings import (
@@ -30,6 +31,7 @@ from dispatch.model.reasons import Reason, joined
 from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
+from dispatch.planning.lp_ageing import AgeingPart, above_bottom
 from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, curtailed_kw, penalties
 from dispatch.planning.lp_peaks import (
     kept_import_w,
@@ -151,6 +153,7 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
     if not config.batteries:
         return 0.0
     (charging, discharging), wear = mean_efficiency(config), wear_eur_per_kwh(config)
+    aged = _full_cycle_eur_per_kwh(config)
     last = int(now_utc_s // 3600) * 3600
     earned, cost = [], ImportPrices(config.tariff, config.timezone)
     for day in range(7):
@@ -159,8 +162,17 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
         hours = sorted(price + config.tariff.co2_eur_per_kwh for price in found if price is not None)
         if len(hours) >= 12:
             low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
-            earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging))
+            earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging - aged))
     return sum(earned) / len(earned) if earned else 0.0
+
+
+def _full_cycle_eur_per_kwh(config: DispatchConfig) -> float:
+    """What a cycle between soc_max and the reserve costs by ageing, EUR per kWh taken out."""
+    ageing, top_kwh = ageing_of(config), full_kwh(config)
+    depth_kwh = top_kwh - reserve_soc_pct(config) / 100 * config.energy_kwh
+    if ageing is None or depth_kwh <= 0:
+        return 0.0
+    return CycleDepths(ageing, config.energy_kwh, ageing.widths_kwh).move(-depth_kwh) / depth_kwh
 
 
 def _optimum(inputs: PlanInputs, problem: Problem, program: LinearProgram) -> tuple[Problem, Solution]:
@@ -180,6 +192,9 @@ def _notes(inputs: PlanInputs, steps: Sequence[PlanStep], limits: StepLimits) ->
     if reserve_pct > full_pct:
         reserve_wh = 1000 * config.reserve_kwh
         notes.append(Reason("plan.reserve", {"reserve_wh": reserve_wh, "need_pct": reserve_pct, "full_pct": full_pct}))
+    if (ageing := ageing_of(config)) is not None and ageing.eur_per_kwh:
+        least, most = ageing.eur_per_kwh[0], ageing.eur_per_kwh[-1]
+        notes.append(Reason("plan.ageing", {"least_eur_per_kwh": least, "most_eur_per_kwh": most}))
     over_w = max(step.grid_w for step in steps) - config.grid.fuse_w
     if over_w > QUIET_W:
         notes.append(Reason("plan.over_fuse", {"over_w": over_w}))
@@ -277,7 +292,18 @@ def _problem(
         import_limit_kw=limits.import_kw,
         curtail_kw=limits.curtail_kw,
         curtail_least_kw=limits.curtail_least_kw,
+        ageing=_ageing_part(inputs, bottom_kwh, stored_kwh),
     )
+
+
+def _ageing_part(inputs: PlanInputs, bottom_kwh: float, stored_kwh: float) -> AgeingPart | None:
+    """What ageing costs, in energy above the bottom; None: nothing."""
+    ageing = ageing_of(inputs.config)
+    if ageing is None:
+        return None
+    depths = CycleDepths(ageing, stored_kwh, inputs.depths_kwh)
+    depths.follow(stored_kwh)
+    return above_bottom(ageing, depths.filled_kwh, bottom_kwh)
 
 
 def _layers(inputs: PlanInputs) -> tuple[float, float, tuple[float, ...], tuple[int, ...], int]:
@@ -322,8 +348,8 @@ def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[f
 def _cost(
     problem: Problem, sell: list[float], battery_w: list[float], grid_w: list[float], solution: Solution
 ) -> float:
-    """EUR: energy, wear, and peaks above those to defend, less what the change in stored energy is worth."""
-    cost, stored = 0.0, 0.0
+    """EUR: energy, wear and ageing, and peaks above those to defend, less what the change in stored energy is worth."""
+    cost, stored, course_kwh = 0.0, 0.0, [problem.stored_kwh]
     for t, hours in enumerate(problem.hours):
         grid_kw, battery_kw = grid_w[t] / 1000, battery_w[t] / 1000
         cost += hours * grid_kw * (problem.buy[t] if grid_kw > 0 else sell[t])
@@ -331,6 +357,9 @@ def _cost(
         stored -= (
             hours * battery_kw * (problem.charge_efficiency if battery_kw < 0 else 1 / problem.discharge_efficiency)
         )
+        course_kwh.append(problem.stored_kwh + stored)
+    if (part := problem.ageing) is not None:
+        cost += ageing_eur(part.ageing, course_kwh, problem.hours, part.begins_kwh[0])
     for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
         if month.counts:
             cost += month.demand * (peak_kw - month.base_kw)

@@ -111,6 +111,9 @@ TEMPLATES = {
     "plan.over_export": "export is planned up to {over_w:kw} above its limit: the battery can take no more, and {pv}",
     "pv.not_limited": "no PV inverter has `curtail = true`",
     "pv.limited_already": "those with `curtail = true` are limited as far as they can be",
+    "plan.ageing": (
+        "ageing counts {least_eur_per_kwh:cents} to {most_eur_per_kwh:cents} ct per kWh taken out, by depth of cycle"
+    ),
     "plan.over_fuse": "import exceeds the fuse by up to {over_w:kw}: the battery cannot hold the forecast load",
     # under a manual order
     "step.ordered": "order {order} of {who}, {asked}, has the battery until {until_local:clock}",

@@ -8,31 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 from soak_sizes import examples
+from watched_program import Watched
 
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.plan import Plan
 from dispatch.planning.hysteresis import evaluate_powers
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.lp_model import Problem, Solution
-from dispatch.planning.lp_solver import LinearProgram
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
 
 PRICES = [40.0] * 12 + [100.0] * 12
-
-
-class Watched(LinearProgram):
-    """Keeps the problem, the solution and the objective of the last solve."""
-
-    def __init__(self) -> None:
-        super().__init__(5.0)
-        self.told: list[tuple[Problem, Solution, float]] = []
-
-    def solve(self, problem: Problem) -> Solution:
-        solution = super().solve(problem)
-        assert self._highs is not None
-        self.told.append((problem, solution, self._highs.getObjectiveValue()))
-        return solution
 
 
 def of(config: DispatchConfig, margin_pct: float) -> DispatchConfig:
