@@ -33,6 +33,7 @@ from gateway.api.command_log import CommandLog
 from gateway.api.consoles import Consoles
 from gateway.api.device_commands import DeviceCommands
 from gateway.api.dispatcher import Dispatcher
+from gateway.api.event_commands import EventCommands
 from gateway.api.island_commands import IslandCommands
 from gateway.api.job_queries import JobQueries
 from gateway.api.notify_commands import NotifyCommands
@@ -55,6 +56,7 @@ from gateway.drill_scheduler import DrillScheduler
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
+from gateway.grid_events_in_force import GridEventsInForce
 from gateway.job_accounting import JobAccounting, readings, scheduler_names
 from gateway.job_starts import JobStarts
 from gateway.node_lists import NodeLists
@@ -112,6 +114,7 @@ class Gateway:
     orders: OrdersInForce
     reservations: ReservationsInForce
     signals: SignalsInForce
+    grid_events: GridEventsInForce
     drills: DrillState
     alarms: AlarmBook
     planner: PlanningService
@@ -143,6 +146,7 @@ class Gateway:
         """Take over what could not be read at the start. The load of past days is learnt anew: forecasts go forward."""
         self._take_over(left)
         self.signals.adopt(left.signals)
+        self.grid_events.adopt(left.grid_events)
         self.iq.adopt(left.iq_reports)
         if self.price_feeds is not None:
             self.price_feeds.adopt(left.price_feed)
@@ -279,6 +283,16 @@ def compose_gateway(
         calls=signal_calls,
         interval_s=config.grid.metering_interval_s,
     )
+    grid_events = GridEventsInForce(
+        site_limits(config),
+        config.grid.contracted_peak_w,
+        clock,
+        events=events,
+        audit=audit,
+        save=keep_at_once,
+        note=recorder.save_state,
+        kept=left.grid_events,
+    )
     drills = DrillState(events, audit, recorder)
     inverters = SleepingInverters(
         {pv.id: pv.peak_w for pv in site.pv}, site.site.place, site.site.timezone, left.last_pv_w
@@ -337,6 +351,7 @@ def compose_gateway(
         orders=orders,
         reservations=reservations,
         signals=signals,
+        grid_events=grid_events,
         drills=drills,
         alarms=alarms,
         planner=planner,
@@ -367,6 +382,7 @@ def compose_gateway(
         JobQueries(main_charge(site.dispatch), log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         SignalCommands(log, signals, loop).handlers,
+        EventCommands(log, grid_events).handlers,
         NotifyCommands(told.notifier).handlers,
         ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
         OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
@@ -449,6 +465,7 @@ def compose_gateway(
         orders=orders,
         reservations=reservations,
         signals=signals,
+        grid_events=grid_events,
         drills=drills,
         alarms=alarms,
         planner=planner,

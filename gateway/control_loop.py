@@ -35,6 +35,8 @@ from gateway.device_io import DeviceIo
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
 from gateway.event_sink import EventLog
+from gateway.grid_events_in_force import GridEventsInForce
+from gateway.grid_events_in_force import Site as EventSite
 from gateway.job_accounting import JobAccounting, Seen
 from gateway.orders_in_force import OrdersInForce
 from gateway.outputs.trouble import OutputTrouble
@@ -79,6 +81,7 @@ class ControlLoop:
         orders: OrdersInForce,
         reservations: ReservationsInForce,
         signals: SignalsInForce,
+        grid_events: GridEventsInForce,
         drills: DrillState,
         alarms: AlarmBook,
         planner: PlanningService,
@@ -109,7 +112,7 @@ class ControlLoop:
         self._devices, self._events, self._recorder, self._audit = devices, events, recorder, audit
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, site.site.timezone, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
-        self._signals = signals
+        self._signals, self._grid_events = signals, grid_events
         self._planner, self._iq, self._consoles, self._after_tick = planner, iq, consoles, after_tick
         self._prover, self._accounting = prover, accounting
         self._queues, self._console_nodes = queues, ConsoleNodes()
@@ -212,7 +215,8 @@ class ControlLoop:
             self._reservations.advance()
         decision = self._decide(snapshot)
         snapshot = self._controller.checked(snapshot)
-        self._signals.advance(snapshot, decision.contacts)
+        self._signals.advance(snapshot, decision.contacts, self._grid_events.held())
+        self._advance_grid_events(snapshot, decision)
         self._update_alarms(snapshot, decision)
         self._tell_exits(snapshot, decision)
         snapshot = reliable_snapshot(snapshot, decision.meter_frozen, decision.load_meter_frozen)
@@ -226,6 +230,15 @@ class ControlLoop:
         self._publish(self.published)
         for call in self._after_tick:
             call(self.punctuality.ticks)
+
+    def _advance_grid_events(self, snapshot: Snapshot, decision: Decision) -> None:
+        site = EventSite(
+            soc_pct=BatteryBank(self._config, snapshot).soc_pct,
+            month_peak_w=self._controller.month_peak_w,
+            caps=decision.caps,
+            plan=self._planner.plan,
+        )
+        self._grid_events.advance(snapshot, self._signals.listed(), site)
 
     def _with_sleeping_pv(self, snapshot: Snapshot) -> Snapshot:
         """PV inverters that are silent because there is no sun count as 0 W, on the grid and on a generator."""
@@ -263,7 +276,7 @@ class ControlLoop:
             self._planner.plan,
             requests,
             orders=orders,
-            signals=self._signals.active(),
+            signals=(*self._signals.active(), *self._grid_events.active()),
             failing=failing,
             proving=proving,
         )
@@ -340,7 +353,7 @@ class ControlLoop:
             Observation(
                 snapshot=snapshot,
                 orders=self._orders.active,
-                signals=self._signals.listed(),
+                signals=(*self._signals.listed(), *self._grid_events.ahead()),
                 caps=decision.caps,
                 month_peak_w=controller.month_peak_w,
                 next_day_peak_w=controller.next_day_peak_w,
@@ -378,6 +391,7 @@ class ControlLoop:
             queues=self._queues.now(),
             node_lists=self._devices.lists.now(),
             signals=self._signals.views(snapshot),
+            grid_events=self._grid_events.standing,
         )
 
     def _known_peak_w(self) -> float:

@@ -12,6 +12,7 @@ import msgspec
 
 from dispatch.accounting.meter import MeterState
 from dispatch.accounting.records import JobRecord
+from dispatch.events.model import KeptEvents
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
 from dispatch.orders.signal_book import KeptSignals
@@ -21,6 +22,8 @@ from gateway.carbon_feed import KeptCarbon, kept_carbon
 from gateway.drill_scheduler import STATE as DRILLS
 from gateway.energy_iq_history import Report
 from gateway.energy_iq_service import remembered
+from gateway.grid_events_in_force import STATE as GRID_EVENTS
+from gateway.grid_events_in_force import kept_events
 from gateway.job_accounting import STATE as JOBS
 from gateway.job_accounting import kept_state
 from gateway.node_lists import STATE as NODES
@@ -71,6 +74,7 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     notifications: dict[str, Outbox] = {}  # what receivers are still to be told
     finished_jobs: list[JobRecord] = []  # the newest runs of jobs that were over, oldest first
     signals: KeptSignals = KeptSignals()  # from outside, and what is remembered of their messages
+    grid_events: KeptEvents = KeptEvents()
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
@@ -115,6 +119,7 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         weather=part("the fetched PV forecast", lambda: kept_forecast(_state(state_dir, WEATHER)), None),
         node_lists=part("lists of nodes", lambda: kept_lists(_state(state_dir, NODES)), {}),
         signals=part("signals", lambda: _signals(state_dir), KeptSignals()),
+        grid_events=part("grid events", lambda: kept_events(_state(state_dir, GRID_EVENTS)), KeptEvents()),
         mqtt_topics=part("what Home Assistant was told", lambda: kept_topics(_state(state_dir, MQTT)), {}),
         notifications=part("notifications", lambda: kept_outboxes(_state(state_dir, NOTIFICATIONS)), {}),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),

@@ -126,8 +126,11 @@ class SignalsInForce:
         self._keep()
         return signal
 
-    def advance(self, snapshot: Snapshot, contacts: Sequence[ContactView]) -> None:
-        """Once per tick, with what was decided: report what has begun and ended, and put the evidence on record."""
+    def advance(self, snapshot: Snapshot, contacts: Sequence[ContactView], grid_events: Sequence[Signal] = ()) -> None:
+        """Once per tick, with what was decided: report what has begun and ended, and put the evidence on record.
+
+        `grid_events`: the limits of grid events that are held now; their evidence is kept with that of signals.
+        """
         self._clock_known = snapshot.utc_known
         utc_s, mono_s = self._clock.utc_s(), self._clock.mono_s()
         begun, over = self._book.advance(utc_s)
@@ -138,7 +141,7 @@ class SignalsInForce:
         if over:
             self._keep()
         self._watch_heartbeats(mono_s)
-        limits = limits_of(contacts, self._book.in_force(utc_s, mono_s))
+        limits = limits_of(contacts, (*self._book.in_force(utc_s, mono_s), *grid_events))
         for entry in self._evidence.update(utc_s, mono_s, limits, powers(snapshot)):
             self._put_on_record(entry)
 

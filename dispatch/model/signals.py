@@ -18,6 +18,7 @@ class Sort(enum.Enum):
     OBLIGATION = "obligation"  # the grid operator: part of the rule `fuse`
     MARKET = "market"  # a load target, paid for: part of the rule `signals`
     FLEET = "fleet"  # whoever runs several sites: the same
+    ORDER = "order"  # a grid event that an operator has ordered: the same; no [[signal]] is of this sort
 
 
 class Quantity(enum.Enum):
@@ -33,6 +34,7 @@ MAY_LIMIT: dict[Sort, frozenset[Quantity]] = {
     Sort.OBLIGATION: frozenset(Quantity),
     Sort.MARKET: frozenset({Quantity.IMPORT}),
     Sort.FLEET: frozenset({Quantity.IMPORT, Quantity.EXPORT, Quantity.CHARGE}),
+    Sort.ORDER: frozenset({Quantity.IMPORT}),
 }
 
 

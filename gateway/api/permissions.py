@@ -76,6 +76,11 @@ PERMISSIONS: dict[str, Permission] = {
     "signal.send": Permission(Role.VIEWER, "handing in a signed signal"),
     "signal.send unsigned": Permission(Role.OPERATOR, "entering a signal without a signature", raises_risk=True),
     "signal.end": Permission(Role.OPERATOR, "ending a signal"),
+    # grid events
+    "event.list": Permission(Role.VIEWER),
+    "event.preview": Permission(Role.VIEWER),
+    "event.start": Permission(Role.OPERATOR, "starting a grid event", raises_risk=True),
+    "event.abort": Permission(Role.OPERATOR, "aborting a grid event"),
     # power reservations
     "reservation.list": Permission(Role.VIEWER),
     "reservation.ask": Permission(Role.SCHEDULER, "reserving power", raises_risk=True),

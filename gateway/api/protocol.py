@@ -15,6 +15,7 @@ import msgspec
 
 from dispatch.alarms.states import Alarm
 from dispatch.config.demand_terms import DemandTerms
+from dispatch.events.model import EventState
 from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.clock import ClockState
 from dispatch.model.decision import Decision
@@ -162,6 +163,7 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     node_caps: tuple[NodeCap, ...] = ()  # caps that are to hold now, and how long they take to show
     node_lists: tuple[NodeListNow, ...] = ()  # of the groups of nodes whose names may change
     signals: tuple[SignalView, ...] = ()  # from outside, that are not over: whose, until when, and what they limit
+    grid_events: tuple[EventState, ...] = ()  # that are not over
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

@@ -114,6 +114,7 @@ ENTERED = Request(
     "signal.send",
     {"sender": "dso", "quantity": "export", "limit_w": 0.0, "end_utc_s": 1796014200.0, "seen_utc_s": 1796010600.0},
 )
+EVENT = Request(10, "event.start", {"limit_w": 1e4, "end_utc_s": 1796014200.0, "ramp_s": 60.0, "reason": "x"})
 PARSERS = (
     Parser(
         "frames of the process that reads nodes",
@@ -173,6 +174,7 @@ PARSERS = (
     Parser(
         "requests",
         (
+            "gateway.api.event_commands:_wanted",
             "gateway.api.order_commands:_wanted",
             "gateway.api.reservation_commands:_asked",
             "gateway.api.reservation_commands:ReservationCommands._withdraw",
@@ -181,6 +183,7 @@ PARSERS = (
         lambda: [
             *(body for body in bodies("client", 1) if msgspec.msgpack.decode(body)["type"] == "request"),
             msgspec.msgpack.encode(ENTERED),
+            msgspec.msgpack.encode(EVENT),
         ],
         requests,
         (CommandRefused,),

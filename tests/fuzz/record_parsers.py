@@ -358,6 +358,7 @@ FETCHED = KeptPrices("entsoe", "DE-LU", 1796010600.0, PriceSeries((1796007600, 1
 KEPT_PRICES = ("gateway.price_feeds:kept_prices", "gateway.carbon_feed:kept_carbon")
 KEPT_NODES = ("gateway.node_lists:kept_lists",)
 KEPT_SIGNALS = ("gateway.previous_run:_signals",)
+KEPT_EVENTS = ("gateway.grid_events_in_force:kept_events",)
 VERIFY = (
     "storage.verify:_manifest",
     "storage.audit_copies:_header",
@@ -396,7 +397,7 @@ PARSERS = (
     ),
     Parser(
         "what a gateway starts from, its record",
-        (*START, *KEPT_JOBS, *KEPT_NODES, *KEPT_PRICES, *KEPT_SIGNALS),
+        (*START, *KEPT_JOBS, *KEPT_NODES, *KEPT_PRICES, *KEPT_SIGNALS, *KEPT_EVENTS),
         rows_of(schema.FILE, "state", "drill", "r1m"),
         with_rows(schema.FILE, start_from),
         tree="json",

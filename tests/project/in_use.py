@@ -102,3 +102,17 @@ _.node_h
 
 # drivers/signals/cloud_event.py: checked by its type where an event is decoded
 _.specversion
+
+# dispatch/events/model.py: travels with the state of each grid event, into the record, its report and `--json`
+_.soc_at_notice_pct
+_.soc_at_start_pct
+_.soc_at_end_pct
+_.month_peak_at_notice_w
+_.month_peak_at_start_w
+_.month_peak_at_end_w
+_.month_peak_after_w
+_.aborted_by
+_.abort_reason
+_.plan_before
+_.plan_before_utc_s
+_.over_limit_w

@@ -114,6 +114,19 @@ TEMPLATES = {
         "battery has energy above the reserve; no critical load is shed for it"
     ),
     "signal.no_tighter": "{limit_w:kw} is no tighter than the site's own limit of {own_w:kw}: nothing changes",
+    # grid events
+    "refused.event_clock": "the time is not known yet, so no grid event can be taken; try again",
+    "refused.event_target": "expected one target: an import not to be exceeded, or a power by which import is to drop",
+    "refused.event_power": "target: {found} W: expected 0 or more, and more than 0 for a drop",
+    "refused.event_baseline": "baseline: expected {known}",
+    "refused.event_times": "start, end, notice or ramp is no number",
+    "refused.event_endless": "no end: expected one, {most_s:span} after the start at most",
+    "refused.event_long": "it lasts {asked_s:span}: expected at most {most_s:span}",
+    "refused.event_early": "it begins in {ahead_s:span}: expected within {most_s:span}",
+    "refused.event_ramp": "notice and ramp: expected 0 or more, of the ramp at most {most_s:span}",
+    "refused.event_many": "so many grid events stand already: expected at most {most:g}",
+    "event.begun_before": "its start is {ago_s:span} ago: it begins at once",
+    "event.short": "import is {over_w:kw} above the limit of {limit_w:kw}",
     # with how much power jobs may start
     "starts.free": (
         "jobs may start with {free_w:kw} more: an import of {level_w:kw} is kept, the load is {load_w:kw} and jobs "

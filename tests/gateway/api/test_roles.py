@@ -104,6 +104,10 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
         {"sender": "none", "quantity": "import", "limit_w": 1.0, "end_utc_s": 1.0, **REASON},
     ),
     "signal.end": ("signal.end", {"id": "s1"}),
+    "event.list": ("event.list", {}),
+    "event.preview": ("event.preview", {"limit_w": 1.0, "end_utc_s": 4e9}),
+    "event.start": ("event.start", {"limit_w": 1.0, "start_utc_s": 0.0, "end_utc_s": 1.0, **REASON}),
+    "event.abort": ("event.abort", {"id": "e1"}),
     "reservation.list": ("reservation.list", {}),
     "reservation.ask": ("reservation.ask", {"power_w": 100.0, "for_s": 60.0}),
     "reservation.withdraw another's": ("reservation.withdraw", {"id": "another's"}),
@@ -136,6 +140,9 @@ NOTHING = {
     "signal.send": "no CloudEvent 1.0 with signed data: ",
     "signal.send unsigned": "sender 'none': expected a [[signal]] of the site file: there is none",
     "signal.end": "no signal 's1' stands: there is none",
+    "event.preview": "it lasts ",
+    "event.start": "it is over since ",
+    "event.abort": "no grid event 'e1' stands: there is none",
     "prove.abort": "no proof is under way",
     "prove.start": "not now: ",
 }
@@ -156,7 +163,7 @@ with Conversation(Path(sys.argv[2]), 10) as link:
     def answer(name, method, params):
         now = link.request("status")["snapshot"]["utc_s"]
         sees = ("alarm.", "device.write", "prove.start", "order.", "drill.", "island.", "reservation.ask")
-        sees = method.startswith((*sees, "signal.send")) and method != "order.list"
+        sees = method.startswith((*sees, "signal.send", "event.start")) and method != "order.list"
         params = {**params, "seen_utc_s": now} if sees else params
         if "by_utc_s" in params:
             params["by_utc_s"] += now

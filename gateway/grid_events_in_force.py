@@ -1,0 +1,235 @@
+"""The grid events that stand, shared by commands and control loop; each change of phase goes on record.
+
+They outlive the gateway: each change is saved at once, what is measured of them once a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from dispatch.events.book import EventBook, Judged
+from dispatch.events.life_cycle import Moment, limits_ahead, limits_now, phase_at
+from dispatch.events.model import EventState, GridEvent, KeptEvents, Phase, Wanted
+from dispatch.events.recent_import import RecentImport
+from dispatch.model.clock import Clock
+from dispatch.model.plan import Plan
+from dispatch.model.power_caps import CapsView
+from dispatch.model.reasons import Reason
+from dispatch.model.signals import Signal
+from dispatch.model.snapshot import Snapshot
+from dispatch.orders.refusal import OrderRefused
+from dispatch.orders.signal_book import SiteLimits
+from dispatch.wording.formatting import kw, one_line, span
+from gateway.event_sink import EventSink
+from storage.audit import AuditLog
+
+STATE = "grid_events"  # under which the record keeps them
+SAVED_S = 60.0  # site seconds between two saves of what is measured
+LONGEST_GAP_S = 10.0  # between two ticks; what was measured in a longer one is not known
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What of the site events need at a tick besides the snapshot."""
+
+    soc_pct: float | None
+    month_peak_w: float
+    caps: CapsView | None
+    plan: Plan | None
+
+
+class GridEventsInForce:
+    """Takes what people ask about grid events, and moves them on with each tick."""
+
+    def __init__(
+        self,
+        limits: SiteLimits,
+        contracted_peak_w: float,
+        clock: Clock,
+        *,
+        events: EventSink,
+        audit: AuditLog,
+        save: Callable[[str, Any], None],
+        note: Callable[[str, Any], None],
+        kept: KeptEvents,
+    ) -> None:
+        """`save` keeps a state of this name at once, `note` with what is recorded anyway."""
+        self._contracted_peak_w, self._clock = contracted_peak_w, clock
+        self._events, self._audit, self._save, self._note = events, audit, save, note
+        self._book = EventBook(limits)
+        self._recent = RecentImport()
+        self._moment: Moment | None = None  # of the last tick with a known clock
+        self._last_s: float | None = None
+        self._saved_s = clock.mono_s()
+        self._ahead: tuple[Signal, ...] = ()
+        self.adopt(kept)
+
+    def adopt(self, kept: KeptEvents) -> None:
+        """Take over what an earlier run kept."""
+        self._book.adopt(kept)
+        self._ahead = limits_ahead(self._book.standing)
+
+    # ── what stands ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def standing(self) -> tuple[EventState, ...]:
+        """Every event that is not over, by its start."""
+        return self._book.standing
+
+    @property
+    def ended(self) -> tuple[EventState, ...]:
+        """The last ones that are over."""
+        return self._book.ended
+
+    def active(self) -> tuple[Signal, ...]:
+        """The limits of import that events set now."""
+        return limits_now(self._book.standing, self._clock.utc_s())
+
+    def held(self) -> tuple[Signal, ...]:
+        """Those of them whose event is held: what is measured against a limit that stands still."""
+        utc_s = self._clock.utc_s()
+        return limits_now((s for s in self._book.standing if phase_at(s, utc_s) is Phase.HELD), utc_s)
+
+    def ahead(self) -> tuple[Signal, ...]:
+        """The limits that events set until they are over, as plan and starts of jobs know them."""
+        return self._ahead
+
+    def find(self, id: str) -> EventState:
+        """The event of this id that is not over. Raises LookupError with a line for a person."""
+        return self._book.find(id)
+
+    # ── what changes it ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def judge(self, wanted: Wanted, who: str) -> Judged:
+        """What would come of it, without taking it. Raises OrderRefused."""
+        if self._moment is None:
+            raise OrderRefused(Reason("refused.event_clock"))
+        return self._book.judge(wanted, who, self._clock.utc_s())
+
+    def start(self, wanted: Wanted, who: str) -> EventState:
+        """Take one in; it is in force from the next tick on, if its time is now. Raises OrderRefused."""
+        if self._moment is None:
+            raise OrderRefused(Reason("refused.event_clock"))
+        judged = self._book.start(wanted, who, self._clock.utc_s())
+        self._tell(self._book.find(judged.event.id), f"accepted, asked by {who}")
+        self._turn(msgspec.structs.replace(self._moment, utc_s=self._clock.utc_s(), dt_s=0.0))
+        self._keep()
+        return self._book.find(judged.event.id)
+
+    def abort(self, id: str, who: str, reason: str) -> EventState:
+        """End one. Raises LookupError."""
+        state = self._book.abort(id, who, reason, self._clock.utc_s())
+        self._tell(state, f"aborted by {who}{': ' if reason else ''}{reason}")
+        if self._moment is not None:
+            self._turn(msgspec.structs.replace(self._moment, utc_s=self._clock.utc_s(), dt_s=0.0))
+        self._keep()
+        return next((s for s in (*self._book.standing, *self._book.ended) if s.event.id == id), state)
+
+    def advance(self, snapshot: Snapshot, signals: Sequence[Signal], site: Site) -> None:
+        """Once per tick, with what was decided and the signals that are not over."""
+        mono_s, grid_w, pcs_w = snapshot.mono_s, snapshot.grid.w.good, snapshot.pcs_w
+        self._recent.add(mono_s, grid_w, pcs_w)
+        dt_s = 0.0 if self._last_s is None else mono_s - self._last_s
+        self._last_s = mono_s
+        if not snapshot.utc_known:
+            return
+        self._book.follow(signals, self._clock.utc_s())
+        caps = site.caps
+        self._moment = Moment(
+            utc_s=self._clock.utc_s(),
+            dt_s=dt_s if 0 < dt_s <= LONGEST_GAP_S else 0.0,
+            import_w=grid_w,
+            without_battery_w=self._recent.mean_w,
+            soc_pct=site.soc_pct,
+            month_peak_w=site.month_peak_w,
+            contracted_peak_w=self._contracted_peak_w,
+            shed_w=0.0 if caps is None else caps.shed_w,
+            capped=() if caps is None else tuple(id for id, _ in caps.nodes),
+            plan=site.plan,
+        )
+        self._turn(self._moment)
+        if self._book.standing and mono_s - self._saved_s >= SAVED_S:
+            self._saved_s = mono_s
+            self._note(STATE, msgspec.to_builtins(self._book.keep()))
+
+    def _turn(self, now: Moment) -> None:
+        """Move every event on, and tell what has changed."""
+        changed = self._book.advance(now)
+        for before, after in changed:
+            if after.phase is not before.phase:
+                self._tell(after, _change_words(after))
+            elif after.event.drop_w is not None:
+                self._tell(after, f"its target is known: {_target_words(after)}")
+        if changed:
+            self._keep()
+        self._ahead = limits_ahead(self._book.standing)
+
+    # ── the record ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _keep(self) -> None:
+        self._save(STATE, msgspec.to_builtins(self._book.keep()))
+
+    def _tell(self, state: EventState, what: str) -> None:
+        event = state.event
+        text = f"grid event {described(event)}: {what}"
+        self._events.event("command", "info", "grid event", text, event.who)
+        row = {"kind": "grid event", "who": event.who, "text": text, "reason": event.reason}
+        self._audit.spool(row | {"outcome": state.phase.value, "grid_event": msgspec.to_builtins(state)})
+
+
+def described(event: GridEvent) -> str:
+    """An event in words: its id, whose, what, from when to when."""
+    if event.limit_w is not None:
+        what = f"import at most {kw(event.limit_w)}"
+    else:
+        what = f"import lower by {kw(event.drop_w or 0.0)}"
+    whose = f"{'rehearsal' if event.rehearsal else event.source} of {one_line(event.who)}"
+    return f"{event.id} ({whose}): {what} from {_utc(event.start_utc_s)} to {_utc(event.end_utc_s)}"
+
+
+def _change_words(state: EventState) -> str:
+    match state.phase:
+        case Phase.ANNOUNCED:
+            return f"announced; nothing is done before {_utc(state.event.notice_utc_s)}"
+        case Phase.PREPARING:
+            return f"the site prepares: {_target_words(state)}"
+        case Phase.HELD:
+            return f"begins: {_target_words(state)}"
+        case Phase.ENDING:
+            return f"ends; the limit rises for {span(state.event.ramp_s)}. {_held_words(state)}"
+        case Phase.OVER:
+            return "is over"
+        case Phase.ABORTED:
+            return f"aborted. {_held_words(state)}"
+
+
+def _target_words(state: EventState) -> str:
+    if state.limit_w is None:
+        return "its target is not known yet: import without the battery must be known for a minute"
+    if state.event.drop_w is None or state.baseline_w is None:
+        return f"import at most {kw(state.limit_w)}"
+    return (
+        f"import at most {kw(state.limit_w)}, {kw(state.event.drop_w)} below the {kw(state.baseline_w)} before its "
+        "notice"
+    )
+
+
+def _held_words(state: EventState) -> str:
+    figures = state.figures
+    if not figures.known_s or figures.worst_w is None:
+        return "Nothing was held"
+    mean_w = figures.import_wh / figures.known_s * 3600
+    over = f"{figures.over_wh / 1000:.2f} kWh in {span(figures.over_s)} above the limit" if figures.over_wh else "kept"
+    return f"Held for {span(figures.held_s)}: mean {kw(mean_w)}, most {kw(figures.worst_w)}; {over}"
+
+
+def kept_events(state: Any) -> KeptEvents:
+    """What the record keeps; nothing where it has none. Raises msgspec.ValidationError."""
+    return KeptEvents() if state is None else msgspec.convert(state, KeptEvents)
+
+
+def _utc(utc_s: float) -> str:
+    return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
