@@ -62,7 +62,7 @@ def _at(rate_hz: int, steps: int) -> list[Figure]:
     }
     with running(changes, nodes_w=12_000) as plant:
         time.sleep(5)
-        setpoint, import_ = _register(plant, "pcs1", 704, "WSet"), _register(plant, "grid", None, "W")
+        setpoint, import_ = register(plant, "pcs1", 704, "WSet"), register(plant, "grid", None, "W")
         told_ms, settled_ms = [], []
         chance = random.Random(rate_hz)
         for n in range(steps):
@@ -99,7 +99,7 @@ def _one_step(plant: Plant, setpoint: Register, import_: Register, load_step_w: 
     return told_s, outside_s - sent_s
 
 
-def _register(plant: Plant, device: str, model: int | None, point: str) -> Register:
+def register(plant: Plant, device: str, model: int | None, point: str) -> Register:
     """Find a point by scanning the device as any SunSpec client would; `model` None: the first model that has it."""
     host, port, unit = plant.endpoints[device]
     scan = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr=host, ipport=port)

@@ -24,6 +24,7 @@ PAGES = (
         "docs/compute",
         "docs/ups-and-contacts",
         "docs/signals",
+        "docs/events",
         "docs/outputs",
         "docs/operation",
         "docs/security",

@@ -391,7 +391,7 @@ class ControlLoop:
             queues=self._queues.now(),
             node_lists=self._devices.lists.now(),
             signals=self._signals.views(snapshot),
-            grid_events=self._grid_events.standing,
+            grid_events=self._grid_events.shown,
         )
 
     def _known_peak_w(self) -> float:

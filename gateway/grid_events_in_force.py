@@ -80,6 +80,11 @@ class GridEventsInForce:
         return self._book.standing
 
     @property
+    def shown(self) -> tuple[EventState, ...]:
+        """The same without the plan before each, which consoles do not need many times a second."""
+        return tuple([msgspec.structs.replace(state, plan_before=()) for state in self._book.standing])
+
+    @property
     def ended(self) -> tuple[EventState, ...]:
         """The last ones that are over."""
         return self._book.ended

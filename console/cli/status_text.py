@@ -8,6 +8,7 @@ from datetime import tzinfo
 from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
 from console.display.battery_text import battery_faults
 from console.display.cap_text import cap_lines
+from console.display.event_text import event_words
 from console.display.formats import (
     date_clock_zone,
     elapsed,
@@ -96,6 +97,9 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     for n, view in enumerate(published.signals):
         what, effect = signal_words(view, snapshot.utc_s, zone)
         yield _row("" if n else "Signals", f"{view.signal.id}  {what}{f', {effect}' if effect else ''}")
+    for n, state in enumerate(published.grid_events):
+        line = f"{state.event.id}  {event_words(state, snapshot.utc_s, zone)}"
+        yield _row("" if n else "Event", line)
     yield from _caps(published)
     if published.last_drill is not None or published.drill_plan is not None:
         yield _row("Drill", *_drill(published, zone))

@@ -48,9 +48,10 @@ def most_pressing(views: tuple[SignalView, ...], now_utc_s: float) -> SignalView
 def _time(signal: Signal, now_utc_s: float, zone: Zone) -> str:
     if signal.failsafe:
         return "until it is heard again"
-    until = f"until {_moment(signal.end_utc_s, now_utc_s, zone)}"
-    return until if signal.in_force(now_utc_s) else f"from {_moment(signal.start_utc_s, now_utc_s, zone)} {until}"
+    until = f"until {moment_words(signal.end_utc_s, now_utc_s, zone)}"
+    return until if signal.in_force(now_utc_s) else f"from {moment_words(signal.start_utc_s, now_utc_s, zone)} {until}"
 
 
-def _moment(utc_s: float, now_utc_s: float, zone: Zone) -> str:
+def moment_words(utc_s: float, now_utc_s: float, zone: Zone) -> str:
+    """A time of day; of another day than the next 24 h with its date."""
     return hour_minute_zone(utc_s, zone) if utc_s - now_utc_s < DAY_S else date_clock_zone(utc_s, zone)

@@ -283,7 +283,7 @@ class Controller:
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
-        caps, capped = self.caps.step(snapshot, self._need(situation, outcome), failing)
+        caps, capped = self.caps.step(snapshot, self._need(situation, outcome, signals), failing)
         asked = self._asked(situation, total_w, setpoints)
         decision = decision_of(situation, outcome, total_w, asked)
         contested = self._setpoint_monitor.update(snapshot, asked)
@@ -318,8 +318,12 @@ class Controller:
             events.append(Event(utc_s, "device", "warning" if frozen else "info", snapshot.load.id, words(told)))
         return tuple(events)
 
-    def _need(self, situation: Situation, outcome: Outcome) -> GridSide:
-        """Input of the decision on caps: the import that remains if the battery gives all that it may."""
+    def _need(self, situation: Situation, outcome: Outcome, signals: Sequence[Signal]) -> GridSide:
+        """Input of the decision on caps: the import that remains if the battery gives all that it may.
+
+        Fleet limits and failsafes cap nobody: they may stand for days.
+        """
+        events = (s for s in signals if s.sort is not Sort.FLEET and not s.failsafe)
         most_w = next((t.high_w for t in reversed(outcome.traces) if t.rule in LIMITS), 0.0)
         return GridSide(
             net_w=situation.net_w,
@@ -330,6 +334,7 @@ class Controller:
             grid_tied=situation.islanding.state is IslandState.GRID_TIED,
             utc_known=situation.snapshot.utc_known,
             energy_eur_per_kwh=saved_eur_per_kwh(situation.step, situation.snapshot.grid.w.good),
+            limit_w=tightest(events).import_w,
         )
 
     def _let_go(self) -> None:

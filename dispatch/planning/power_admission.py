@@ -29,6 +29,7 @@ from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.import_path import ImportPath
 from dispatch.planning.inputs import PlanInputs
+from dispatch.planning.limit_room import Room, limit_reason, limit_room
 from dispatch.planning.order_projection import battery_holder, holder_reason, local_iso
 
 SHORTEST_S = 60.0
@@ -85,11 +86,18 @@ def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[
     Each start is looked at up to its own end, so that none is worth less to a job that could wait for others.
     """
     tried: list[tuple[float, float, ImportPath]] = []  # rise, start
+    limited = Room()
     for start in _starts(inputs.now_utc_s, inputs.now_utc_s + asked.within_s):
         site = ImportPath.of(inputs, plan, start + asked.for_s)
+        room = limit_room(site, inputs.signals, start, start + asked.for_s)
+        if room.w < asked.power_w:
+            limited = room
+            continue
         if site.can_hold(site.kept_w, site.with_job(asked.power_w, start, start + asked.for_s)):
             return Grant(start, site.kept_w, 0.0, 0.0, _why_later(asked, inputs, plan, start)), site
         tried.append((max(0.0, site.need_w(asked.power_w, start, start + asked.for_s) - site.kept_w), start, site))
+    if not tried:
+        raise OrderRefused(_limit_refusal(asked, inputs, plan, limited))
     carried = [one for one in tried if one[0] + one[2].kept_w <= one[2].allowed_w + NEAR_W]
     if not carried:
         need_w, start, site = min(
@@ -266,6 +274,9 @@ def _why_later(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, start
     if start_s <= now_s:
         return None
     site = ImportPath.of(inputs, plan, now_s + asked.for_s)
+    room = limit_room(site, inputs.signals, now_s, now_s + asked.for_s)
+    if room.w < asked.power_w:
+        return Reason("power.limited", {"room_w": room.w, "limit": limit_reason(room, now_s, inputs.config)})
     need_w = site.need_w(asked.power_w, now_s, now_s + asked.for_s)
     return Reason("power.later", {"need_w": need_w, "kept_w": site.kept_w})
 
@@ -291,11 +302,22 @@ def _refusal(
     )
 
 
+def _limit_refusal(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, room: Room) -> Reason:
+    """A limit of import that stands or is announced leaves no room, whenever the job starts."""
+    limit = limit_reason(room, inputs.now_utc_s, inputs.config)
+    otherwise = _otherwise(asked, inputs, plan)
+    return Reason(
+        "refused.limit_ahead", {"limit": limit, "power_w": asked.power_w, "room_w": room.w, "otherwise": otherwise}
+    )
+
+
 def _otherwise(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> Reason:
     """When it could start if it could wait longer."""
     config, horizon_s = inputs.config, inputs.config.plan.horizon_h * 3600
     for start in _starts(inputs.now_utc_s + asked.within_s, inputs.now_utc_s + horizon_s - asked.for_s):
         far = ImportPath.of(inputs, plan, start + asked.for_s)
+        if limit_room(far, inputs.signals, start, start + asked.for_s).w < asked.power_w:
+            continue
         if far.can_hold(far.allowed_w, far.with_job(asked.power_w, start, start + asked.for_s)):
             wait_s = start - inputs.now_utc_s
             return Reason("power.could_wait", {"start_local": local_iso(start, config), "wait_s": wait_s})

@@ -7,6 +7,8 @@ the meter what the site draws: where they differ, the site counts.
 * The load is taken to stay as it is, with what is reserved: forecasts of jobs that wait must not keep them waiting.
 * Jobs that began in the last minutes hold licences and do not draw their power yet. It is kept for them.
 * Batteries help as far as they can for hours (`import_path`). Off the grid nothing starts.
+* What would reach into a grid event, or another limit of import, starts only as far as that leaves room for it without
+  the battery.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from dispatch.model.reservations import base_w, reserved_w
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.import_path import ImportPath
 from dispatch.planning.inputs import PlanInputs
+from dispatch.planning.limit_room import Room, limit_reason, limit_room
 from dispatch.planning.order_projection import battery_holder, holder_reason
 
 LICENCE_W = 100.0  # of one licence of Slurm
@@ -69,12 +72,21 @@ def start_allowance(inputs: PlanInputs, plan: Plan | None, load: Load, terms: St
     site = ImportPath.of(steady, plan, end_s)
     level_w = site.kept_w if terms.to_plan else site.allowed_w
     free_w = _most_w(site, level_w, inputs.now_utc_s, end_s)
+    room = limit_room(site, inputs.signals, inputs.now_utc_s, end_s)
     begun_w = load.undrawn_w
     why = Reason("starts.none_free", {"level_w": level_w, "load_w": load.high_w, "undrawn_w": begun_w})
     if free_w >= terms.unit_w:
         why = Reason("starts.free", {"free_w": free_w, "level_w": level_w, "load_w": load.high_w, "undrawn_w": begun_w})
+    if room.by is not None and room.w < free_w:
+        free_w, why = float(math.floor(room.w)), _limited(room, inputs, load)
     holder = battery_holder(inputs.orders, inputs.config, inputs.now_utc_s)
     return StartAllowance(free_w, False, why if holder is None else joined([why, holder_reason(holder, inputs.config)]))
+
+
+def _limited(room: Room, inputs: PlanInputs, load: Load) -> Reason:
+    """Why no more may start: a limit that stands or is announced."""
+    limit = limit_reason(room, inputs.now_utc_s, inputs.config)
+    return Reason("starts.limited", {"free_w": room.w, "load_w": load.high_w, "limit": limit})
 
 
 def _steady(inputs: PlanInputs, load: Load) -> PlanInputs:

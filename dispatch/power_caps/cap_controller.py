@@ -1,4 +1,5 @@
-"""Controls caps for the month's peak: how deep, on which nodes, how long. `ski_rental` decides whether to cap.
+"""Controls caps: how deep, on which nodes, how long. `ski_rental` decides whether to cap for the month's peak,
+`event_caps` what a grid event takes.
 
 Where GPU-hours have a price, `priced_caps` says which nodes and how deep, also where the energy alone is worth it.
 
@@ -24,6 +25,7 @@ from dispatch.model.power_caps import BINDING, LEAST_W, SETTLE_S, CapsView, exce
 from dispatch.model.readings import MISSING
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.event_caps import Short, with_event
 from dispatch.power_caps.job_groups import Groups, NodeShare, among, capped_in_part, with_one_limit
 from dispatch.power_caps.priced_caps import PricedCaps, of_nodes, why
 from dispatch.power_caps.pricing import least_cap_w
@@ -36,6 +38,7 @@ PERIOD_S = 10.0  # between two decisions: nodes and meters take seconds to show 
 BLIND_S = 60.0  # caps stay so long while import is not known
 OFF_S = 3600.0  # a node that did not follow is tried again after this
 EASE = 0.10  # caps are left as they are while what is wanted is less by no more than this
+FADES = 2.0  # periods ahead of the battery that a cap has to take its part over
 REST_S = 900.0  # caps in BMCs' memories are eased no more often, and made deeper by EASE more than is wanted
 
 
@@ -57,6 +60,7 @@ class GridSide(msgspec.Struct, frozen=True):
     utc_known: bool = True  # False: day and month, whose caps and peak count, are not known
     energy_eur_per_kwh: float = 0.0  # what an imported kWh costs now; 0: nothing is imported, or it is not known
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: `month_peak_w` is all
+    limit_w: float = math.inf  # import that grid events, market targets and obligations allow now
 
 
 class CapController:
@@ -79,6 +83,8 @@ class CapController:
         self._reason = Reason("caps.none")
         self._last_s: float | None = None
         self._due_s = -math.inf
+        self._limit_w = math.inf  # of the tick before
+        self._battery_w = 0.0  # what the battery could give at the last decision under a limit
         self._known_s: float | None = None  # when import was last known
         self._spared_wh = 0.0  # what caps took of the running metering interval
         self._interval_s = 0.0  # its start
@@ -127,7 +133,7 @@ class CapController:
 
     def step(self, now: Snapshot, need: GridSide, failing: Set[str]) -> tuple[CapsView | None, tuple[Event, ...]]:
         """Take in a tick. `failing`: nodes that have not taken their last order. None where the site allows no caps."""
-        if not self.allowed:
+        if not (self.allowed or self._caps or (need.limit_w < math.inf and may_cap(self._config))):
             return None, ()
         events: list[Event] = []
         shed_w = self._account(now, need)
@@ -141,9 +147,11 @@ class CapController:
         elif need.net_w is None:
             if self._known_s is None or now.mono_s - self._known_s > BLIND_S:
                 events += self._lift(now, Reason("caps.import_unknown", {"unknown_s": BLIND_S}))
-        elif now.mono_s >= self._due_s:
+        elif now.mono_s >= self._due_s or need.limit_w < self._limit_w:
             self._due_s = now.mono_s + PERIOD_S
             events += self._decide(now, need.net_w, need, shed_w, failing)
+        self._limit_w = need.limit_w
+        self._battery_w = self._battery_w if need.limit_w < math.inf else 0.0
         return self._view(shed_w, failing), tuple(events)
 
     # ── what caps have done ─────────────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +218,9 @@ class CapController:
             mean_w=self._mean_w(now, need.interval, import_w),
         )
         decided = decide(config.caps, peak_charges(config), config.timezone, ask, self._ledger)
+        if need.limit_w < math.inf:
+            short = Short(need.limit_w, import_w + self._fades_w(need.battery_most_w), load_w + shed_w)
+            decided = with_event(decided, config.caps, short, step_s, self._ledger.cap_w)
         if decided.cap_w <= 0:
             self._ledger = decided.ledger
             if self._priced is not None:
@@ -225,6 +236,11 @@ class CapController:
         if self._priced is not None:
             return self._share_by_price(self._priced, now, decided.cap_w, decided.reason, need, failing)
         return self._share(now, decided.cap_w, decided.reason, failing)
+
+    def _fades_w(self, battery_w: float) -> float:
+        """What the battery will no longer give once a cap shows, W >= 0: near the reserve it gives less and less."""
+        falls_w, self._battery_w = max(0.0, self._battery_w - battery_w), battery_w
+        return min(battery_w, FADES * falls_w)
 
     def _mean_w(self, now: Snapshot, interval: Interval, import_w: float) -> float:
         """The mean import of the running metering interval if nothing were, or had been, capped in it, W."""
@@ -380,9 +396,13 @@ class CapController:
 
 def can_cap(config: DispatchConfig) -> bool:
     """Whether a site allows caps, has something that they may save, and deferrable nodes that take one."""
-    nodes = any(not n.critical and n.cap_w is not None for n in config.nodes)
     saves = main_charge(config).eur_per_kw > 0 or config.caps.price_eur_per_gpu_hour is not None
-    return config.caps.max_share > 0 and saves and nodes
+    return saves and may_cap(config)
+
+
+def may_cap(config: DispatchConfig) -> bool:
+    """Whether a site allows caps and has deferrable nodes that take one."""
+    return config.caps.max_share > 0 and any(not n.critical and n.cap_w is not None for n in config.nodes)
 
 
 def counted_on(config: DispatchConfig, view: CapsView | None) -> bool:

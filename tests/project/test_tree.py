@@ -25,6 +25,7 @@ PAGES = (
             "devices",
             "ups-and-contacts",
             "signals",
+            "events",
             "outputs",
             "compute",
             "security",

@@ -74,10 +74,16 @@ TEMPLATES = {
         "{rule}: {power_w:kw} for {for_s:span} takes an import of {need_w:kw} at best, started at {start_local:clock}; "
         "{allowed_w:kw} is allowed, {battery}; {otherwise}"
     ),
+    "refused.limit_ahead": (
+        "{limit}, which leaves {room_w:kw} of {power_w:kw} to the job without the battery; {otherwise}"
+    ),
+    "limit.ahead": "{by} allows an import of {limit_w:kw} from {start_local:clock}",
+    "limit.none": "no limit of import stands",
     "sets.fuse": "fuse",
     "sets.contract": "contract",
     "power.battery": "the battery has {stored_wh:kwh} above its reserve now",
     "power.no_battery": "there is no battery to help",
+    "power.limited": "{limit}: started at once it would have {room_w:kw} without the battery",
     "power.could_wait": "it could start at {start_local:clock}: let it wait {wait_s:span}",
     "power.no_start": "no start within {horizon_s:span} would do",
     "power.later": "started at once it would take an import of {need_w:kw}, {kept_w:kw} is kept",
@@ -126,7 +132,6 @@ TEMPLATES = {
     "refused.event_ramp": "notice and ramp: expected 0 or more, of the ramp at most {most_s:span}",
     "refused.event_many": "so many grid events stand already: expected at most {most:g}",
     "event.begun_before": "its start is {ago_s:span} ago: it begins at once",
-    "event.short": "import is {over_w:kw} above the limit of {limit_w:kw}",
     # with how much power jobs may start
     "starts.free": (
         "jobs may start with {free_w:kw} more: an import of {level_w:kw} is kept, the load is {load_w:kw} and jobs "
@@ -136,6 +141,7 @@ TEMPLATES = {
         "no power is free for jobs to start with: an import of {level_w:kw} is kept, the load is {load_w:kw} and jobs "
         "that have just begun may draw another {undrawn_w:kw}"
     ),
+    "starts.limited": "jobs may start with {free_w:kw} more: {limit}, the load is {load_w:kw}",
     "starts.not_fewer_yet": "as before; fewer only once it is seen what jobs that have just begun draw",
     "starts.off_grid": "no job starts: the site is {state}",
     "starts.stopped": "no job starts: {why}",

@@ -16,6 +16,7 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.reservations import Reservation
+from dispatch.model.signals import Quantity, Signal, Sort
 from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
@@ -62,6 +63,21 @@ def tight(**more: Any) -> DispatchConfig:
 
 def test_what_the_grid_carries_starts_at_once() -> None:
     assert granted(job(20.0, within_h=1.0), inputs(tight(), 20_000)) == Grant(NOON, 40_000.0, 0.0, 0.0, None)
+
+
+def test_a_job_that_would_reach_into_a_grid_event_waits_for_its_end_or_is_refused() -> None:
+    event = Signal("e1", Sort.ORDER, "grid event", Quantity.IMPORT, 25_000.0, NOON + H, NOON + 2 * H, NOON)
+    told = inputs(tight(), 20_000, signals=(event,), soc_pct=80.0)
+    assert granted(job(10.0, hours=1.0), told).start_utc_s == NOON, "over before it"
+    assert granted(job(5.0), told).start_utc_s == NOON, "beside the load below its limit"
+    waited = granted(job(10.0, within_h=3.0), told)
+    assert waited.start_utc_s == NOON + 2 * H
+    assert words(waited.why) == (
+        "grid event e1 allows an import of 25.0 kW from 15:00: started at once it would have 5.0 kW without the battery"
+    )
+    line = refused(job(10.0, within_h=1.0), told)
+    assert line.startswith("grid event e1 allows an import of 25.0 kW from 15:00, which leaves 5.0 kW of 10.0 kW")
+    assert line.endswith("it could start at 16:00: let it wait 2 h")
 
 
 def test_the_start_waits_for_the_energy() -> None:

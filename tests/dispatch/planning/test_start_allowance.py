@@ -18,6 +18,7 @@ from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
+from dispatch.model.signals import Quantity, Signal, Sort
 from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.start_allowance import (
@@ -50,6 +51,21 @@ def inputs(config: DispatchConfig, load_w: float = 20_000.0, **more: Any) -> Pla
 
 def free_kw(told: PlanInputs, load: Load, terms: StartTerms = TO_CONTRACT, plan: Plan | None = None) -> float:
     return start_allowance(told, plan, load, terms).free_w / 1000
+
+
+def test_what_would_reach_into_a_grid_event_starts_as_far_as_that_leaves_room_without_the_battery() -> None:
+    event = Signal("e1", Sort.ORDER, "grid event", Quantity.IMPORT, 30_000.0, NOON + 1800, NOON + 2 * H, NOON)
+    with_battery = site(grid={"contracted_peak_w": 60_000.0})
+    for config in (contract(), with_battery):
+        told = inputs(config, signals=(event,), soc_pct=80.0)
+        found = start_allowance(told, None, Load(20_000.0, 4_000.0), TO_CONTRACT)
+        assert found.free_w == 6_000, "a job of an hour would draw 30 kW with the load"
+    assert "grid event e1 allows an import of 30.0 kW from 14:30, the load is 20.0 kW" in words(found.why)
+    assert free_kw(told, Load(31_000.0, 0.0)) == 0, "the load alone is above it"
+    export = msgspec.structs.replace(event, quantity=Quantity.EXPORT)
+    later = msgspec.structs.replace(event, start_utc_s=NOON + 3700.0)
+    bare = free_kw(inputs(contract()), Load(20_000.0, 0.0))
+    assert free_kw(inputs(contract(), signals=(export, later)), Load(20_000.0, 0.0)) == bare
 
 
 def test_what_the_load_leaves_of_the_contract_is_free() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from typing import Any
 
@@ -49,6 +50,7 @@ class Farm:
         self.failing: set[str] = set()
         self.battery_w, self.import_max_w = 6_000.0, 30_000.0
         self.grid_tied, self.metered = True, True
+        self.limit_w = math.inf  # of a grid event
         self.into_s = self.energy_wh = 0.0  # of the metering interval
         self.read_every_s, self.read_s, self.read_w = 0.0, 0.0, dict[str, float]()
         self.view: CapsView | None = None
@@ -74,7 +76,7 @@ class Farm:
             now = a_snapshot(self.t_s, grid_w=self.net_w, nodes=nodes)
             net_w = self.net_w if self.metered else None
             interval = Interval(now.utc_s - self.into_s, 900.0, self.energy_wh, 0.0, 30_000.0, self.import_max_w)
-            need = GridSide(net_w, self.battery_w, interval, 30_000.0, self.grid_tied)
+            need = GridSide(net_w, self.battery_w, interval, 30_000.0, self.grid_tied, limit_w=self.limit_w)
             self.view, events = self.keeper.step(now, need, self.failing)
             self.events += events
         assert self.view is not None
@@ -349,3 +351,43 @@ def test_no_node_is_capped_below_what_its_bmc_takes(farm: Farm) -> None:
     view = farm.run(60)
     assert dict(view.nodes) == {"one": 4_000.0, "two": 2_500.0}
     assert view.not_counted == ()
+
+
+# ── for a grid event ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_the_battery_cannot_give_of_a_grid_event_is_taken_from_nodes_at_once_and_given_back_after_it() -> None:
+    """40 kW without caps, 6 kW from the battery; deferrable nodes can give 5 kW of their 10."""
+    farm = Farm(CapController(config(demand=0.0)))
+    assert not farm.keeper.allowed
+    farm.import_max_w = 100_000.0
+    now = a_snapshot(0.0, grid_w=40_000.0)
+    interval = Interval(now.utc_s, 900.0, 0.0, 0.0, 100_000.0, 100_000.0)
+    assert farm.keeper.step(now, GridSide(40_000.0, 6_000.0, interval, 0.0, True), frozenset()) == (None, ())
+    farm.limit_w = 35_000.0
+    assert farm.run(1).nodes == (), "the battery gives it"
+    farm.limit_w = 31_000.0
+    view = farm.run(1)
+    assert dict(view.nodes) == {"one": 3_500, "two": 3_500}, "in the tick in which the limit falls"
+    assert farm.net_w - farm.battery_w == pytest.approx(31_000)
+    assert words(view.reason) == "capped by 3.0 kW to keep import below 31.0 kW: the battery cannot give it alone"
+    farm.limit_w = 0.0
+    assert farm.run(1).asked_w == pytest.approx(5_000), "half of what they draw, by max_share, and no more"
+    farm.limit_w = math.inf
+    for _ in range(12):
+        farm.t_s += 1.0
+        now = a_snapshot(farm.t_s, grid_w=farm.net_w)
+        farm.view, events = farm.keeper.step(now, GridSide(farm.net_w, 6_000.0, interval, 0.0, True), frozenset())
+        farm.events += events
+    assert farm.view is None
+    assert "lifted" in farm.events[-1].text
+
+
+def test_caps_for_an_event_end_with_the_minutes_of_the_day_and_go_no_deeper_than_the_ramp() -> None:
+    farm = Farm(CapController(config(msgspec.structs.replace(CAPS, minutes_per_day=1.0, ramp_w_per_s=100.0))))
+    farm.limit_w = 30_000.0
+    assert farm.run(1).asked_w == pytest.approx(1_000), "100 W/s in 10 s"
+    assert farm.run(10).asked_w == pytest.approx(2_000)
+    view = farm.run(60)
+    assert view.nodes == ()
+    assert "used up for today: 1 min" in words(view.reason)

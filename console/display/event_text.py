@@ -1,0 +1,43 @@
+"""Grid events in words: the limit, its time, and what the site does about it. Pure."""
+
+from __future__ import annotations
+
+from console.display.formats import Zone, hour_minute_zone
+from console.display.signal_text import NEAR_W, moment_words
+from dispatch.events.model import EventState, Phase
+from dispatch.wording.formatting import kw
+
+
+def event_words(state: EventState, now_utc_s: float, zone: Zone) -> str:
+    """One line: "import at most 40.0 kW until 20:00 CET, 3.1 kW over, asked by otto: the utility called"."""
+    event = state.event
+    parts = [f"{target_words(state)} {_time(state, now_utc_s, zone)}"]
+    if state.over_limit_w is not None and state.over_limit_w > NEAR_W:
+        parts.append(f"{kw(state.over_limit_w)} over")
+    whose = f"signal {event.signal} of {event.who}" if event.signal else f"asked by {event.who}"
+    parts.append(f"a rehearsal {whose}" if event.rehearsal else whose)
+    return ", ".join(parts) + (f": {event.reason}" if event.reason else "")
+
+
+def target_words(state: EventState) -> str:
+    """What import is to keep to; of a drop also by how much, once that is known."""
+    drop_w = state.event.drop_w
+    if state.limit_w is None and drop_w is not None:
+        return f"import lower by {kw(drop_w)}"
+    by = "" if drop_w is None else f" (lower by {kw(drop_w)})"
+    limit_w = state.limit_w if state.limit_w is not None else state.event.limit_w or 0.0
+    return f"import at most {kw(limit_w)}{by}"
+
+
+def _time(state: EventState, now_utc_s: float, zone: Zone) -> str:
+    start = moment_words(state.event.start_utc_s, now_utc_s, zone)
+    end = moment_words(state.end_utc_s, now_utc_s, zone)
+    match state.phase:
+        case Phase.ANNOUNCED:
+            notice = moment_words(state.event.notice_utc_s, now_utc_s, zone)
+            return f"from {start} until {end}, prepared for from {notice}"
+        case Phase.PREPARING:
+            return f"from {start} until {end}, the site prepares"
+        case Phase.HELD:
+            return f"until {end}"
+    return f"is over, the limit rises until {hour_minute_zone(state.lifted_utc_s, zone)}"
