@@ -61,6 +61,9 @@ def published(prices: PriceSeries, utc_s: float) -> float | None:
 
 def mean_published(prices: PriceSeries, start_utc_s: float, end_utc_s: float) -> float | None:
     """Mean price over [start, end), each weighted by its time, EUR/MWh; None where any part of it is not known."""
+    following = bisect.bisect_right(prices.start_utc_s, start_utc_s)
+    if start_utc_s < end_utc_s <= min((prices.end_utc_s, *prices.start_utc_s[following : following + 1])):
+        return published(prices, start_utc_s)  # one entry holds all the time
     changes = list(prices.changes(start_utc_s, end_utc_s))
     if len(changes) == 1:
         return published(prices, start_utc_s)

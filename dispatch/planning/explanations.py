@@ -7,7 +7,8 @@ time on another day than the plan's first is given with its day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, lru_cache
@@ -76,6 +77,21 @@ class Sketch:
             if abs(self.battery_w[t]) > NEAR_W:
                 found = t
         return result[::-1]
+
+    @cached_property
+    def discharges(self) -> list[int]:
+        """The steps that discharge."""
+        return [t for t, w in enumerate(self.battery_w) if w > NEAR_W]
+
+    @cached_property
+    def defends(self) -> list[bool]:
+        """Whether without the battery the import of a step would pass the peak, for each step."""
+        return [net > keep + NEAR_W for net, keep in zip(self.net_w, self.keep_w, strict=True)]
+
+    @cached_property
+    def uses(self) -> dict[tuple[int, int], tuple[int | None, bool]]:
+        """What `_use` found already, by where the uses begin and end among those that discharge."""
+        return {}
 
     @cached_property
     def reserve_pct(self) -> float:
@@ -234,7 +250,7 @@ def _readiness(plan: Sketch, t: int) -> float:
 def _discharging(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:
     if plan.net_w[t] > plan.config.grid.fuse_w:
         return Reason("step.within_fuse", {"fuse_w": plan.config.grid.fuse_w})
-    if _defends(plan, t):
+    if plan.defends[t]:
         return _defending(plan, t)
     if plan.grid_w[t] < -NEAR_W:
         return Reason("step.export", {"price_eur_per_kwh": plan.sell[t], "assumed": _assumed(plan, t)})
@@ -301,28 +317,31 @@ def _use(plan: Sketch, t: int) -> tuple[int | None, bool]:
 
     Whichever uses more of the energy, peak or price; of the price, the dearest step.
     """
-    uses = list(_uses(plan, t))
-    peak = [k for k in uses if _defends(plan, k)]
-    trade = [k for k in uses if not _defends(plan, k)]
-    if sum(plan.battery_w[k] for k in peak) > sum(plan.battery_w[k] for k in trade):
-        return peak[0], True
-    return max(trade, key=lambda k: plan.buy[k], default=None), False
+    part = _uses(plan, t)
+    if (found := plan.uses.get(part)) is None:
+        uses = plan.discharges[slice(*part)]
+        peak = [k for k in uses if plan.defends[k]]
+        trade = [k for k in uses if not plan.defends[k]]
+        if sum([plan.battery_w[k] for k in peak]) > sum([plan.battery_w[k] for k in trade]):
+            found = peak[0], True
+        else:
+            found = max(trade, key=plan.buy.__getitem__, default=None), False
+        plan.uses[part] = found
+    return found
 
 
-def _uses(plan: Sketch, t: int) -> Iterator[int]:
-    """The steps that discharge what is in the battery after step t.
+def _uses(plan: Sketch, t: int) -> tuple[int, int]:
+    """The steps that discharge what is in the battery after step t, as a part of `Sketch.discharges`.
 
     They reach as far as the SoC falls back to where it was before step t; for a step that holds, to the next charge.
     """
-    charging, empty_pct = plan.battery_w[t] < -NEAR_W, _before(plan, t) + NEAR_PCT
-    first = t + 1 if charging else plan.next_active[t]
-    for k, w in enumerate(plan.battery_w[first:], first):
-        if w < -NEAR_W and not charging:
-            return
-        if w > NEAR_W:
-            yield k
-        if charging and plan.soc_pct[k] <= empty_pct:
-            return
+    if plan.battery_w[t] < -NEAR_W:
+        first, empty_pct = t + 1, _before(plan, t) + NEAR_PCT
+        last = next((k for k, pct in enumerate(plan.soc_pct[first:], first) if pct <= empty_pct), len(plan.soc_pct))
+        return bisect_left(plan.discharges, first), bisect_right(plan.discharges, last)
+    first = plan.next_active[t]
+    end = next((k for k, w in enumerate(plan.battery_w[first:], first) if w < -NEAR_W), len(plan.battery_w))
+    return bisect_left(plan.discharges, first), bisect_left(plan.discharges, end)
 
 
 def _strained(plan: Sketch, t: int, reason: Reason) -> Reason:
@@ -364,11 +383,6 @@ def _cheapest_later(plan: Sketch) -> list[int | None]:
 def _before(plan: Sketch, t: int) -> float:
     """SoC at the start of step t, %."""
     return plan.soc_pct[t - 1] if t else plan.soc_now_pct
-
-
-def _defends(plan: Sketch, t: int) -> bool:
-    """Without the battery the import of step t would pass the peak."""
-    return plan.net_w[t] > plan.keep_w[t] + NEAR_W
 
 
 def _at_peak(plan: Sketch, t: int) -> bool:

@@ -28,7 +28,6 @@ from dispatch.planning.lp_model import (
     Solution,
     curtailed_kw,
     import_limits,
-    model_numbers,
     target_column,
 )
 
@@ -60,9 +59,8 @@ def keep_previous(
     followed = None if planned is None else _feasible(problem, *planned)
     if followed is None:
         return None
-    numbers = model_numbers(problem)
-    old_eur, solution = evaluate_powers(problem, *followed, numbers)
-    new_eur, _ = evaluate_powers(problem, new.charge_kw, new.discharge_kw, numbers)
+    old_eur, solution = evaluate_powers(problem, *followed)
+    new_eur, _ = evaluate_powers(problem, new.charge_kw, new.discharge_kw)
     ahead = zip(problem.hours, problem.net_kw, problem.buy, strict=True)
     bill_eur = sum(hours * max(0.0, kw) * abs(price) for hours, kw, price in ahead)
     if old_eur - new_eur > margin_pct / 100 * bill_eur + NEAR:
@@ -110,15 +108,12 @@ def _feasible(
 
 
 def evaluate_powers(
-    problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float], numbers: ModelNumbers | None = None
+    problem: Problem, charge_kw: Sequence[float], discharge_kw: Sequence[float]
 ) -> tuple[float, Solution]:
-    """(what the program minimises, EUR, for these powers; the solution they make). Infinite beyond a limit.
-
-    numbers: the problem's, where they are known already.
-    """
+    """(what the program minimises, EUR, for these powers; the solution they make). Infinite beyond a limit."""
     import numpy as np
 
-    n, numbers = len(problem.hours), numbers or model_numbers(problem)
+    n, numbers = len(problem.hours), problem.numbers
     hours, net = np.array(problem.hours), np.array(problem.net_kw)
     charge, discharge = np.array(charge_kw), np.array(discharge_kw)
     stored = problem.stored_kwh + np.cumsum(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dispatch.planning.lp_ageing import AgeingPart
@@ -103,6 +104,16 @@ class Problem:
     quarter: int = 0  # number of the first step: how far the last solution's basis has to move
     ageing: AgeingPart | None = None  # what cycles cost by their depth, and holding energy; None: nothing
 
+    @cached_property
+    def penalties(self) -> Penalties:
+        """What breaking each soft bound costs."""
+        return penalties(self)
+
+    @cached_property
+    def numbers(self) -> ModelNumbers:
+        """Costs, bounds and right-hand sides of the linear program."""
+        return model_numbers(self)
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -181,7 +192,7 @@ class ModelNumbers:
 def model_numbers(problem: Problem) -> ModelNumbers:
     import numpy as np
 
-    n, value = len(problem.hours), penalties(problem)
+    n, value = len(problem.hours), problem.penalties
     hours, buy = np.array(problem.hours), np.array(problem.buy)
     # export may never earn what import costs in the same step, or doing both at once would pay
     sell = np.minimum(np.array(problem.sell), buy - TIE_EUR_PER_KWH)

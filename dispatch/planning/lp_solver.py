@@ -22,7 +22,6 @@ from dispatch.planning.lp_model import (
     Problem,
     Solution,
     coefficients,
-    model_numbers,
     target_column,
     target_row,
 )
@@ -55,7 +54,7 @@ class LinearProgram:
         import highspy
 
         n = len(problem.hours)
-        numbers = model_numbers(problem)
+        numbers = problem.numbers
         shape = (
             n,
             problem.charge_efficiency,

@@ -117,6 +117,10 @@ def project_steps(
 ) -> OrderProjection:
     """The same for steps of any length, the first of which begins now."""
     soc_pct = min(100.0, max(0.0, inputs.soc_pct or 0.0))
+    if not inputs.orders:
+        pcs = inputs.config.pcs
+        free = OrderedStep(charge_w=sum(p.charge_w for p in pcs), discharge_w=sum(p.discharge_w for p in pcs))
+        return OrderProjection((free,) * len(net_w), soc_pct)
     steps = []
     for begin, length, net in zip(begins_utc_s, seconds, net_w, strict=True):
         given, soc_pct = _under_orders(inputs, _step(inputs, begin, length, net), soc_pct)

@@ -32,7 +32,7 @@ from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
 from dispatch.planning.lp_ageing import AgeingPart, above_bottom
-from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, curtailed_kw, penalties
+from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, curtailed_kw
 from dispatch.planning.lp_peaks import (
     kept_import_w,
     levels_of,
@@ -98,8 +98,10 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     targets_w, levels = targets_of(inputs, problem, solution), levels_of(inputs)
     keep_w, keepers = kept_import_w(problem, solution, targets_w)
     listed = any(terms.id for terms, _ in levels)
-    paid = replace(problem, buy=tuple(prices.buy))  # without the price of CO2
-    cost_eur = _cost(paid, prices.sell, battery_w, grid_w, solution)
+    all_eur = cost_eur = _cost(problem, prices.sell, battery_w, grid_w, solution)
+    if config.tariff.co2_eur_per_kwh:
+        paid = replace(problem, buy=tuple(prices.buy))  # without the price of CO2
+        cost_eur = _cost(paid, prices.sell, battery_w, grid_w, solution)
     sketch = Sketch(
         config=config,
         starts_utc_s=starts,
@@ -140,7 +142,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, steps, limits)]) else None,
         pv_source=inputs.pv_source,
         co2_eur_per_tonne=config.tariff.co2_eur_per_tonne,
-        co2_eur=_cost(problem, prices.sell, battery_w, grid_w, solution) - cost_eur,
+        co2_eur=all_eur - cost_eur,
     )
 
 
@@ -363,7 +365,7 @@ def _cost(
     for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
         if month.counts:
             cost += month.demand * (peak_kw - month.base_kw)
-    return cost - penalties(problem).stored_high * stored
+    return cost - problem.penalties.stored_high * stored
 
 
 def _without_rounding(w: float) -> float:

@@ -11,8 +11,9 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import pairwise
 from math import isfinite
+from operator import attrgetter
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, fields
 
 from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.demand_charge import interval_account
@@ -26,6 +27,9 @@ from dispatch.planning.inputs import PlanInputs
 POWER_W = 5.0  # tolerance on powers
 ENERGY_WH = 30.0  # tolerance on the energy of one step: the solver's feasibility and one second at full power
 PRICE_EUR_PER_KWH = 1e-6
+
+_numbers_of = attrgetter(*(field.name for field in fields(PlanStep) if field.type in (int, float)))
+_other_numbers_of = attrgetter(*(field.name for field in fields(PlanStep) if field.type == float | None))
 
 
 def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
@@ -50,8 +54,13 @@ def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
 def _numbers(plan: Plan) -> list[str]:
     found = _not_finite({name: getattr(plan, name) for name in ("made_utc_s", "peak_target_w", "cost_eur", "co2_eur")})
     for k, step in enumerate(plan.steps):
-        found += [f"step {k}: {fault}" for fault in _not_finite(asdict(step))]
+        if not (all(map(isfinite, _numbers_of(step))) and all(map(_missing_or_finite, _other_numbers_of(step)))):
+            found += [f"step {k}: {fault}" for fault in _not_finite(asdict(step))]
     return found
+
+
+def _missing_or_finite(number: float | None) -> bool:
+    return number is None or isfinite(number)
 
 
 def _not_finite(fields: Mapping[str, object]) -> list[str]:
@@ -168,11 +177,12 @@ def _given(step: PlanStep, inputs: PlanInputs, made_utc_s: float, cost: ImportPr
 
 def _market_eur_per_mwh(prices: PriceSeries, begin_s: float, end_s: float) -> float | None:
     """Published prices of a step weighted by their time; where they are not known to its end, that of its begin."""
-    k = bisect_right(prices.start_utc_s, begin_s) - 1
+    starts, count = prices.start_utc_s, len(prices.start_utc_s)
+    k = bisect_right(starts, begin_s) - 1
     paid = seen_s = 0.0
-    while 0 <= k < len(prices.start_utc_s) and prices.start_utc_s[k] < end_s:
-        until_s = prices.start_utc_s[k + 1] if k + 1 < len(prices.start_utc_s) else prices.end_utc_s
-        price, length_s = prices.eur_per_mwh[k], min(until_s, end_s) - max(prices.start_utc_s[k], begin_s)
+    while 0 <= k < count and starts[k] < end_s:
+        until_s = starts[k + 1] if k + 1 < count else prices.end_utc_s
+        price, length_s = prices.eur_per_mwh[k], min(until_s, end_s) - max(starts[k], begin_s)
         if price is None or length_s <= 0:
             break
         paid, seen_s, k = paid + price * length_s, seen_s + length_s, k + 1

@@ -47,11 +47,12 @@ class ImportPrices:
     def __init__(self, tariff: TariffTerms, timezone: str) -> None:
         self._tariff, self._calendar = tariff, calendar_of(tariff, timezone)
         self._charges = _energy(tariff, "import")
+        self._timed = [None if _always(c) else c for c in self._charges]
         self._sums: dict[tuple[bool, ...], list[_Sum]] = {}  # by which of the charges hold
 
     def at(self, utc_s: float, eur_per_mwh: float | None = None) -> float | None:
         """EUR; None where a market price is needed and not given."""
-        holds = tuple([_always(c) or in_force(c, self._calendar, utc_s) for c in self._charges])
+        holds = tuple([c is None or in_force(c, self._calendar, utc_s) for c in self._timed])
         sums = self._sums.get(holds)
         if sums is None:
             holding = [c for c, so in zip(self._charges, holds, strict=True) if so]

@@ -142,7 +142,8 @@ def peak_cost(
     ends = [top_kw + TAILS * tail_kw for top_kw, tail_kw in tops]
     edges = np.linspace(peak_kw, max(*ends, float(net_kw.max()) + 1.0), RISES_TRIED + 1)
     at = (edges[:-1] + edges[1:]) / 2
-    kept = left * 24 * (net_kw[:, None] > at).mean(axis=0) * kept_eur_per_kwh / demand
+    above = (len(net_kw) - np.searchsorted(np.sort(net_kw), at, side="right")) / len(net_kw)  # share of the quarters
+    kept = left * 24 * above * kept_eur_per_kwh / demand
     shares = np.zeros(RISES_TRIED)
     for seen, (top_kw, tail_kw) in zip(ways, tops, strict=True):
         upkeep = kept
