@@ -17,9 +17,11 @@ import msgspec
 import storage.proofs
 from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.config.battery_ratings import lowest_soc_pct, reserve_soc_pct, worst_efficiency
+from dispatch.config.schema import DispatchConfig
 from dispatch.control.controller import Controller, ControllerMemory
 from dispatch.control.fallback import revert_values
 from dispatch.control.pv_curtailment import fallback_limits
+from dispatch.model.balancing import BalanceMemory
 from dispatch.model.clock import Clock, ClockState
 from dispatch.model.proofs import Proofs
 from drivers.clock import SystemClock
@@ -32,6 +34,7 @@ from drivers.twin.announcement import Announcement
 from gateway.api.peer import Peer
 from gateway.api.protocol import VERSION, Welcome
 from gateway.api.roles import Roles
+from gateway.balance_history import read_balanced
 from gateway.composition import Gateway, compose_gateway
 from gateway.controller_memory import ControllerMemorySaver, MemoryNotRead, latch_contacts, read_memory
 from gateway.daemon_thread import in_daemon_thread, may_hang
@@ -69,6 +72,7 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
 
     memory: ControllerMemory | None = None
     memory_not_read: bool = False  # there may be one
+    balanced: dict[str, BalanceMemory] = {}  # by the record: batteries of which the memory does not tell
     memory_lost: bool = False  # there was one, and it is damaged
     known_gpus: KnownGpus
     bmc_limits: KeptLimits
@@ -94,11 +98,12 @@ async def assemble(
         source=lambda: (UUID(state.identity.site), UUID(state.identity.incarnation)),
         ballast=ballast,
     )
-    found = _found(state, recorder, clock, ballast)
+    found = _found(state, site.dispatch, recorder, clock, ballast)
     recorder.save_state(DISPATCH, msgspec.to_builtins(site.dispatch))
     controller = Controller(site.dispatch)
     if found.memory is not None:
         controller.restore(found.memory)
+    controller.balance.restore(found.balanced)
     saver = ControllerMemorySaver(controller, recorder, held=found.memory_not_read)
     roles = Roles(site.roles, os.getuid())
     link = LinkOpening(roles)
@@ -188,12 +193,15 @@ def _tell_identity(gateway: Gateway, state: StateDirectory) -> None:
             gateway.audit.spool({"kind": "identity", "who": "gateway", "text": line})
 
 
-def _found(state: StateDirectory, recorder: Recorder, clock: Clock, ballast: Ballast) -> _Found:
+def _found(
+    state: StateDirectory, dispatch: DispatchConfig, recorder: Recorder, clock: Clock, ballast: Ballast
+) -> _Found:
     """What the state directory holds, once the recorder has opened its file; nothing where the disk does not answer."""
     why = state.trouble
     if state.answers:
         try:
-            found = in_daemon_thread(lambda: _read(state.path, recorder, clock, ballast)).result(START_READ_S)
+            read = partial(_read, state.path, dispatch, recorder, clock, ballast)
+            found = in_daemon_thread(read).result(START_READ_S)
             there_may_be_one = found.memory is None and bool(why)  # in the directory that is not in place yet
             return msgspec.structs.replace(found, memory_not_read=found.memory_not_read or there_may_be_one)
         except TimeoutError:
@@ -208,7 +216,7 @@ def _found(state: StateDirectory, recorder: Recorder, clock: Clock, ballast: Bal
     )
 
 
-def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -> _Found:
+def _read(state_dir: Path, dispatch: DispatchConfig, recorder: Recorder, clock: Clock, ballast: Ballast) -> _Found:
     deadline_s = time.monotonic() + RECORD_OPEN_S  # a new file is made by imports that would hold up the first ticks
     while not (recorder.wait_open(RECORD_LOOK_S) or recorder.error or time.monotonic() > deadline_s):
         continue
@@ -230,11 +238,14 @@ def _read(state_dir: Path, recorder: Recorder, clock: Clock, ballast: Ballast) -
         ("proofs", proofs_error),
         ("devices", modes_note),
     ]
+    balanced, balanced_error = read_balanced(state_dir, dispatch, clock.utc_s())
+    remarks.append(("memory", balanced_error))
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]
     return _Found(
         memory=memory,
         memory_not_read=not_read,
+        balanced=balanced,
         memory_lost=not not_read and memory is None and (bool(memory_error) or recorder.replaced),
         known_gpus=known_gpus,
         bmc_limits=bmc_limits,

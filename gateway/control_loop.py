@@ -328,6 +328,7 @@ class ControlLoop:
             clock_step_s=self._clock_steps.recent_s(mono_s),
             clock=self._clock_seen,
             month_saved_eur=self._month_saved_eur(),
+            balance=self._controller.balance.states() if self._clock_seen.known else (),
             node_caps_w=self._devices.commands.measured_caps_w,
             gpu_limits_not_kept=self._devices.commands.not_kept,
             nodes_unread=self._devices.nodes_unread,
@@ -360,6 +361,7 @@ class ControlLoop:
                 levels=controller.charge_levels,
                 interval_energy_wh=controller.interval.energy_wh,
                 interval_least_w=controller.interval_least_w,
+                balance=controller.balance.wanted(snapshot.utc_s),
                 pv_free=decision.island in JOINED and all(limit.w is None for limit in decision.pv_limits),
             )
         )

@@ -62,7 +62,18 @@ def kept_reports(kept: dict[str, Any]) -> dict[str, Report]:
 # Of a PCS, what 0.1.0 counted; a key that says how to reach it is no reason to compute a day anew.
 PCS_FIELDS = ("id", "battery", "charge_w", "discharge_w", "url", "unit", "revert_s")
 # Keys of [tariff], [grid] and [[battery]] that change no figure; `digest` has co2_g_per_kwh where CO2 has a price.
-WITHOUT_EFFECT = frozenset({"prices_as_declared", "connection", "isolation_min_ohm", "co2_g_per_kwh", "co2_feed"})
+WITHOUT_EFFECT = frozenset(
+    {
+        "prices_as_declared",
+        "connection",
+        "isolation_min_ohm",
+        "co2_g_per_kwh",
+        "co2_feed",
+        "balance_every_days",
+        "balance_soc_pct",
+        "balance_hold_s",
+    }
+)
 # Keys of [grid], [tariff] and [[battery]] that came after 0.1.0: at their defaults a day's figures are those of before.
 LATER = frozenset(
     {

@@ -10,6 +10,7 @@ import msgspec
 
 from dispatch.forecasting.queue_outlook import QueueSeen
 from dispatch.forecasting.service_forecast import ServiceForecast
+from dispatch.model.balancing import BalanceDue
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.clock import Clock
@@ -53,6 +54,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[ChargeLevel, ...]
     interval_energy_wh: float
     interval_least_w: float = 0.0
+    balance: tuple[BalanceDue, ...] = ()  # batteries that may be charged to their BMS's full mark
     pv_free: bool = True  # PV gives what the sun allows: neither limited by us nor off the grid
 
 
@@ -190,6 +192,7 @@ class PlanningService:
             interval_least_w=seen.interval_least_w,
             orders=self._orders.active,
             signals=seen.signals,
+            balance=seen.balance,
             caps=counted_on(self._site.dispatch, seen.caps),
         )
         return self._source.inputs(now, self._prices.series)

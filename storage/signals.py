@@ -146,7 +146,7 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
         yield f"{own}.setpoint_w", pcs.setpoint_w
     for battery in snapshot.batteries:
         own = _own(battery.id)
-        yield f"{own}.soc_pct", battery.soc_pct
+        yield soc_signal(battery.id), battery.soc_pct
         yield f"{own}.temp_c", battery.temp_c
         if battery.cell_v_max.value is not None:
             yield f"{own}.lowest_cell_v", battery.cell_v_min
@@ -198,6 +198,11 @@ def _sums(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
 
 def _node(node_id: str) -> str:
     return f"{_own(node_id)}.w"
+
+
+def soc_signal(battery_id: str) -> str:
+    """The signal of a battery's SoC."""
+    return f"{_own(battery_id)}.soc_pct"
 
 
 def _own(device_id: str) -> str:

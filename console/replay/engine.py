@@ -242,6 +242,7 @@ class Replay:
             levels=self._controller.charge_levels,
             interval_energy_wh=self._controller.interval.energy_wh,
             interval_least_w=self._controller.interval_least_w,
+            balance=self._controller.balance.wanted(float(t_s)),
         )
         inputs = self._source.inputs(now, self._published.known_at(t_s))
         try:

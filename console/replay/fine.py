@@ -158,6 +158,7 @@ class FineReplay:
             levels=self._controller.charge_levels,
             interval_energy_wh=self._controller.interval.energy_wh,
             interval_least_w=self._controller.interval_least_w,
+            balance=self._controller.balance.wanted(float(utc_s)),
         )
         inputs = self._source.inputs(now, self._published.known_at(utc_s))
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from dispatch.alarms.balance_conditions import balance_conditions
 from dispatch.alarms.contact_conditions import contact_conditions
 from dispatch.alarms.device_conditions import (
     SOC_MARGIN_PCT,
@@ -75,6 +76,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> C
     found["rules-conflict"] = _conflict(decision)
     found.update(_island(decision))
     found.update(genset_conditions(snapshot, decision, facts.config))
+    found.update(balance_conditions(facts.balance, facts.config, snapshot.utc_s))
     found["drill-due"] = Condition(facts.drill_due is not None, facts.drill_due)
     return found
 

@@ -84,6 +84,7 @@ DEFINITIONS: tuple[AlarmDefinition, ...] = (
     # NTP takes some minutes after a start
     AlarmDefinition("clock-not-synchronised", LOW, on_delay_s=600.0, off_delay_s=60.0),
     AlarmDefinition("orders-dropped", LOW),
+    AlarmDefinition("balance-overdue", LOW),
     AlarmDefinition("battery-loses-money", LOW, on_delay_s=60.0, off_delay_s=60.0),
     AlarmDefinition("rules-conflict", LOW, on_delay_s=30.0, off_delay_s=30.0),
     AlarmDefinition("island-fault", HIGH),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.balancing import BalanceDue
 from dispatch.model.clock import ClockState
 from dispatch.model.metering_interval import Interval
 from dispatch.model.reasons import Reason
@@ -62,4 +63,5 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     starts_changed: Mapping[str, str] = {}  # how another has changed a limit that we had set; empty: nobody has
     outputs_failed: Mapping[str, str] = {}  # why an output does not reach its receivers; empty: it does
     gpu_limits_changed: Mapping[str, str] = {}  # nodes whose GPUs' limits another program has changed, and to what
+    balance: tuple[BalanceDue, ...] = ()  # batteries that are balanced from time to time, and when they are due
     month_saved_eur: float | None = None  # by the battery, month to date; None: too little is on record

@@ -33,6 +33,7 @@ def checks(config: DispatchConfig) -> Iterator[Check]:
         yield partial(_soc_range, n, battery)
         yield partial(_temperatures, n, battery)
         yield partial(_cycle_life, n, battery)
+        yield partial(_balancing, config, n, battery)
     for n, pcs in enumerate(config.pcs):
         yield partial(_pcs_battery, config, n, pcs)
     for check in (_drill_minutes, _drill_switch, _drill_pcs, _island_switch, _reserve, _genset):
@@ -121,6 +122,17 @@ def _cycle_life(n: int, battery: BatteryConfig) -> Iterator[Finding]:
             yield key, [depth_pct, cycles], expected
             return
         last_pct, last_share, last_slope = depth_pct, 1 / cycles, slope
+
+
+def _balancing(config: DispatchConfig, n: int, battery: BatteryConfig) -> Iterator[Finding]:
+    if battery.balance_every_days <= 0:
+        return
+    if battery.balance_soc_pct < battery.soc_max_pct:
+        expected = f"at least soc_max_pct = {battery.soc_max_pct:g}"
+        yield f"battery[{n}].balance_soc_pct", battery.balance_soc_pct, expected
+    if not config.plan.enabled:
+        expected = "0 with [plan] enabled = false: only a plan finds the hours for it"
+        yield f"battery[{n}].balance_every_days", battery.balance_every_days, expected
 
 
 def _pcs_battery(config: DispatchConfig, n: int, pcs: PcsRatings) -> Iterator[Finding]:

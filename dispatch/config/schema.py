@@ -122,6 +122,16 @@ class BatteryConfig(msgspec.Struct, frozen=True, kw_only=True):
     calendar_eur_per_kwh_day: Annotated[
         float, Meta(ge=0, description="Cost of ageing while a kWh is held above calendar_soc_pct for a day.")
     ] = 0.0
+    balance_every_days: Annotated[
+        float,
+        Meta(ge=0, le=366, description="So often it is charged to balance_soc_pct, whatever soc_max_pct. 0: never."),
+    ] = 0.0
+    balance_soc_pct: Annotated[
+        Percent, Meta(description="SoC at which its BMS balances the cells and sets its SoC right.")
+    ] = 100.0
+    balance_hold_s: Annotated[
+        float, Meta(ge=0, le=21_600, description="How long it is held there, so that the BMS has the time.")
+    ] = 1800.0
     temp_min_c: Annotated[float, Meta(description="Below this temperature the battery is not used.")] = 0.0
     temp_max_c: Annotated[float, Meta(description="Above this temperature the battery is not used.")] = 45.0
     charge_temp_min_c: Annotated[

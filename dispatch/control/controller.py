@@ -13,6 +13,7 @@ from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.load_pulses import LoadPulses
 from dispatch.billing.peak_charges import peak_charges
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.balancing import BalanceWatch
 from dispatch.control.contact_states import ContactStates, operator_limits, stop_reason
 from dispatch.control.decision_building import decision_of, with_island
 from dispatch.control.export_allowance import ExportAllowance
@@ -37,6 +38,7 @@ from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.islanding.observation import IslandMemory
 from dispatch.islanding.shedding_memory import LoadSheddingMemory
 from dispatch.islanding.state_machine import IslandMachine
+from dispatch.model.balancing import BalanceMemory
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.charge_levels import ChargeLevel, ChargesNow
 from dispatch.model.decision import Decision
@@ -71,6 +73,7 @@ class ControllerMemory(msgspec.Struct, frozen=True):
     caps: CapsMemory = CapsMemory()
     island: IslandMemory = IslandMemory()
     soc: dict[str, SocMemory] = {}  # of batteries whose SoC stands still
+    balance: dict[str, BalanceMemory] = {}  # of batteries that are balanced from time to time
     contacts: tuple[str, ...] = ()  # that are latched, or steps of the grid operator's in force
     nodes: dict[str, tuple[str, ...]] = {}  # the gateway's: what may hold on nodes, by the fields of an order
 
@@ -107,6 +110,7 @@ class Controller:
         self._ready: frozenset[str] = frozenset()  # the PCS that could be commanded at the last tick
         self._ramp = GridRamp(config, self._step_s)
         self._soc_latches = SocLatches(config)
+        self.balance = BalanceWatch(config)
         self._order: Order | None = None  # the battery order the last decision obeyed
         self.contacts = ContactStates(config.contacts)
         self.island = IslandMachine(config)
@@ -183,6 +187,7 @@ class Controller:
             caps=self.caps.memory(),
             island=self.island.memory(),
             soc=self._plausibility.soc.memory(),
+            balance=self.balance.memory(),
             contacts=self.contacts.kept,
         )
 
@@ -194,6 +199,7 @@ class Controller:
         self.caps.restore(memory.caps)
         self.island.restore(memory.island)
         self._plausibility.soc.restore(memory.soc)
+        self.balance.restore(memory.balance)
         self.contacts.adopt(memory.contacts)
 
     def recover(self, memory: ControllerMemory) -> None:
@@ -204,6 +210,7 @@ class Controller:
         self.caps.recover(memory.caps)
         self.island.recover(memory.island)
         self._plausibility.soc.recover(memory.soc)
+        self.balance.restore(memory.balance)
         self.contacts.adopt(memory.contacts)
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,6 +264,7 @@ class Controller:
         proving: what the proof under way asks of one PCS; the others keep their setpoints meanwhile.
         """
         snapshot = self.checked(snapshot)
+        self.balance.update(snapshot)
         load_was_frozen = self._net.load_meter_frozen
         relied_on = reliable_snapshot(snapshot, self._net.frozen, load_was_frozen)
         contacts, told = self.contacts.step(snapshot)
@@ -363,7 +371,8 @@ class Controller:
             derived = Reason("net.by_load_meter", {"meter": snapshot.grid.id, "net_w": site_net_w})
         step = plan.at(snapshot.utc_s) if plan is not None and snapshot.utc_known else None
         self._budget = self._interval.budget(plan if step is not None else None)
-        there = units(self.config, snapshot, self._setpoints, self._net.proven_pcs_w, self._proofs)
+        config = self.balance.in_step(step, snapshot.utc_s, seen.state, orders)
+        there = units(config, snapshot, self._setpoints, self._net.proven_pcs_w, self._proofs)
         withheld = self._foreign.withheld(snapshot.mono_s) | self._forming_doubt.withheld(snapshot)
         found = permitted(enabled(there, orders), snapshot.grid, self._plausibility, withheld)
         ready = [u.id for u in found if u.ready is Ready.READY]

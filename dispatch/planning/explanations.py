@@ -8,8 +8,8 @@ time on another day than the plan's first is given with its day.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
@@ -56,6 +56,7 @@ class Sketch:
     curtail_w: Sequence[float] = ()  # what PV is limited by; empty: nowhere
     limits: StepLimits | None = None  # of signals and export; None: the site file's alone
     ordered: Sequence[Reason | None] = ()  # whose order has the battery, None where none
+    balanced: Mapping[int, Reason] = field(default_factory=dict)  # steps of a balancing charge above soc_max
     prices_known: bool = True  # False: not even of past days, from which those not published are assumed
 
     @cached_property
@@ -147,6 +148,8 @@ def _reason(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reas
         return Reason("step.no_battery")
     if plan.ordered and (ordered := plan.ordered[t]) is not None:
         return ordered
+    if t in plan.balanced:
+        return plan.balanced[t]
     if w < -NEAR_W:
         return _charging(plan, t, clock)
     if w > NEAR_W:

@@ -6,6 +6,7 @@ import msgspec
 
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
+from dispatch.model.balancing import BalanceDue
 from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.forecast import Forecast
 from dispatch.model.job_outlook import ExpectedStart
@@ -37,6 +38,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     co2_g_per_kwh: tuple[float | None, ...] = ()  # of an imported kWh, by step; empty: not told
     soc_pct: float | None = None  # of all batteries, weighted by energy; None: unknown
     depths_kwh: tuple[float, ...] = ()  # stored in each segment of depth (`billing.battery_ageing`); empty: not known
+    balance: tuple[BalanceDue, ...] = ()  # batteries that may be charged to their BMS's full mark now
     month_peak_w: float = 0.0  # the running interval's mean that costs nothing (`charge_peaks`)
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one

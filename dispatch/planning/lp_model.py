@@ -102,6 +102,8 @@ class Problem:
     curtail_kw: tuple[float, ...] = ()  # the most that PV may be limited by in each step. Empty: it cannot be limited
     curtail_least_kw: tuple[float, ...] = ()  # what an obligation on production takes of it. Empty: nothing
     quarter: int = 0  # number of the first step: how far the last solution's basis has to move
+    above_kwh: tuple[float, ...] = ()  # by step, room above the layers for a balancing charge; empty: none
+    full_eur: tuple[float, ...] = ()  # by step, EUR for each kWh stored at its end, for the same; empty: none
     ageing: AgeingPart | None = None  # what cycles cost by their depth, and holding energy; None: nothing
 
     @cached_property
@@ -211,6 +213,8 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     for per_hour, at_end, spares in zip(layers, left, ready.T, strict=True):
         held = -hours * per_hour - spares
         held[-1] -= at_end
+        if problem.full_eur:
+            held = held - np.array(problem.full_eur)
         cost.append(held)
     cost.append(hours * TIE_EUR_PER_KWH)
     full = np.ones(n)
@@ -223,6 +227,8 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     upper = [np.array(problem.charge_kw), np.array(problem.discharge_kw), limit, over_fuse]
     upper += [export, over_export]
     upper += [full * width for width in problem.layers_kwh]
+    if problem.above_kwh:
+        upper[-1] = upper[-1] + np.array(problem.above_kwh)
     upper.append(most)
     peak_cost, peak_lower, peak_upper = [], [], []
     for month in problem.months:

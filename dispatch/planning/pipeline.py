@@ -25,6 +25,7 @@ from dispatch.forecasting.pv_by_sun import SunPvForecaster
 from dispatch.forecasting.queue_outlook import TOO_OLD_S
 from dispatch.forecasting.service_forecast import ServiceForecast
 from dispatch.forecasting.sun import Place
+from dispatch.model.balancing import BalanceDue
 from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.forecast import QUARTER_S, Forecast
 from dispatch.model.job_outlook import JobOutlook
@@ -65,6 +66,7 @@ class PlanningState(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[Signal, ...] = ()
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
+    balance: tuple[BalanceDue, ...] = ()  # batteries that may be charged to their BMS's full mark now
 
 
 class _Quarter(msgspec.Struct):
@@ -205,6 +207,7 @@ class PlanSource:
             pv_source=self._pv.source(now.utc_s),
             co2_g_per_kwh=tuple(self._co2_g_per_kwh(start_s + k * QUARTER_S) for k in range(steps)),
             soc_pct=now.soc_pct,
+            balance=now.balance,
             depths_kwh=self._cycle_depths(now.soc_pct),
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import msgspec
 
-from dispatch.billing.battery_ageing import CycleDepths, ageing_eur, ageing_of
+from dispatch.billing.battery_ageing import CycleDepths, ageing_of
 from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.prices import PriceSeries, published
 from dispatch.config.battery_ratings import (
@@ -28,6 +29,8 @@ from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.reasons import Reason, joined
+from dispatch.planning.balance_words import balance_notes, balance_reasons
+from dispatch.planning.balancing import with_balancing
 from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
@@ -44,6 +47,7 @@ from dispatch.planning.lp_peaks import (
 )
 from dispatch.planning.lp_solver import LinearProgram, SolverFailed
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
+from dispatch.planning.plan_cost import plan_cost_eur
 from dispatch.planning.step_inputs import StepPrices, step_forecasts, step_prices
 from dispatch.planning.step_limits import StepLimits, limit_notes, limits_of
 
@@ -81,8 +85,12 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     limits = limits_of(inputs, starts, ahead)
     problem = ordered.limited(_problem(after, starts, prices, limits, left_w))
     orders = [given.order for given in ordered.steps]
-    problem, solution = _optimum(inputs, problem, program or LinearProgram(config.plan.deadline_s))
-    if before is not None and config.batteries and config.plan.hysteresis_pct > 0:
+    optimum = partial(_optimum, inputs, program or LinearProgram(config.plan.deadline_s))
+    problem, solution = optimum(problem)
+    balancing = with_balancing(inputs, starts, ordered, (problem, solution), prices.sell, optimum)
+    if balancing is not None:
+        problem, solution = balancing.problem, balancing.solution
+    elif before is not None and config.batteries and config.plan.hysteresis_pct > 0:
         solution = keep_previous(before, problem, starts, solution, config.plan.hysteresis_pct, orders) or solution
 
     planned_w = [
@@ -98,10 +106,10 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     targets_w, levels = targets_of(inputs, problem, solution), levels_of(inputs)
     keep_w, keepers = kept_import_w(problem, solution, targets_w)
     listed = any(terms.id for terms, _ in levels)
-    all_eur = cost_eur = _cost(problem, prices.sell, battery_w, grid_w, solution)
+    all_eur = cost_eur = plan_cost_eur(problem, prices.sell, battery_w, grid_w, solution)
     if config.tariff.co2_eur_per_kwh:
         paid = replace(problem, buy=tuple(prices.buy))  # without the price of CO2
-        cost_eur = _cost(paid, prices.sell, battery_w, grid_w, solution)
+        cost_eur = plan_cost_eur(paid, prices.sell, battery_w, grid_w, solution)
     sketch = Sketch(
         config=config,
         starts_utc_s=starts,
@@ -125,11 +133,14 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         expected=inputs.expected,
         assumed=prices.assumed,
         prices_known=prices.known,
+        balanced=balance_reasons(inputs, balancing, battery_w, soc_pct),
     )
     numbers = (starts, prices.buy, ahead.load_w, ahead.low_w, ahead.high_w, ahead.pv_w, battery_w, grid_w, soc_pct)
     co2 = (*inputs.co2_g_per_kwh, *[None] * len(starts))[: len(starts)]
     rows = zip(*numbers, reasons(sketch), prices.assumed, orders, co2, curtail_w, prices.sell, strict=True)
     steps = tuple(PlanStep(*row) for row in rows)
+    told = balance_notes(inputs, balancing, starts)
+    notes = [*prices.notes, *ahead.notes, *told, *_notes(inputs, steps, limits)]
     return Plan(
         made_utc_s=inputs.now_utc_s,
         step_s=QUARTER_S,
@@ -139,7 +150,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         solve_ms=1000 * solution.seconds,
         targets_w={terms.id: w for (terms, _), w in zip(levels, targets_w, strict=True)} if listed else {},
         keep_w=tuple(w if w < math.inf else None for w in keep_w) if listed else (),
-        note=joined(notes) if (notes := [*prices.notes, *ahead.notes, *_notes(inputs, steps, limits)]) else None,
+        note=joined(notes) if notes else None,
         pv_source=inputs.pv_source,
         co2_eur_per_tonne=config.tariff.co2_eur_per_tonne,
         co2_eur=all_eur - cost_eur,
@@ -177,7 +188,7 @@ def _full_cycle_eur_per_kwh(config: DispatchConfig) -> float:
     return CycleDepths(ageing, config.energy_kwh, ageing.widths_kwh).move(-depth_kwh) / depth_kwh
 
 
-def _optimum(inputs: PlanInputs, problem: Problem, program: LinearProgram) -> tuple[Problem, Solution]:
+def _optimum(inputs: PlanInputs, program: LinearProgram, problem: Problem) -> tuple[Problem, Solution]:
     """The solution, and the problem it solves: where it charges more than the tick would allow, a tighter one."""
     solution = _solve(problem, program)
     within = within_budget(inputs, problem, solution)
@@ -345,27 +356,6 @@ def _soc(inputs: PlanInputs, problem: Problem, battery_w: list[float]) -> list[f
         stored -= w / 1000 * hours * (problem.charge_efficiency if w < 0 else 1 / problem.discharge_efficiency)
         result.append(100 * stored / energy_kwh)
     return result
-
-
-def _cost(
-    problem: Problem, sell: list[float], battery_w: list[float], grid_w: list[float], solution: Solution
-) -> float:
-    """EUR: energy, wear and ageing, and peaks above those to defend, less what the change in stored energy is worth."""
-    cost, stored, course_kwh = 0.0, 0.0, [problem.stored_kwh]
-    for t, hours in enumerate(problem.hours):
-        grid_kw, battery_kw = grid_w[t] / 1000, battery_w[t] / 1000
-        cost += hours * grid_kw * (problem.buy[t] if grid_kw > 0 else sell[t])
-        cost += hours * abs(battery_kw) * problem.wear
-        stored -= (
-            hours * battery_kw * (problem.charge_efficiency if battery_kw < 0 else 1 / problem.discharge_efficiency)
-        )
-        course_kwh.append(problem.stored_kwh + stored)
-    if (part := problem.ageing) is not None:
-        cost += ageing_eur(part.ageing, course_kwh, problem.hours, part.begins_kwh[0])
-    for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
-        if month.counts:
-            cost += month.demand * (peak_kw - month.base_kw)
-    return cost - problem.penalties.stored_high * stored
 
 
 def _without_rounding(w: float) -> float:

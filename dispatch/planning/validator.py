@@ -19,7 +19,6 @@ from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.peak_charges import peak_charges
 from dispatch.billing.prices import PriceSeries
-from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.inputs import PlanInputs
@@ -38,7 +37,7 @@ def check_plan(plan: Plan, inputs: PlanInputs) -> list[str]:
     if found:
         return found  # comparisons with NaN would only mislead
     found += _times(plan, inputs)
-    site, previous = _Site(inputs.config, inputs.soc_pct or 0.0), inputs.soc_pct or 0.0
+    site, previous = _Site(inputs), inputs.soc_pct or 0.0
     cost = ImportPrices(inputs.config.tariff, inputs.config.timezone)
     for k, step in enumerate(plan.steps):
         faults = _powers(step, site)
@@ -93,9 +92,10 @@ def _seconds(plan: Plan, step: PlanStep) -> float:
 
 
 class _Site:
-    """What the site allows, from the site file's numbers; `soc_pct` is where the plan starts."""
+    """What the site allows, from the site file's numbers, and where the plan starts."""
 
-    def __init__(self, config: DispatchConfig, soc_pct: float) -> None:
+    def __init__(self, inputs: PlanInputs) -> None:
+        config, soc_pct = inputs.config, inputs.soc_pct or 0.0
         batteries, grid = config.batteries, config.grid
         self.charge_w = sum(p.charge_w for p in config.pcs) if batteries else 0.0
         self.discharge_w = sum(p.discharge_w for p in config.pcs) if batteries else 0.0
@@ -109,7 +109,14 @@ class _Site:
         self.charging = sum(b.charge_efficiency * b.energy_kwh * 1000 for b in batteries) / self.rated_wh
         self.discharging = sum(b.discharge_efficiency * b.energy_kwh * 1000 for b in batteries) / self.rated_wh
         self.low_pct = min(soc_pct, sum(b.soc_min_pct * b.energy_kwh for b in batteries) * 1000 / self.rated_wh)
-        self.high_pct = max(soc_pct, sum(b.soc_max_pct * b.energy_kwh for b in batteries) * 1000 / self.rated_wh)
+        self.high_pct = max(soc_pct, _full_wh(inputs) / self.rated_wh * 100)
+
+
+def _full_wh(inputs: PlanInputs) -> float:
+    """With each battery at its soc_max, or at its BMS's full mark where that is due."""
+    balanced = {due.battery for due in inputs.balance}
+    marks = (max(b.soc_max_pct, b.balance_soc_pct if b.id in balanced else 0.0) for b in inputs.config.batteries)
+    return sum(mark / 100 * b.energy_kwh * 1000 for mark, b in zip(marks, inputs.config.batteries, strict=True))
 
 
 def _powers(step: PlanStep, site: _Site) -> list[str]:

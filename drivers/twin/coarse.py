@@ -12,7 +12,7 @@ from dispatch.config.schema import BatteryConfig, PcsRatings
 
 
 class CoarseBattery:
-    """One battery between soc_min and soc_max, behind one PCS or several."""
+    """One battery between soc_min and soc_max, or its BMS's full mark, behind one PCS or several."""
 
     def __init__(self, config: BatteryConfig, pcs: Sequence[PcsRatings], soc_pct: float) -> None:
         self.config, self.pcs = config, tuple(pcs)
@@ -27,7 +27,8 @@ class CoarseBattery:
     def limits_w(self, dt_s: float) -> dict[str, tuple[float, float]]:
         """(charge, discharge) of each PCS, both >= 0, that all of them can hold together for all of `dt_s`."""
         config, hours = self.config, dt_s / 3600
-        room_kwh = config.energy_kwh * config.soc_max_pct / 100 - self.stored_kwh
+        top_pct = max(config.soc_max_pct, config.balance_soc_pct if config.balance_every_days > 0 else 0.0)
+        room_kwh = config.energy_kwh * top_pct / 100 - self.stored_kwh
         spare_kwh = self.stored_kwh - config.energy_kwh * config.soc_min_pct / 100
         charge_w = max(room_kwh, 0.0) / config.charge_efficiency / hours * 1000
         discharge_w = max(spare_kwh, 0.0) * config.discharge_efficiency / hours * 1000

@@ -175,7 +175,8 @@ def test_contacts_that_protect_are_latched_where_the_memory_is_damaged(tmp_path:
     if damaged == "the file":
         (tmp_path / "telemetry.db").write_bytes(b"not SQLite" * 1000)
     recorder = records_of(tmp_path)
-    found = bootstrap._read(tmp_path, recorder, SystemClock(), Ballast(tmp_path, 0))
+    dispatch = small_site(tmp_path).dispatch
+    found = bootstrap._read(tmp_path, dispatch, recorder, SystemClock(), Ballast(tmp_path, 0))
     recorder.close()
     assert found.memory_lost == (damaged != "nothing")
     assert (found.memory is None) == found.memory_lost

@@ -49,6 +49,10 @@ TEMPLATES = {
     ),
     "step.at_reserve": "at the reserve, SoC {reserve_pct:.0f} %",
     "step.full": "battery full",
+    "step.balance_charge": "to {mark_pct:.0f} % so that the BMS balances the cells; {last}",
+    "step.balance_hold": "held at {mark_pct:.0f} % so that the BMS balances the cells; {last}",
+    "balance.last": "last full {last_local:date_clock}",
+    "balance.never": "not seen full yet",
     "step.nothing_pays": "no price difference pays for losses and wear",
     # what a step cannot keep
     "step.over_fuse": "{step}; import {import_w:kw} exceeds the fuse {fuse_w:kw}",
@@ -113,6 +117,11 @@ TEMPLATES = {
     "pv.limited_already": "those with `curtail = true` are limited as far as they can be",
     "plan.ageing": (
         "ageing counts {least_eur_per_kwh:cents} to {most_eur_per_kwh:cents} ct per kWh taken out, by depth of cycle"
+    ),
+    "plan.balance": "balancing charge: at {mark_pct:.0f} % from {full_local:weekday} {full_local:clock}, {last}",
+    "plan.balance_not": (
+        "no balancing charge: within {hours:g} h it is not full without a higher peak, or an order or signal is in the "
+        "way; {last}"
     ),
     "plan.over_fuse": "import exceeds the fuse by up to {over_w:kw}: the battery cannot hold the forecast load",
     # under a manual order

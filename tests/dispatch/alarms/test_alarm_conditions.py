@@ -11,6 +11,7 @@ from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts, NodesUnread, PartTrouble
 from dispatch.alarms.states import AlarmBook, Condition
 from dispatch.config.off_grid import GensetConfig
+from dispatch.model.balancing import BalanceDue
 from dispatch.model.clock import ClockState
 from dispatch.model.contacts import ContactView
 from dispatch.model.decision import Contested, Decision, Mode, PvOver, RuleTrace, Setpoint
@@ -183,6 +184,11 @@ CASES = [
         "nodes-not-read",
         {"facts": {"nodes_unread": NodesUnread(frozenset({"gpu1", "gpu2"}), 7, "the process was ended")}},
         "2 of 7 nodes: the process was ended",
+    ),
+    (
+        "balance-overdue:bat1",
+        {"facts": {"balance": (BalanceDue("bat1", 900_000.0 - 2 * 86_400, None),)}},
+        "not seen full yet; to be full every 0 days",
     ),
     ("meter-stale", {"grid": Meter("grid")}, "never read"),
     ("meter-stale", {"decision": msgspec.structs.replace(decided(), meter_frozen=True)}, "its value stands still: "),

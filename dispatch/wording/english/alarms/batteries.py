@@ -18,6 +18,7 @@ TEMPLATES = {
     "alarm.foreign_master": "it had it hold {held_w:kw}; ours are tried again in {again_s:span}",
     "alarm.not_enabled": "wrote {written_w:kw}, but the setpoint is not enabled in the device",
     "alarm.holds_another": "wrote {written_w:kw}, the device holds {held_w:kw}",
+    "alarm.balance_overdue": "{last}; to be full every {days:g} days",
     "alarm.dearer": "{more_eur:.2f} EUR more than without it, month to date",
 }
 
@@ -153,6 +154,15 @@ TEXTS: dict[str, AlarmText] = {
         (
             "It recharges by itself as the peak, or a generator, allows; on the grid the plan says when. If it does "
             "not rise within the hour, look at `skerry why` and the PCS."
+        ),
+    ),
+    "balance-overdue": AlarmText(
+        "Battery {subject} not balanced",
+        "It was not held at its balance_soc_pct for more than a day longer than balance_every_days allows.",
+        "Cells drift apart and the BMS's SoC grows wrong: less energy may be there than is shown, for the reserve too.",
+        (
+            "`skerry plan` says when it will be full, or that no hours are left for it: orders, signals, the peak. If "
+            "it is planned and does not get there, look at limits and alarms of BMS and PCS."
         ),
     ),
     "battery-loses-money": AlarmText(
