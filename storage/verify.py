@@ -28,6 +28,7 @@ from storage.audit_format import (
     open_read_only,
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead, kept
+from storage.audit_signatures import Checkpoints, checkpoints
 from storage.damage import DAMAGED
 from storage.drill_check import check_drills
 from storage.manifest import MANIFEST, SIGNATURE, key_of
@@ -153,8 +154,9 @@ def _audit(directory: Path, outside: list[Head], wanted_key: bytes, in_use: bool
         with closing(open_read_only(file)) as con:
             con.execute("BEGIN")  # one state of the file, whoever appends meanwhile
             chain = Chain()
-            chain.read(con)
-            audit = _rows(con, chain, outside, wanted_key)
+            with checkpoints(con) as signed:
+                chain.read(con)
+                audit = _rows(signed, chain, outside, wanted_key)
             lines, notes = check_drills(directory, chain.reports, audit.chain)
             audit.findings += lines
             audit.remarks += notes
@@ -167,9 +169,9 @@ def _audit(directory: Path, outside: list[Head], wanted_key: bytes, in_use: bool
         raise CannotVerify(f"{file}: {error}") from None
 
 
-def _rows(con: sqlite3.Connection, chain: Chain, outside: list[Head], wanted_key: bytes) -> _Audit:
+def _rows(signed: Checkpoints, chain: Chain, outside: list[Head], wanted_key: bytes) -> _Audit:
     """What the rows and the signatures under them show."""
-    checked, key, lines = check_checkpoints(con, chain.hashes, wanted_key)
+    checked, key, lines = check_checkpoints(signed, chain.hashes, wanted_key)
     findings = chain.findings + lines + list(check_heads(chain.hashes, outside))
     remarks = [
         f"row {seq}: {what} has no result; the gateway ended in between" for seq, what in chain.open_intents.items()
