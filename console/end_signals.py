@@ -1,10 +1,14 @@
-"""Ends the console on SIGTERM and SIGHUP so that its last picture does not stay on the terminal like a live one."""
+"""Ends the console on SIGTERM and SIGHUP so that its last picture does not stay on the terminal like a live one.
+
+A terminal that is gone counts as SIGHUP: the kernel sends that to the leader of the session only, which may ignore it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
 import termios
@@ -36,11 +40,23 @@ def leaving_on_signals(leave: Callable[[], None]) -> Iterator[list[signal.Signal
             raise SystemExit(128 + number) from None
 
     handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        terminal = sys.__stdin__.fileno()  # type: ignore[union-attr]
+        if os.isatty(terminal):
+            threading.Thread(target=_watch, args=(terminal,), name="terminal-watch", daemon=True).start()
     try:
         yield came
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _watch(terminal: int) -> None:
+    """Wait until nobody holds the other end of the terminal any more, then act as on SIGHUP."""
+    poll = select.poll()
+    poll.register(terminal, 0)  # that it hangs up is told in any case
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 def _terminal_settings() -> list[object] | None:

@@ -28,14 +28,16 @@ from storage.reader import Archive
 class Terminal:
     """A pty with `skerry SITE.toml` in it; everything painted is read, so that the console never waits for us."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, below: tuple[str, ...] = ()) -> None:
+        """`below`: a command that starts the console, as a shell does."""
         self.seen = bytearray()
         self._news = asyncio.Event()
         environment = site.environment | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
         environment |= {"XDG_STATE_HOME": str(site.directory / "home")}
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            os.execvpe(SKERRY[0], [*SKERRY, str(site.path)], environment)
+            command = [*below, *SKERRY, str(site.path)]
+            os.execvpe(command[0], command, environment)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         asyncio.get_running_loop().add_reader(self._fd, self._readable)
 
@@ -156,6 +158,19 @@ async def test_terminal_lost(console) -> None:
     await terminal.ended()
     await gone(gateway)
     assert any("read back" in text for text in last_events(site))
+
+
+async def test_terminal_lost_without_a_signal(tmp_path: Path) -> None:
+    """The leader of the session ignores SIGHUP, as below `nohup`: the console, which gets none, ends all the same."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    async with a_site(tmp_path, site_text(twin=FLAT)) as site:
+        terminal = Terminal(site, ("sh", "-c", 'trap "" HUP; "$@"; exit $?', "sh"))
+        try:
+            await terminal.shows("GRID-TIED")
+            terminal.hang_up()
+            assert os.waitstatus_to_exitcode(await terminal.ended()) == 128 + signal.SIGHUP
+        finally:
+            terminal.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
