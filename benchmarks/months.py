@@ -13,9 +13,10 @@ import gzip
 import json
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -54,15 +55,16 @@ def put_together(name: str, month: Month, pv: str, data: Path, out: Path) -> Pat
     load = _placed(read_trace(data / month.load, (month.column,)), start_s, end_s, month.weeks)
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "load.csv.gz", "load_w", ((load.start_s + k * load.step_s, round(w)) for k, w in enumerate(load.w)))
-    _write(folder / "pv.csv.gz", "pv_w", _sun(read_trace(data / pv, ("w_per_kwp",)), start_s, end_s))
+    rows_w = ((load.start_s + k * load.step_s, round(w)) for k, w in enumerate(load.w))
+    write_rows(folder / "load.csv.gz", ["load_w"], rows_w)
+    write_rows(folder / "pv.csv.gz", ["pv_w"], sun(read_trace(data / pv, ("w_per_kwp",)), start_s, end_s))
     header, rows = table(data / month.prices)
     when, what = header.index("start_utc"), header.index("price_eur_per_mwh")
     market = [(instant(row[when]), row[what]) for _, row in rows]
     known = [(t, price) for t, price in market if start_s <= t < end_s + DAY_S]
     if not known or known[0][0] > start_s:
         raise TraceFileError(f"{data / month.prices}: expected prices from {utc(start_s)} on, for {name}")
-    _write(folder / "prices.csv.gz", "price_eur_per_mwh", known)
+    write_rows(folder / "prices.csv.gz", ["price_eur_per_mwh"], known)
     meta = {"case": name, "tariff": month.tariff, "first_scored_utc": utc(first_s), "end_utc": utc(end_s)}
     (folder / "case.json").write_text(json.dumps(meta), encoding="utf-8")
     return folder
@@ -80,18 +82,19 @@ def _placed(trace: Trace, start_s: int, end_s: int, weeks: int) -> Trace:
     return Trace(start_s, trace.step_s, [IDLE_W + factor * v for v in moved.w])
 
 
-def _sun(profile: Trace, start_s: int, end_s: int) -> Iterable[tuple[int, float]]:
+def sun(profile: Trace, start_s: int, end_s: int) -> Iterable[tuple[int, float]]:
     """PV power, the profile's day of the year on each day."""
     for t in range(start_s, end_s, 900):
         then = datetime.fromtimestamp(t, UTC).replace(year=PV_YEAR)
         yield t, round(PV_FACTOR * PV_KW * profile.mean_w(then.timestamp(), then.timestamp() + 900), 1)
 
 
-def _write(path: Path, column: str, rows: Iterable[tuple[int, float | str]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], first: str = "start_utc") -> None:
+    """Write a table; the first value of a row is its instant, POSIX seconds, in the column `first`."""
     with gzip.open(path, "wt", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["start_utc", column])
-        writer.writerows((utc(t), value) for t, value in rows)
+        writer.writerow([first, *columns])
+        writer.writerows((utc(t), *values) for t, *values in rows)
 
 
 @click.command()

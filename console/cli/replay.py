@@ -51,7 +51,8 @@ def _millis(_context: click.Context, _option: click.Parameter, text: str | None)
 @click.option(
     "--jobs",
     type=existing,
-    help="CSV of jobs: job_id, reference_start_utc; where known submit_utc, duration_s, time_limit_s, power_w, gpus.",
+    help="CSV of jobs: job_id, reference_start_utc; where known submit_utc, duration_s, time_limit_s, power_w, gpus, "
+    "announced_utc.",
 )
 @click.option("--from", "begin", required=True, help="Start, such as 2025-11-01 (local midnight), or with a time.")
 @click.option("--to", "end", required=True, help="End (exclusive).")

@@ -27,7 +27,10 @@ MOST_GPUS = 1_000_000
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One job of the log; `reference_s` is when it starts if nobody moves it. Only with `power_w` does it forecast."""
+    """One job of the log; `reference_s` is when it starts if nobody moves it. Only with `power_w` does it forecast.
+
+    `announced_s`: when its user announced that start. One that was announced and never came has no duration.
+    """
 
     id: str
     reference_s: int
@@ -36,6 +39,7 @@ class Job(msgspec.Struct, frozen=True):
     time_limit_s: float | None = None
     power_w: float = 0.0
     gpus: int = 0
+    announced_s: int | None = None
 
 
 class JobFile(NamedTuple):
@@ -134,10 +138,10 @@ def _rows(count: int) -> str:
     return f"{count} {'row' if count == 1 else 'rows'}"
 
 
-def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, float | None, float, int]:
-    """What a forecast needs of a job, where the log has it: (submit_s, duration_s, time_limit_s, power_w, gpus)."""
+def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, float | None, float, int, int | None]:
+    """What a forecast needs of a job, where the log has it, in the order of `Job`."""
     if not {"submit_utc", "duration_s", "power_w"} <= set(header):
-        return 0, 0.0, None, 0.0, 0
+        return 0, 0.0, None, 0.0, 0, None
     given = dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
     return (
         instant(given["submit_utc"], "submit_utc"),
@@ -145,6 +149,7 @@ def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, fl
         _limit_s(given.get("time_limit_s", "")),
         _power_w(given),
         _gpus(given.get("gpus", "")),
+        instant(announced, "announced_utc") if (announced := given.get("announced_utc", "")) else None,
     )
 
 

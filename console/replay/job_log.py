@@ -12,6 +12,7 @@ class JobLog:
     """Asked for rising instants. Jobs without power tell a forecast nothing and are left out.
 
     notice_s: every job is announced so long before its start, with the hours it will take, as a power reservation.
+    Without it those are announced of which the log says when; one that was announced and never came is seen until then.
     """
 
     def __init__(self, jobs: Sequence[Job], notice_s: float = 0.0) -> None:
@@ -27,11 +28,14 @@ class JobLog:
         return [self._known(job, now_s) for job in self._shown]
 
     def _seen_s(self, job: Job) -> float:
-        return min(job.submit_s, job.reference_s - self._notice_s) if self._notice_s else job.submit_s
+        if self._notice_s:
+            return min(job.submit_s, job.reference_s - self._notice_s)
+        return job.submit_s if job.announced_s is None else min(job.submit_s, job.announced_s)
 
     def _known(self, job: Job, now_s: int) -> KnownJob:
         started = job.reference_s <= now_s
-        announced = not started and self._notice_s > 0 and job.reference_s - now_s <= self._notice_s
+        told_s = job.reference_s - self._notice_s if self._notice_s else job.announced_s
+        announced = not started and told_s is not None and told_s <= now_s
         return KnownJob(
             id=job.id,
             power_w=job.power_w,

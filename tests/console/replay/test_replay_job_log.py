@@ -50,6 +50,18 @@ def test_notice_announces_start_and_hours() -> None:
     assert [k for k, w in enumerate(power_w[1:]) if w] == list(range(48, 60))  # quarters from 20 to 23 h
 
 
+def test_a_log_tells_which_jobs_were_announced_and_which_of_them_never_came() -> None:
+    job = a_job(start_h=20, submit_s=19 * HOUR, announced_s=10 * HOUR)
+    log = JobLog([job, msgspec.structs.replace(job, id="never", duration_s=0.0)])
+    assert log.known_at(10 * HOUR - 1) == []
+    told = sorted(log.known_at(10 * HOUR), key=lambda j: j.id)
+    assert [(j.id, j.announced_utc_s, j.time_limit_s, j.firm) for j in told] == [
+        ("a", 20 * HOUR, 5 * HOUR, False),
+        ("never", 20 * HOUR, 5 * HOUR, False),
+    ]
+    assert [j.id for j in log.known_at(20 * HOUR)] == ["a"]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 30), st.floats(0, 10), st.floats(0.1, 20)), max_size=12), st.integers(0, 60))
 def test_nothing_is_known_of_what_comes_later(jobs: list[tuple[float, float, float]], now_h: int) -> None:
