@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dispatch.billing.charges.energy_prices import market_behind, uses_market
+from dispatch.billing.charges.energy_prices import ImportPrices, market_behind, uses_market
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled, mean_published
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.config.tariff_terms import TariffTerms
@@ -238,7 +238,7 @@ def _market_eur_per_mwh(
         return None
     price = sum(import_eur_per_kwh) / len(import_eur_per_kwh)
     if terms.charge:
-        return market_behind(terms, timezone, start_s, price)
+        return market_behind(ImportPrices(terms, timezone), start_s, price)
     return 1000 * (price / (1 + terms.vat_pct / 100) - terms.fee_eur_per_kwh - terms.tax_eur_per_kwh)
 
 

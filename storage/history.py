@@ -7,7 +7,7 @@ the oldest are no longer kept.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from storage.resolution import COARSE_US
@@ -17,6 +17,7 @@ from storage.signals import MISSING
 
 MINUTE_US, QUARTER_US = MINUTE_S * 1_000_000, QUARTER_S * 1_000_000
 TABLES = {MINUTE_S: "r1m", QUARTER_S: "r15"}
+MEANS, SUMMARIES = "r.mean, r.n", "r.mn, r.mx, r.mean, r.last, r.n"  # figures of a roll-up
 
 Columns = dict[int, list[float | None]]  # by signal id
 OnTime = Callable[[], None]  # raises once the question has taken too long
@@ -49,12 +50,15 @@ class _Sums:
         self._numbers = {sid: [0] * buckets.number for sid in sids}
         self.sampled: set[int] = set()  # minutes with a sample of any signal
 
-    def add(self, sid: int, t_us: int, total: float, n: int) -> None:
-        """Add n values by their sum, at the time of the first."""
-        k = t_us // self._buckets.step_us - self._buckets.first
-        if 0 <= k < self._buckets.number:
-            self._sums[sid][k] += total
-            self._numbers[sid][k] += n
+    def add_rolled(self, rows: Iterable[tuple[int, ...]]) -> None:
+        """Add roll-ups: begin (UTC s), signal id, mean, number of values."""
+        first, number, step_us = self._buckets
+        sums, numbers = self._sums, self._numbers
+        for t, sid, mean, n in rows:
+            k = t * 1_000_000 // step_us - first
+            if 0 <= k < number:
+                sums[sid][k] += mean * n
+                numbers[sid][k] += n
 
     def add_samples(self, sid: int, times_us: Sequence[int], raw: Sequence[int], span_us: tuple[int, int]) -> None:
         """Add the samples that lie in a span."""
@@ -103,12 +107,13 @@ def means(con: sqlite3.Connection, scales: Mapping[int, float], buckets: Buckets
     if buckets.step_us % QUARTER_US == 0:
         begin_s = _add_rolled(con, sums, scales, QUARTER_S, (begin_s, end_s))
     first = begin_s
-    by_minutes, coarse = _Sums(scales, buckets), _Sums(scales, buckets)
+    by_minutes = _Sums(scales, buckets)
     begin_s = _add_rolled(con, by_minutes, scales, MINUTE_S, (begin_s, end_s))
     span_us = (first * 1_000_000, begin_s * 1_000_000)
-    lacking = [sid for sid in scales if by_minutes.lacks(sid, span_us)]
-    _add_samples(con, coarse, lacking, span_us, on_time, COARSE_US)
-    by_minutes.fill_from(coarse)
+    if lacking := [sid for sid in scales if by_minutes.lacks(sid, span_us)]:
+        coarse = _Sums(scales, buckets)
+        _add_samples(con, coarse, lacking, span_us, on_time, COARSE_US)
+        by_minutes.fill_from(coarse)
     sums.add_all(by_minutes)
     _add_samples(con, sums, list(scales), (begin_s * 1_000_000, buckets.end_us), on_time)
     return _before_minutes(con, sums.means(scales), scales, buckets)
@@ -122,7 +127,7 @@ def minute_roll_ups(
     Of the newest, those of their samples.
     """
     found: dict[int, dict[int, Summary]] = {sid: {} for sid in sids}
-    for t, sid, *row in _rolled_rows(con, MINUTE_S, sids, begin_s, end_s):
+    for t, sid, *row in _rolled_rows(con, MINUTE_S, sids, begin_s, end_s, SUMMARIES):
         found[sid][t] = Summary(*row)
     begin_s = _after(con, MINUTE_S, begin_s, end_s)
     for segment in samples(con, begin_s * 1_000_000, end_s * 1_000_000):
@@ -142,15 +147,19 @@ def _add_rolled(
     """Add what is rolled up of a span; up to where that is."""
     if not _has(con, TABLES[width_s]):
         return span_s[0]
-    for t, sid, _, _, mean, _, n in _rolled_rows(con, width_s, sids, *span_s):
-        sums.add(sid, t * 1_000_000, mean * n, n)
+    sums.add_rolled(_rolled_rows(con, width_s, sids, *span_s))
     return _after(con, width_s, *span_s)
 
 
 def _rolled_rows(
-    con: sqlite3.Connection, width_s: int, sids: Collection[int], begin_s: int, end_s: int
+    con: sqlite3.Connection,
+    width_s: int,
+    sids: Collection[int],
+    begin_s: int,
+    end_s: int,
+    figures: str = MEANS,
 ) -> Iterator[tuple[int, ...]]:
-    """Rows of a roll-up, each found by its key: far fewer than lie in the span."""
+    """Rows of a roll-up, each found by its key: far fewer than lie in the span. Begin, signal, `figures`."""
     table = TABLES[width_s]
     span = f"FROM {table} WHERE t >= ?1 AND t < ?2"  # one of min and max is found by the key, both by a scan
     ends = con.execute(f"SELECT (SELECT min(t) {span}), (SELECT max(t) {span})", (begin_s, end_s)).fetchone()
@@ -158,7 +167,7 @@ def _rolled_rows(
         return
     sql = (
         f"WITH RECURSIVE step(t) AS (SELECT ?1 UNION ALL SELECT t + {width_s} FROM step WHERE t + {width_s} <= ?2) "
-        f"SELECT r.t, r.sid, r.mn, r.mx, r.mean, r.last, r.n FROM step CROSS JOIN {table} AS r "
+        f"SELECT r.t, r.sid, {figures} FROM step CROSS JOIN {table} AS r "
         f"ON r.t = step.t AND r.sid IN ({','.join('?' * len(sids))})"
     )
     yield from con.execute(sql, (-(-ends[0] // width_s) * width_s, ends[1], *sids))
@@ -222,7 +231,7 @@ def _before_minutes(
     if begin_s >= end_s:
         return columns
     quarters: dict[tuple[int, int], float] = {}
-    for t, sid, _, _, mean, _, _ in _rolled_rows(con, QUARTER_S, scales, begin_s - QUARTER_S, end_s):
+    for t, sid, mean, _ in _rolled_rows(con, QUARTER_S, scales, begin_s - QUARTER_S, end_s):
         quarters[sid, t // QUARTER_S] = mean * scales[sid]
     for n in range(buckets.number):
         t_us = (buckets.first + n) * buckets.step_us

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
 
 from dispatch.billing.charges.accounts import interval_s
-from dispatch.billing.charges.energy_prices import market_behind, uses_market
+from dispatch.billing.charges.energy_prices import ImportPrices, market_behind, uses_market
 from dispatch.billing.charges.invoice import Invoice, Metered, invoice
 from dispatch.billing.prices import NO_PRICES, PriceSeries, filled_means
 from dispatch.evaluation.measured_energy import Measured, measured
@@ -153,8 +153,9 @@ def _recorded_market(
     if not starts:
         return []
     paid = recorded(archive, PRICE, starts[0], starts[-1] + length_s, length_s)
+    terms = ImportPrices(config.tariff, config.timezone)
     return [
-        None if price is None else market_behind(config.tariff, config.timezone, start_s, price)
+        None if price is None else market_behind(terms, start_s, price)
         for start_s, price in zip(starts, paid, strict=True)
     ]
 

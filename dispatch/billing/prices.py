@@ -15,7 +15,7 @@ import msgspec
 SAME_HOUR_DAYS = 7  # known days whose same hour stands in for a price not yet published
 
 
-class PriceSeries(msgspec.Struct, frozen=True):
+class PriceSeries(msgspec.Struct, frozen=True, cache_hash=True):
     """Day-ahead prices: entry i holds from `start_utc_s[i]` until `start_utc_s[i + 1]`, the last until `end_utc_s`.
 
     Steps may differ (hourly and quarter-hourly side by side); a gap is an entry whose price is None.

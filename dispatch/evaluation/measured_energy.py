@@ -55,13 +55,15 @@ def measured(power: Power, step_s: int) -> Measured:
     whole: list[bool] = []
     filled_s = 0.0
     for k in range(0, len(power.w), each):
-        known = [w for w in power.w[k : k + each] if not math.isnan(w)]
+        known = power.w[k : k + each]
+        if math.isnan(sum(known)):
+            known = [w for w in known if not math.isnan(w)]
         enough = len(known) >= LEAST_SHARE * each
         whole.append(enough)
         if enough:
             filled_s += (each - len(known)) * power.step_s
-            bought.append(sum(w for w in known if w > 0) / len(known) * hours / 1000)
-            sold.append(-sum(w for w in known if w < 0) / len(known) * hours / 1000)
+            bought.append(sum([w for w in known if w > 0]) / len(known) * hours / 1000)
+            sold.append(-sum([w for w in known if w < 0]) / len(known) * hours / 1000)
         else:
             bought.append(0.0)
             sold.append(0.0)

@@ -67,10 +67,9 @@ def import_price(tariff: TariffTerms, timezone: str, utc_s: float, eur_per_mwh: 
     return ImportPrices(tariff, timezone).at(utc_s, eur_per_mwh)
 
 
-def market_behind(tariff: TariffTerms, timezone: str, utc_s: float, eur_per_kwh: float) -> float | None:
+def market_behind(prices: ImportPrices, utc_s: float, eur_per_kwh: float) -> float | None:
     """The market price, EUR/MWh, that makes this import price at an instant; None where it has no part in it."""
-    least = import_price(tariff, timezone, utc_s, 0.0)
-    more = import_price(tariff, timezone, utc_s, 1000.0)
+    least, more = prices.at(utc_s, 0.0), prices.at(utc_s, 1000.0)
     assert least is not None
     assert more is not None
     return None if more == least else 1000 * (eur_per_kwh - least) / (more - least)

@@ -73,8 +73,8 @@ def test_fees_stand_beside_charges_and_the_market_is_billed_once() -> None:
     prices = energy_prices(tariff, BERLIN, [NOON, NIGHT], [100.0, 50.0])
     assert prices.buy == [pytest.approx(0.1 + 0.01 + 0.05 + 0.05), pytest.approx(0.05 + 0.01 + 0.05)]
     assert prices.sell == [pytest.approx(0.1), pytest.approx(0.05)]
-    assert market_behind(tariff, BERLIN, NOON, prices.buy[0]) == pytest.approx(100.0)
-    assert market_behind(FIXED, BERLIN, NOON, 0.3) is None
+    assert market_behind(ImportPrices(tariff, BERLIN), NOON, prices.buy[0]) == pytest.approx(100.0)
+    assert market_behind(ImportPrices(FIXED, BERLIN), NOON, 0.3) is None
 
 
 def test_instant_after_instant_as_all_at_once() -> None:
