@@ -76,6 +76,7 @@ from gateway.proving_service import ProvingService
 from gateway.queue_forecast import seen
 from gateway.queue_polling import QueuePolling
 from gateway.queues_in_force import QueuesInForce
+from gateway.recorded_market import RecordedMarket
 from gateway.register_access import RegisterAccess
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.signal_broker import SignalBroker
@@ -338,6 +339,7 @@ def compose_gateway(
         carbon=emitted,
     )
     starts, outputs = StartsInTrouble(), OutputTrouble(events)
+    market = RecordedMarket(site.tariff, prices, carbon)
     loop = ControlLoop(
         site=site,
         clock=clock,
@@ -348,6 +350,7 @@ def compose_gateway(
         recorder=recorder,
         audit=audit,
         prices=prices,
+        market=market,
         orders=orders,
         reservations=reservations,
         signals=signals,

@@ -46,6 +46,7 @@ from gateway.price_outlook import PriceOutlook
 from gateway.prices_in_force import PricesInForce
 from gateway.proving_service import ProvingService
 from gateway.queues_in_force import QueuesInForce
+from gateway.recorded_market import RecordedMarket
 from gateway.reservations_in_force import ReservationsInForce
 from gateway.run_statistics import EnergyBalance, Punctuality
 from gateway.signals_in_force import SignalsInForce
@@ -97,11 +98,13 @@ class ControlLoop:
         starts: StartsInTrouble,
         outputs: OutputTrouble,
         clock_state: Callable[[], ClockState] = ClockState,
+        market: RecordedMarket | None = None,
     ) -> None:
         """`after_tick` are called at the end of each tick with the number of ticks so far; they must not wait.
 
         `directory_trouble`: why the state directory cannot be used now; empty: it can. `access_trouble`: why consoles
-        have not the access that they should have. `clock_state`: what is known of the time.
+        have not the access that they should have. `clock_state`: what is known of the time. `market`: what is
+        recorded of it.
         """
         self.published: Published | None = None
         self.stop_failed = False  # by a mistake of ours a PCS was not brought to its safe value at the end
@@ -110,6 +113,7 @@ class ControlLoop:
         self._site, self._config, self._clock, self._controller = site, site.dispatch, clock, controller
         self._inverters = inverters
         self._devices, self._events, self._recorder, self._audit = devices, events, recorder, audit
+        self._market = market or RecordedMarket(site.tariff, prices)
         self._prices, self._price_outlook = prices, PriceOutlook(site.tariff, site.site.timezone, prices)
         self._orders, self._reservations, self._drills, self._alarms = orders, reservations, drills, alarms
         self._signals, self._grid_events = signals, grid_events
@@ -404,6 +408,7 @@ class ControlLoop:
         """Signals for the record that are neither in the snapshot nor in the decision."""
         interval = self._controller.interval
         able = decision.island is IslandState.GRID_TIED and decision.mode not in (Mode.SAFE, Mode.OBSERVE)
+        utc_s = decision.utc_s if self._clock_seen.known else None
         on_genset = {"decision.on_genset": float(decision.island is IslandState.GENSET)}
         return {
             "interval.left_w": interval.left_w,
@@ -411,6 +416,7 @@ class ControlLoop:
             "interval.energy_wh": None if interval.never_read else interval.energy_wh,
             "month.peak_w": self._controller.month_peak_w,
             "price.eur_per_kwh": self._price_outlook.last.now_eur_per_kwh if self._clock_seen.known else None,
+            **self._market.figures(utc_s),
             "decision.able": float(able),
             **({} if self._config.genset is None else on_genset),
             "decision.ordered": float(any(order.kind in ON_BATTERY for order in self._orders.active)),

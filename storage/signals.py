@@ -34,11 +34,16 @@ QUANTITIES: dict[str, tuple[str, float]] = {
     "kwh": ("kWh", 0.01),
     "ohm": ("Ohm", 1.0),
     "eur_per_kwh": ("EUR/kWh", 1e-6),
+    "eur_per_mwh": ("EUR/MWh", 0.001),
+    "g_per_kwh": ("g/kWh", 0.01),
 }
 PLAIN = ("", 0.001)  # a number without a unit
 
 # names that aggregates and the gateway use; a device of that id is written "device:<id>"
-RESERVED = frozenset({"grid", "load", "site_load", "pcs", "pv", "nodes", "decision", "interval", "price", "tick"})
+RESERVED = frozenset(
+    {"grid", "load", "site_load", "pcs", "pv", "nodes", "decision", "interval", "price", "carbon", "tick"}
+)
+MARKET_PRICE, CARBON = "price.market_eur_per_mwh", "carbon.g_per_kwh"  # before all charges; of a kWh of the grid
 
 
 class Signal(NamedTuple):
@@ -61,7 +66,7 @@ def definition(name: str) -> Signal:
             break
     if head == "decision":
         kind = "decided"
-    elif head in {"interval", "price", "tick"}:
+    elif head in {"interval", "price", "carbon", "tick"}:
         kind = "given"
     elif head in {"site_load", "pcs", "pv", "nodes", ""}:
         kind = "derived"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +14,7 @@ from dispatch.billing.prices import NO_PRICES, PriceSeries, filled_means
 from dispatch.evaluation.measured_energy import Measured, measured
 from dispatch.evaluation.meter_clock import Power
 from storage.grid_power import counted, grid_power, recorded
+from storage.signals import MARKET_PRICE
 
 if TYPE_CHECKING:
     from dispatch.config.schema import DispatchConfig
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MINUTE_S = 60
 PRICE = "price.eur_per_kwh"  # of imported energy, as it was paid
 MARKET = "market prices"
+AS_RECORDED = "as recorded"
 FROM_RECORD = "worked out of the recorded price of import, as if the charges had been those of today"
 NEAR_EUR_PER_MWH = 0.5  # the recorded price is rounded
 SHOWN = 6  # stretches that are named one by one
@@ -113,26 +115,39 @@ def _register(archive: Archive, energy: Measured, begin_s: int, end_s: int) -> I
 def _market(
     archive: Archive, config: DispatchConfig, energy: Measured, file_prices: PriceSeries
 ) -> tuple[list[float], list[str]]:
-    """The market's price in each step, EUR/MWh, and what must be said: of the price file, else behind what was paid.
+    """The market's price in each step, EUR/MWh, and what must be said: that of the price file, else of the record, else
+    the one behind what was paid.
 
-    The record keeps the price that was paid, not the terms of that time: the file comes first.
+    Records of earlier versions have no market price, only what was paid, and not the terms of that time.
     """
     starts = [energy.start_utc_s + k * energy.step_s for k in range(len(energy.import_kwh))]
-    own = _recorded_market(archive, config, starts, energy.step_s)
+    end_s = starts[-1] + energy.step_s if starts else 0
+    own = _behind_paid(archive, config, starts, energy.step_s)
+    kept = recorded(archive, MARKET_PRICE, starts[0], end_s, energy.step_s) if starts else []
     file, known = filled_means(file_prices, starts, energy.step_s, config.timezone)
     by_file = [file[n] if file is not None and ok else None for n, ok in enumerate(known)]
-    mixed = [a if a is not None else b for a, b in zip(by_file, own, strict=True)]
-    series = PriceSeries(tuple(starts), tuple(mixed), starts[-1] + energy.step_s if starts else 0)
+    sources = {"of the site's price file": by_file, AS_RECORDED: kept, FROM_RECORD: own}
+    mixed, hours = _first_known(sources, len(starts))
+    series = PriceSeries(tuple(starts), tuple(mixed), end_s)
     prices, published = filled_means(series, starts, energy.step_s, config.timezone)
     if prices is None:
         return [], []
-    hours = {
-        "of the site's price file": sum(a is not None for a in by_file),
-        FROM_RECORD: sum(a is None and b is not None for a, b in zip(by_file, own, strict=True)),
-        "not known: the mean of the same hour on other days": published.count(False),
-    }
+    hours["not known: the mean of the same hour on other days"] = published.count(False)
     told = "; ".join(f"{_hours(n * energy.step_s)} {how}" for how, n in hours.items() if n)
     return prices, [f"{MARKET}: {told}", *_other_terms(by_file, own, energy.step_s)]
+
+
+def _first_known(
+    sources: Mapping[str, Sequence[float | None]], steps: int
+) -> tuple[list[float | None], dict[str, int]]:
+    """Each step's price by the first source that has one; how many steps are by which."""
+    mixed: list[float | None] = [None] * steps
+    counts = dict.fromkeys(sources, 0)
+    for how, prices in sources.items():
+        for n, price in enumerate(prices):
+            if mixed[n] is None and price is not None:
+                mixed[n], counts[how] = price, counts[how] + 1
+    return mixed, counts
 
 
 def _other_terms(by_file: Sequence[float | None], own: Sequence[float | None], length_s: int) -> Iterator[str]:
@@ -146,9 +161,7 @@ def _other_terms(by_file: Sequence[float | None], own: Sequence[float | None], l
         )
 
 
-def _recorded_market(
-    archive: Archive, config: DispatchConfig, starts: Sequence[int], length_s: int
-) -> list[float | None]:
+def _behind_paid(archive: Archive, config: DispatchConfig, starts: Sequence[int], length_s: int) -> list[float | None]:
     """The market's price behind the recorded price of import, as if the charges had been those of today."""
     if not starts:
         return []

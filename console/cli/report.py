@@ -14,6 +14,7 @@ from console.cli.data_source import record_of_gateway
 from console.cli.json_output import json_text
 from console.value_parsers import json_option, site_option
 from storage.config import DISPATCH
+from storage.signals import CARBON
 
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
     from console.cli.data_source import Record
@@ -37,8 +38,8 @@ def report(year: int, it_signals: tuple[str, ...], as_csv: bool, site: str | Non
 
     The quantities are those that Delegated Regulation (EU) 2024/1364 asks of data centres from 500 kW on; what Skerry
     cannot know has no value, and says where it is found. Energies are those of the quarter hours on record, whose share
-    is told; nothing is extrapolated. Within a quarter hour import and export cancel. CO2 is that of the import by
-    [tariff] co2_g_per_kwh.
+    is told; nothing is extrapolated. Within a quarter hour import and export cancel. CO2 is that of the import, by what
+    [tariff.co2_feed] had fetched at the time, else by [tariff] co2_g_per_kwh.
     """
     from dispatch.accounting.energy_year import energy_year, indicators
 
@@ -88,10 +89,11 @@ def _quarters(source: Record, year: int, it_signals: tuple[str, ...], with_pv: b
     it_names = it_signals or (NODES,)
     for start_s in range(begin_s, end_s, CHUNK_S):
         until_s = min(start_s + CHUNK_S, end_s)
-        names = (GRID, PV, LOAD, ON_GENSET, *it_names)
+        names = (GRID, PV, LOAD, ON_GENSET, CARBON, *it_names)
         columns: dict[str, Any] = source.archive.history(names, start_s, until_s, QUARTER_S)["signals"]
         for n, grid_w in enumerate(columns[GRID]):
             parts = [columns[name][n] for name in it_names]
             it_w = None if None in parts else sum(parts)
             pv_w = columns[PV][n] if with_pv else 0.0
-            yield QuarterPowers(grid_w, pv_w, columns[LOAD][n], it_w, genset=(columns[ON_GENSET][n] or 0.0) > 0)
+            genset = (columns[ON_GENSET][n] or 0.0) > 0
+            yield QuarterPowers(grid_w, pv_w, columns[LOAD][n], it_w, genset, columns[CARBON][n])

@@ -25,6 +25,7 @@ class QuarterPowers(NamedTuple):
     load_w: float | None
     it_w: float | None
     genset: bool = False  # a generator fed the site: what the meter shows is no import
+    co2_g_per_kwh: float | None = None  # of a kWh of the grid, as it was known then
 
 
 class EnergyYear(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,9 @@ class EnergyYear(msgspec.Struct, frozen=True, kw_only=True):
     it_kwh: float | None
     it_known_h: float  # with grid, PV and IT
     pue: float | None  # of those hours
-    co2_kg: float | None  # of the import; None: no figure for a kWh is stated
+    co2_kg: float | None  # of `co2_known_kwh`; None: that is nothing
+    co2_known_kwh: float  # import for which a figure was recorded or is stated
+    co2_recorded_kwh: float  # for which one was recorded
 
     @property
     def total_kwh(self) -> float:
@@ -70,8 +73,9 @@ class _Sums:
     def __init__(self) -> None:
         self.quarters = self.known = self.it_known = self.load_known = 0
         self.bought = self.sold = self.pv = self.pv_used = self.genset = self.load = self.it = self.site_with_it = 0.0
+        self.co2_g = self.co2_known = self.co2_recorded = 0.0
 
-    def add(self, powers: QuarterPowers) -> None:
+    def add(self, powers: QuarterPowers, stated_g_per_kwh: float | None) -> None:
         """One quarter hour."""
         self.quarters += 1
         if powers.load_w is not None:
@@ -83,7 +87,7 @@ class _Sums:
         bought, sold = max(0.0, powers.grid_w) * QUARTER_H, max(0.0, -powers.grid_w) * QUARTER_H
         pv = max(0.0, powers.pv_w) * QUARTER_H
         self.genset += bought if powers.genset else 0.0
-        self.bought += 0.0 if powers.genset else bought
+        self._add_import(0.0 if powers.genset else bought, powers.co2_g_per_kwh, stated_g_per_kwh)
         self.sold += sold
         self.pv += pv
         self.pv_used += max(0.0, pv - sold)
@@ -92,12 +96,24 @@ class _Sums:
             self.it += powers.it_w * QUARTER_H
             self.site_with_it += bought + pv - sold
 
+    def _add_import(self, wh: float, recorded: float | None, stated: float | None) -> None:
+        """Import with its CO2, by what was recorded, else by what is stated, g/kWh."""
+        self.bought += wh
+        figure = stated if recorded is None else recorded
+        if figure is not None:
+            self.co2_known += wh
+            self.co2_recorded += 0.0 if recorded is None else wh
+            self.co2_g += wh / 1000 * figure
+
 
 def energy_year(quarters: Iterable[QuarterPowers], co2_g_per_kwh: float | None) -> EnergyYear:
-    """The energies of these quarter hours, each of which has passed. Within one, import and export cancel."""
+    """The energies of these quarter hours, each of which has passed. Within one, import and export cancel.
+
+    co2_g_per_kwh: of the grid, for quarter hours of which no figure was recorded.
+    """
     sums = _Sums()
     for powers in quarters:
-        sums.add(powers)
+        sums.add(powers, co2_g_per_kwh)
     return EnergyYear(
         known_h=sums.known * QUARTER_H,
         of_h=sums.quarters * QUARTER_H,
@@ -110,7 +126,9 @@ def energy_year(quarters: Iterable[QuarterPowers], co2_g_per_kwh: float | None) 
         it_kwh=sums.it / 1000 if sums.it_known else None,
         it_known_h=sums.it_known * QUARTER_H,
         pue=sums.site_with_it / sums.it if sums.it > 0 else None,
-        co2_kg=None if co2_g_per_kwh is None else sums.bought / 1000 * co2_g_per_kwh / 1000,
+        co2_kg=sums.co2_g / 1000 if sums.co2_known or co2_g_per_kwh is not None else None,
+        co2_known_kwh=sums.co2_known / 1000,
+        co2_recorded_kwh=sums.co2_recorded / 1000,
     )
 
 
@@ -137,6 +155,19 @@ NOT_KNOWN = (  # indicators of Annex II and III that nothing on record tells
 )
 
 
+def _co2_source(year: EnergyYear) -> str:
+    """By which figures the CO2 of the import is added up."""
+    stated_kwh, unknown_kwh = year.co2_known_kwh - year.co2_recorded_kwh, year.import_kwh - year.co2_known_kwh
+    if not year.co2_recorded_kwh:
+        return "by [tariff] co2_g_per_kwh"
+    parts = [f"{year.co2_recorded_kwh:.0f} kWh by the grid's mix as fetched then"]
+    if round(stated_kwh):
+        parts.append(f"{stated_kwh:.0f} kWh by [tariff] co2_g_per_kwh")
+    if round(unknown_kwh):
+        parts.append(f"{unknown_kwh:.0f} kWh without a figure are left out")
+    return ", ".join(parts)
+
+
 def indicators(year: EnergyYear, it_source: str, pcs_w: float) -> list[Indicator]:
     """The report. `it_source`: what the IT energy is measured by. `pcs_w`: rated discharge of all batteries' PCS, W."""
     it_note = f"{it_source}; known for {year.it_known_h:.0f} of {year.of_h:.0f} h"
@@ -158,6 +189,6 @@ def indicators(year: EnergyYear, it_source: str, pcs_w: float) -> list[Indicator
         Indicator("PV", "from the site's PV", "kWh", year.pv_kwh),
         Indicator("generator", "while a generator fed the site", "kWh", year.genset_kwh),
         Indicator("load", "load without losses of batteries", "kWh", year.load_kwh),
-        Indicator("CO2", "of the import", "kg", year.co2_kg, "by [tariff] co2_g_per_kwh; PV and generator not counted"),
+        Indicator("CO2", "of the import", "kg", year.co2_kg, f"{_co2_source(year)}; PV and generator not counted"),
     ]
     return known + [Indicator(name, what, unit, None, why) for name, what, unit, why in NOT_KNOWN]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from storage.export.columns import Column, Kind, Table
+from storage.signals import CARBON, MARKET_PRICE
 
 RAW, MINUTES, QUARTERS = "raw", "1m", "15m"
 RESOLUTIONS = (QUARTERS, MINUTES, RAW)
@@ -15,7 +16,14 @@ MOST_COLUMNS = 2000  # of a table, as SQLite is built (SQLITE_MAX_COLUMN, https:
 TIME_COLUMN = "time_utc"
 EXTREMES = ("min", "max")
 
-_SUFFIXES = {"%": "pct", "°C": "c", "EUR/kWh": "eur_per_kwh", "": "number"}
+_SUFFIXES = {
+    "%": "pct",
+    "°C": "c",
+    "EUR/kWh": "eur_per_kwh",
+    "EUR/MWh": "eur_per_mwh",
+    "g/kWh": "g_per_kwh",
+    "": "number",
+}
 _IMPORTS = "> 0 imports from the grid, < 0 exports to it"
 _DISCHARGES = "> 0 discharges, < 0 charges"
 _COUNTED = {"Wh", "kWh"}  # registers and sums that count up: their last value says all of a step
@@ -38,6 +46,8 @@ _KNOWN = {
     "decision.ordered": ("decision_ordered_share", "Share of the time under a manual order for the battery", "0 to 1"),
     "decision.on_genset": ("decision_on_genset_share", "Share of the time on a generator", "0 to 1"),
     "price.eur_per_kwh": ("price_eur_per_kwh", "Price of energy in force, fees and taxes included", ""),
+    MARKET_PRICE: ("market_price_eur_per_mwh", "Market price of energy as known then, before fees, taxes, charges", ""),
+    CARBON: ("grid_co2_g_per_kwh", "CO2 equivalent of a kWh of the grid, as fetched until then", ""),
     "interval.left_w": ("interval_left_w", "Import that keeps the limit of the metering interval", _IMPORTS),
     "interval.limit_w": ("interval_limit_w", "Mean import that is kept in the metering interval", _IMPORTS),
     "interval.energy_wh": ("interval_energy_wh", "Energy imported in the metering interval so far", ""),

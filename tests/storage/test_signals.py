@@ -115,6 +115,8 @@ def test_a_device_named_like_a_sum_does_not_overwrite_it() -> None:
         ("grid.import_wh", "Wh", 10.0, "measured"),
         ("decision.battery_w", "W", 1.0, "decided"),
         ("price.eur_per_kwh", "EUR/kWh", 1e-6, "given"),
+        ("price.market_eur_per_mwh", "EUR/MWh", 0.001, "given"),
+        ("carbon.g_per_kwh", "g/kWh", 0.01, "given"),
         ("tick.lateness_ms", "ms", 0.001, "given"),
         ("rack.10.w", "W", 1.0, "measured"),
         ("tick.overruns", "", 0.001, "given"),

@@ -29,6 +29,7 @@ from storage import grid_power
 from storage.config import StorageConfig
 from storage.reader import POINTS, Archive
 from storage.recorder import Recorder
+from storage.signals import MARKET_PRICE
 
 BEGIN = 1_768_345_200  # 2026-01-14T00:00+01:00, a Wednesday
 DAY_S = 86_400
@@ -90,6 +91,7 @@ def record(directory: Path, w: list[float], missing: Container[int] = ()) -> Non
         grid = Meter("grid", w=reading(one), import_wh=reading(round(register_wh, -1)))
         utc_s = float(BEGIN + 60 * n)
         extras = {"price.eur_per_kwh": 1.19 * (0.02 + 0.1)} if n < 360 else {}
+        extras |= {MARKET_PRICE: 80.0} if 840 <= n < 960 else {}
         recorder.put(Snapshot(seq=n, utc_s=utc_s, mono_s=utc_s - 1.7e9, grid=grid), None, extras)
         if n % 500 == 499:
             recorder.flush().result(10)
@@ -174,7 +176,7 @@ def test_a_long_time_is_read_in_pieces(place: Path, monkeypatch: pytest.MonkeyPa
     assert grid_power.PIECE < POINTS, "the step would grow"
 
 
-def test_market_prices_are_those_of_the_file_then_those_behind_what_was_paid_then_stand_ins(
+def test_market_prices_are_those_of_the_file_then_recorded_ones_then_those_behind_what_was_paid_then_stand_ins(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(place))
@@ -183,12 +185,13 @@ def test_market_prices_are_those_of_the_file_then_those_behind_what_was_paid_the
     file = PriceSeries((BEGIN + 6 * 3600,), (50.0,), BEGIN + 12 * 3600)
     with closing(Archive(paths.state_dir(load(place / "site.toml")))) as archive:
         found = read_inputs(archive, market, BEGIN, BEGIN + DAY_S, file, ZoneInfo("Europe/Berlin"))
-        without = read_inputs(archive, market, BEGIN + DAY_S // 2, BEGIN + DAY_S, None, ZoneInfo("Europe/Berlin"))
+        without = read_inputs(archive, market, BEGIN + 16 * 3600, BEGIN + DAY_S, None, ZoneInfo("Europe/Berlin"))
     known = [k for k in range(24) if not 12 <= k < 20]  # nothing is on record from 03:00 to 05:00
     assert [found.eur_per_mwh[k] for k in known] == pytest.approx([100.0] * 16, abs=0.01)
     assert found.eur_per_mwh[24:48] == [50.0] * 24
-    assert "6 h of the site's price file; 4 h worked out of the recorded price" in found.remarks[-1]
-    assert "; 14 h not known" in found.remarks[-1]
+    assert found.eur_per_mwh[56:64] == [80.0] * 8
+    assert "6 h of the site's price file; 2 h as recorded; 4 h worked out of the recorded price" in found.remarks[-1]
+    assert "; 12 h not known" in found.remarks[-1]
     assert without.eur_per_mwh == []
     with pytest.raises(ValueError, match="expected market prices"):
         priced(market, without, without.measured.import_kwh)

@@ -33,3 +33,15 @@ def test_what_is_not_known_has_no_value() -> None:
     assert rows["EIT"].note == "meter; known for 0 of 1 h"
     assert [rows[name].value for name, *_ in NOT_KNOWN] == [None] * len(NOT_KNOWN)
     assert all(rows[name].note for name, *_ in NOT_KNOWN)
+
+
+def test_co2_is_by_what_was_recorded_else_by_what_is_stated() -> None:
+    recorded = IMPORT._replace(co2_g_per_kwh=100.0)
+    mixed = energy_year([recorded] * 4 + [IMPORT] * 4, co2_g_per_kwh=400.0)
+    assert (mixed.co2_kg, mixed.co2_known_kwh, mixed.co2_recorded_kwh) == (4 + 16, 80, 40)
+    alone = energy_year([recorded] * 4 + [IMPORT] * 4, None)
+    assert (alone.co2_kg, alone.co2_known_kwh) == (4, 40)
+    by_source = "40 kWh by the grid's mix as fetched then, 40 kWh "
+    for year, rest in ((mixed, "by [tariff] co2_g_per_kwh"), (alone, "without a figure are left out")):
+        notes = {row.name: row.note for row in indicators(year, "meter", 0)}
+        assert notes["CO2"] == f"{by_source}{rest}; PV and generator not counted"
