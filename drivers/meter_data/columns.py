@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from dispatch.wording.formatting import one_line
-from drivers.meter_data.times import DATE, DATE_AND_TIME, TIME
+from drivers.meter_data.times import DATE, DATE_AND_TIME, HOUR, TIME
 
 # Words of headers, lower case. German, Dutch, Spanish, French, English.
 START = frozenset(
@@ -74,8 +74,11 @@ VALUE = frozenset(
         "power",
         "waarde",
         "valor",
+        "volume",
     ]
 )
+HOUR_NUMBER = frozenset(["hora", "hour", "uur", "stunde", "heure"])
+UNIT_COLUMN = frozenset(["unit", "einheit", "eenheid", "unidad", "unité", "unite"])
 REACTIVE = frozenset(
     [
         "reactive",
@@ -111,35 +114,60 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
-    """Places of the columns. `clock`: of the time of day, where it has a column of its own. `unit`: of the values."""
+    """Places of the columns. `clock`: of the time of day, where it has a column of its own. `unit`: of the values.
+
+    `unit_in`: the column that tells the unit in each row; None: the header or the user does.
+    """
 
     time: int
     clock: int | None
-    role: str  # start | end; empty: the header does not say which the times are
+    role: str  # start | end | hour (`clock` has its number in the day); empty: the header does not say which
     value: int
     export: int | None
     unit: str
     utc: bool  # the header says that the times are UTC
+    unit_in: int | None = None
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]], layout: Layout) -> Columns:
     """The columns by header and first rows. Raises ValueError saying what cannot be told and which option says it."""
     time, clock, role = _times(header, rows, layout)
     taken = {place for place, name in enumerate(header) if _kinds(rows, place) or _words(name) & REACTIVE}
+    taken |= {clock} if role == "hour" and clock is not None else set()
     taken -= {place for place, name in enumerate(header) if _names_it(name, layout.value_column)}
     value, export = _values(header, rows, layout, taken)
-    unit = layout.unit or _unit_of(header[value])
-    if not unit:
-        raise ValueError(
-            f"the header {one_line(header[value])!r} does not tell the unit of its values; say it with --unit kWh "
-            "(energy of each interval) or --unit kW (its mean)"
-        )
+    unit, unit_in = _unit(header, rows, value, layout)
     if export is not None and not layout.unit and _unit_of(header[export]) not in ("", unit):
         raise ValueError(f"{one_line(header[export])!r}: expected the unit of {one_line(header[value])!r}, {unit}")
     stamped = header[time] + (header[clock] if clock is not None else "")
     return Columns(
-        time=time, clock=clock, role=role, value=value, export=export, unit=unit, utc="utc" in stamped.lower()
+        time=time,
+        clock=clock,
+        role=role,
+        value=value,
+        export=export,
+        unit=unit,
+        utc="utc" in stamped.lower(),
+        unit_in=unit_in,
     )
+
+
+def _unit(header: Sequence[str], rows: Sequence[Sequence[str]], value: int, layout: Layout) -> tuple[str, int | None]:
+    """The unit of the values, by the user, their header, or a column of units; the place of that. Raises ValueError."""
+    if unit := layout.unit or _unit_of(header[value]):
+        return unit, None
+    place = next((place for place, name in enumerate(header) if _words(name) & UNIT_COLUMN), None)
+    if place is not None and rows and (unit := _unit_of(cell_of(rows[0], place))):
+        return unit, place
+    raise ValueError(
+        f"the header {one_line(header[value])!r} does not tell the unit of its values; say it with --unit kWh "
+        "(energy of each interval) or --unit kW (its mean)"
+    )
+
+
+def cell_of(row: Sequence[str], place: int) -> str:
+    """A cell; empty where the row is too short for it."""
+    return row[place] if place < len(row) else ""
 
 
 def is_time(cell: str) -> str:
@@ -164,11 +192,22 @@ def _times(header: Sequence[str], rows: Sequence[Sequence[str]], layout: Layout)
     if both:
         place = _one_of(header, both)
         return place, None, _role(header[place])
+    if dates and not clocks and (hour := _hour_numbers(header, rows)) is not None:
+        return dates[0], hour, "hour"
     if not dates or not clocks:
         raise ValueError(f"no column of dates and times among {_list(header)}; name it with --time-column")
     clock = _one_of(header, clocks)
     date = next((place for place in dates if _role(header[place]) == _role(header[clock])), dates[0])
     return date, clock, _role(header[clock]) or _role(header[date])
+
+
+def _hour_numbers(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
+    """The place of the numbers of hours in their day; None: no such column."""
+    for place, name in enumerate(header):
+        numbered = all(HOUR.fullmatch(cell_of(row, place).strip()) for row in rows)
+        if _words(name) & HOUR_NUMBER and rows and numbered:
+            return place
+    return None
 
 
 def _time_kinds(header: Sequence[str], rows: Sequence[Sequence[str]], layout: Layout) -> dict[int, str]:

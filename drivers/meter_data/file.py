@@ -16,9 +16,19 @@ from pathlib import Path
 import msgspec
 
 from dispatch.wording.formatting import one_line
-from drivers.meter_data.columns import Columns, Layout, columns, is_time
+from drivers.meter_data.columns import Columns, Layout, cell_of, columns, is_time
 from drivers.meter_data.numbers import decimal_sign, number
-from drivers.meter_data.times import NotATime, Order, Stamp, instants, order_of, stamp, zone_of
+from drivers.meter_data.times import (
+    NotATime,
+    Order,
+    Stamp,
+    hour_stamp,
+    instants,
+    order_of,
+    stamp,
+    without_serial,
+    zone_of,
+)
 from drivers.text_file import NotText, text_of
 
 DAY_S = 86_400
@@ -66,6 +76,7 @@ def _read(path: Path, timezone: str, layout: Layout) -> MeterFile:
     first, header, rows = _table(_text(path))
     found = columns(header, [row for _, row in rows[:FIRST_ROWS]], layout)
     rows = [(line, row) for line, row in rows if len(row) > found.time and any(cell.strip() for cell in row)]
+    _same_unit(path, rows, found)
     stamps = _stamps(path, rows, found, layout)
     if sum(a.wall > b.wall for a, b in pairwise(stamps)) > (len(stamps) - 1) / 2:
         rows, stamps = rows[::-1], stamps[::-1]
@@ -129,9 +140,10 @@ def _text(path: Path) -> str:
 def _table(text: str) -> tuple[int, list[str], list[tuple[int, list[str]]]]:
     """(line of the header, header, numbered rows). Raises ValueError where no row has a date."""
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-    place, sign = next(
-        ((place, sign) for place, (_, line) in enumerate(lines[:PREAMBLE]) if (sign := _separator(line))), (0, "")
-    )
+    place, sign = _first_row(lines)
+    if not sign:
+        lines = [(n, _dated(line)) for n, line in lines]
+        place, sign = _first_row(lines)
     if not sign:
         raise ValueError(
             "expected a header and rows with a date, a time and a value, such as 2026-01-14 00:15;12,5; none of the "
@@ -140,6 +152,19 @@ def _table(text: str) -> tuple[int, list[str], list[tuple[int, list[str]]]]:
     header = _header([_cells(before, sign) for _, before in lines[:place]])
     rows = [(n, _cells(row, sign)) for n, row in lines[place:]]
     return lines[place - 1][0], header, _checked(rows, len(header))
+
+
+def _first_row(lines: Sequence[tuple[int, str]]) -> tuple[int, str]:
+    """(place of the first line that has a date and more, what separates its cells); (0, ""): none."""
+    found = ((place, _separator(line)) for place, (_, line) in enumerate(lines[:PREAMBLE]))
+    return next(((place, sign) for place, sign in found if sign), (0, ""))
+
+
+def _dated(line: str) -> str:
+    """A line of a file without dates, whose first cell may be the serial number of one."""
+    sign = next((sign for sign in (";", "\t", ",") if sign in line), "")
+    first, _, rest = line.partition(sign) if sign else (line, "", "")
+    return without_serial(first) + sign + rest
 
 
 def _separator(line: str) -> str:
@@ -191,13 +216,21 @@ def _stamps(path: Path, rows: Sequence[tuple[int, list[str]]], found: Columns, l
         )
     stamps, errors = [], []
     for line, row in rows:
-        clock = "" if found.clock is None else row[found.clock] if found.clock < len(row) else ""
+        clock = "" if found.clock is None else cell_of(row, found.clock)
         try:
-            stamps.append(stamp(row[found.time], clock, order))
+            stamps.append((hour_stamp if found.role == "hour" else stamp)(row[found.time], clock, order))
         except NotATime as error:
             errors.append(f"{path}:{line}: {error}")
     _raise_any(path, errors)
     return stamps
+
+
+def _same_unit(path: Path, rows: Sequence[tuple[int, list[str]]], found: Columns) -> None:
+    """Raises MeterFileError where a column of units tells another one than the first row's."""
+    if found.unit_in is not None:
+        units = ((line, cell_of(row, found.unit_in).strip()) for line, row in rows)
+        other = [(line, unit) for line, unit in units if unit.lower() != found.unit.lower()]
+        _raise_any(path, [f"{path}:{line}: unit {one_line(unit)!r}: expected {found.unit}" for line, unit in other])
 
 
 def _interval_s(stamps: Sequence[Stamp]) -> int:
@@ -208,6 +241,8 @@ def _interval_s(stamps: Sequence[Stamp]) -> int:
 
 def _ends(stamps: Sequence[Stamp], found: Columns, layout: Layout, interval_s: int) -> tuple[bool, str]:
     """Whether times are the end of their interval, and why, where neither header nor user says it."""
+    if found.role == "hour":
+        return False, "hours are taken by their number in the day, 1 from 00:00 on"
     said = layout.stamps or found.role
     if said:
         return said == "end", ""

@@ -1,7 +1,8 @@
 """Reads dates and times as utilities write them, and finds the instants that local times mean.
 
 Forms: 2026-01-14 00:15, 2026-01-14T00:15:00Z, 14.01.2026 00:15, 14/01/2026 0:15, 14-01-2026 24:00, with an offset
-(+01:00, Z, UTC, CET, CEST, MEZ, MESZ) or without.
+(+01:00, Z, UTC, CET, CEST, MEZ, MESZ) or without. Or a date and the number of the hour in that day, 1 to 23, 24 or 25,
+as Spanish operators write them ("CUPS;Fecha;Hora;AE_kWh"). Or the serial numbers of Excel, days since 1899-12-30.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _CLOCK = (
 DATE_AND_TIME = re.compile(rf"{_DATE}[T ,]\s*{_CLOCK}")
 DATE = re.compile(_DATE)
 TIME = re.compile(_CLOCK)
+HOUR = re.compile(r"0?[1-9]|1\d|2[0-5]")  # number of an hour in its day
+SERIAL = re.compile(r"[3-9]\d{4}(?:[.,]\d+)?")  # of Excel: from 1982 on
+SERIAL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
 _NAMED_H = {"Z": 0, "UTC": 0, "GMT": 0, "CET": 1, "MEZ": 1, "CEST": 2, "MESZ": 2}
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?")
 FIRST_YEAR, LAST_YEAR = 1990, 2199  # of meter values
@@ -35,6 +39,7 @@ class Stamp(NamedTuple):
     wall: datetime  # the wall time, written as if it were UTC
     offset_s: int | None
     midnight_24: bool = False
+    hour: int = 0  # number of the hour in its day, from 1 on; 0: a time of day is written
 
 
 class NotATime(ValueError):
@@ -102,6 +107,23 @@ def stamp(date_text: str, clock_text: str, order: Order) -> Stamp:
         raise NotATime(f"{text[:40]!r}: {error}; expected a date and a time of day, dates as {order}") from None
 
 
+def hour_stamp(date_text: str, hour_text: str, order: Order) -> Stamp:
+    """A date and the number of an hour of that day, 1 is the one from midnight on. Raises NotATime."""
+    if HOUR.fullmatch(hour_text.strip()) is None:
+        raise NotATime(f"{hour_text.strip()[:40]!r}: expected the number of an hour of the day, 1 to 25")
+    hour = int(hour_text)
+    return Stamp(stamp(date_text, "00:00", order).wall + timedelta(hours=hour - 1), None, hour=hour)
+
+
+def without_serial(cell: str) -> str:
+    """A cell with Excel's serial number of a time as date and time, to the minute; another cell as it is."""
+    text = cell.strip()
+    if SERIAL.fullmatch(text) is None:
+        return cell
+    minutes = round(float(text.replace(",", ".")) * 1440)
+    return f"{SERIAL_EPOCH + timedelta(minutes=minutes):%Y-%m-%d %H:%M}"
+
+
 _PLACES = {"dmy": ("c", "b", "a"), "mdy": ("c", "a", "b"), "ymd": ("a", "b", "c")}
 
 
@@ -148,6 +170,9 @@ def instants(stamps: Sequence[Stamp], zone: tzinfo, step_s: int, ends: bool, sur
 
 def _candidates(one: Stamp, zone: tzinfo, step_s: int, ends: bool) -> list[int]:
     """The instants at which the interval of a stamp may begin, the first first."""
+    if one.hour:  # hours are counted as they pass, also where clocks change
+        since_s = 3600 * (one.hour - 1)
+        return [at + since_s for at in sorted(_begins(one.wall - timedelta(seconds=since_s), zone))[:1]]
     back_s = step_s if ends else 0
     if one.offset_s is not None:
         return [int(one.wall.timestamp()) - one.offset_s - back_s]

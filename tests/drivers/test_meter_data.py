@@ -54,6 +54,30 @@ FORMS = {
         [12.345, 13.345, 9.125],
         (JAN_14, 3600),
     ),
+    "Spanish, hours by number": (
+        "CUPS;Fecha;Hora;AE_kWh;REAL/ESTIMADO\nES1;14/01/2026;1;0,168;R\nES1;14/01/2026;2;0,182;R\n"
+        "ES1;14/01/2026;24;1,5;R\n",
+        "utf-8",
+        {},
+        [0.168, 0.182, 1.5],
+        (JAN_14, 3600),
+    ),
+    "Flemish, the unit in a column": (
+        "Van (datum);Van (tijdstip);Tot (datum);Tot (tijdstip);Register;Volume;Eenheid\n"
+        "14-01-2026;00:00:00;14-01-2026;00:15:00;Afname;1,5;kWh\n"
+        "14-01-2026;00:15:00;14-01-2026;00:30:00;Afname;2,5;kWh\n",
+        "utf-8",
+        {},
+        [1.5, 2.5],
+        (JAN_14, 900),
+    ),
+    "Excel's serial numbers": (
+        "Beginn;Verbrauch kWh\n46036;1,5\n46036,0104167;2,5\n46036,0208333;3,5\n",
+        "utf-8",
+        {},
+        [1.5, 2.5, 3.5],
+        (JAN_14, 900),
+    ),
     "English, UTC in the header, half hours, month first, morning and afternoon": (
         'start time (UTC),"consumption, kWh",quality\n01/13/2026 11:00 PM,"1,234.5",A\n01/13/2026 11:30 PM,2.5,A\n',
         "utf-8",
@@ -123,6 +147,10 @@ ERRORS = {
     "no header": ("2026-01-14 00:00;1\n2026-01-14 00:15;1\n", "expected a header"),
     "no rows": ("von;kWh\n", "expected a header and rows"),
     "a bare decimal comma": ("from,kWh\n2026-01-14 00:00,1,5\n2026-01-14 00:15,1,5\n", "needs quotes"),
+    "another unit in a row": (
+        "von;Volume;Eenheid\n2026-01-14 00:00;1,5;kWh\n2026-01-14 00:15;2,5;MWh\n",
+        ":3: unit 'MWh': expected kWh",
+    ),
     "no number": ("von;kWh\n2026-01-14 00:00;1,5\n2026-01-14 00:15;x\n", ":3: 'x': expected a number such as 12,5"),
     "no time": ("von;kWh\n2026-01-14 00:00;1,5\n2026-01-14 25:15;2,5\n", ":3: '2026-01-14 25:15'"),
     "a year of no meter": (
@@ -174,6 +202,16 @@ def test_days_on_which_clocks_change(day: str, rows: int, ends: bool, tmp_path: 
     assert len(starts) == rows
     assert list(found.start_utc_s) == starts
     assert not any("missing" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(("day", "hours"), [("29/03/2026", 23), ("25/10/2026", 25)])
+def test_hours_are_numbered_as_they_pass_on_days_on_which_clocks_change(day: str, hours: int, tmp_path: Path) -> None:
+    rows = "".join(f"ES1;{day};{n};{n},5;R\n" for n in range(1, hours + 1))
+    following = f"{int(day[:2]) + 1}{day[2:]}"
+    text = f"CUPS;Fecha;Hora;AE_kWh;REAL/ESTIMADO\n{rows}ES1;{following};1;0,5;R\n"
+    found = read_text(tmp_path, text, timezone="Europe/Madrid")
+    begin = int(datetime(2026, int(day[3:5]), int(day[:2]), tzinfo=ZoneInfo("Europe/Madrid")).timestamp())
+    assert found.start_utc_s == tuple(begin + 3600 * n for n in range(hours + 1))
 
 
 def test_the_end_of_the_doubled_hour_may_be_named_by_the_time_after_the_change(tmp_path: Path) -> None:
