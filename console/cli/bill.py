@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # the functions below import these when they run: other comma
 PATIENCE_S = 120.0  # for a year of minutes
 SIGNS = {"point": ".", "comma": ","}
 SHOWN_PEAKS = 3  # instants that set a line
+LONGEST_DAYS = 366  # of what a fixed price is for, a year
 
 
 class Period(NamedTuple):
@@ -205,8 +207,23 @@ def co2_lines(config: DispatchConfig, inputs: Inputs) -> Iterator[str]:
 def _cells(line: Line, zone: tzinfo) -> tuple[str, ...]:
     price = "" if line.price is None else f"{line.price:.6g}"
     tail = line.currency + (f"  set {_set_by(line, zone)}" if line.set_by_utc_s else "")
-    quantity = f"{line.quantity:.2f} {line.unit}"
-    return (line.charge, line.period, quantity, price, f"{line.net:.2f}", f"{line.vat:.2f}", f"{line.gross:.2f}", tail)
+    return (
+        line.charge,
+        line.period,
+        quantity_text(line),
+        price,
+        f"{line.net:.2f}",
+        f"{line.vat:.2f}",
+        f"{line.gross:.2f}",
+        tail,
+    )
+
+
+def quantity_text(line: Line) -> str:
+    """Of a fixed price the part of its time, "1/12 year"; else to two digits."""
+    if line.kind != "fixed":
+        return f"{line.quantity:.2f} {line.unit}"
+    return f"{Fraction(line.quantity).limit_denominator(LONGEST_DAYS)} {line.unit}"
 
 
 def _set_by(line: Line, zone: tzinfo) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -67,7 +67,7 @@ def show_comparison(
         raise Failure(f"{path}: {error.strerror}", exit_codes.USAGE) from None
     except MeterFileError as error:
         raise Failure(str(error), exit_codes.USAGE) from None
-    meter = _values(file, asked)
+    meter = _values(file, asked, file.import_kwh)
     if not meter.kwh:
         raise Failure(f"{path}: no interval lies between --from and --to", exit_codes.USAGE)
     begin_s, end_s = meter.start_utc_s[0], meter.start_utc_s[-1] + meter.interval_s
@@ -76,14 +76,20 @@ def show_comparison(
         found = compare(power, meter)
     except ValueError as error:
         raise Failure(f"{path}: {error}") from None
-    costs = _priced(source, config, found, site)
-    if any(file.export_kwh or ()):
-        costs.remarks.append("the file's exported energy is not compared")
+    exported = None if file.export_kwh is None else exported_comparison(power, _values(file, asked, file.export_kwh))
+    costs = _priced(source, config, found, exported, site)
     if as_json:
-        click.echo(json_text(_document(file, found, costs)))
+        click.echo(json_text(_document(file, found, exported, costs)))
         return
-    for line in _lines(file, found, costs, source.zone):
+    for line in _lines(file, found, exported, costs, source.zone):
         click.echo(line)
+
+
+def exported_comparison(power: Power, meter: MeterValues) -> Comparison | None:
+    """The same comparison of exported energy; None where neither knows of any."""
+    turned = Power(start_utc_s=power.start_utc_s, step_s=power.step_s, w=[-w for w in power.w])
+    found = compare(turned, meter)
+    return found if found.meter_kwh or found.record_kwh else None
 
 
 def _power(archive: Archive, begin_s: int, end_s: int) -> Power:
@@ -97,22 +103,24 @@ def _power(archive: Archive, begin_s: int, end_s: int) -> Power:
     return Power(start_utc_s=first_s, step_s=COARSE_S, w=coarse)
 
 
-def _values(file: MeterFile, asked: tuple[float | None, float | None]) -> MeterValues:
-    """The file's imported energy by interval, between the asked moments."""
+def _values(file: MeterFile, asked: tuple[float | None, float | None], kwh: Sequence[float]) -> MeterValues:
+    """One of the file's energies by interval, between the asked moments."""
     low, high = (-math.inf if asked[0] is None else asked[0]), (math.inf if asked[1] is None else asked[1])
     kept = [n for n, at in enumerate(file.start_utc_s) if low <= at < high]
     return MeterValues(
         interval_s=file.interval_s,
         start_utc_s=[file.start_utc_s[n] for n in kept],
-        kwh=[file.import_kwh[n] for n in kept],
+        kwh=[kwh[n] for n in kept],
     )
 
 
 # ── what it costs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _priced(source: Record, config: DispatchConfig, found: Comparison, site: str | None) -> Priced:
-    """The same bill with the record's import and with the meter's, where both know it."""
+def _priced(
+    source: Record, config: DispatchConfig, found: Comparison, exported: Comparison | None, site: str | None
+) -> Priced:
+    """The same bill with the record's energies and with the meter's, where both know them."""
     length_s = step_s(config)
     begin_s = found.known_utc_s[0] // length_s * length_s
     end_s = -(-(found.known_utc_s[-1] + found.interval_s) // length_s) * length_s
@@ -122,7 +130,10 @@ def _priced(source: Record, config: DispatchConfig, found: Comparison, site: str
         )
     try:
         inputs = read_inputs(source.archive, config, begin_s, end_s, site_prices(site), source.zone)
-        both = [priced(config, inputs, kwh) for kwh in _imports(inputs, found)]
+        energy = inputs.measured
+        sold = energy.export_kwh if exported is None else _by_meter(inputs, energy.export_kwh, exported)
+        record = priced(config, inputs, energy.import_kwh)
+        meter = priced(config, inputs, _by_meter(inputs, energy.import_kwh, found), sold)
     except ValueError as error:
         return Priced([], [f"the difference is not priced: {error}"])
     remarks = [one for one in inputs.remarks if one.startswith(MARKET)]
@@ -132,13 +143,12 @@ def _priced(source: Record, config: DispatchConfig, found: Comparison, site: str
         remarks.append(
             f"the meter's energy is spread over {length_s // 60} min as the record's, for charges on shorter intervals"
         )
-    return Priced(list(_by_charge(*both)), remarks)
+    return Priced(list(_by_charge(record, meter)), remarks)
 
 
-def _imports(inputs: Inputs, found: Comparison) -> tuple[list[float], list[float]]:
-    """Import by step, kWh: as recorded, and with what the meter says in place of what both know."""
-    energy = inputs.measured
-    own, other = list(energy.import_kwh), list(energy.import_kwh)
+def _by_meter(inputs: Inputs, own: Sequence[float], found: Comparison) -> list[float]:
+    """Energy by step, kWh, as recorded, with what the meter says in place of what both know."""
+    energy, other = inputs.measured, list(own)
     each = max(found.interval_s // energy.step_s, 1)
     added: dict[int, float] = {}
     for at, meter, record in zip(found.known_utc_s, found.known_meter_kwh, found.known_record_kwh, strict=True):
@@ -148,7 +158,7 @@ def _imports(inputs: Inputs, found: Comparison) -> tuple[list[float], list[float
             added[n] = added.get(n, 0.0) + (meter - record) * share
     for n, kwh in added.items():
         other[n] = max(other[n] + kwh, 0.0)
-    return own, other
+    return other
 
 
 def _by_charge(record: Invoice, meter: Invoice) -> Iterator[Cost]:
@@ -163,15 +173,24 @@ def _by_charge(record: Invoice, meter: Invoice) -> Iterator[Cost]:
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _lines(file: MeterFile, found: Comparison, priced: Priced, zone: tzinfo) -> Iterator[str]:
+def _totals(found: Comparison) -> str:
+    """Both sums and how far they are apart."""
+    apart_kwh = found.meter_kwh - found.record_kwh
+    share = f" ({100 * apart_kwh / found.record_kwh:+.2f} %)" if found.record_kwh else ""
+    return f"meter {found.meter_kwh:.1f} kWh, record {found.record_kwh:.1f} kWh: {apart_kwh + 0.0:+.1f} kWh{share}"
+
+
+def _lines(
+    file: MeterFile, found: Comparison, exported: Comparison | None, priced: Priced, zone: tzinfo
+) -> Iterator[str]:
     yield (
         f"{file.name}: {found.intervals} intervals of {found.interval_s // 60} min known to both, "
         f"{_local(found.known_utc_s[0], zone)} to {_local(found.known_utc_s[-1] + found.interval_s, zone)}"
     )
-    apart_kwh = found.meter_kwh - found.record_kwh
-    share = f" ({100 * apart_kwh / found.record_kwh:+.2f} %)" if found.record_kwh else ""
-    yield f"meter {found.meter_kwh:.1f} kWh, record {found.record_kwh:.1f} kWh: {apart_kwh + 0.0:+.1f} kWh{share}"
+    yield _totals(found)
     yield f"{found.differing} intervals differ by more than two meters may"
+    if exported is not None:
+        yield f"exported: {_totals(exported)}; {exported.differing} intervals differ by more than two meters may"
     if found.not_in_file_h:
         yield f"{found.not_in_file_h:g} h are missing in the file"
     if found.not_on_record_h:
@@ -196,7 +215,7 @@ def _lines(file: MeterFile, found: Comparison, priced: Priced, zone: tzinfo) -> 
         yield f"Note  {remark}"
 
 
-def _document(file: MeterFile, found: Comparison, priced: Priced) -> dict[str, Any]:
+def _document(file: MeterFile, found: Comparison, exported: Comparison | None, priced: Priced) -> dict[str, Any]:
     made: dict[str, Any] = with_words(msgspec.to_builtins(found))
     for name in ("known_utc_s", "known_meter_kwh", "known_record_kwh"):
         del made[name]
@@ -204,7 +223,8 @@ def _document(file: MeterFile, found: Comparison, priced: Priced) -> dict[str, A
         {"charge": c.charge, "currency": c.currency, "by_record": str(c.by_record), "by_meter": str(c.by_meter)}
         for c in priced.costs
     ]
-    return {"file": file.name, **made, "costs": costs, "notes": [*priced.remarks, *file.remarks]}
+    sold = exported and {name: getattr(exported, name) for name in ("meter_kwh", "record_kwh", "differing")}
+    return {"file": file.name, **made, "exported": sold, "costs": costs, "notes": [*priced.remarks, *file.remarks]}
 
 
 def _local(utc_s: float, zone: tzinfo) -> str:

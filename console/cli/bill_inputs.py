@@ -60,14 +60,16 @@ def read_inputs(
     return Inputs(power, energy, prices, remarks)
 
 
-def priced(config: DispatchConfig, inputs: Inputs, import_kwh: Sequence[float]) -> Invoice:
-    """The bill of what was read, with this import by step. Raises ValueError."""
+def priced(
+    config: DispatchConfig, inputs: Inputs, import_kwh: Sequence[float], export_kwh: Sequence[float] | None = None
+) -> Invoice:
+    """The bill of what was read, with this import and export by step; None: as read. Raises ValueError."""
     energy = inputs.measured
     metered = Metered(
         start_utc_s=energy.start_utc_s,
         step_s=energy.step_s,
         import_kwh=import_kwh,
-        export_kwh=energy.export_kwh,
+        export_kwh=energy.export_kwh if export_kwh is None else export_kwh,
         eur_per_mwh=inputs.eur_per_mwh,
     )
     return invoice(config.tariff, config.timezone, config.grid.metering_interval_s, metered)

@@ -114,6 +114,8 @@ def _derived(site: Site) -> dict[str, Any]:
         "reserve_kwh": config.reserve_kwh,
         "reserve_soc_pct": reserve_soc_pct(config),
         "pv_peak_w": sum(p.peak_w for p in site.pv),
+        "charges": [charge.id for charge in site.tariff.charge],
+        "tells": list(_tells(site)),
         "shedding": list(_shedding(site)),
         "devices": {**devices, "node": [n.id for n in site.every_node]},
         "twin": site.uses_twin,
@@ -132,6 +134,12 @@ def _summary(site: Site) -> Iterator[str]:
     )
     if d["demand"]:
         yield f"demand    {d['demand']}"
+    if site.tariff.charge:
+        yield f"charges   {_names([f'{charge.id} ({charge.kind})' for charge in site.tariff.charge])}"
+    if site.tariff.co2_feed is not None:
+        yield f"co2       [tariff.co2_feed]: of {site.tariff.co2_feed.country} by Energy-Charts, not asked here"
+    if d["tells"]:
+        yield f"tells     {'; '.join(d['tells'])}"
     if site.battery:
         yield (
             f"battery   {d['energy_kwh']:g} kWh, "
@@ -148,6 +156,16 @@ def _summary(site: Site) -> Iterator[str]:
         how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
         yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
+
+
+def _tells(site: Site) -> Iterator[str]:
+    """By which sections the gateway tells others what it knows."""
+    if site.metrics is not None:
+        yield f"[metrics] at {site.metrics.listen}"
+    if site.mqtt is not None:
+        yield f"[mqtt] to {site.mqtt.host}, port {site.mqtt.port}"
+    if site.notify:
+        yield f"[[notify]] {_names([f'{one.id} ({one.kind})' for one in site.notify])}"
 
 
 def _scheduler(scheduler: Scheduler, directory: Path) -> str:

@@ -253,7 +253,9 @@ def _rate(k: int, charge: Charge, tariff: TariffTerms) -> Iterator[Finding]:
 
 
 def _total_currency(tariff: TariffTerms) -> Iterator[Finding]:
-    """Charges of the plain keys are EUR: the total needs a rate beside them."""
+    """Charges of the plain keys are EUR: the total needs a rate beside them. EUR itself has none."""
+    if "EUR" in tariff.eur_per:
+        yield "tariff.eur_per", f"EUR = {tariff.eur_per['EUR']:g}", "rates of other currencies: EUR is what they are in"
     others = {charge.currency or tariff.currency for charge in tariff.charges} - {tariff.currency}
     if others and tariff.currency not in {"EUR", *tariff.eur_per}:
         expected = f"its rate in [tariff] eur_per, {{ {tariff.currency} = ... }}, beside charges in {min(others)}"

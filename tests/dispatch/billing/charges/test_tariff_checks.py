@@ -136,6 +136,8 @@ def test_a_total_in_another_currency_needs_its_rate() -> None:
     (found,) = faults(currency="SEK")
     assert found == "tariff.currency = 'SEK': its rate in [tariff] eur_per, { SEK = ... }, beside charges in EUR"
     assert faults(currency="SEK", eur_per={"SEK": 0.09}) == []
+    (found,) = faults(eur_per={"EUR": 1.0, "SEK": 0.09})
+    assert found == "tariff.eur_per = 'EUR = 1': rates of other currencies: EUR is what they are in"
 
 
 def test_charges_of_other_times_are_remarked() -> None:
