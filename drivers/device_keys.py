@@ -17,6 +17,15 @@ NODE_ID = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"  # of a compute node: a host's, in 
 MODBUS_URL = r"twin|(tcp|rtu\+tcp|tls)://[^\s]+|serial:///[^\s]+"  # pattern of where a Modbus device is
 
 # `expected` is what the error message for a wrong value says.
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,254}|[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]{1,40})$",
+        description="Name or address of its machine.",
+        extra={"expected": "the name or the address of a machine, without port"},
+    ),
+]
+Port = Annotated[int, Meta(ge=1, le=65535, description="Its TCP port.")]
 Id = Annotated[
     str,
     Meta(

@@ -68,7 +68,7 @@ from gateway.owner_telling import OwnerTelling, ways_to_tell
 from gateway.parts_in_trouble import PartsInTrouble
 from gateway.planning_service import PlanningService
 from gateway.previous_run import PreviousRun
-from gateway.price_feeds import PriceFeeds, price_feeds_of
+from gateway.price_feeds import PriceFeeds, fetches_prices
 from gateway.price_watch import PriceWatch
 from gateway.prices_in_force import PricesInForce
 from gateway.proofs_in_force import ProofsInForce
@@ -406,9 +406,12 @@ def compose_gateway(
     price_watch = PriceWatch(site, prices, clock, events, planner.prices_changed, prices_read)
     background: list[Work] = [("planner", planner.run), ("Energy IQ", iq.run), ("price file", price_watch.run)]
     feeds_read = SupervisedCalls("price feed", PRICES_S, parts)
-    price_feeds = price_feeds_of(
-        site, prices, clock, events, planner.prices_changed, feeds_read, recorder.save_state, identity, left.price_feed
-    )
+    price_feeds: PriceFeeds | None = None
+    if fetches_prices(site):
+        price_feeds = PriceFeeds(
+            site, prices, clock, events, planner.prices_changed, feeds_read, recorder.save_state, identity
+        )
+        price_feeds.adopt(left.price_feed)
     weather = weather_feed(site, clock, events, planner.take_service, recorder.save_state, left.weather)
     background += _running(("price feed", price_feeds), ("weather", weather), ("carbon feed", carbon))
     background += [("proofs", prover.run), ("job accounting", accounting.run), *queue_polling.background]

@@ -282,23 +282,6 @@ class PriceFeeds:
         return f"{datetime.fromtimestamp(utc_s, self._zone):%Y-%m-%d %H:%M %Z}"
 
 
-def price_feeds_of(
-    site: Site,
-    prices: PricesInForce,
-    clock: Clock,
-    events: EventSink,
-    on_change: Callable[[], None],
-    calls: SupervisedCalls,
-    save: Callable[[str, Any], None],
-    identity: Callable[[], str],
-    kept: KeptPrices | None,
-) -> PriceFeeds | None:
-    """What fetches for this site; None where its file names no feed, or no charge follows the market's price.
-
-    `kept`: what an earlier run has fetched.
-    """
-    if not site.tariff.feed or not uses_market(site.tariff):
-        return None
-    feeds = PriceFeeds(site, prices, clock, events, on_change, calls, save, identity)
-    feeds.adopt(kept)
-    return feeds
+def fetches_prices(site: Site) -> bool:
+    """Whether prices are to be fetched: the site file names a feed, and a charge follows the market's price."""
+    return bool(site.tariff.feed) and uses_market(site.tariff)

@@ -8,14 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from dispatch.config.signal_terms import SignalTerms
-from drivers.credentials import CredentialName
-from drivers.http.config import CaFile
+from drivers.mqtt.config import BrokerKeys
 
 
-class SignalBrokerConfig(msgspec.Struct, frozen=True, kw_only=True):
+class SignalBrokerConfig(BrokerKeys, frozen=True, kw_only=True):
     """`[signals.mqtt]`: an MQTT 5 broker from which signed signals are taken. Nothing is published there."""
 
-    host: Annotated[str, Meta(min_length=1, max_length=255, description="Name or address of the broker's machine.")]
     topic: Annotated[
         str,
         Meta(
@@ -24,17 +22,6 @@ class SignalBrokerConfig(msgspec.Struct, frozen=True, kw_only=True):
             description="Topic or filter, such as `grid/v1/isv/acme-energy/loadtarget/set`.",
         ),
     ]
-    port: Annotated[int, Meta(ge=1, le=65_535, description="Its TCP port.")] = 1883
-    tls: Annotated[bool, Meta(description="true: with TLS, mostly at port 8883.")] = False
-    ca: CaFile = ""
-    username: Annotated[str, Meta(max_length=128, description="Empty: none.")] = ""
-    password_credential: Annotated[
-        CredentialName,
-        Meta(
-            description="Name of the systemd credential that holds the password, or of the environment variable "
-            "SKERRY_SECRET_NAME. Empty: none."
-        ),
-    ] = ""
 
 
 class SignalsConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,18 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from drivers.credentials import CredentialName
-from drivers.device_keys import Id
+from drivers.device_keys import Host, Id, Port
 from drivers.http.config import CaFile, Fingerprint, HttpUrl
+from drivers.mqtt.config import BrokerKeys
 
-Host = Annotated[
-    str,
-    Meta(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,254}|[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]{1,40})$",
-        description="Name or address of its machine.",
-        extra={"expected": "the name or the address of a machine, without port"},
-    ),
-]
-Port = Annotated[int, Meta(ge=1, le=65535, description="Its TCP port.")]
 Topic = Annotated[
     str,
     Meta(
@@ -62,21 +54,9 @@ class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
         return str(address), number
 
 
-class MqttConfig(msgspec.Struct, frozen=True, kw_only=True):
+class MqttConfig(BrokerKeys, frozen=True, kw_only=True):
     """`[mqtt]`: a broker to which the gateway publishes. It subscribes to nothing, so nothing can be commanded."""
 
-    host: Host
-    port: Port = 1883
-    tls: Annotated[bool, Meta(description="true: with TLS, mostly at port 8883.")] = False
-    ca: CaFile = ""
-    username: Annotated[str, Meta(max_length=128, description="Empty: none.")] = ""
-    password_credential: Annotated[
-        CredentialName,
-        Meta(
-            description="Name of the systemd credential that holds the password, or of the environment variable "
-            "SKERRY_SECRET_NAME. Empty: none."
-        ),
-    ] = ""
     topic_prefix: Annotated[Topic, Meta(description="Topics begin with it, then comes the name of the site.")] = (
         "skerry"
     )
