@@ -267,25 +267,25 @@ class PeakForecaster:
         """
         import numpy as np
 
-        hours, capping = 2 * HOURS, self.caps.max_share > 0
-        shape = (len(futures.net_kw), len(levels_kw))
-        stored, short, rise = np.full(shape, stored_kwh), np.zeros(shape), np.zeros(shape)
+        hours, shape = 2 * HOURS, (len(futures.net_kw), len(levels_kw))
+        short, rise = np.zeros(shape), np.zeros(shape)
         nets, loads = (kw.reshape(shape[0], -1, 2).mean(axis=2).T for kw in (futures.net_kw, futures.load_kw))
-        deepest = self.caps.max_share * np.maximum(0.0, loads - self.caps.idle_w / 1000)
-        for net_kw, deep_kw in zip(nets, deepest, strict=True):
-            over = net_kw[:, None] - levels_kw
-            most = np.minimum(stored * (self._out / hours), self._discharge_kw)
-            battery = np.minimum(np.maximum(over, -self._charge_kw), most)
-            stored -= hours * np.maximum(battery / self._out, battery * self._in)  # both ways lose: the larger draw
+        passes = nets.max(axis=0)[:, None] > levels_kw  # a future that never passes a level lacks nothing to hold it
+        of, level = np.nonzero(passes)
+        over = np.ascontiguousarray(nets[:, of]) - levels_kw[level]  # half hours by rows: added up one after the other
+        battery = np.maximum(over, -self._charge_kw)  # what is asked of it, then what it can give
+        stored = np.full(len(of), stored_kwh)
+        for kw in battery:
+            np.minimum(kw, np.minimum(stored * (self._out / hours), self._discharge_kw), out=kw)
+            stored -= hours * np.maximum(kw / self._out, kw * self._in)  # both ways lose: the larger draw
             np.minimum(stored, self._usable_kwh, out=stored)
-            lack = np.maximum(0.0, over - battery)
-            if capping:
-                capped = np.minimum(lack, deep_kw[:, None])
-                short += hours * capped
-                lack -= capped
-            else:
-                short += hours * lack
-            np.maximum(rise, lack, out=rise)
+        lack = np.maximum(0.0, over - battery)
+        held = lack
+        if self.caps.max_share > 0:
+            deepest = self.caps.max_share * np.maximum(0.0, loads - self.caps.idle_w / 1000)
+            held = np.minimum(lack, np.ascontiguousarray(deepest[:, of]))
+            lack = lack - held
+        short[passes], rise[passes] = (hours * held).sum(axis=0), lack.max(axis=0)
         return short, rise
 
     def _similar_quarters(self, load_kw: float, known: int) -> NDArray[np.intp]:
