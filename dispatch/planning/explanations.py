@@ -80,6 +80,11 @@ class Sketch:
         return result[::-1]
 
     @cached_property
+    def any_assumed(self) -> bool:
+        """Whether any price is not published."""
+        return any(self.assumed)
+
+    @cached_property
     def discharges(self) -> list[int]:
         """The steps that discharge."""
         return [t for t, w in enumerate(self.battery_w) if w > NEAR_W]
@@ -402,8 +407,7 @@ def _whose(plan: Sketch, t: int) -> Reason:
 
 def _assumed(plan: Sketch, *steps: int) -> Reason | None:
     """Which of the prices just named, those of `steps`, are assumed, and from what."""
-    unsure = [k for k in steps if plan.assumed and plan.assumed[k]]
-    if not unsure:
+    if not plan.any_assumed or not (unsure := [k for k in steps if plan.assumed[k]]):
         return None
     source = Reason("assumed.past_days") if plan.prices_known else Reason("assumed.no_price")
     if len(steps) == 1:

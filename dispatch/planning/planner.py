@@ -172,7 +172,7 @@ def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s
     for day in range(7):
         instants = [last - 3600 * (24 * day + hour) for hour in range(24)]
         found = [cost.at(t, published(prices, t)) for t in instants]
-        hours = sorted(price + config.tariff.co2_eur_per_kwh for price in found if price is not None)
+        hours = sorted([price + config.tariff.co2_eur_per_kwh for price in found if price is not None])
         if len(hours) >= 12:
             low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
             earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging - aged))

@@ -78,6 +78,8 @@ def _export_kw(config: DispatchConfig, asked_kw: Sequence[float], surplus_kw: Se
 def _asked_kw(signals: Sequence[Signal], quantity: Quantity, starts: Sequence[int]) -> tuple[float, ...]:
     """The lowest limit of a quantity, kW, that signals ask for in a part of each step; infinite: none does."""
     asked = [s for s in signals if s.quantity is quantity]
+    if not asked:
+        return (math.inf,) * len(starts)
 
     def limit_kw(start: int) -> float:
         there = (s.limit_w for s in asked if s.start_utc_s < start + QUARTER_S and s.end_utc_s > start)
