@@ -15,6 +15,7 @@ from dispatch.model.power_caps import NodeCap
 from dispatch.model.reasons import Reason, plain
 from dispatch.model.snapshot import Snapshot
 from dispatch.power_caps.latency import CapLatencies
+from dispatch.power_caps.priced_caps import for_event
 from gateway.event_sink import EventSink
 
 RETRY_S = 1.0  # unscaled, before a command that a device has not taken is sent again
@@ -294,11 +295,14 @@ def _capped(order: NodeOrder, cap: NodeOrder | None) -> NodeCommand:
 
 
 def node_caps(decision: Decision, orders: Iterable[Order]) -> dict[str, NodeOrder]:
-    """Caps from manual orders and for the month's peak; if a node has both, the smaller one."""
+    """Caps from manual orders, and for the month's peak or a limit of import; of two on a node the smaller one."""
     by_hand = [o for o in orders if o.kind is OrderKind.NODE_CAP]
     caps = {o.target: NodeOrder(o.target, cap_w=o.value, reason=plain(o.reason)) for o in by_hand}
-    for id, w in decision.caps.nodes if decision.caps is not None else ():
-        caps[id] = _smaller(caps.get(id, NodeOrder(id)), NodeOrder(id, cap_w=w, reason=Reason("caps.months_peak")))
+    if decision.caps is None:
+        return caps
+    why = Reason("caps.limit") if for_event(decision.caps.reason) else Reason("caps.months_peak")
+    for id, w in decision.caps.nodes:
+        caps[id] = _smaller(caps.get(id, NodeOrder(id)), NodeOrder(id, cap_w=w, reason=why))
     return caps
 
 

@@ -31,7 +31,7 @@ from dispatch.planning.owner_notes import (
     waiting_note,
 )
 from dispatch.planning.start_allowance import LICENCE_W
-from dispatch.power_caps.priced_caps import for_energy
+from dispatch.power_caps.priced_caps import for_energy, for_event
 from dispatch.power_caps.pricing import HOW
 from drivers.http.turns import Turn
 from drivers.schedulers.slurm_comments import TellableJob
@@ -217,7 +217,11 @@ def _for_peak(view: CapsView | None) -> dict[str, CappedNode]:
     if view is None:
         return {}
     costs = {cost.node: cost for cost in view.costs if cost.basis in HOW}
-    why = Reason("told.for_energy") if for_energy(view.reason) else Reason("told.for_peak")
+    why = Reason("told.for_peak")
+    if for_energy(view.reason):
+        why = Reason("told.for_energy")
+    elif for_event(view.reason):
+        why = Reason("told.for_limit")
     caps = {node: CappedNode(node, cap_w, why) for node, cap_w in view.nodes}
     for node in caps.keys() & costs.keys():
         slower_pct, by = 100 * costs[node].slowdown, HOW[costs[node].basis]

@@ -275,7 +275,7 @@ class PvTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[caps]`: power caps on deferrable nodes to keep the month's peak, down to the `cap_w` of each node."""
+    """`[caps]`: power caps on deferrable nodes to keep the month's peak and limits of import, down to each `cap_w`."""
 
     value_eur_per_kwh: Annotated[
         float,

@@ -22,7 +22,7 @@ LONGEST_S = 24 * 3600.0  # of an operator's event
 LONGEST_RAMP_S = 4 * 3600.0
 AHEAD_S = 7 * 86_400.0  # how long before its start one is accepted
 MOST = 32  # that stand at once
-KEPT = 64  # that have ended
+KEPT = 32  # that have ended
 BASELINES = ("before-notice",)
 FOLLOWED = frozenset({Sort.MARKET, Sort.OBLIGATION})  # signals of these sorts that limit import are events
 

@@ -153,7 +153,7 @@ def _with_target(state: EventState, now: Moment) -> EventState:
         baseline_w=baseline_w,
         usual_w=usual_w(limit_w, now),
         figures=figures,
-        plan_before=tuple(step.battery_w for step in steps),
+        plan_before=tuple(float(round(step.battery_w)) for step in steps),
         plan_before_utc_s=steps[0].start_utc_s if steps else None,
     )
 

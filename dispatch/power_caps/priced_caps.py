@@ -187,5 +187,14 @@ def why(costs: Sequence[CapCost], reason: Reason) -> Reason:
 
 def for_energy(reason: Reason) -> bool:
     """Whether caps with this reason are there for the energy that they save, and for nothing else."""
+    return _rests_on(reason, "caps.energy")
+
+
+def for_event(reason: Reason) -> bool:
+    """Whether caps with this reason are there for a grid event, or another limit of import for a time."""
+    return _rests_on(reason, "caps.event")
+
+
+def _rests_on(reason: Reason, code: str) -> bool:
     inner = reason.figures.get("reason")
-    return reason.code == "caps.energy" or (isinstance(inner, Reason) and for_energy(inner))
+    return reason.code == code or (isinstance(inner, Reason) and _rests_on(inner, code))

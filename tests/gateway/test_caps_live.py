@@ -18,6 +18,7 @@ from console.cli import why
 from console.cli.status_text import caps_words
 from dispatch.model.readings import Quality
 from dispatch.power_caps import cap_controller
+from dispatch.power_caps.priced_caps import for_event
 from gateway.api.client import GatewayClient
 from gateway.api.protocol import Published
 from storage.reader import Archive
@@ -67,6 +68,26 @@ async def test_caps_reach_the_node_are_announced_and_undone(place: Path) -> None
         await when(there, lambda p: not capped(p))
         await when(there, lambda p: there.devices.caps[-1:] == [None])
         assert any("are lifted after" in event.text for event in there.events)
+        await client.close()
+
+
+async def test_a_node_is_capped_for_a_grid_event_that_the_battery_cannot_hold(place: Path) -> None:
+    sections = {"caps": {"max_share": 0.5}, "node": SECTIONS["node"]}  # no demand charge: no cap for a peak
+    async with running(place, place / "s.sock", **sections) as there:
+        there.devices.soc_pct = 12.0
+        client, now_s = await GatewayClient.connect(there.socket, 0), there.clock.utc_s()
+        asked = {"limit_w": 18_000.0, "end_utc_s": now_s + 600, "reason": "test"}
+        await client.request("event.start", **asked, seen_utc_s=now_s)
+        published = await when(there, lambda p: bool(capped(p)))
+        assert capped(published) == (("gpu-01", 2_000.0),)
+        assert published.decision.caps is not None
+        caps = published.decision.caps
+        assert caps_words(caps).startswith("gpu-01 to 2.0 kW: 0.0 kW of 2.0 kW taken; capped by 2.0 kW to keep import ")
+        assert for_event(caps.reason)
+        await when(there, lambda p: there.devices.caps[-1:] == [2_000.0])
+        for _ in range(2):  # in steps, then at once
+            await client.request("event.abort", id="e1", reason="test")
+        await when(there, lambda p: there.devices.caps[-1:] == [None])
         await client.close()
 
 

@@ -43,8 +43,9 @@ TEMPLATES = {
     "device.never_answered": "has never answered",
     "device.silent": "has been silent for {silent_s:.0f} s",
     "device.silent_error": "{silent}: {error}",
-    # caps for the month's peak
+    # caps for the month's peak and for limits of import
     "caps.months_peak": "the month's peak",
+    "caps.limit": "a limit of the site's import",
     "caps.none": "no caps are needed",
     "caps.battery_holds": "the battery holds the peak",
     "caps.not_allowed": "no caps are allowed",

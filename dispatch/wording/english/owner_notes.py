@@ -20,6 +20,7 @@ TEMPLATES = {
     "told.until_unknown": ", until when is not known",
     "told.by_order": "by an order of an operator",
     "told.for_peak": "for the month's peak",
+    "told.for_limit": "to keep a limit of the site's import",
     "told.for_energy": "for energy that costs more than what is lost",
     "told.off_grid": "as the site is off the grid",
     "told.slower": "; about {slower_pct:.0f} % slower {by}, not measured on this job",

@@ -14,8 +14,9 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.plan import PlanStep
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import reading
+from dispatch.model.reasons import Reason
 from dispatch.power_caps.cap_controller import CapController, GridSide, counted_on
-from dispatch.power_caps.priced_caps import LATELY_S, saved_eur_per_kwh
+from dispatch.power_caps.priced_caps import LATELY_S, for_energy, for_event, saved_eur_per_kwh
 from dispatch.power_caps.throughput import DEFAULT, Curve
 from dispatch.wording.catalogue import words
 
@@ -236,3 +237,10 @@ def test_caps_in_memory_that_wears_stay_for_a_while_with_what_they_cost() -> Non
     assert farm.run(60).nodes
     farm.import_max_w = 40_000.0
     assert farm.run(960).nodes == ()
+
+
+def test_what_caps_are_there_for_is_found_in_their_reason_however_it_is_wrapped() -> None:
+    event, energy = Reason("caps.event", {"cap_w": 1.0, "limit_w": 2.0}), Reason("caps.energy", {"eur_per_kwh": 0.3})
+    resting = Reason("caps.rests", {"reason": Reason("caps.priced_kwh", {"reason": event}), "rest_s": 900.0})
+    assert [for_event(r) for r in (event, resting, energy, Reason("caps.cap"))] == [True, True, False, False]
+    assert [for_energy(r) for r in (energy, resting)] == [True, False]

@@ -118,7 +118,7 @@ TEXTS: dict[str, AlarmText] = {
     ),
     "limit-exceeded": AlarmText(
         "Limit by {subject} is not kept",
-        "What this contact or sender limits has been above the limit for 30 s.",
+        "What this contact, sender or grid event limits was above the limit for 30 s.",
         "The shortfall is in the audit. Neither the reserve nor critical load is given up for it.",
         "See the setpoint's reasons (`skerry why`); lower the load by hand, or tell whoever set the limit.",
     ),
