@@ -226,14 +226,14 @@ def _certificates(site: Site) -> list[str]:
 
 
 def _caps(site: Site) -> list[str]:
-    """Why caps that the site allows would never be: nodes that take none, a peak that costs nothing."""
+    """What caps that the site allows would not do: nodes that take none, a peak that costs nothing."""
     if site.caps.max_share <= 0:
         return []
     trouble = []
     if not any(not n.critical and n.terms.cap_w is not None for n in site.node):
         trouble.append("caps: no [[node]] that is not critical can be capped to a cap_w: the gateway caps nothing")
     if main_charge(site.dispatch).eur_per_kw <= 0 and site.caps.price_eur_per_gpu_hour is None:
-        trouble.append("caps: the tariff has no demand charge: there is no peak that caps could spare")
+        trouble.append("caps: the tariff has no demand charge: nodes are capped for limits of import, but for no peak")
     return trouble
 
 
