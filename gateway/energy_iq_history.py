@@ -90,6 +90,7 @@ LATER = frozenset(
         "currency",
         "eur_per",
         "power_factor",
+        "full_load_h",
         "feed",
         "file_column",
         "file_timezone",

@@ -168,9 +168,11 @@ def _stepped_energy_eur(config: DispatchConfig, flow: Flow, grid_w: Sequence[flo
 
 
 def _of_steps(charge: Charge, step_s: int) -> Charge:
-    """A charge whose intervals are shorter than the steps is billed by the means of the steps."""
+    """A charge whose intervals are shorter than the steps is billed by the means of the steps; one on the months before
+    by those of the flow, whose bill comes later.
+    """
     shorter = charge.interval_min is not None and 60 * charge.interval_min < step_s
-    return msgspec.structs.replace(charge, interval_min=None) if shorter else charge
+    return msgspec.structs.replace(charge, interval_min=None if shorter else charge.interval_min, past_only=False)
 
 
 def _on_power(config: DispatchConfig, flow: Flow, grid_w: Sequence[float]) -> _OnPower:

@@ -22,6 +22,7 @@ class Billing(msgspec.Struct, frozen=True):
     import_w: float | None = None  # the last one known
     month_measured_s: float = 0.0
     month_days_w: dict[str, float] = {}
+    month_added: float = 0.0
     earlier: dict[str, MonthSoFar] = {}  # other months the clock was in, the latest last
     counted: Counted | None = None  # all of the running interval; None: a version before this one saved it
     hole: HoleMemory = HoleMemory()
@@ -30,7 +31,7 @@ class Billing(msgspec.Struct, frozen=True):
 
     def peaks(self) -> dict[str, PeakMemory]:
         """The peaks by charge."""
-        so_far = MonthSoFar(self.month_peak_w, self.month_measured_s, self.month_days_w)
+        so_far = MonthSoFar(self.month_peak_w, self.month_measured_s, self.month_days_w, self.month_added)
         return {self.charge: PeakMemory(self.month, so_far, self.earlier), **self.others}
 
 

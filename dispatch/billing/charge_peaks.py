@@ -175,6 +175,7 @@ class ChargePeaks:
                 self._free_w(terms, months, place),
                 self._free_w(terms, months, place) if self._spared(terms, months) else months.next_free_w(place),
                 months.billed_w(place),
+                months.now.added,
             )
             for terms, months, place in zip(self.charges, self._each, of, strict=True)
         )
@@ -186,11 +187,10 @@ class ChargePeaks:
         limit, counts = self.limit(at), any(place.counts for place in at)
         each = zip(self.charges, self._each, at, strict=True)
         replaced = self._replaced()
-        amounts = [
+        billed = [
             billed_eur(terms, place.period, months.billed_w(place))
             for terms, months, place in each
             if terms.id not in replaced
         ]
-        billed = [eur for eur in amounts if eur is not None]
         id = (limit.terms.id or "demand") if counts else ""
         return ChargesNow(id, limit.w, until_utc_s, sum(billed), len(billed))

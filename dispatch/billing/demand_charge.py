@@ -8,6 +8,7 @@ only grows; a whole period has more days than `top_days`, so that nothing of thi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time
 from functools import lru_cache
@@ -18,6 +19,7 @@ from dispatch.billing.charges.accounts import interval_account as charge_account
 from dispatch.billing.charges.accounts import period_days, period_label, price_parts, share_held
 from dispatch.billing.charges.amounts import counted, priced
 from dispatch.billing.charges.calendar import Calendar
+from dispatch.billing.excess import HOURS, quantity
 from dispatch.config.charges import Charge
 from dispatch.config.demand_terms import DemandTerms, Window, parsed
 from dispatch.config.window_times import month_numbers
@@ -46,6 +48,8 @@ class ChargeTerms(DemandTerms, frozen=True, kw_only=True, cache_hash=True):
     charge: Charge
     calendar: Calendar
     above: bool = False  # only what is above `floor_w` is billed
+    adds: str = ""  # how that of each interval adds up: "sum", "root-sum-square", "hours"; "": the highest is billed
+    tiers_w: tuple[tuple[float, float], ...] = ()  # from so many W on the price of a kW, where more is not dearer
     rolling: bool = False  # the peaks of the 11 months before are billed as well
     peak_floor_w: float = 0.0  # what each peak counts at least
     gap: Gap | None = None  # this peak is not billed once it is reached
@@ -119,16 +123,41 @@ def billed_w(terms: DemandTerms, peaks_w: Iterable[float]) -> float:
     return max(terms.floor_w, sum(highest) / count)
 
 
-def billed_eur(terms: DemandTerms, period: str, w: float) -> float | None:
-    """What a period costs that is billed so much, EUR with VAT; None: not told by its peaks, but by all intervals."""
+def demand_eur(terms: DemandTerms, w: float) -> float:
+    """What so much demand costs by the price of a kW, EUR: with tiers, what they make of it."""
+    if not isinstance(terms, ChargeTerms) or not terms.tiers_w:
+        return w / 1000 * terms.eur_per_kw
+    if terms.charge.tier_on == "whole":
+        return w / 1000 * tier_eur_per_kw(terms, w)
+    ends_w = [start_w for start_w, _ in terms.tiers_w[1:]]
+    parts = zip(terms.tiers_w, [*ends_w, math.inf], strict=True)
+    return sum(max(0.0, min(w, end_w) - start_w) / 1000 * price for (start_w, price), end_w in parts)
+
+
+def tier_eur_per_kw(terms: DemandTerms, w: float) -> float:
+    """The price of a kW of demand where it is so much: that of its tier."""
+    if not isinstance(terms, ChargeTerms) or not terms.tiers_w:
+        return terms.eur_per_kw
+    return next((price for start_w, price in reversed(terms.tiers_w) if w >= start_w), 0.0)
+
+
+def billed_eur(terms: DemandTerms, period: str, w: float) -> float:
+    """What a period costs that is billed so much, EUR with VAT; of what adds up see `quantity_w`."""
     if not isinstance(terms, ChargeTerms):
         return w / 1000 * terms.eur_per_kw
     charge = terms.charge
-    if charge.kind == "excess" and charge.excess_by != "max":
-        return None
+    if terms.adds:
+        above_w = w - terms.floor_w
+        added = above_w / 1000 if terms.adds == HOURS else above_w / terms.w_per_unit
+        return float(priced(charge, counted(added))) * terms.eur_per_unit
     quantity = w / terms.w_per_unit - ((charge.contract_kw or 0.0) if terms.above else 0.0)
     parts = price_parts(charge, period) * share_held(charge, period)
     return float(priced(charge, counted(quantity)) * parts) * terms.eur_per_unit
+
+
+def quantity_w(terms: DemandTerms, added: float) -> float:
+    """What has added up (W, W^2, h), as the demand, W, that one kW more of is billed: 1000 W for an hour."""
+    return terms.floor_w + quantity(terms.adds, added) * (1000.0 if terms.adds == HOURS else 1.0)
 
 
 def billed_by_period_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> dict[str, float]:

@@ -109,6 +109,7 @@ class MeteringInterval:
             import_w=self._energy.import_w,
             month_measured_s=now.measured_s,
             month_days_w=now.days_w,
+            month_added=now.added,
             earlier=peaks.earlier,
             counted=copy(counted),
             hole=self._energy.memory(),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, billed_w, free_w
+from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, billed_w, free_w, quantity_w
+from dispatch.billing.excess import measure
 from dispatch.config.demand_terms import DemandTerms
 
 MONTHS = 4  # months whose peaks are kept: those the clock was in last
@@ -22,6 +23,7 @@ class MonthSoFar(msgspec.Struct, frozen=True):
     peak_w: float = 0.0  # at least; of the intervals that count
     measured_s: float = 0.0
     days_w: dict[str, float] = {}  # where days are averaged: the peaks of the highest days, and of the latest
+    added: float = 0.0  # where what is above a contract adds up: W, W^2 or h of it (`dispatch.billing.excess`)
 
 
 class MonthPeaks:
@@ -40,7 +42,7 @@ class MonthPeaks:
         if month:
             peak_w = max(so_far.peak_w, 0.0)
             days_w = so_far.days_w or ({"": peak_w} if peak_w and self._terms.top_days > 1 else {})
-            self._months[month] = MonthSoFar(peak_w, max(so_far.measured_s, 0.0), days_w)
+            self._months[month] = MonthSoFar(peak_w, max(so_far.measured_s, 0.0), days_w, max(so_far.added, 0.0))
             self.enter(month)
 
     def recover(self, month: str, so_far: MonthSoFar, earlier: dict[str, MonthSoFar]) -> None:
@@ -83,15 +85,17 @@ class MonthPeaks:
         month = at.period if at is not None and at.period in self._months else self.month
         so_far = self._months.get(month, MonthSoFar())
         self._before = (month, so_far)
+        added = so_far.added
         if at is not None:
-            mean_w = self._whole_w(mean_w, at)
+            before_w, mean_w = self._whole_w(mean_w, at)
+            added += self._added(before_w, mean_w, at)
         mean_w = at.weight * mean_w if at is not None and at.counts else mean_w if at is None else 0.0
         days_w = so_far.days_w
         if at is not None and self._terms.top_days > 1:
             today_w = max(days_w.get(at.account, 0.0), mean_w)
             highest = sorted(((w, day) for day, w in days_w.items() if day != at.account), reverse=True)
             days_w = {day: w for w, day in highest[: self._terms.top_days]} | {at.account: today_w}
-        self._months[month] = MonthSoFar(max(so_far.peak_w, mean_w), so_far.measured_s + measured_s, days_w)
+        self._months[month] = MonthSoFar(max(so_far.peak_w, mean_w), so_far.measured_s + measured_s, days_w, added)
 
     def take_back(self) -> None:
         """The last interval taken in was not what it seemed: as if it had not been."""
@@ -101,29 +105,51 @@ class MonthPeaks:
             if self._parts_w:
                 self._parts_w.popitem()
 
-    def _whole_w(self, mean_w: float, at: IntervalAccount) -> float:
-        """The mean of the charge's interval that one of the meter's is a part of, W: at least, by the parts so far."""
+    def _added(self, before_w: float, mean_w: float, at: IntervalAccount) -> float:
+        """What an interval adds that was known to have a mean, W, of this before, and has this now."""
         terms = self._terms
-        if not isinstance(terms, ChargeTerms) or terms.parts == 1:
-            return mean_w
-        known_w = max(mean_w, self._parts_w.pop(at.start_utc_s, 0.0))
+        if not isinstance(terms, ChargeTerms) or not terms.adds or not at.counts:
+            return 0.0
+        hours = terms.interval_s / 3600
+        before, now = (measure(terms.adds, max(0.0, w - terms.floor_w), hours) for w in (before_w, mean_w))
+        return max(0.0, now - before)
+
+    def _whole_w(self, mean_w: float, at: IntervalAccount) -> tuple[float, float]:
+        """The mean of the charge's interval that one of the meter's is a part of, W: at least, by the parts before this
+        one was taken in, and with it.
+        """
+        terms = self._terms
+        if not isinstance(terms, ChargeTerms) or (terms.parts == 1 and not terms.adds):
+            return 0.0, mean_w
+        was_w = self._parts_w.pop(at.start_utc_s, 0.0)
+        known_w = max(mean_w, was_w)
         recent = {start: w for start, w in self._parts_w.items() if abs(start - at.start_utc_s) < PARTS_S}
         self._parts_w = {**recent, at.start_utc_s: known_w}
         number = at.start_utc_s // terms.interval_s
-        return sum(w for start, w in self._parts_w.items() if start // terms.interval_s == number) / terms.parts
+        whole_w = sum(w for start, w in self._parts_w.items() if start // terms.interval_s == number) / terms.parts
+        return whole_w - (known_w - was_w) / terms.parts, whole_w
 
     def free_w(self, at: IntervalAccount | None) -> float:
-        """The mean of such an interval that costs nothing, W; see `dispatch.billing.demand_charge.free_w`."""
+        """The mean of such an interval that costs nothing, W; see `dispatch.billing.demand_charge.free_w`.
+
+        Where what is above a contract adds up, the contract: one interval above it frees no other.
+        """
+        if self._terms.adds:
+            return self._terms.floor_w
         others_w, own_w = self._days(at)
         return _unweighted_w(free_w(self._terms, others_w, own_w), at)
 
     def next_free_w(self, at: IntervalAccount | None) -> float:
         """The same for a later day of this month, W."""
+        if self._terms.adds:
+            return self._terms.floor_w
         others_w, own_w = self._days(at)
         return _unweighted_w(free_w(self._terms, [*others_w, own_w]), at)
 
     def billed_w(self, at: IntervalAccount | None) -> float:
-        """What this month is billed so far, W: at least."""
+        """What this month is billed so far, W: at least. Of what adds up see `demand_charge.quantity_w`."""
+        if self._terms.adds:
+            return quantity_w(self._terms, self.now.added)
         others_w, own_w = self._days(at)
         return billed_w(self._terms, [*others_w, own_w])
 
@@ -161,4 +187,5 @@ def _joined(ours: MonthSoFar, kept: MonthSoFar | None) -> MonthSoFar:
     if kept is None:
         return ours
     days_w = {day: max(ours.days_w.get(day, 0.0), kept.days_w.get(day, 0.0)) for day in kept.days_w | ours.days_w}
-    return MonthSoFar(max(ours.peak_w, kept.peak_w), ours.measured_s + kept.measured_s, days_w)
+    measured_s, added = ours.measured_s + kept.measured_s, ours.added + kept.added
+    return MonthSoFar(max(ours.peak_w, kept.peak_w), measured_s, days_w, added)

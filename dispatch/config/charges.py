@@ -135,6 +135,10 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
         ),
     ] = "period"
     top: Annotated[int, Meta(ge=1, le=60, description="Mean of so many highest peaks is billed.")] = 1
+    occurs: Annotated[
+        int,
+        Meta(ge=1, le=10, description="So many intervals must reach a peak. 2: the second highest is billed."),
+    ] = 1
     month_weight_pct: MonthWeights | None = None
     set_in: Annotated[
         tuple[str, ...],
@@ -154,6 +158,9 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
             "before."
         ),
     ] = "month"
+    past_only: Annotated[
+        bool, Meta(description="rolling-12: the twelve months before the month are billed, and not the month itself.")
+    ] = False
     year_from: Annotated[str, Meta(description='First day of a billed year, "10-01".')] = "01-01"
     contract_kw: Annotated[float, Meta(ge=0, description="Contracted power, kW or kVA.")] | None = None
     floor_kw: Annotated[float, Meta(ge=0, description="Demand that is billed at least.")] = 0.0

@@ -41,6 +41,11 @@ class DemandTerms(msgspec.Struct, frozen=True, kw_only=True):
         return False
 
     @property
+    def adds(self) -> str:
+        """How what each interval has above `floor_w` adds up (`dispatch.billing.excess`); "": the highest is billed."""
+        return ""
+
+    @property
     def rolling(self) -> bool:
         """The peaks of the 11 months before are billed as well."""
         return False

@@ -50,6 +50,18 @@ class TariffTerms(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict
         dict[str, Annotated[float, Meta(gt=0)]],
         Meta(description="Rates of other currencies, EUR for one unit: `{ SEK = 0.0875 }`."),
     ] = {}
+    full_load_h: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=8784,
+                description="Full-load hours expected of a year (kWh / highest kW): which of two prices by full-load "
+                "hours is planned with. Not given: that of many.",
+            ),
+        ]
+        | None
+    ) = None
     power_factor: (
         Annotated[
             float,

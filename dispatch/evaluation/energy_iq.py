@@ -42,7 +42,8 @@ import msgspec
 from dispatch.billing.battery_ageing import schedule_ageing_eur
 from dispatch.billing.bill import Flow, bill, stored_change_kwh, stored_worth_eur
 from dispatch.billing.charges.energy_prices import energy_prices
-from dispatch.billing.peak_charges import charge_peaks_w, peak_charges, risen_eur
+from dispatch.billing.charges.full_load_hours import at_full_load_hours, expected_h
+from dispatch.billing.peak_charges import charge_peaks_w, joined_w, peak_charges, risen_eur
 from dispatch.config.battery_ratings import mean_efficiency
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.foresight import EndValue, ReferenceSchedule, perfect_battery_w
@@ -164,7 +165,11 @@ class _Record:
     """The quarters that count, as what foresight is held against."""
 
     def __init__(self, config: DispatchConfig, quarters: Sequence[Quarter], paid_peak_w: Mapping[str, float]) -> None:
+        # whatever the stretch's own full-load hours are: those of the year are expected
+        tariff = at_full_load_hours(config.tariff, expected_h(config.tariff))
+        config = msgspec.structs.replace(config, tariff=tariff)
         self.config, self.paid_peak_w = config, paid_peak_w
+        self._charges = peak_charges(config, "granted")
         self.quarters = _whole_intervals(quarters, config.grid.interval_of_steps_s(QUARTER_S))
         self.own_w = [q.battery_w for q in self.quarters]
         self.net_w = [q.load_w - q.pv_w for q in self.quarters]
@@ -244,8 +249,8 @@ class _Record:
             change_kwh = stored_change_kwh(config, QUARTER_S, battery_w) + sum(self._drift_kwh)
             energy_eur -= stored_worth_eur(config, change_kwh, self._mean_eur_per_kwh)
             co2_eur -= stored_worth_eur(config, change_kwh, config.tariff.co2_eur_per_kwh)
-        all_w = _higher(self.paid_peak_w, self.peaks_w(battery_w or idle))
-        peak_eur = risen_eur(peak_charges(config, "granted"), all_w, self.paid_peak_w)
+        all_w = joined_w(self._charges, self.paid_peak_w, self.peaks_w(battery_w or idle))
+        peak_eur = risen_eur(self._charges, all_w, self.paid_peak_w)
         return Cost(energy_eur, peak_eur, wear_eur, co2_eur)
 
     def _ageing_eur(self, run: range, battery_w: Sequence[float]) -> float:
@@ -258,7 +263,9 @@ class _Record:
         peaks: dict[str, float] = {}
         for run in self._runs:
             flow = self._flow(run, battery_w)
-            peaks = _higher(peaks, charge_peaks_w(self.config, flow.start_utc_s, flow.step_s, list(flow.grid_w())))
+            peaks = joined_w(
+                self._charges, peaks, charge_peaks_w(self.config, flow.start_utc_s, flow.step_s, list(flow.grid_w()))
+            )
         return peaks
 
     def _flow(self, run: range, battery_w: Sequence[float]) -> Flow:

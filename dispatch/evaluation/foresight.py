@@ -4,8 +4,9 @@ A linear program over the whole period in quarter hours: import and export at th
 a price, the demand charge; stored energy between reserve and soc_max, at the end as at the beginning. It is the
 reference for dispatch, never an input. The price of CO2 (`TariffTerms.co2_eur_per_kwh`) is added to that of import,
 as in the plan. Every charge on peaks is in it as `dispatch.billing.peak_charges` states it; that is exact: the mean
-of the n highest daily peaks is the least t + sum(max(0, peak - t)) / n over t >= 0. numpy and highspy load with the
-first call.
+of the n highest daily peaks is the least t + sum(max(0, peak - t)) / n over t >= 0. What is above a contract and adds
+up is priced in several solutions, of which the cheapest bill is taken (`charge_columns`): exact to 0.1 % for the sum
+and the root of the sum of squares; by hours there may be a cheaper one. numpy and highspy load with the first call.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import msgspec
 from dispatch.billing.battery_ageing import ageing_of, schedule_ageing_eur
 from dispatch.billing.bill import Flow, bill, stored_change_kwh
 from dispatch.billing.charges.energy_prices import energy_prices
-from dispatch.billing.demand_charge import interval_account, period_of
-from dispatch.billing.peak_charges import interval_length_s, own_accounts, peak_charges
+from dispatch.billing.charges.full_load_hours import choices
+from dispatch.billing.peak_charges import Fee, by_tier, peak_charges
 from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
+from dispatch.evaluation.charge_columns import Charged, Demand, ExcessColumns
 from dispatch.planning.lp_ageing import AgeingPart
 from dispatch.planning.lp_model import TIE_EUR_PER_KWH, Column
 from dispatch.planning.lp_solver import REFUSED, SolverFailed, fill_matrix
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 BOTH_KW = 1e-6
 TIME_LIMIT_S = 300.0
+FEES: tuple[Fee, ...] = ("granted", "refused")
+REFINED = 8  # times at most that a charge which adds up what is above a contract is priced anew
 
 
 class EndValue(msgspec.Struct, frozen=True):
@@ -75,15 +79,19 @@ def perfect_battery_w(
 
     `net_w` is load - pv as mean over each step; the reserve is kept (where the start is below it, the start is).
     `reference` says when the steps are and with how much energy they begin and end (`idle_schedule`). Where a charge
-    has an individual fee, it is solved as granted and as refused, and the one with the lower cost is taken.
+    has an individual fee, it is solved as granted and as refused, with tiers at the price of each, with prices by
+    full-load hours at those of few and of many, and the one with the lowest cost is taken.
     Raises SolverFailed, and ValueError for a step that does not divide a longer metering interval.
     """
     if config.grid.interval_of_steps_s(step_s) % step_s:
         raise ValueError(f"step of {step_s} s: expected to divide {config.grid.metering_interval_s} s")
     if not config.batteries or not net_w:
         return [0.0] * len(net_w)
-    ways = dict.fromkeys((peak_charges(config, "granted"), peak_charges(config, "refused")))
-    found = [_cheapest_w(_Program(config, reference, step_s, net_w, eur_per_mwh, charges)) for charges in ways]
+    found = []
+    for tariff in choices(config.tariff):
+        held = msgspec.structs.replace(config, tariff=tariff)
+        for way in dict.fromkeys(way for fee in FEES for way in by_tier(peak_charges(held, fee))):
+            found += _tried_w(_Program(held, reference, step_s, net_w, eur_per_mwh, way))
     if len(found) == 1:
         return found[0]
     return min(found, key=lambda battery_w: _minimised_eur(config, step_s, net_w, eur_per_mwh, reference, battery_w))
@@ -116,6 +124,16 @@ def _minimised_eur(
         change_kwh = stored_change_kwh(config, step_s, flow.battery_w)
         total_eur += bill(config, flow, change_kwh, ageing_eur=ageing_eur).minimised_eur
     return total_eur
+
+
+def _tried_w(program: _Program) -> list[list[float]]:
+    """The cheapest battery power, W; several where what adds up above a contract is priced anew. Raises
+    SolverFailed.
+    """
+    found = [_cheapest_w(program)]
+    while len(found) <= REFINED and program.refined():
+        found.append(_cheapest_w(program))
+    return found
 
 
 def _cheapest_w(program: _Program) -> list[float]:
@@ -178,11 +196,18 @@ class _Program:
         self._buy = [price + config.tariff.co2_eur_per_kwh for price in paid]
         # exporting what is imported in the same step may never pay
         self._sell = [min(s, b - TIE_EUR_PER_KWH) for s, b in zip(sells, self._buy, strict=True)]
-        self._charges = [_Charged(terms, config, step_s, reference) for terms in charges]
+        charged = [Charged(terms, config, step_s, reference) for terms in charges]
+        self._charges = [of for of in charged if not of.terms.adds]
+        self._excesses = [ExcessColumns(of, self._net_kw) for of in charged if of.terms.adds]
+        self._found: list[float] = []
         ageing, begins = ageing_of(config), reference.begin_kwh
         self._ageing: AgeingPart | None = None
         if ageing is not None:
             self._ageing = AgeingPart(ageing, {step: ageing.begin(kwh) for step, kwh in begins.items()})
+
+    def refined(self) -> bool:
+        """Take in what the last solution has above contracts; whether another one may be better."""
+        return sum(of.refined(self._found) for of in self._excesses) > 0
 
     def solve(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> tuple[list[float], list[float]]:
         """(charge, discharge), kW, within these limits. Raises SolverFailed."""
@@ -199,6 +224,7 @@ class _Program:
         if status != highspy.HighsModelStatus.kOptimal:
             raise SolverFailed(f"HiGHS: {highs.modelStatusToString(status)}")
         values: list[float] = list(highs.getSolution().col_value)
+        self._found = values
         return values[: self._n], values[self._n : 2 * self._n]
 
     def _model(self, charge_kw: Sequence[float], discharge_kw: Sequence[float]) -> Any:
@@ -206,10 +232,15 @@ class _Program:
         import numpy as np
 
         n, grid, hours = self._n, self.config.grid, self._hours
-        demands, columns_end, rows_end = list[_Demand](), 5 * n, 2 * n
+        demands, columns_end, rows_end = list[Demand](), 5 * n, 2 * n
         for of in self._charges:
-            demands.append(_Demand(columns_end, rows_end, of.account_of, of.accounts, of.terms.top_days))
+            demands.append(Demand(columns_end, rows_end, of.account_of, of.accounts, of.terms.top_days))
             columns_end, rows_end = demands[-1].columns_end, demands[-1].rows_end
+        limits = [0.0] * (rows_end - 2 * n)
+        first = columns_end
+        for added in self._excesses:
+            columns_end, rows_end = added.place(columns_end, rows_end)
+            limits += added.limits()
         net = np.array(self._net_kw)
         program = highspy.HighsLp()
         through = np.full(n, hours * (wear_eur_per_kwh(self.config) + TIE_EUR_PER_KWH))
@@ -227,6 +258,7 @@ class _Program:
             for column in demand.billed.values():
                 price[column - 5 * n] = terms.eur_per_kw
                 least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
+        price[first - 5 * n :] = [eur for added in self._excesses for eur in added.prices()]
         age_cost, age_bounds, age_rows = self._ageing_numbers()
         program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth, age_cost])
         low_kwh, high_kwh = self._stored_bounds()
@@ -246,11 +278,11 @@ class _Program:
         dynamics = np.array(reference.drift_kwh, dtype=float)
         for step, kwh in reference.begin_kwh.items():
             dynamics[step] += kwh
-        peaks = rows_end - 2 * n
-        program.row_lower_ = np.concatenate([net, dynamics, np.full(peaks, -np.inf), [end.kwh], age_rows[0]])
-        program.row_upper_ = np.concatenate([net, dynamics, np.zeros(peaks), [end.kwh], age_rows[1]])
+        least_rows = np.full(len(limits), -np.inf)
+        program.row_lower_ = np.concatenate([net, dynamics, least_rows, [end.kwh], age_rows[0]])
+        program.row_upper_ = np.concatenate([net, dynamics, limits, [end.kwh], age_rows[1]])
         program.num_col_, program.num_row_ = columns_end + 2 + len(age_cost), rows_end + 1 + len(age_rows[0])
-        fill_matrix(program, self._columns(demands, len(age_cost)))
+        fill_matrix(program, self._columns(demands, columns_end, rows_end, len(age_cost)))
         return program
 
     def _ageing_numbers(self) -> tuple[Floats, tuple[Floats, Floats], tuple[Floats, Floats]]:
@@ -276,11 +308,24 @@ class _Program:
                 low[last] = high[last] = stored_kwh[last]
         return low, high
 
-    def _columns(self, demands: Sequence[_Demand], ageing_columns: int) -> list[Column]:
-        """Rows of each column: power balance, energy balance, then each demand's, the end's, and ageing's."""
+    def _entries(self, demands: Sequence[Demand]) -> Iterator[tuple[int, int, float]]:
+        """(column, row, value) of the rows of charges on peaks."""
+        first_import = 2 * self._n
+        for charged, demand in zip(self._charges, demands, strict=True):
+            for row, (steps, account, weight) in enumerate(charged.intervals(), demand.first_row):
+                yield from ((first_import + t, row, weight / len(steps)) for t in steps)
+                yield demand.peak[account], row, -1.0
+            yield from demand.entries
+        for added in self._excesses:
+            yield from added.entries(first_import)
+
+    def _columns(self, demands: Sequence[Demand], more: int, rows_end: int, ageing_columns: int) -> list[Column]:
+        """Rows of each column: power balance, energy balance, then each charge's, the end's, and ageing's.
+
+        `more`: the column of what is left more than at the end asked for; `rows_end`: the row of that.
+        """
         n, hours = self._n, self._hours
         charging, discharging = mean_efficiency(self.config)
-        more = demands[-1].columns_end
         columns: list[Column] = [[] for _ in range(more + 2 + ageing_columns)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
@@ -290,15 +335,9 @@ class _Program:
             columns[4 * n + t].append((n + t, 1.0))
             if t + 1 < n and t + 1 not in self.reference.begin_kwh:
                 columns[4 * n + t].append((n + t + 1, -1.0))
-        for charged, demand in zip(self._charges, demands, strict=True):
-            for row, (steps, account, weight) in enumerate(charged.intervals(), demand.first_row):
-                for t in steps:
-                    columns[2 * n + t].append((row, weight / len(steps)))
-                columns[demand.peak[account]].append((row, -1.0))
-            for column, row, value in demand.entries:
-                columns[column].append((row, value))
+        for column, row, value in self._entries(demands):
+            columns[column].append((row, value))
         # the last row: stored at the end = what is left, and more, less less
-        rows_end = demands[-1].rows_end
         columns[5 * n - 1].append((rows_end, 1.0))
         columns[more].append((rows_end, -1.0))
         columns[more + 1].append((rows_end, 1.0))
@@ -311,59 +350,3 @@ class _Program:
         stored = [[4 * self._n + t] for t in range(self._n)]
         for column, row, value in self._ageing.entries(first_column, first_row, stored):
             columns[column].append((row, value))
-
-
-class _Charged:
-    """The intervals that count towards one charge on peaks, and their accounts."""
-
-    def __init__(self, terms: DemandTerms, config: DispatchConfig, step_s: int, reference: ReferenceSchedule) -> None:
-        self.terms, length_s = terms, interval_length_s(terms, config, step_s)
-        self.paid_w = own_accounts(terms, reference.paid_peak_w)
-        self.accounts = {account: period_of(terms, account) for account in self.paid_w}
-        self.account_of: list[str] = []  # each interval's
-        self._weights: list[float] = []  # each interval's
-        self._steps: dict[int, list[int]] = {}
-        for k, start_s in enumerate(reference.starts_utc_s):
-            number = start_s // length_s
-            at = interval_account(terms, config.timezone, number * length_s)
-            if not at.counts:
-                continue
-            if number not in self._steps:
-                self.account_of.append(at.account)
-                self._weights.append(at.weight)
-                self.accounts[at.account] = at.period
-            self._steps.setdefault(number, []).append(k)
-
-    def intervals(self) -> Iterator[tuple[list[int], str, float]]:
-        """The steps of each interval, its account, and its weight."""
-        return zip(self._steps.values(), self.account_of, self._weights, strict=True)
-
-
-class _Demand:
-    """Where the demand's columns and rows lie, and the entries of its rows beyond those of the intervals.
-
-    The intervals' rows say: mean import <= peak of its account. Where only the highest counts, the peak is what is
-    billed. Else two kinds follow, all `<= 0`: peak - t - excess for each day, t + sum(excess) / n - billed.
-    """
-
-    def __init__(
-        self, column: int, row: int, intervals: Sequence[str], accounts: Mapping[str, str], top_days: int
-    ) -> None:
-        periods, self.first_row = sorted(set(accounts.values())), row
-        self.peak = {account: column + k for k, account in enumerate(sorted(accounts))}
-        self.billed = self.peak
-        self.entries: list[tuple[int, int, float]] = []  # column, row, value
-        self.columns_end, self.rows_end = column + len(accounts), row + len(intervals)
-        if top_days == 1:
-            return
-        excess = {account: self.columns_end + k for k, account in enumerate(self.peak)}
-        mark = {period: self.columns_end + len(excess) + k for k, period in enumerate(periods)}
-        self.billed = {period: of + len(periods) for period, of in mark.items()}
-        self.columns_end += len(excess) + 2 * len(periods)
-        rows = {period: self.rows_end + k for k, period in enumerate(periods)}
-        for period, at in rows.items():
-            self.entries += [(mark[period], at, 1.0), (self.billed[period], at, -1.0)]
-        for at, (account, period) in enumerate(sorted(accounts.items()), self.rows_end + len(periods)):
-            self.entries += [(self.peak[account], at, 1.0), (mark[period], at, -1.0), (excess[account], at, -1.0)]
-            self.entries.append((excess[account], rows[period], 1.0 / top_days))
-        self.rows_end += len(periods) + len(accounts)

@@ -12,7 +12,8 @@ class ChargeLevel(msgspec.Struct, frozen=True):
     counts: bool  # the running interval counts towards it
     free_w: float  # what such an interval may reach at no cost
     later_w: float  # the same for a later peak of the running period, where that is another, such as a day's
-    billed_w: float  # what the running period is billed so far: at least
+    billed_w: float  # what the running period is billed so far: at least; of what adds up, see `quantity_w`
+    added: float = 0.0  # what its intervals have had above a contract, where that adds up: W, W^2 or h
 
 
 class ChargesNow(msgspec.Struct, frozen=True):
@@ -22,4 +23,4 @@ class ChargesNow(msgspec.Struct, frozen=True):
     free_w: float  # the mean of an interval that costs nothing now
     until_utc_s: float | None  # until then the same charges count; None: for a day at least
     eur: float  # what they bill so far for their running periods: at least
-    count: int  # of how many that is: not of those whose amount all intervals set, such as the hours above a contract
+    count: int  # of how many that is

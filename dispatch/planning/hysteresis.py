@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dispatch.model.plan import Plan
+from dispatch.planning.lp_excess import above_kw
 from dispatch.planning.lp_model import (
     BLOCKS,
     CHARGE,
     CURTAIL,
     DISCHARGE,
+    EXCESS_PARTS,
     EXPORT,
     IMPORT,
     LAYER,
@@ -27,6 +29,7 @@ from dispatch.planning.lp_model import (
     Problem,
     Solution,
     curtailed_kw,
+    first_excess,
     import_limits,
     target_column,
 )
@@ -140,12 +143,29 @@ def evaluate_powers(
         put(LAYER + k, np.clip(stored - below, 0.0, width))
         below += width
     peaks = _fill_peaks(problem, numbers, x, imported)
+    excess_kw = _fill_excesses(problem, numbers, x, imported)
     if problem.ageing is not None:
         x[target_column(problem) + 1 :] = problem.ageing.values([problem.stored_kwh, *stored.tolist()])
     over = np.any(x[: BLOCKS * n] > numbers.upper[: BLOCKS * n] + NEAR)
     outside = stored.min() < -NEAR or stored.max() > below + NEAR
     cost = math.inf if over or outside else float(numbers.cost @ x)
-    return cost, Solution(charge.tolist(), discharge.tolist(), peaks, 0.0)
+    return cost, Solution(charge.tolist(), discharge.tolist(), peaks, 0.0, excess_kw, cost)
+
+
+def _fill_excesses(problem: Problem, numbers: ModelNumbers, x: Floats, imported: Floats) -> tuple[float, ...]:
+    """Fill in what each interval has above the contract of a charge that adds it up, cheapest part first; that, kW."""
+    import numpy as np
+
+    column, found = first_excess(problem), list[float]()
+    import_kwh = (np.array(problem.hours) * imported).tolist()
+    for excess in problem.excesses:
+        found.append(above_kw(excess, import_kwh))
+        left = found[-1]
+        for part in range(column, column + EXCESS_PARTS):
+            x[part] = min(left, numbers.upper[part])
+            left -= float(x[part])
+        column += EXCESS_PARTS
+    return tuple(found)
 
 
 def _fill_peaks(problem: Problem, numbers: ModelNumbers, x: Floats, imported: Floats) -> list[float]:

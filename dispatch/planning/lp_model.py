@@ -6,12 +6,14 @@ Columns, for each of n steps: charge, discharge, import up to the fuse, import a
 above it, the stored energy in layers (floor | up to the reserve | equal parts up to the ceiling, one of them cut at
 the resting level) whose worth falls from layer to layer, so that they fill in order, and what PV is limited by. Then
 for each calendar month the peak in parts: what is paid anyway, what a higher one costs in rising steps, and above the
-contract. Then the running interval's mean above its target; after it, where ageing has a price, the columns of
+contract. Where a charge adds up what intervals have above its contract, the parts of each interval's excess
+(`lp_excess`). Then the running interval's mean above its target; after it, where ageing has a price, the columns of
 `lp_ageing`. An idle battery is always a solution: what the world may break is a price or leaves room for it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +34,7 @@ CURTAIL = LAYER + LAYERS
 BLOCKS = CURTAIL + 1
 RISES = 7
 PEAKS = 1 + RISES + 1  # for each month: paid anyway, rising steps, above the contract
+EXCESS_PARTS = 4  # for each `Excess`
 # in the power balance
 SIGNS = ((IMPORT, 1), (OVER_FUSE, 1), (EXPORT, -1), (OVER_EXPORT, -1), (DISCHARGE, 1), (CHARGE, -1), (CURTAIL, -1))
 TIE_EUR_PER_KWH = 1e-5  # throughput is never quite free, and export never quite earns what import costs
@@ -75,6 +78,32 @@ class Month:
 
 
 @dataclass(frozen=True)
+class Excess:
+    """One interval of the utility meter, and what it has above the contract of a charge that adds that up.
+
+    Without a charge (`by` empty) any import is free in it.
+    """
+
+    steps: tuple[int, ...]
+    hours: float
+    energy_kwh: float = 0.0  # imported before the horizon begins
+    base_kw: float = math.inf  # the contract
+    charge: int = -1  # number of the charge
+    account: str = ""  # of the period that it belongs to
+    by: str = ""  # how it adds up (`dispatch.billing.excess`)
+    price: float = 0.0  # EUR/kW, or EUR/h
+    share: float = 1.0  # how many of the charge's intervals it is; of hours, its hours
+    before: float = 0.0  # what has added up before: kW, kW^2, h
+    expected_kw: float = 0.0  # what the prices were made for
+    parts: tuple[tuple[float, float], ...] = ((math.inf, 0.0),)  # kW, EUR/kW; each dearer than the one before
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Charge and period."""
+        return self.charge, self.account
+
+
+@dataclass(frozen=True)
 class Problem:
     """All the numbers of one plan. `net_kw` is load - pv; prices are EUR per kWh, all included."""
 
@@ -105,6 +134,7 @@ class Problem:
     above_kwh: tuple[float, ...] = ()  # by step, room above the layers for a balancing charge; empty: none
     full_eur: tuple[float, ...] = ()  # by step, EUR for each kWh stored at its end, for the same; empty: none
     ageing: AgeingPart | None = None  # what cycles cost by their depth, and holding energy; None: nothing
+    excesses: tuple[Excess, ...] = ()  # the same number for each metering interval
 
     @cached_property
     def penalties(self) -> Penalties:
@@ -125,6 +155,8 @@ class Solution:
     discharge_kw: list[float]
     peaks_kw: list[float]
     seconds: float
+    excess_kw: tuple[float, ...] = ()  # of each `Excess`
+    objective_eur: float = 0.0  # what was minimised
 
 
 @dataclass(frozen=True)
@@ -172,14 +204,19 @@ def shallowest_eur_per_kwh(problem: Problem) -> float:
     return prices[0] if prices else 0.0
 
 
-def target_column(problem: Problem) -> int:
-    """The column of the running interval's mean above its target: after the peaks, before ageing's."""
+def first_excess(problem: Problem) -> int:
+    """The first column of what intervals have above contracts: after the months' peaks."""
     return BLOCKS * len(problem.hours) + PEAKS * len(problem.months)
 
 
+def target_column(problem: Problem) -> int:
+    """The column of the running interval's mean above its target: after the excesses, before ageing's."""
+    return first_excess(problem) + EXCESS_PARTS * len(problem.excesses)
+
+
 def target_row(problem: Problem) -> int:
-    """The row of the running interval's target: after the meterings, before ageing's."""
-    return 2 * len(problem.hours) + len(problem.meterings)
+    """The row of the running interval's target: after the meterings and the excesses, before ageing's."""
+    return 2 * len(problem.hours) + len(problem.meterings) + len(problem.excesses)
 
 
 @dataclass
@@ -237,6 +274,11 @@ def model_numbers(problem: Problem) -> ModelNumbers:
         peak_cost += [month.demand, *prices, month.demand + contract]
         peak_lower += [month.base_kw] + [0.0] * (RISES + 1)
         peak_upper += [month.base_kw, *widths, np.inf]
+    for excess in problem.excesses:
+        spare = EXCESS_PARTS - len(excess.parts)
+        peak_cost += [*(price for _, price in excess.parts), *[0.0] * spare]
+        peak_lower += [0.0] * EXCESS_PARTS
+        peak_upper += [*(width for width, _ in excess.parts), *[0.0] * spare]
     own = problem.meterings[0]
     target_kwh = np.inf if problem.target_kw is None else own.hours * problem.target_kw - own.energy_kwh
     dynamics = np.zeros(n)
@@ -245,13 +287,14 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     age_cost, age_bounds, age_rows = none, (none, none), (none, none)
     if ageing is not None:
         age_cost, age_bounds, age_rows = ageing.costs(problem.hours), ageing.bounds(n), ageing.rows(n)
-    meterings = [-m.energy_kwh for m in problem.meterings]
+    most = [-m.energy_kwh for m in problem.meterings]
+    most += [excess.hours * excess.base_kw - excess.energy_kwh for excess in problem.excesses]
     return ModelNumbers(
         cost=np.concatenate([*cost, peak_cost, [value.contract], age_cost]),
         lower=np.concatenate([np.zeros(CURTAIL * n), least, peak_lower, [0.0], age_bounds[0]]),
         upper=np.concatenate([*upper, peak_upper, [np.inf], age_bounds[1]]),
-        rows_lower=np.concatenate([net, dynamics, np.full(len(meterings) + 1, -np.inf), age_rows[0]]),
-        rows=np.concatenate([net, dynamics, meterings, [target_kwh], age_rows[1]]),
+        rows_lower=np.concatenate([net, dynamics, np.full(len(most) + 1, -np.inf), age_rows[0]]),
+        rows=np.concatenate([net, dynamics, most, [target_kwh], age_rows[1]]),
     )
 
 
@@ -312,6 +355,12 @@ def coefficients(problem: Problem, column_count: int) -> list[Column]:
         first_part = BLOCKS * len(problem.hours) + PEAKS * metering.month
         for part in range(first_part, first_part + PEAKS):
             columns[part].append((row, -metering.hours))
+    first = first_excess(problem)
+    for k, excess in enumerate(problem.excesses):
+        row = 2 * len(problem.hours) + len(problem.meterings) + k
+        _put_import(columns, row, excess, problem)
+        for part in range(first + EXCESS_PARTS * k, first + EXCESS_PARTS * (k + 1)):
+            columns[part].append((row, -excess.hours))
     running, last = problem.meterings[0], target_row(problem)
     _put_import(columns, last, running, problem)
     columns[target_column(problem)].append((last, -running.hours))
@@ -337,7 +386,7 @@ def _put_balances(columns: list[Column], problem: Problem) -> None:
                 columns[layer * n + t].append((n + t + 1, -1.0))
 
 
-def _put_import(columns: list[Column], row: int, metering: Metering, problem: Problem) -> None:
+def _put_import(columns: list[Column], row: int, metering: Metering | Excess, problem: Problem) -> None:
     """The energy imported in a metering's steps."""
     n = len(problem.hours)
     for t in metering.steps:

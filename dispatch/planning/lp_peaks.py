@@ -1,7 +1,9 @@
 """Handles the peaks of a plan: the limit defended in each month or day, and which step raises which peak.
 
-Every charge on peaks (`dispatch.billing.peak_charges`) has its own. The main charge, the first, is the one whose end of
-the period is estimated. Of the others only the level that is free now is known; each kW above it has the full price.
+Every charge on peaks (`dispatch.billing.peak_charges`) has its own; one that adds up what intervals have above its
+contract has rows in `lp_excess` instead. The main charge, the first, is the one whose end of the period is estimated:
+the dearest of those that count within a month (`coming_charges`).
+Of the others only the level that is free now is known; each kW above it has the full price.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from dispatch.billing.demand_charge import IntervalAccount, interval_account
-from dispatch.billing.peak_charges import peak_charges
+from dispatch.billing.demand_charge import IntervalAccount, interval_account, tier_eur_per_kw
+from dispatch.billing.peak_charges import coming_charges
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.forecast import QUARTER_S
-from dispatch.planning.lp_model import Metering, Month, Problem, Solution
+from dispatch.planning.lp_model import Excess, Metering, Month, Problem, Solution
 
 if TYPE_CHECKING:
     from dispatch.planning.inputs import PlanInputs
@@ -26,7 +28,7 @@ CHARGE_TOLERANCE_KW = 0.05  # charging above the budget by less is the margins' 
 
 def levels_of(inputs: PlanInputs) -> list[tuple[DemandTerms, ChargeLevel]]:
     """Each charge and what it leaves free, the main one first; that of one of which nothing is known is its floor."""
-    charges, known = peak_charges(inputs.config), {level.charge: level for level in inputs.levels}
+    charges, known = coming_charges(inputs.config, inputs.now_utc_s), {level.charge: level for level in inputs.levels}
     later_w = inputs.month_peak_w if inputs.next_day_peak_w is None else inputs.next_day_peak_w
     only = {charges[0].id: ChargeLevel(charges[0].id, True, inputs.month_peak_w, later_w, 0.0)}
     floors = {terms.id: ChargeLevel(terms.id, True, terms.floor_w, terms.floor_w, 0.0) for terms in charges}
@@ -34,15 +36,33 @@ def levels_of(inputs: PlanInputs) -> list[tuple[DemandTerms, ChargeLevel]]:
     return [(terms, found[terms.id]) for terms in charges]
 
 
+def next_eur_per_kw(inputs: PlanInputs, terms: DemandTerms, level: ChargeLevel) -> float:
+    """What one kW more of a day's peak costs: the price of the tier that the period has reached, or is expected to."""
+    usual_w = inputs.peak.usual_w if inputs.peak is not None else inputs.peak_prior_w or 0.0
+    reached_w = max(level.billed_w, usual_w) - (terms.floor_w if terms.above else 0.0)
+    return tier_eur_per_kw(terms, reached_w) / terms.top_days
+
+
 def months_of(inputs: PlanInputs, starts: list[int]) -> tuple[list[Month], list[list[int]]]:
     """The peaks in the horizon, charge by charge, and for each charge the one that each step may raise."""
     months: list[Month] = []
     places: list[list[int]] = []
-    for terms, level in levels_of(inputs):
-        own, of = _months(inputs, starts, terms, level) if not places else _others(inputs, starts, terms, level)
+    for charge, (terms, level) in enumerate(levels_of(inputs)):
+        if terms.adds and charge:
+            continue
+        if terms.adds:
+            own, of = _contract_only(inputs, starts, level)
+        else:
+            own, of = _others(inputs, starts, terms, level) if charge else _months(inputs, starts, terms, level)
         places.append([len(months) + k for k in of])
-        months += [replace(month, charge=len(places) - 1) for month in own]
+        months += [replace(month, charge=charge) for month in own]
     return months, places
+
+
+def _contract_only(inputs: PlanInputs, starts: list[int], level: ChargeLevel) -> tuple[list[Month], list[int]]:
+    """Where the main charge adds up what is above its contract, its rows keep the contracted peak."""
+    most_w = max(inputs.config.grid.contracted_peak_w, level.free_w)
+    return [Month(most_w / 1000, counts=False)], [0] * len(starts)
 
 
 class _Account(NamedTuple):
@@ -86,7 +106,7 @@ def _months(
     if inputs.peak is not None:
         rises = tuple((rise.width_w / 1000, rise.share) for rise in inputs.peak.rises)
         first_w, prior_w, later_w = max(0.0, level.free_w), 0.0, max(terms.floor_w, inputs.peak.usual_w)
-    price = terms.rise_eur_per_kw
+    price = next_eur_per_kw(inputs, terms, level)
 
     def month(of: _Account) -> Month:
         if not of.name:
@@ -128,7 +148,7 @@ def _others(
             base_w = max(level.free_w * free, expected_w, running_least_w(inputs, terms))
         elif terms.rolling or of.name.startswith(here.period):
             base_w = max(level.later_w * free, expected_w)
-        return Month(base_w / 1000, demand=terms.rise_eur_per_kw * of.weight)
+        return Month(base_w / 1000, demand=next_eur_per_kw(inputs, terms, level) * of.weight)
 
     return [month(of) for of in order], [order.index(of) for of in names]
 
@@ -143,10 +163,10 @@ def _counts_now(inputs: PlanInputs, terms: DemandTerms) -> bool:
     return interval_account(terms, inputs.config.timezone, inputs.now_utc_s // length_s * length_s).counts
 
 
-def meterings_of(
-    inputs: PlanInputs, starts: list[int], hours: tuple[float, ...], places: list[list[int]]
-) -> tuple[Metering, ...]:
-    """The utility meter's intervals in the horizon, each with what is known of its import so far; for each charge.
+def spans_of(
+    inputs: PlanInputs, starts: list[int], hours: tuple[float, ...]
+) -> list[tuple[tuple[int, ...], float, float]]:
+    """The utility meter's intervals in the horizon: steps, hours, and what is known of the import so far, kWh.
 
     Where the meter's intervals are shorter than the steps, each step's mean is kept below the peak: then so is that of
     the meter's in it. The running one's import counts once it is the last one in its step.
@@ -161,6 +181,14 @@ def meterings_of(
     ends_s = (inputs.now_utc_s // meters_s + 1) * meters_s
     if inputs.interval_energy_wh is not None and (meters_s == length_s or ends_s == starts[0] + QUARTER_S):
         spans[0] = (spans[0][0], meters_s / 3600, inputs.interval_energy_wh / 1000)
+    return spans
+
+
+def meterings_of(
+    inputs: PlanInputs, starts: list[int], hours: tuple[float, ...], places: list[list[int]]
+) -> tuple[Metering, ...]:
+    """The utility meter's intervals in the horizon for each charge."""
+    spans = spans_of(inputs, starts, hours)
     return tuple(
         Metering(steps, month_of[steps[0]], inside_h, kwh) for month_of in places for steps, inside_h, kwh in spans
     )
@@ -172,13 +200,28 @@ def targets_of(inputs: PlanInputs, problem: Problem, solution: Solution) -> list
     """
     contract_w, result = inputs.config.grid.contracted_peak_w, []
     for k, (terms, level) in enumerate(levels_of(inputs)):
-        peaks = zip(solution.peaks_kw, problem.months, strict=True)
-        counting = [kw for kw, month in peaks if month.counts and month.charge == k]
+        counting = _counting_kw(problem, solution, k)
         planned_w = 1000 * counting[0] if counting else contract_w
-        if k:
-            planned_w = max(level.free_w, running_least_w(inputs, terms), planned_w)
-        result.append(_main_target_w(inputs, terms, level, planned_w) if not k else planned_w)
+        if k or terms.adds:
+            result.append(max(level.free_w, running_least_w(inputs, terms), planned_w))
+        else:
+            result.append(_main_target_w(inputs, terms, level, planned_w))
     return result
+
+
+def _counting_kw(problem: Problem, solution: Solution, charge: int) -> list[float]:
+    """The peaks of a charge, kW; of one that adds up what is above its contract the intervals' means of that level or
+    more, as each one above is paid for by itself. In order of time.
+    """
+    peaks = zip(solution.peaks_kw, problem.months, strict=True)
+    counting = [kw for kw, month in peaks if month.counts and month.charge == charge]
+    return counting or [excess.base_kw + kw for kw, excess in _excesses(problem, solution) if excess.charge == charge]
+
+
+def _excesses(problem: Problem, solution: Solution) -> list[tuple[float, Excess]]:
+    """What each interval has above the contract of a charge, kW, in order of time."""
+    found = zip(solution.excess_kw, problem.excesses, strict=True)
+    return sorted(((kw, excess) for kw, excess in found if excess.by), key=lambda pair: pair[1].steps)
 
 
 def _main_target_w(inputs: PlanInputs, terms: DemandTerms, level: ChargeLevel, planned_w: float) -> float:
@@ -200,8 +243,8 @@ def _main_target_w(inputs: PlanInputs, terms: DemandTerms, level: ChargeLevel, p
 
 def target_now_w(inputs: PlanInputs, targets_w: Sequence[float]) -> float:
     """The mean to keep in the running interval: the lowest of the charges that count; the main one's if none does."""
-    pairs = zip(peak_charges(inputs.config), targets_w, strict=True)
-    return min((w for terms, w in pairs if _counts_now(inputs, terms)), default=targets_w[0])
+    pairs = zip(levels_of(inputs), targets_w, strict=True)
+    return min((w for (terms, _), w in pairs if _counts_now(inputs, terms)), default=targets_w[0])
 
 
 def within_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> Problem | None:
@@ -215,6 +258,7 @@ def within_budget(inputs: PlanInputs, problem: Problem, solution: Solution) -> P
     most_w = max(inputs.config.grid.contracted_peak_w, inputs.month_peak_w)
     steps = problem.meterings[0].steps
     counts = any(problem.months[m.month].counts for m in problem.meterings if m.steps == steps)
+    counts = counts or any(excess.by for excess in problem.excesses if excess.steps == steps)
     target_w = target_now_w(inputs, targets_of(inputs, problem, solution))
     limit_w = min(target_w, most_w) if counts else most_w
     charge_kw = list(problem.charge_kw)
@@ -236,6 +280,11 @@ def kept_import_w(problem: Problem, solution: Solution, targets_w: Sequence[floa
         for k in metering.steps:
             if kept[metering.month] < result[k]:
                 result[k], keepers[k] = kept[metering.month], problem.months[metering.month].charge
+    for kw, excess in _excesses(problem, solution):
+        kept_w = targets_w[excess.charge] if 0 in excess.steps else 1000 * (excess.base_kw + kw)
+        for k in excess.steps:
+            if kept_w < result[k]:
+                result[k], keepers[k] = kept_w, excess.charge
     return result, keepers
 
 

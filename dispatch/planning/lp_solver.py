@@ -14,6 +14,7 @@ from dispatch.planning.lp_model import (
     BLOCKS,
     CHARGE,
     DISCHARGE,
+    EXCESS_PARTS,
     IMPORT,
     OVER_FUSE,
     PEAKS,
@@ -22,6 +23,7 @@ from dispatch.planning.lp_model import (
     Problem,
     Solution,
     coefficients,
+    first_excess,
     target_column,
     target_row,
 )
@@ -64,6 +66,7 @@ class LinearProgram:
             problem.hours[1:],
             tuple(m.hours for m in problem.meterings if 0 not in m.steps),
             shape_of(problem.ageing),
+            len(problem.excesses),
         )
         before, last = self._highs, self._last
         basis = None if before is None or last is None else shifted_basis(before.getBasis(), last, problem)
@@ -92,6 +95,8 @@ class LinearProgram:
             discharge_kw=values[DISCHARGE * n : (DISCHARGE + 1) * n],
             peaks_kw=[sum(peaks[PEAKS * m : PEAKS * (m + 1)]) for m in range(len(problem.months))],
             seconds=seconds,
+            excess_kw=_excess_kw(problem, values),
+            objective_eur=highs.getInfo().objective_function_value,
         )
 
     @staticmethod
@@ -118,10 +123,30 @@ class LinearProgram:
         for block in (IMPORT, OVER_FUSE):
             for row in (*(row for row, _ in running), last_row):
                 highs.changeCoeff(row, block * n, problem.hours[0])
+        _update_excesses(highs, problem)
         for row, metering in running:
             for part in range(PEAKS):
                 highs.changeCoeff(row, BLOCKS * n + PEAKS * metering.month + part, -metering.hours)
         highs.changeCoeff(last_row, target_column(problem), -first.hours)
+
+
+def _excess_kw(problem: Problem, values: Sequence[float]) -> tuple[float, ...]:
+    """What a solution has above the contract in each `Excess`."""
+    first = first_excess(problem)
+    starts = range(first, first + EXCESS_PARTS * len(problem.excesses), EXCESS_PARTS)
+    return tuple(sum(values[column : column + EXCESS_PARTS]) for column in starts)
+
+
+def _update_excesses(highs: _core._Highs, problem: Problem) -> None:
+    """The coefficients of the running interval that hold the first step's length."""
+    n = len(problem.hours)
+    for k, excess in enumerate(problem.excesses):
+        row, column = 2 * n + len(problem.meterings) + k, first_excess(problem) + EXCESS_PARTS * k
+        if 0 in excess.steps:
+            for block in (IMPORT, OVER_FUSE):
+                highs.changeCoeff(row, block * n, problem.hours[0])
+            for part in range(EXCESS_PARTS):
+                highs.changeCoeff(row, column + part, -excess.hours)
 
 
 def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
@@ -134,7 +159,7 @@ def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
     n, ahead = len(problem.hours), problem.quarter - last.quarter
     if not basis.valid or len(last.hours) != n or len(last.months) != len(problem.months) or not 0 <= ahead < n:
         return None
-    if shape_of(last.ageing) != shape_of(problem.ageing):
+    if shape_of(last.ageing) != shape_of(problem.ageing) or len(last.excesses) != len(problem.excesses):
         return None
     columns, rows = basis.col_status, basis.row_status
 
@@ -147,11 +172,15 @@ def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
     def all_ahead(statuses: list[Any], begin: int, end: int) -> list[Any]:
         return list(chain(*(ahead_of(statuses[k : k + n]) for k in range(begin, end, n))))
 
-    after = target_column(last) + 1
+    followed, first, after = ahead_of(list(range(n))), first_excess(last), target_column(last)
+    excesses = _followed_excesses(last, problem, followed)
+    above = [columns[first + EXCESS_PARTS * k : first + EXCESS_PARTS * (k + 1)] for k in excesses]
     result.col_status = [
         *all_ahead(columns, 0, BLOCKS * n),
-        *columns[BLOCKS * n : after],
-        *all_ahead(columns, after, len(columns)),
+        *columns[BLOCKS * n : first],
+        *chain(*above),
+        columns[after],
+        *all_ahead(columns, after + 1, len(columns)),
     ]
     charge_of = [month.charge for month in last.months]
     metering_of = {
@@ -159,16 +188,31 @@ def shifted_basis(basis: Any, last: Problem, problem: Problem) -> Any | None:
         for row, metering in enumerate(last.meterings, 2 * n)
         for t in metering.steps
     }
-    followed, charge_of = ahead_of(list(range(n))), [month.charge for month in problem.months]
+    charge_of = [month.charge for month in problem.months]
     meterings = [rows[metering_of[charge_of[m.month], followed[m.steps[0]]]] for m in problem.meterings]
     after = target_row(last)
     result.row_status = [
         *all_ahead(rows, 0, 2 * n),
         *meterings,
+        *(rows[2 * n + len(last.meterings) + k] for k in excesses),
         rows[after],
         *all_ahead(rows, after + 1, len(rows)),
     ]
     result.valid = True
+    return result
+
+
+def _followed_excesses(last: Problem, problem: Problem, followed: list[int]) -> list[int]:
+    """For each excess row the one of the last problem at the same time."""
+    slots: dict[int, int] = {}  # so many rows of a step were seen
+    row_of: dict[tuple[int, int], int] = {}
+    for k, excess in enumerate(last.excesses):
+        slot = slots[excess.steps[0]] = slots.get(excess.steps[0], -1) + 1
+        row_of |= {(slot, t): k for t in excess.steps}
+    slots, result = {}, []
+    for excess in problem.excesses:
+        slot = slots[excess.steps[0]] = slots.get(excess.steps[0], -1) + 1
+        result.append(row_of[slot, followed[excess.steps[0]]])
     return result
 
 

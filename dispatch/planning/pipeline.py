@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.battery_ageing import CycleDepths, ageing_of
-from dispatch.billing.peak_charges import main_charge
+from dispatch.billing.peak_charges import coming_charges
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.forecasting.clear_sky import Plane, PvSite
 from dispatch.forecasting.job_queue import UNLIMITED_S, JobModel, KnownJob
@@ -101,6 +102,7 @@ class PlanSource:
         self._peak = PeakForecaster(config)
         self._ageing = ageing_of(config)
         self._depths: CycleDepths | None = None  # by the SoC of each plan so far
+        self._fed: deque[_Quarter] = deque(maxlen=MEMORY)  # what it has been fed
         self._jobs: JobModel | None = None
         self._known_w: Sequence[float] | None = None  # power of the known jobs from the end of the last quarter on
         self._unlimited = 0  # of those jobs
@@ -272,6 +274,19 @@ class PlanSource:
         """Make the next plan with another solver: a call of `make` hangs, and keeps the one it has."""
         self._planner = Planner(self._config)
 
+    def _feed_peak(self, main: DemandTerms) -> None:
+        """Hand the finished quarter hours to the peak's forecaster; where another charge is the main one, to a new one,
+        with those before.
+        """
+        if main != self._peak.terms:
+            self._peak = PeakForecaster(self._config, main)
+            self._fresh.extendleft(reversed(self._fed))
+            self._fed.clear()
+        while self._fresh:
+            quarter = self._fresh.popleft()
+            self._peak.observe(quarter.start_s, quarter.load_w, quarter.pv_w, quarter.path_w)
+            self._fed.append(quarter)
+
     def make(self, inputs: PlanInputs, before: Plan | None = None) -> tuple[Plan, list[str]]:
         """A plan, and what its check finds wrong with it. Raises PlanFailed. `before`: the one in force.
 
@@ -281,16 +296,14 @@ class PlanSource:
         config, outlook = self._config, None
         ahead_w = [load_w - pv_w for load_w, pv_w in zip(inputs.load.load_w, inputs.pv_w, strict=True)]
         prior_w = min(config.grid.contracted_peak_w, max(0.0, *ahead_w))
-        while self._fresh:
-            quarter = self._fresh.popleft()
-            self._peak.observe(quarter.start_s, quarter.load_w, quarter.pv_w, quarter.path_w)
+        self._feed_peak(coming_charges(config, inputs.now_utc_s)[0])
         self._peak.caps = inputs.config.caps
         if config.plan.peak_outlook:
             outlook = self._peak.outlook(
                 len(inputs.load.load_w),
                 inputs.soc_pct or 0.0,
                 levels_of(inputs)[0][1].free_w,
-                _days_left(inputs.now_utc_s, config),
+                _days_left(inputs.now_utc_s, config, self._peak.terms),
                 self._day_trade(inputs),
                 inputs.load.load_w,
                 inputs.pv_w,
@@ -321,11 +334,11 @@ def pv_site(config: DispatchConfig, pv_id: str | None = None) -> PvSite | None:
     return PvSite(Place(*config.place), planes) if planes and config.place is not None else None
 
 
-def _days_left(utc_s: float, config: DispatchConfig) -> float:
+def _days_left(utc_s: float, config: DispatchConfig, main: DemandTerms) -> float:
     """Days until the bill's local month or year ends; of a year at most `FORESEEN_DAYS`."""
     now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
     following = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    if main_charge(config).per == "year":
+    if main.per == "year":
         following = following.replace(year=now.year + 1, month=1)
         return min(FORESEEN_DAYS, (following - now).total_seconds() / 86400)
     return (following - now).total_seconds() / 86400

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatch.billing.battery_ageing import ageing_eur
+from dispatch.planning.lp_excess import excess_eur
 from dispatch.planning.lp_model import Problem, Solution
 
 
@@ -26,4 +27,5 @@ def plan_cost_eur(
     for peak_kw, month in zip(solution.peaks_kw, problem.months, strict=True):
         if month.counts:
             cost += month.demand * (peak_kw - month.base_kw)
+    cost += excess_eur(problem, solution)
     return cost - problem.penalties.stored_high * stored

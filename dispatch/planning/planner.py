@@ -35,12 +35,14 @@ from dispatch.planning.explanations import Sketch, reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
 from dispatch.planning.lp_ageing import AgeingPart, above_bottom
+from dispatch.planning.lp_excess import excesses_of, minimised_eur, repriced
 from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, curtailed_kw
 from dispatch.planning.lp_peaks import (
     kept_import_w,
     levels_of,
     meterings_of,
     months_of,
+    next_eur_per_kw,
     target_now_w,
     targets_of,
     within_budget,
@@ -53,6 +55,7 @@ from dispatch.planning.step_limits import StepLimits, limit_notes, limits_of
 
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
 QUIET_W = 1.0  # smaller battery powers are the solver's rounding
+REPRICED = 2  # times that what adds up above a contract is priced anew
 BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
 
 
@@ -191,11 +194,26 @@ def _full_cycle_eur_per_kwh(config: DispatchConfig) -> float:
 def _optimum(inputs: PlanInputs, program: LinearProgram, problem: Problem) -> tuple[Problem, Solution]:
     """The solution, and the problem it solves: where it charges more than the tick would allow, a tighter one."""
     solution = _solve(problem, program)
+    problem, solution = _repriced(problem, solution, program)
     within = within_budget(inputs, problem, solution)
     if within is None:
         return problem, solution
     again = _solve(within, program)
     return within, replace(again, seconds=solution.seconds + again.seconds)
+
+
+def _repriced(problem: Problem, solution: Solution, program: LinearProgram) -> tuple[Problem, Solution]:
+    """The cheapest of a few solutions where what is above a contract adds up: its price depends on the solution."""
+    best, seconds = (problem, solution), solution.seconds
+    for _ in range(REPRICED):
+        again = repriced(problem, solution)
+        if again is None:
+            break
+        problem, solution = again, _solve(again, program)
+        seconds += solution.seconds
+        if minimised_eur(problem, solution) < minimised_eur(*best):
+            best = problem, solution
+    return best[0], replace(best[1], seconds=seconds)
 
 
 def _notes(inputs: PlanInputs, steps: Sequence[PlanStep], limits: StepLimits) -> list[Reason]:
@@ -274,7 +292,7 @@ def _problem(
     charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
     efficiency = mean_efficiency(config)
-    demand = main.rise_eur_per_kw
+    demand = next_eur_per_kw(inputs, main, level)
     ready: tuple[tuple[float, ...], ...] = ()
     if inputs.peak is not None:
         ready = tuple([tuple([demand * row[part] for part in part_of]) for row in inputs.peak.ready[: len(starts)]])
@@ -291,12 +309,13 @@ def _problem(
         layers_kwh=layers_kwh,
         resting_layers=resting_layers,
         wear=wear_eur_per_kwh(config),
-        demand=demand + sum(terms.rise_eur_per_kw for terms, _ in others),
+        demand=demand + sum(next_eur_per_kw(inputs, *other) for other in others),
         fuse_kw=config.grid.fuse_w / 1000,
         export_limit_kw=limits.export_kw,
         contracted_kw=config.grid.contracted_peak_w / 1000,
         meterings=meterings_of(inputs, starts, hours, places),
         months=tuple(months),
+        excesses=excesses_of(inputs, starts, hours, [w / 1000 for w in net_w]),
         ready=ready,
         target_kw=None
         if inputs.peak is None or not months[places[0][0]].counts

@@ -19,6 +19,8 @@ from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.peak_charges import peak_charges
 from dispatch.billing.prices import PriceSeries
+from dispatch.config.demand_terms import DemandTerms
+from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.inputs import PlanInputs
@@ -213,10 +215,15 @@ def _peak(plan: Plan, inputs: PlanInputs) -> list[str]:
     second = next((w for n, w in intervals.items() if n > plan.steps[0].start_utc_s // length_s), None)
     mean_w = sum(second) / len(second) if second else 0.0
     found = []
-    for terms in peak_charges(inputs.config):
+    for terms in _on_highest(inputs.config):
         target_w, zone = plan.targets_w.get(terms.id, plan.peak_target_w), inputs.config.timezone
         first = interval_account(terms, zone, plan.steps[0].start_utc_s)
         following = interval_account(terms, zone, (plan.steps[0].start_utc_s // length_s + 1) * length_s)
         if following.counts and following.account == first.account and mean_w > target_w + POWER_W:
             found.append(f"peak target {target_w:.0f} W: the next metering interval alone is planned at {mean_w:.0f} W")
     return found
+
+
+def _on_highest(config: DispatchConfig) -> list[DemandTerms]:
+    """The charges whose peak one interval sets; where what is above a contract adds up, each is paid for by itself."""
+    return [terms for terms in peak_charges(config) if not terms.adds]

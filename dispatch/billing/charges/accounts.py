@@ -165,5 +165,6 @@ def rise_eur_per_kw(charge: Charge, tariff: TariffTerms) -> float:
     of = "month" if charge.period == "rolling-12" else charge.period
     days = {"day": 1.0, "month": 365 / 12, "year": 365.0}
     price = charge.tiers[-1][1] if charge.tiers else charge.price
-    parts = days[of] / days[charge.price_per or of]
+    adds_up = charge.kind == "excess" and charge.excess_by != "max"  # its price is for no time
+    parts = 1.0 if adds_up else days[of] / days[charge.price_per or of]
     return price * parts / charge.top * eur_per_unit(charge, tariff) * (1 + charge.vat_pct / 100)

@@ -97,6 +97,10 @@ def _how(charge: Charge) -> Iterator[Reason]:
         yield Phrase("charge.weights", {"weights": other})
     if charge.set_in:
         yield Phrase("charge.set_in", {"month_names": ", ".join(charge.set_in)})
+    if charge.occurs > 1:
+        yield Phrase("charge.occurs", {"count": charge.occurs})
+    if charge.past_only:
+        yield Phrase("charge.past_only")
     if charge.peak_floor_kw:
         yield Phrase("charge.peak_floor", {"floor_kw": charge.peak_floor_kw})
     if charge.floor_kw:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from dispatch.billing.charges.accounts import eur_per_unit
 from dispatch.billing.charges.calendar import calendar_of, in_force
+from dispatch.billing.charges.full_load_hours import expected_h, holds_at
 from dispatch.billing.charges.local_times import held, local_times
 from dispatch.config.charges import Charge
 from dispatch.config.tariff_terms import TariffTerms
@@ -114,7 +115,8 @@ def _prices(
 
 
 def _energy(tariff: TariffTerms, flow: Literal["import", "export"] | None) -> list[Charge]:
-    return [c for c in tariff.charges if c.kind == "energy" and flow in (None, c.flow) and c.full_load_h_below is None]
+    hours = expected_h(tariff)
+    return [c for c in tariff.charges if c.kind == "energy" and flow in (None, c.flow) and holds_at(c, hours)]
 
 
 def _always(charge: Charge) -> bool:

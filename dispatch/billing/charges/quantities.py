@@ -37,7 +37,8 @@ Peaks = dict[str, dict[str, Peak]]  # by period, by peak
 def peaks_of(charge: Charge, stretch: Stretch, length_s: int, windows: tuple[str, ...] = ()) -> Peaks:
     """The highest interval of each account in each period; `windows`: of intervals in these, too.
 
-    Where each interval is a peak of its own, the `top` highest of a period.
+    Where a peak must have been reached several times (`occurs`), the last of so many highest. Where each interval is a
+    peak of its own, the `top` highest of a period.
     """
     import numpy as np
 
@@ -57,7 +58,7 @@ def peaks_of(charge: Charge, stretch: Stretch, length_s: int, windows: tuple[str
     result: Peaks = {}
     for code, members in _runs(codes[index], index):
         period, label = accounts[code]
-        for n in members[: charge.top if each else 1]:
+        for n in members[: charge.top] if each else members[charge.occurs - 1 : charge.occurs]:
             start = int(intervals.start_utc_s[n])
             result.setdefault(period, {})[str(start) if each else label] = Peak(float(value[n]), start)
     return result
@@ -96,13 +97,16 @@ def max_quantities(charge: Charge, stretch: Stretch, periods: list[str], meterin
 
 
 def _rolling(charge: Charge, peaks: Peaks, period: str, first: date) -> Billed:
-    """On the peaks of a month and of the eleven before; a week over two months is one peak."""
+    """On the peaks of a month and of the eleven before, or of the twelve before; a week over two months is one peak."""
     joined: dict[str, Peak] = {}
-    for month in [*months_before(period, MONTHS_OF_YEAR - 1), period]:
+    months = [*months_before(period, MONTHS_OF_YEAR - 1), period]
+    if charge.past_only:
+        months = months_before(period, MONTHS_OF_YEAR)
+    for month in months:
         for label, peak in peaks.get(month, {}).items():
             joined[label] = max(joined.get(label, peak), peak)
     billed = billed_peak(charge, joined.values())
-    if months_before(period, MONTHS_OF_YEAR - 1)[0] + "-01" >= first.isoformat():
+    if months[0] + "-01" >= first.isoformat():
         return billed
     return billed._replace(remarks=(Reason("invoice.before_unknown", {"first_day": first.isoformat()}),))
 
@@ -125,7 +129,9 @@ def _less_free(charge: Charge, stretch: Stretch, own: Mapping[str, Billed], leng
     """Reactive peaks less the free share of each period's highest active power."""
     import msgspec
 
-    active = peaks_of(msgspec.structs.replace(charge, basis="kW", peaks_of="period", top=1), stretch, length_s)
+    active = peaks_of(
+        msgspec.structs.replace(charge, basis="kW", peaks_of="period", top=1, occurs=1), stretch, length_s
+    )
     highest = {period: max(peak.kw for peak in found.values()) for period, found in active.items()}
     return {
         period: billed._replace(

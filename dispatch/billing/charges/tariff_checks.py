@@ -17,6 +17,7 @@ import msgspec
 from dispatch.billing.charges.accounts import eur_per_unit, interval_s
 from dispatch.billing.charges.calendar import public_holidays, window_on
 from dispatch.billing.charges.energy_coverage import coverage_faults, some_days
+from dispatch.billing.charges.full_load_hours import by_full_load_hours
 from dispatch.config.charges import Charge, TariffWindow
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.config.window_times import a_date, month_day, month_numbers, window_faults, window_times
@@ -34,7 +35,7 @@ FIELDS: dict[str, frozenset[str]] = {
     | TIERED
     | IN_WINDOWS
     | {"price_per", "basis", "interval_min", "peaks_of", "top", "month_weight_pct", "set_in", "floor_kw"}
-    | {"peak_floor_kw", "individual", "free_pct"},
+    | {"peak_floor_kw", "individual", "free_pct", "occurs", "past_only"},
     "excess": EVERY_KIND | TIERED | IN_WINDOWS | {"price_per", "basis", "interval_min", "excess_by", "contract_kw"},
     "contract": EVERY_KIND | TIERED | {"price_per", "basis", "contract_kw"},
     "reactive": EVERY_KIND | TIERED | IN_WINDOWS | {"free_pct"},
@@ -201,6 +202,9 @@ def _of_periods(charge: Charge) -> Iterator[tuple[str, object, object, str]]:
     yield "individual", "a table", charge.individual is not None and charge.period != "year", 'period = "year"'
     rolling = charge.period == "rolling-12"
     yield "period", charge.period, rolling and charge.kind != "max", 'kind = "max"'
+    yield "past_only", charge.past_only, charge.past_only and not rolling, 'period = "rolling-12"'
+    each = charge.peaks_of == "interval"
+    yield "occurs", charge.occurs, charge.occurs > 1 and each, 'another peaks_of than "interval", such as "day"'
     yield "basis", charge.basis, rolling and charge.basis == "kvar", "another period beside it"
 
 
@@ -299,6 +303,8 @@ def _never(n: int, window: TariffWindow, tariff: TariffTerms) -> Iterator[Findin
 def _full_load_hours(tariff: TariffTerms) -> Iterator[Finding]:
     """Prices by full-load hours must leave no year without one, and none with two."""
     groups: dict[tuple[str, str], list[tuple[int, Charge]]] = {}
+    if tariff.full_load_h is not None and not by_full_load_hours(tariff):
+        yield "tariff.full_load_h", tariff.full_load_h, "a charge with full_load_h_from or full_load_h_below beside it"
     for k, charge in enumerate(tariff.charge):
         if charge.full_load_h_from is not None or charge.full_load_h_below is not None:
             groups.setdefault((charge.kind, charge.flow), []).append((k, charge))

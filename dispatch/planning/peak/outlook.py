@@ -27,6 +27,7 @@ import msgspec
 from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.peak_charges import main_charge
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.model.forecast import QUARTER_S
 from dispatch.planning.peak.exceedance import DAY, HOURS, DayStatistics, PeakCost, peak_cost, summarise
@@ -70,15 +71,16 @@ class PeakOutlook(msgspec.Struct, frozen=True):
 class PeakForecaster:
     """Feed it each finished quarter hour in order; ask it before each plan."""
 
-    def __init__(self, config: DispatchConfig) -> None:
+    def __init__(self, config: DispatchConfig, terms: DemandTerms | None = None) -> None:
+        """`terms`: of the charge whose peak is meant; None: of the main one."""
         self._energy_kwh = config.energy_kwh
         self._reserve_kwh = reserve_soc_pct(config) / 100 * config.energy_kwh
         self._usable_kwh = max(0.0, full_kwh(config) - self._reserve_kwh)
         self._charge_kw, self._discharge_kw = config.charge_w / 1000, config.discharge_w / 1000
         self._in, self._out = mean_efficiency(config)
-        self._terms, self._timezone = main_charge(config), config.timezone
+        self.terms, self._timezone = terms or main_charge(config), config.timezone
         self.caps = config.caps  # what may be counted on; nodes that take none come and go
-        self._demand = self._terms.rise_eur_per_kw
+        self._demand = self.terms.rise_eur_per_kw
         self._first = 0  # quarter number of the first entry of the lists
         self._load_kw, self._net_kw = array("d"), array("d")  # numpy takes these over as they are
         self._paths_kw: list[Floats] = []  # load of the following day as it was forecast at the end of each quarter
@@ -106,7 +108,7 @@ class PeakForecaster:
             for _ in range(quarter - following):
                 self._append(self._load_kw[-1], self._net_kw[-1], ())
         # in hours that do not count towards the peak nothing is held, and the battery recharges as fast as it can
-        counts = interval_account(self._terms, self._timezone, start_utc_s).counts
+        counts = interval_account(self.terms, self._timezone, start_utc_s).counts
         self._append(load_w / 1000, (load_w - pv_w) / 1000 if counts else -self._charge_kw, path_w)
         excess = len(self._load_kw) - MEMORY
         if excess > 0:
@@ -173,7 +175,7 @@ class PeakForecaster:
         kept_eur = KEPT * trade_eur_per_kwh
         seen, net_kw = self._day_statistics(self.caps), np.array(self._net_kw)
         ways = [self._day_statistics(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
-        cost = peak_cost(ways, self._terms, net_kw, peak_kw, days_left, kept_eur)
+        cost = peak_cost(ways, self.terms, net_kw, peak_kw, days_left, kept_eur)
         like = self._similar_quarters(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
@@ -324,9 +326,9 @@ class PeakForecaster:
         days = float(best.sum())
         weights = np.concatenate([days / (days + 1) * alike / alike.sum(), np.full(LASTING, 1 / (days + 1) / LASTING)])
         nets = loads - sun_kw
-        if self._terms.windows:
+        if self.terms.windows:
             starts_s = (QUARTER_S * (self._first + len(load) + np.arange(DAY))).tolist()
-            free = [not interval_account(self._terms, self._timezone, s).counts for s in starts_s]
+            free = [not interval_account(self.terms, self._timezone, s).counts for s in starts_s]
             nets[:, free] = -self._charge_kw
         return _Futures(loads, nets, weights)
 

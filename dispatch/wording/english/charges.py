@@ -59,6 +59,8 @@ PHRASES = {
     "charge.weights": "months count in part ({weights:comma})",
     "charge.weight": "{month_names:titled} {pct:g} %",
     "charge.set_in": "{month_names:titled} billed by their own peak, other months by the mean of those last past",
+    "charge.occurs": "a peak counts as high as {count:g} of its intervals were",
+    "charge.past_only": "of the twelve months before the month that is billed",
     "charge.peak_floor": "each peak counts as {floor_kw:g} kW at least",
     "charge.floor": "{floor_kw:g} {unit} billed at least",
     "charge.individual": (

@@ -191,27 +191,27 @@ def test_fjellnett_bills_five_weighted_weekly_peaks_of_twelve_months() -> None:
         Event("2026-12-31 12:00", 60, 60),  # week 53: 60 x 0.95 = 57
     )
     bill = billed("no-fjellnett-2026", year("Europe/Oslo", events))
-    # The base is 40 in the weeks of January and February. Mean of the five highest so far, x 534 / 12 = 44.50:
+    # The base is 40 in the weeks of January and February. Mean of the five highest before the month, x 534 / 12 =
+    # 44.50; what December had is billed from January 2027 on, and of January 2026 nothing before it is known:
     means = {
-        "2026-01": Decimal(100 + 4 * 40) / 5,  # 52
-        "2026-02": Decimal(100 + 80 + 3 * 40) / 5,  # 60
-        "2026-03": Decimal(100 + 80 + 51 + 2 * 40) / 5,  # 62.2
-        "2026-04": Decimal(100 + 80 + 60 + 2 * 40) / 5,  # 64
-        "2026-05": Decimal(64),
+        "2026-02": Decimal(100 + 4 * 40) / 5,  # 52
+        "2026-03": Decimal(100 + 80 + 3 * 40) / 5,  # 60
+        "2026-04": Decimal(100 + 80 + 51 + 2 * 40) / 5,  # 62.2
+        "2026-05": Decimal(100 + 80 + 60 + 2 * 40) / 5,  # 64
         "2026-06": Decimal(64),
-        "2026-07": Decimal(100 + 80 + 60 + 50 + 40) / 5,  # 66
-        "2026-08": Decimal(66),
+        "2026-07": Decimal(64),
+        "2026-08": Decimal(100 + 80 + 60 + 50 + 40) / 5,  # 66
         "2026-09": Decimal(66),
         "2026-10": Decimal(66),
-        "2026-11": Decimal(100 + 80 + 63 + 60 + 50) / 5,  # 70.6
-        "2026-12": Decimal(100 + 80 + 63 + 60 + 57) / 5,  # 72
+        "2026-11": Decimal(66),
+        "2026-12": Decimal(100 + 80 + 63 + 60 + 50) / 5,  # 70.6
     }
     power = {month: cents(kw * Decimal("44.50")) for month, kw in means.items()}
     energy = kwh({"jan": 60 + 50, "feb": 40, "mar": 20, "apr": 80, "jul": 160, "nov": 50, "dec": 20})
     assert of_charge(bill, "power") == power
     assert nets(bill) == {
         "fixed": cents(Decimal(2000) / 12) * 12,
-        "power": Decimal("34389.60"),
+        "power": Decimal("31185.60"),
         "energy": monthly(energy, "0.129"),
         "fund-and-tax": monthly(energy, "0.0813"),
     }
@@ -219,29 +219,31 @@ def test_fjellnett_bills_five_weighted_weekly_peaks_of_twelve_months() -> None:
 
 def test_istad_bills_the_whole_year_by_three_winter_months() -> None:
     events = (
-        Event("2025-12-15 10:00", 80, 60),  # Monday
+        Event("2025-12-15 10:00", 80, 60),  # Monday: reached once
+        Event("2025-12-16 08:00", 70, 60),
         Event("2025-12-23 10:00", 150, 60),  # after 21 December
         Event("2026-01-01 10:00", 120, 60),  # before 2 January
         Event("2026-01-14 15:00", 160, 30),  # Wednesday, the last hour before 16:00: (160 + 40) / 2 = 100
         Event("2026-01-14 16:00", 130, 60),
+        Event("2026-01-20 09:00", 95, 60),
         Event("2026-02-07 12:00", 150, 60),  # Saturday
-        Event("2026-02-10 07:00", 75, 60),
+        Event("2026-02-10 07:00", 75, 120),  # reached twice
         Event("2026-07-15 12:00", 300, 60),  # summer: not measured for the power
     )
     series = year("Europe/Oslo", events, first="2025-12-01", after="2026-12-01")
     bill = billed("no-istad-h3-2018", series)
-    rest = cents(Decimal(80 + 100 + 75) / 3 * Decimal("692.50") / 12)  # 85 kW: 4905.21
+    rest = cents(Decimal(70 + 95 + 75) / 3 * Decimal("692.50") / 12)  # 80 kW: 4616.67
     assert of_charge(bill, "power") == {
-        "2025-12": cents(80 * Decimal("692.50") / 12),
-        "2026-01": cents(100 * Decimal("692.50") / 12),
+        "2025-12": cents(70 * Decimal("692.50") / 12),  # 4039.58
+        "2026-01": cents(95 * Decimal("692.50") / 12),  # 5482.29
         "2026-02": Decimal("4328.13"),  # 75 x 692.50 / 12 = 4328.125
         **{f"2026-{month:02d}": rest for month in range(3, 12)},
     }
-    # December 40 + 110; January 80 + 60 + 90; February 110 + 35; July 260
-    energy = [40 * 744 + 150, *kwh({"jan": 230, "feb": 145, "jul": 260})[:11]]
+    # December 40 + 30 + 110; January 80 + 60 + 90 + 55; February 110 + 70; July 260
+    energy = [40 * 744 + 180, *kwh({"jan": 285, "feb": 180, "jul": 260})[:11]]
     assert nets(bill) == {
         "fixed": 12 * Decimal("63.75"),
-        "power": Decimal("58862.52"),
+        "power": Decimal("55400.03"),
         "energy": monthly(energy, "0.3425"),
     }
 

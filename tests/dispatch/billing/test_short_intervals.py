@@ -102,4 +102,5 @@ def test_the_bill_of_five_minutes_is_by_five_minutes() -> None:
         battery_w=[0.0] * 2,
     )
     assert bill(config, flow).peak_eur == pytest.approx(12.0 / 4)
-    assert charge_peaks_w(config, MIDNIGHT, 900, [50_000.0, 20_000.0]) == {"2025-09@excess": 50_000.0}
+    paid_w = charge_peaks_w(config, MIDNIGHT, 900, [50_000.0, 20_000.0])
+    assert paid_w == {"2025-09@excess": 40_250.0}  # a quarter of an hour above 40 kW
