@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.states import AlarmBook
-from dispatch.billing.peak_charges import main_charge
+from dispatch.billing.peak_charges import main_charge, peak_charges
 from dispatch.control.controller import Controller
 from dispatch.control.fallback import revert_values
 from dispatch.forecasting.pv_asleep import SleepingInverters
@@ -382,7 +382,7 @@ def compose_gateway(
         QueueCommands(queues, log).handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
-        JobQueries(main_charge(site.dispatch), log=log, accounts=accounting, records=queries).handlers,
+        JobQueries(peak_charges(site.dispatch), log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         SignalCommands(log, signals, loop).handlers,
         EventCommands(log, grid_events).handlers,

@@ -18,7 +18,7 @@ from dispatch.accounting.reported import kind_of, measured_curves, watch
 from dispatch.accounting.samples import Instant
 from dispatch.accounting.site_accounts import SiteTerms, key_of, not_known
 from dispatch.billing.charges.energy_prices import import_price
-from dispatch.billing.peak_charges import main_charge
+from dispatch.billing.peak_charges import peak_charges
 from dispatch.model.clock import Clock
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.jobs import Queue
@@ -217,8 +217,10 @@ def curves(site: Site) -> Callable[[str], Curve]:
 
 def site_terms(site: Site) -> SiteTerms:
     """What the site file says of prices and intervals."""
+    main, *others = peak_charges(site.dispatch)
     return SiteTerms(
-        demand=main_charge(site.dispatch),
+        demand=main,
+        others=tuple(others),
         timezone=site.site.timezone,
         interval_s=site.grid.interval_of_steps_s(QUARTER_S),
         offset_s=site.grid.interval_offset_s,

@@ -152,24 +152,24 @@ def _report(source: Live | Record, asked: dict[str, Any]) -> dict[str, Any]:
     from gateway.api.job_report import job_report
     from storage.jobs import JobQuestion
 
-    demand = _demand(source)
+    charges = _charges(source)
     names = JobQuestion.__struct_fields__
     question = JobQuestion(**{name: value for name, value in asked.items() if name in names})
     before = asked.get("before")
     after = None if before is None else (float(before[0]), int(before[1]))
-    found = job_report(source.archive, demand, question, asked.get("by"), asked["limit"], after)
+    found = job_report(source.archive, charges, question, asked.get("by"), asked["limit"], after)
     return found if question.everybody else found | {"site": None}
 
 
-def _demand(source: Record) -> DemandTerms:
-    """The demand charge, as the record keeps the site file. Raises Failure."""
-    from dispatch.billing.peak_charges import main_charge
+def _charges(source: Record) -> tuple[DemandTerms, ...]:
+    """The charges on peaks, as the record keeps the site file. Raises Failure."""
+    from dispatch.billing.peak_charges import peak_charges
     from dispatch.config.schema import DispatchConfig
     from storage.config import DISPATCH
 
     kept = source.archive.last_state(DISPATCH)
     try:
-        return main_charge(msgspec.convert(kept, DispatchConfig))
+        return peak_charges(msgspec.convert(kept, DispatchConfig))
     except msgspec.ValidationError as error:
         why = "no gateway has written it yet" if kept is None else f"what it keeps of the site file: {error}"
         raise Failure(f"{source.directory}: the record does not say what a peak costs: {why}") from None

@@ -199,8 +199,8 @@ class JobMeter:
                 self._divide(node, segment, assumed=segment.end_utc_s > oldest_s)
         self.reports.forget_old(now_utc_s)
         settled_s = until_s - LATE_S * self._speed
-        for start_s, quarter, peak in self.accounts.settle(settled_s, price, least_peak_w, carbon):
-            self.settled += [quarter] if peak is None else [quarter, peak]
+        for start_s, quarter, peaks in self.accounts.settle(settled_s, price, least_peak_w, carbon):
+            self.settled += [quarter, *peaks]
             yield from self._price(start_s)
         for n, run in enumerate(self.allocations.over()):
             if n % STEP == STEP - 1:

@@ -12,6 +12,7 @@ from dispatch.config.demand_terms import DemandTerms
 
 MOST_APART_S = 5.0  # between two looks at import and load; what is longer is not known
 MOST_SHARES = 2000  # jobs in a peak; those that drew least are left out
+KEPT_PEAKS = 400
 AHEAD_S = 2 * 86_400.0
 RATES_KEPT = 16  # quarter hours, for energy that is told late
 
@@ -35,7 +36,8 @@ class Quarter(msgspec.Struct):
 class SiteTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What the site file says of prices and intervals. `offset_s`: the utility meter's clock less ours."""
 
-    demand: DemandTerms
+    demand: DemandTerms  # the main charge on peaks
+    others: tuple[DemandTerms, ...] = ()  # the other ones
     timezone: str
     interval_s: int
     offset_s: float = 0.0
@@ -109,8 +111,8 @@ class SiteAccounts:
 
     def settle(
         self, until_utc_s: float, price: Price, least_peak_w: float, carbon: Carbon = not_known
-    ) -> Iterator[tuple[int, SiteQuarter, PeakInterval | None]]:
-        """Settle each quarter hour that has ended by then, oldest first; with the peak that its interval has set.
+    ) -> Iterator[tuple[int, SiteQuarter, list[PeakInterval]]]:
+        """Settle each quarter hour that has ended by then, oldest first; with the peaks that its interval has set.
 
         Also one that lies far ahead: a clock that was wrong has named it. `least_peak_w`: the peak that the controller
         knows of: an interval below it sets none. 0: it knows of none. `carbon`: what a kWh of the grid emits, where
@@ -140,8 +142,8 @@ class SiteAccounts:
             )
             yield start_s, settled, self._interval(settled, account, least_peak_w)
 
-    def _interval(self, settled: SiteQuarter, account: Quarter, least_peak_w: float) -> PeakInterval | None:
-        """Add a quarter hour to its metering interval; the peak, if that is over and is one."""
+    def _interval(self, settled: SiteQuarter, account: Quarter, least_peak_w: float) -> list[PeakInterval]:
+        """Add a quarter hour to its metering interval; if that is over, the peaks of charges that it is."""
         state, length_s = self.state, self._terms.interval_s
         if state.settled and state.settled[0].start_utc_s // length_s != settled.start_utc_s // length_s:
             state.settled, state.runs_wh = [], {}
@@ -149,17 +151,22 @@ class SiteAccounts:
         for run, wh in account.runs_wh.items():
             state.runs_wh[run] = state.runs_wh.get(run, 0.0) + wh
         if (settled.start_utc_s + QUARTER_S) % length_s:
-            return None
+            return []
         quarters, runs_wh = state.settled, state.runs_wh
         state.settled, state.runs_wh = [], {}
-        peak = highest(quarters, self._terms.demand, self._terms.timezone, length_s)
-        if peak is None or peak.import_w <= max(state.peaks_w.get(peak.account, 0.0), 0.98 * least_peak_w):
-            return None
-        state.peaks_w[peak.account] = peak.import_w
-        for old in sorted(state.peaks_w)[:-400]:
+        found = []
+        for terms in (self._terms.demand, *self._terms.others):
+            main = terms is self._terms.demand
+            peak = highest(quarters, terms, self._terms.timezone, length_s, main=main)
+            least_w = 0.98 * least_peak_w if main else 0.0
+            if peak is not None and peak.import_w > max(state.peaks_w.get(peak.account, 0.0), least_w):
+                state.peaks_w[peak.account] = peak.import_w
+                found.append(peak)
+        for old in sorted(state.peaks_w)[:-KEPT_PEAKS]:
             del state.peaks_w[old]
-        most = sorted(runs_wh.items(), key=lambda item: -item[1])[:MOST_SHARES]
-        return msgspec.structs.replace(peak, shares=tuple((*key_of(run), wh) for run, wh in most))
+        most = sorted(runs_wh.items(), key=lambda item: -item[1])[:MOST_SHARES] if found else []
+        shares = tuple((*key_of(run), wh) for run, wh in most)
+        return [msgspec.structs.replace(peak, shares=shares) for peak in found]
 
 
 def name_of(key: RunKey) -> str:

@@ -6,6 +6,7 @@ A viewer, and a scheduler, sees the jobs of the Unix user that the kernel names;
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from dispatch.config.demand_terms import DemandTerms
@@ -24,8 +25,10 @@ NO_SCHEDULER = "the site file names no scheduler ([[scheduler]]), so no job is k
 class JobQueries:
     """Answers them."""
 
-    def __init__(self, demand: DemandTerms, *, log: CommandLog, accounts: JobAccounts, records: Records) -> None:
-        self._demand, self._log, self._accounts, self._records = demand, log, accounts, records
+    def __init__(
+        self, charges: Sequence[DemandTerms], *, log: CommandLog, accounts: JobAccounts, records: Records
+    ) -> None:
+        self._charges, self._log, self._accounts, self._records = tuple(charges), log, accounts, records
         self.handlers: dict[str, Handler] = {
             "jobs.list": self._list,
             "jobs.report": self._report,
@@ -74,8 +77,8 @@ class JobQueries:
         )
         by, limit, before = _text(params.get("by")), _limit(params), params.get("before")
         after = None if before is None else (_time(before[0]), int(before[1]))
-        demand = self._demand
-        report = await self._records.ask(lambda archive: job_report(archive, demand, asked, by, limit, after))
+        charges = self._charges
+        report = await self._records.ask(lambda archive: job_report(archive, charges, asked, by, limit, after))
         return report | {"user": user} | ({} if asked.everybody else {"site": None})
 
     async def _told(self, peer: Peer, params: dict[str, Any]) -> Any:

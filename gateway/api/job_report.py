@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,14 +18,17 @@ MOST_JOBS = 500  # in one answer: a message has 1 MiB
 
 def job_report(
     archive: Archive,
-    demand: DemandTerms,
+    charges: Sequence[DemandTerms],
     asked: JobQuestion,
     by: str | None = None,
     limit: int = MOST_JOBS,
     before: tuple[float, int] | None = None,
 ) -> dict[str, Any]:
-    """What is on record of finished runs, and the site's account of that time. Raises those of `Archive`."""
-    peaks = billed(archive.job_peaks(), demand)
+    """What is on record of finished runs, and the site's account of that time. Raises those of `Archive`.
+
+    `charges`: on peaks, the main one first.
+    """
+    peaks = billed(archive.job_peaks(), charges)
     site = archive.job_quarters(asked.start_utc_s, asked.end_utc_s)
     told = [msgspec.to_builtins(msgspec.structs.replace(peak, shares=())) for peak in peaks]
     answer: dict[str, Any] = {"jobs": [], "groups": [], "peaks": told, "site": site or None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
+import plan_site
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from soak_sizes import examples
 from dispatch.accounting.costs import billed, peak_costs
 from dispatch.accounting.meter import JobMeter, MeterState
 from dispatch.accounting.samples import Instant, NodeSamples
+from dispatch.billing.peak_charges import peak_charges
+from dispatch.config.charges import Charge
 from dispatch.model.equipment import Node
 from dispatch.model.readings import Quality, Reading, reading
 
@@ -263,8 +266,31 @@ def test_the_highest_interval_is_charged_to_those_who_drew_then() -> None:
     assert (peak.start_utc_s, peak.account) == (T0 + 900, "2025-09")
     assert peak.import_w == pytest.approx(3000, rel=0.01)
     assert peak.eur == pytest.approx(30.0, rel=0.01)
-    costs = peak_costs(billed(site.peaks[-1:], site.terms.demand))
+    costs = peak_costs(billed(site.peaks[-1:], [site.terms.demand]))
     assert costs["slurm", "1", T0] == pytest.approx(20.0, rel=0.02)
+
+
+def test_an_interval_is_charged_for_by_each_charge_whose_peak_it_is() -> None:
+    """3 kW, a third of it not the job's: 10 EUR/kW of all, and 5 EUR/kW of what is above 2 kW. What adds up is not."""
+
+    def host_w(at_s: float) -> float:
+        return 2000.0 if 900 <= at_s < 1800 else 500.0
+
+    config = plan_site.site(
+        tariff={
+            "charge": (
+                Charge(id="above", kind="excess", price=5.0, contract_kw=2.0),
+                Charge(id="squares", kind="excess", price=9.0, contract_kw=2.0, excess_by="root-sum-square"),
+            )
+        }
+    )
+    terms = msgspec.structs.replace(TERMS, others=peak_charges(config))
+    site = MeteredSite([Machine("n1", host_w)], lambda now_s: [a_job("1", ["n1"], 0)], other_w=1000.0, terms=terms)
+    site.run(4000)
+    charges = [terms.demand, *terms.others]
+    peaks = billed({peak.account: peak for peak in site.peaks}.values(), charges)
+    assert {peak.account: round(peak.eur, 1) for peak in peaks} == {"2025-09": 30.0, "2025-09@above": 5.0}
+    assert peak_costs(peaks)["slurm", "1", T0] == pytest.approx((30 + 5) * 2 / 3, rel=0.02)
 
 
 def test_caps_are_counted() -> None:

@@ -104,7 +104,7 @@ def accounts() -> Accounts:
 @pytest.fixture
 def queries(record: Path, accounts: Accounts) -> JobQueries:
     log: Any = Log()
-    return JobQueries(DemandTerms(eur_per_kw=10), log=log, accounts=accounts, records=Records(record))
+    return JobQueries([DemandTerms(eur_per_kw=10)], log=log, accounts=accounts, records=Records(record))
 
 
 async def asked(queries: JobQueries, peer: Peer, method: str, **params: Any) -> Any:
