@@ -167,6 +167,12 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     peak_floor_kw: Annotated[
         float, Meta(ge=0, description="What each peak counts at least, before the mean of them is taken.")
     ] = 0.0
+    reactive: Annotated[
+        Literal["inductive", "capacitive"],
+        Meta(
+            description="Which reactive energy a charge of kind reactive is on. Capacitive: only where it is measured."
+        ),
+    ] = "inductive"
     free_pct: Annotated[
         float,
         Meta(ge=0, description="Reactive energy (power) that is free, as a share of the active that is imported."),

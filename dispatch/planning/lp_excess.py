@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NEAR_KW = 0.01  # an excess below this is the solver's
 HOURS_KW = 0.5  # added to an excess that costs by the hour: a price per kW stays finite
-CHANGED = 0.05  # of an expected excess: prices that differ less are left
+CHANGED = 0.1  # of an expected excess: prices that differ less are left
 FREE: tuple[tuple[float, float], ...] = ((math.inf, 0.0),)
 NONE = Excess(steps=(), hours=0.0)  # no charge counts
 
@@ -134,9 +134,12 @@ def _pieces(row: Excess, most: float, root_kw: float, top_kw: float) -> tuple[tu
 
 
 def repriced(problem: Problem, solution: Solution) -> Problem | None:
-    """The problem with the prices that its solution suggests; None where they are what they were."""
+    """The problem with the prices that its solution suggests; None where they are what they were.
+
+    Where an interval is kept below the contract nothing changes: its first kW becomes dearer, so it stays there.
+    """
     changed = any(
-        row.by in (ROOT, HOURS) and abs(kw - row.expected_kw) > NEAR_KW + CHANGED * row.expected_kw
+        row.by in (ROOT, HOURS) and kw > NEAR_KW and abs(kw - row.expected_kw) > CHANGED * row.expected_kw
         for row, kw in zip(problem.excesses, solution.excess_kw, strict=True)
     )
     return replace(problem, excesses=priced(problem.excesses, solution.excess_kw)) if changed else None

@@ -287,14 +287,14 @@ def model_numbers(problem: Problem) -> ModelNumbers:
     age_cost, age_bounds, age_rows = none, (none, none), (none, none)
     if ageing is not None:
         age_cost, age_bounds, age_rows = ageing.costs(problem.hours), ageing.bounds(n), ageing.rows(n)
-    most = [-m.energy_kwh for m in problem.meterings]
-    most += [excess.hours * excess.base_kw - excess.energy_kwh for excess in problem.excesses]
+    row_limits = [-m.energy_kwh for m in problem.meterings]
+    row_limits += [excess.hours * excess.base_kw - excess.energy_kwh for excess in problem.excesses]
     return ModelNumbers(
         cost=np.concatenate([*cost, peak_cost, [value.contract], age_cost]),
         lower=np.concatenate([np.zeros(CURTAIL * n), least, peak_lower, [0.0], age_bounds[0]]),
         upper=np.concatenate([*upper, peak_upper, [np.inf], age_bounds[1]]),
-        rows_lower=np.concatenate([net, dynamics, np.full(len(most) + 1, -np.inf), age_rows[0]]),
-        rows=np.concatenate([net, dynamics, most, [target_kwh], age_rows[1]]),
+        rows_lower=np.concatenate([net, dynamics, np.full(len(row_limits) + 1, -np.inf), age_rows[0]]),
+        rows=np.concatenate([net, dynamics, row_limits, [target_kwh], age_rows[1]]),
     )
 
 

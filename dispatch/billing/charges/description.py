@@ -56,7 +56,8 @@ def _what(charge: Charge, tariff: TariffTerms, metering_interval_s: int) -> Reas
         )
     if charge.kind == "excess":
         return Phrase(f"charge.excess_{charge.excess_by.replace('-', '_')}", figures)
-    return Phrase(f"charge.{charge.kind}", figures)
+    capacitive = charge.kind == "reactive" and charge.reactive == "capacitive"
+    return Phrase("charge.reactive_capacitive" if capacitive else f"charge.{charge.kind}", figures)
 
 
 def _energy(charge: Charge) -> str:

@@ -199,10 +199,17 @@ def energies(charge: Charge, stretch: Stretch, periods: list[str]) -> Energies:
 
 
 def reactive_quantities(charge: Charge, stretch: Stretch, periods: list[str]) -> dict[str, Billed]:
-    """Reactive energy above the free share of the active energy imported at the same time, kvarh."""
+    """Reactive energy above the free share of the active energy imported at the same time, kvarh.
+
+    Without reactive energy the inductive is that of the stated power factor; of capacitive energy nothing is known.
+    """
+    measured = stretch.metered
+    if charge.reactive == "capacitive" and not len(measured.capacitive_kvarh):
+        return dict.fromkeys(periods, Billed(0.0, remarks=(Reason("invoice.capacitive_unknown"),)))
     active = stretch.series("import_kwh") * held(charge, stretch.calendar, stretch.times)
-    if len(stretch.metered.reactive_kvarh):
-        reactive = stretch.series("reactive_kvarh") * held(charge, stretch.calendar, stretch.times)
+    if charge.reactive == "capacitive" or len(measured.reactive_kvarh):
+        name = "capacitive_kvarh" if charge.reactive == "capacitive" else "reactive_kvarh"
+        reactive = stretch.series(name) * held(charge, stretch.calendar, stretch.times)
     else:
         reactive = active * reactive_share(charge, stretch.tariff)
     over = _by_period(charge, stretch, periods, reactive - charge.free_pct / 100 * active)

@@ -18,7 +18,8 @@ from dispatch.config.tariff_terms import TariffTerms
 class Metered(msgspec.Struct, frozen=True, kw_only=True):
     """Evenly spaced energy: value i is of `step_s` from `start_utc_s + i x step_s`. kWh, kvarh, all >= 0.
 
-    Empty `export_kwh`: nothing was exported. Empty `reactive_kvarh`: not measured. `eur_per_mwh`: the market's price
+    Empty `export_kwh`: nothing was exported. `reactive_kvarh` are inductive. Empty
+    `reactive_kvarh` or `capacitive_kvarh`: not measured. `eur_per_mwh`: the market's price
     in each step; empty: not known.
     """
 
@@ -27,6 +28,7 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     import_kwh: Sequence[float]
     export_kwh: Sequence[float] = ()
     reactive_kvarh: Sequence[float] = ()
+    capacitive_kvarh: Sequence[float] = ()
     eur_per_mwh: Sequence[float] = ()
 
 
@@ -49,7 +51,7 @@ class Stretch:
 
         self.metered, self.tariff, self.calendar = metered, tariff, calendar
         self.count = len(metered.import_kwh)
-        for name in ("import_kwh", "export_kwh", "reactive_kvarh", "eur_per_mwh"):
+        for name in ("import_kwh", "export_kwh", "reactive_kvarh", "capacitive_kvarh", "eur_per_mwh"):
             values = getattr(metered, name)
             if len(values) not in (0, self.count):
                 raise ValueError(f"{name}: {len(values)} values: expected {self.count}, as many as import_kwh has")

@@ -38,7 +38,7 @@ FIELDS: dict[str, frozenset[str]] = {
     | {"peak_floor_kw", "individual", "free_pct", "occurs", "past_only"},
     "excess": EVERY_KIND | TIERED | IN_WINDOWS | {"price_per", "basis", "interval_min", "excess_by", "contract_kw"},
     "contract": EVERY_KIND | TIERED | {"price_per", "basis", "contract_kw"},
-    "reactive": EVERY_KIND | TIERED | IN_WINDOWS | {"free_pct"},
+    "reactive": EVERY_KIND | TIERED | IN_WINDOWS | {"free_pct", "reactive"},
     "fixed": EVERY_KIND | {"price_per"},
 }
 HIGH_EUR_PER_KWH = 1.0  # above any price of a sheet; one in ct, öre or of a MWh is higher
@@ -212,7 +212,7 @@ def _needed(k: int, charge: Charge, tariff: TariffTerms) -> Iterator[Finding]:
     """Keys that a charge cannot be billed without."""
     if charge.kind in ("contract", "excess") and charge.contract_kw is None:
         yield f"tariff.charge[{k}].contract_kw", None, f"the contracted power: kind is {charge.kind}"
-    reactive = charge.kind == "reactive" or charge.basis != "kW"
+    reactive = (charge.kind == "reactive" and charge.reactive == "inductive") or charge.basis != "kW"
     if reactive and charge.kind != "contract" and tariff.power_factor is None:
         yield "tariff.power_factor", None, f"the power factor of the import: charge {charge.id} is on reactive power"
 

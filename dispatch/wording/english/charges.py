@@ -55,6 +55,7 @@ PHRASES = {
     ),
     "charge.contract": "{price} per {unit} and {per} of {contract_kw:g} {unit} contracted",
     "charge.reactive": "{price} per kvarh above {free_pct:g} % of the active energy imported",
+    "charge.reactive_capacitive": "{price} per capacitive kvarh above {free_pct:g} % of the active energy imported",
     "charge.fixed": "{price} per {per}",
     "charge.weights": "months count in part ({weights:comma})",
     "charge.weight": "{month_names:titled} {pct:g} %",

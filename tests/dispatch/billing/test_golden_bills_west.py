@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 from golden_year import (
     DAYS,
     HOURS,
@@ -22,6 +23,8 @@ from golden_year import (
     with_vat,
     year,
 )
+
+from dispatch.wording.catalogue import words
 
 
 def test_flanders_bills_the_mean_of_the_last_twelve_months() -> None:
@@ -50,7 +53,9 @@ def test_netherlands_bills_contract_month_and_reactive_energy() -> None:
         Event("2026-04-27 12:00", 140, 15),  # King's Day: 25 kWh, billed like any other day
         Event("2026-11-01 00:00", 85, 60),  # first hour of November, 45 kWh
     )
-    bill = billed("nl-medium-voltage-transformer-2015", year("Europe/Amsterdam", events, kvar=30))
+    series = year("Europe/Amsterdam", events, kvar=30)
+    series = msgspec.structs.replace(series, capacitive_kvarh=[0.5] * len(series.import_kwh))  # 2 kvar
+    bill = billed("nl-medium-voltage-transformer-2015", series)
     energy = kwh({"jan": 20, "apr": 25, "nov": 45})
     # 61.97 % of the month's kWh are free
     reactive = [30 * h - Decimal("0.6197") * Decimal(part) for h, part in zip(HOURS, energy, strict=True)]
@@ -61,9 +66,14 @@ def test_netherlands_bills_contract_month_and_reactive_energy() -> None:
         "kw-max": lines([120, 40, 40, 140, 40, 40, 40, 40, 40, 40, 85, 40], "1.53"),
         "energy": lines(energy, "0.0093"),
         "reactive": lines(reactive, "0.0089"),
+        "capacitive": lines([2 * h for h in HOURS], "0.0089"),  # all of it
     }
     assert nets(bill) == {name: sum(each) for name, each in amounts.items()}
     assert gross(bill) == with_vat([net for each in amounts.values() for net in each], "21")
+    bill = billed("nl-medium-voltage-transformer-2015", msgspec.structs.replace(series, capacitive_kvarh=()))
+    told = [line for line in bill.lines if line.charge == "capacitive"]
+    assert [line.net for line in told] == [0] * 12
+    assert words(told[0].remarks[0]) == "capacitive energy is not measured: nothing of it is billed here"
 
 
 def test_turpe_bills_four_classes_and_hours_of_excess_in_kva() -> None:
