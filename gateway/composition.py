@@ -287,6 +287,7 @@ def compose_gateway(
     grid_events = GridEventsInForce(
         site_limits(config),
         config.grid.contracted_peak_w,
+        config.rules.deadband_w,
         clock,
         events=events,
         audit=audit,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from dispatch.events.book import EventBook, Judged
-from dispatch.events.life_cycle import Moment, limits_ahead, limits_now, phase_at
+from dispatch.events.life_cycle import AIM_DEADBANDS, Moment, limits_ahead, limits_now, phase_at
 from dispatch.events.model import EventState, GridEvent, KeptEvents, Phase, Wanted
 from dispatch.events.recent_import import RecentImport
 from dispatch.model.clock import Clock
@@ -48,6 +48,7 @@ class GridEventsInForce:
         self,
         limits: SiteLimits,
         contracted_peak_w: float,
+        deadband_w: float,
         clock: Clock,
         *,
         events: EventSink,
@@ -58,6 +59,7 @@ class GridEventsInForce:
     ) -> None:
         """`save` keeps a state of this name at once, `note` with what is recorded anyway."""
         self._contracted_peak_w, self._clock = contracted_peak_w, clock
+        self._aim_below_w = AIM_DEADBANDS * deadband_w
         self._events, self._audit, self._save, self._note = events, audit, save, note
         self._book = EventBook(limits)
         self._recent = RecentImport()
@@ -90,8 +92,8 @@ class GridEventsInForce:
         return self._book.ended
 
     def active(self) -> tuple[Signal, ...]:
-        """The limits of import that events set now."""
-        return limits_now(self._book.standing, self._clock.utc_s())
+        """The limits of import that the controller is to keep now: a little below those of the events."""
+        return limits_now(self._book.standing, self._clock.utc_s(), self._aim_below_w)
 
     def held(self) -> tuple[Signal, ...]:
         """Those of them whose event is held: what is measured against a limit that stands still."""

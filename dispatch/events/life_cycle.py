@@ -15,6 +15,7 @@ from dispatch.model.plan import Plan
 from dispatch.model.signals import Quantity, Signal, Sort
 
 RAMP_STEP_S = 60.0  # the limit rises once a minute
+AIM_DEADBANDS = 1.5  # so far below the target the controller aims: setpoints follow import only beyond the deadband
 PIECE_S = 900.0  # a plan knows the ramp by quarter hours
 
 
@@ -85,13 +86,16 @@ def limit_at(state: EventState, utc_s: float) -> float:
     return _risen_w(state, limit_w, step / (steps + 1))
 
 
-def limits_now(states: Iterable[EventState], utc_s: float) -> tuple[Signal, ...]:
-    """What controller and caps are to keep now. While an event by a signal is held, the signal itself limits."""
+def limits_now(states: Iterable[EventState], utc_s: float, below_w: float = 0.0) -> tuple[Signal, ...]:
+    """What controller and caps are to keep now. While an event by a signal is held, the signal itself limits.
+
+    `below_w`: so far below the target the controller is to aim, so that what its setpoints leave open keeps it, too.
+    """
     found = []
     for state in states:
         limit_w = limit_at(state, utc_s)
         if limit_w < math.inf and not (state.event.signal and phase_at(state, utc_s) is Phase.HELD):
-            found.append(_signal(state, limit_w, state.event.start_utc_s, state.lifted_utc_s))
+            found.append(_signal(state, max(0.0, limit_w - below_w), state.event.start_utc_s, state.lifted_utc_s))
     return tuple(found)
 
 

@@ -82,7 +82,7 @@ async def test_a_node_is_capped_for_a_grid_event_that_the_battery_cannot_hold(pl
         assert capped(published) == (("gpu-01", 2_000.0),)
         assert published.decision.caps is not None
         caps = published.decision.caps
-        assert caps_words(caps).startswith("gpu-01 to 2.0 kW: 0.0 kW of 2.0 kW taken; capped by 2.0 kW to keep import ")
+        assert caps_words(caps).startswith("gpu-01 to 2.0 kW: 0.0 kW of 2.0 kW taken; 2.4 kW to be taken ")
         assert for_event(caps.reason)
         await when(there, lambda p: there.devices.caps[-1:] == [2_000.0])
         for _ in range(2):  # in steps, then at once

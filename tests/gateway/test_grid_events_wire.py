@@ -38,10 +38,10 @@ async def test_an_event_steers_is_kept_over_a_restart_and_ends_in_steps(place: P
         assert (looked["event"]["id"], (await client.request("event.list"))["standing"]) == ("e1", [])
         state = state_in(await client.request("event.start", **asked, seen_utc_s=now_s))
         assert (state.event.id, state.phase, state.limit_w) == ("e1", Phase.HELD, 12_000)
-        await until(lambda: there.devices.pcs_w == 8_000)
+        await until(lambda: there.devices.pcs_w == 8_375)
         published = await there.gateway.loop.next_tick()
         assert published.decision.binding is RuleId.SIGNALS
-        assert "grid event e1: import at most 12.0 kW" in words(published.decision.reason)
+        assert "grid event e1: import at most 11.6 kW" in words(published.decision.reason)
         assert published.grid_events[0].event.who == state.event.who
         planned = there.gateway.grid_events.ahead()
         assert [s.limit_w for s in planned] == [12_000, 21_000], "to the contract of 30 kW, half of it in the mean"
@@ -50,11 +50,11 @@ async def test_an_event_steers_is_kept_over_a_restart_and_ends_in_steps(place: P
         kept = msgspec.convert(archive.last_state(STATE), KeptEvents)
     assert [s.phase for s in kept.standing] == [Phase.HELD]
     async with running(place, place / "s.sock", commanded=False) as there:
-        await until(lambda: there.devices.pcs_w == 8_000)
+        await until(lambda: there.devices.pcs_w == 8_375)
         client, now_s = await GatewayClient.connect(there.socket, 0), there.clock.utc_s()
         state = state_in(await client.request("event.abort", id="e1", reason="enough"))
         assert state.phase is Phase.ENDING
-        await until(lambda: there.devices.pcs_w < 8_000)
+        await until(lambda: there.devices.pcs_w < 8_375)
         state = state_in(await client.request("event.abort", id="e1", reason="at once"))
         assert state.phase is Phase.ABORTED
         await until(lambda: there.devices.pcs_w == 0)

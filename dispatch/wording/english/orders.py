@@ -57,7 +57,7 @@ TEMPLATES = {
     "caps.cap": (
         "cap GPUs by {cap_w:kw}: the battery cannot hold {import_w:kw}; {rent_eur:.2f} of {purchase_eur:.2f} EUR spent"
     ),
-    "caps.event": "capped by {cap_w:kw} to keep import below {limit_w:kw}: the battery cannot give it alone",
+    "caps.event": "{cap_w:kw} to be taken to keep import below {limit_w:kw}: the battery cannot give it alone",
     "caps.priced": (
         "{reason}; at most {slowdown_pct:.0f} % slower, {lost_gpus:.2f} GPU-hours lost an hour, {eur_per_h:.2f} EUR, "
         "{basis}"

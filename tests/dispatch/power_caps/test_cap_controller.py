@@ -370,7 +370,7 @@ def test_what_the_battery_cannot_give_of_a_grid_event_is_taken_from_nodes_at_onc
     view = farm.run(1)
     assert dict(view.nodes) == {"one": 3_500, "two": 3_500}, "in the tick in which the limit falls"
     assert farm.net_w - farm.battery_w == pytest.approx(31_000)
-    assert words(view.reason) == "capped by 3.0 kW to keep import below 31.0 kW: the battery cannot give it alone"
+    assert words(view.reason) == "3.0 kW to be taken to keep import below 31.0 kW: the battery cannot give it alone"
     farm.limit_w = 0.0
     assert farm.run(1).asked_w == pytest.approx(5_000), "half of what they draw, by max_share, and no more"
     farm.limit_w = math.inf
