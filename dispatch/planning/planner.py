@@ -55,7 +55,7 @@ from dispatch.planning.step_limits import StepLimits, limit_notes, limits_of
 
 SHORTEST_S = 1.0  # a running quarter with less than this left counts as this long
 QUIET_W = 1.0  # smaller battery powers are the solver's rounding
-REPRICED = 2  # times that what adds up above a contract is priced anew
+REPRICED = 1  # times that what adds up above a contract is priced anew
 BOTH_KW = 1e-6  # charging and discharging at once, beyond rounding
 
 
