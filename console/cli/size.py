@@ -17,7 +17,7 @@ from console.cli.interruption import INTERRUPTED, interruptible
 from console.cli.pictures import drawn
 from console.cli.replay_inputs import Inputs, existing, read_case, usage_errors
 from console.cli.replay_report import prepare_directory
-from console.value_parsers import percent
+from console.value_parsers import kilowatts, percent
 from gateway import exit_codes
 
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
@@ -47,6 +47,10 @@ def _at_most_all(_context: click.Context, _option: click.Parameter, pct: float |
 @click.option("--energy", metavar="KWH", help="Battery energies: 50..200kWh/25, or 50,100. Default: the site file's.")
 @click.option("--power", metavar="KW", help="PCS powers: 25..100kW/25. Default: the site file's.")
 @click.option("--pv-kwp", metavar="KWP", help="PV peak powers: 0..50kWp/25. Default: the site file's.")
+@click.option("--nodes", metavar="N", help="Compute nodes more than the load has: 0..8/1, or 0,2,4. Needs --node-kw.")
+@click.option(
+    "--node-kw", type=kilowatts, metavar="KW", help="What each of them draws, with cooling, at the highest load."
+)
 @click.option(
     "--tariff", "tariffs", type=existing, multiple=True, help="Site file whose [tariff] is compared. May be repeated."
 )
@@ -71,9 +75,13 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
     """Replay SITE for each combination of sizes and tariffs, and show the saving of each.
 
     Several batteries and PCS of the site file keep their proportions. Ctrl-C keeps the finished points, marked partial.
+
+    With --nodes: how many more nodes fit behind the contract, with which capping, and what that costs. Each is as busy
+    as the recorded load: it draws --node-kw when that is highest. No perfect foresight is computed.
     """
     from console.replay.remarks import short_period
     from console.sizing.maps import terminal
+    from console.sizing.node_map import node_map
     from dispatch.billing.peak_charges import main_charge
     from gateway.site.loader import load
 
@@ -83,13 +91,15 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
         points = _points(base, asked)
     began = time.monotonic()
     found = _sweep(base, points, min(asked.jobs or os.cpu_count() or 1, len(points)), asked.scheduler)
-    for line in terminal(found, points, asked.want, asked.against):
+    shown = node_map(found, points) if base.node_w else terminal(found, points, asked.want, asked.against)
+    for line in shown:
         click.echo(line)
     for note in (*base.notes, *short_period(main_charge(base.config), base.end_s - base.start_s, "savings")):
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, asked, time.monotonic() - began)
-        _draw(out, loaded, base, found, points, asked)
+        if not base.node_w:
+            _draw(out, loaded, base, found, points, asked)
     return exit_codes.OK if len(found) == len(points) else INTERRUPTED
 
 
@@ -104,6 +114,8 @@ class _Options(NamedTuple):
     energy: str | None
     power: str | None
     pv_kwp: str | None
+    nodes: str | None
+    node_kw: float | None
     tariffs: tuple[Path, ...]
     want: float | None
     against: str
@@ -123,6 +135,8 @@ def _base(site: Site, path: Path, asked: _Options) -> Base:
         raise ValueError(f"--step {asked.step}: expected 1m or more that divides {site.grid.metering_interval_s} s")
     if not site.dispatch.energy_kwh or not site.dispatch.discharge_w:
         raise ValueError(f"{path}: expected a [[battery]] and its [[pcs]], whose proportions the sizes keep")
+    if (asked.nodes is None) != (asked.node_kw is None) or (asked.node_kw is not None and asked.node_kw <= 0):
+        raise ValueError("--nodes and --node-kw: expected both, and a power above 0 kW")
     case = read_case(site, Inputs(asked.prices, asked.load_file, asked.pv, asked.begin, asked.end), step_s, 50.0)
     if case.start_s % step_s or case.end_s % step_s:
         raise ValueError(f"--from {asked.begin} --to {asked.end}: expected whole steps of {asked.step} between them")
@@ -140,12 +154,13 @@ def _base(site: Site, path: Path, asked: _Options) -> Base:
         end_s=case.end_s,
         step_s=step_s,
         notes=(*case.notes, *case.load.notes, *case.pv.notes),
+        node_w=1000 * asked.node_kw if asked.node_kw is not None else 0.0,
     )
 
 
 def _points(base: Base, asked: _Options) -> list[Point]:
     """Raises ValueError."""
-    from console.sizing.sweep import points, values
+    from console.sizing.sweep import node_counts, points, values
 
     if asked.pv is not None and not base.pv_kwp:
         raise ValueError("--pv: expected a [[pv]] with its peak_w in the site file, whose power the file holds")
@@ -156,6 +171,7 @@ def _points(base: Base, asked: _Options) -> list[Point]:
         values(asked.power, "kW") if asked.power is not None else (base.config.discharge_w / 1000,),
         values(asked.pv_kwp, "kWp") if asked.pv_kwp is not None else (base.pv_kwp,),
         list(base.tariffs),
+        node_counts(asked.nodes) if asked.nodes is not None else (0,),
     )
 
 
@@ -181,9 +197,13 @@ def _sweep(base: Base, points: list[Point], jobs: int, scheduler: str | None) ->
 
 def _write(out: Path, found: list[Outcome], points: list[Point], asked: _Options, wall_s: float) -> None:
     from console.sizing.maps import write_csv
+    from console.sizing.node_map import write_nodes_csv
 
     prepare_directory(out)
-    write_csv(out / "sizing.csv", found, asked.want, asked.against)
+    if asked.nodes is None:
+        write_csv(out / "sizing.csv", found, asked.want, asked.against)
+    else:
+        write_nodes_csv(out / "sizing.csv", found)
     content = {
         "partial": len(found) < len(points),
         "points": len(points),

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from console.replay.compare import ScoredPeriod, compare
-from console.replay.engine import Case, Replay
+from console.replay.engine import Case, Replay, Schedule
 from console.replay.traces import Trace
+from console.sizing.headroom import Headroom, headroom
 from dispatch.billing.bill import Flow, bill
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.cross_checks import inconsistencies
@@ -31,6 +32,7 @@ class Point(msgspec.Struct, frozen=True, order=True):
     pv_kwp: float
     energy_kwh: float
     power_kw: float
+    nodes: int = 0  # more than the site has; each draws at most `Base.node_w`
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     step_s: int
     soc_pct: float = 50.0
     notes: tuple[str, ...] = ()  # what must be said of the inputs
+    node_w: float = 0.0  # what each added node draws at the highest load of the trace; 0: none is added
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     co2_eur: tuple[float, float, float] = (0.0, 0.0, 0.0)  # price of CO2 of none, own and best: in no bill
     peak_kw: float | None = None  # the highest month's
     throughput_kwh: float | None = None
+    headroom: Headroom | None = None  # None: no nodes were asked for
 
     def saving_pct(self, against: str) -> float | None:
         """Of the bill without battery ("battery"), or without battery and PV ("site"), which must be above 0.
@@ -103,14 +107,26 @@ def values(text: str, unit: str) -> tuple[float, ...]:
     return tuple(sorted(set(found)))
 
 
+def node_counts(text: str) -> tuple[int, ...]:
+    """ "0..8/1" or "0,2,4" as whole numbers. Raises ValueError saying what was expected."""
+    found = values(text, "nodes")
+    if any(n % 1 for n in found):
+        raise ValueError(f"{text!r}: expected whole numbers of nodes")
+    return tuple(int(n) for n in found)
+
+
 def points(
-    energies_kwh: Sequence[float], powers_kw: Sequence[float], pvs_kwp: Sequence[float], tariffs: Sequence[str]
+    energies_kwh: Sequence[float],
+    powers_kw: Sequence[float],
+    pvs_kwp: Sequence[float],
+    tariffs: Sequence[str],
+    nodes: Sequence[int] = (0,),
 ) -> list[Point]:
     """Every combination, in the order of the map. Raises ValueError for too many."""
-    count = len(energies_kwh) * len(powers_kw) * len(pvs_kwp) * len(tariffs)
+    count = len(energies_kwh) * len(powers_kw) * len(pvs_kwp) * len(tariffs) * len(nodes)
     if count > MOST_POINTS:
         raise ValueError(f"{count} points: expected at most {MOST_POINTS}")
-    return [Point(*of) for of in itertools.product(tariffs, pvs_kwp, energies_kwh, powers_kw)]
+    return [Point(*of) for of in itertools.product(tariffs, pvs_kwp, energies_kwh, powers_kw, nodes)]
 
 
 def configured(base: Base, point: Point) -> DispatchConfig:
@@ -138,12 +154,11 @@ def play(base: Base, point: Point, stopped: Callable[[], bool] = lambda: False) 
         config = configured(base, point)
     except ValueError as error:
         return Outcome(point=point, why=str(error))
-    scale = point.pv_kwp / base.pv_kwp if base.pv_kwp else 0.0
     case = Case(
         config=config,
         prices=base.prices,
-        load=base.load,
-        pv=Trace(base.pv.start_s, base.pv.step_s, [scale * w for w in base.pv.w], base.pv.notes),
+        load=scaled(base.load, load_factor(base, point.nodes)),
+        pv=scaled(base.pv, point.pv_kwp / base.pv_kwp if base.pv_kwp else 0.0),
         start_s=base.start_s,
         end_s=base.end_s,
         step_s=base.step_s,
@@ -153,6 +168,8 @@ def play(base: Base, point: Point, stopped: Callable[[], bool] = lambda: False) 
     for _ in run.run():
         if stopped():
             return None
+    if base.node_w > 0:
+        return _with_nodes(base, point, case, run.schedule)
     bills = compare(case, run.schedule).bills
     none, own, best = (bills[name] for name in ("none", "skerry", "perfect_foresight"))
     return Outcome(
@@ -165,6 +182,33 @@ def play(base: Base, point: Point, stopped: Callable[[], bool] = lambda: False) 
         peak_kw=max(own.peaks_w.values(), default=0.0) / 1000,
         throughput_kwh=own.throughput_kwh,
     )
+
+
+def _with_nodes(base: Base, point: Point, case: Case, schedule: Schedule) -> Outcome:
+    """What the added nodes mean for contract, caps and bill; without perfect foresight, which takes long."""
+    stretch = ScoredPeriod(case, schedule.end_s)
+    stored_kwh = (schedule.soc_pct[-1] - case.soc_pct) / 100 * case.config.energy_kwh
+    own = stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w)
+    none = stretch.charge([0.0] * len(schedule), case.step_s)
+    return Outcome(
+        point=point,
+        none_eur=none.total_eur,
+        own_eur=own.total_eur,
+        peak_kw=max(own.peaks_w.values(), default=0.0) / 1000,
+        throughput_kwh=own.throughput_kwh,
+        headroom=headroom(case.config, stretch.flow(schedule.battery_w, case.step_s, schedule.shed_w)),
+    )
+
+
+def load_factor(base: Base, nodes: int) -> float:
+    """What the load is times with so many more nodes: each is as busy as the site, `node_w` at its highest load."""
+    highest_w = max(base.load.w, default=0.0)
+    return 1.0 + nodes * base.node_w / highest_w if highest_w > 0 else 1.0
+
+
+def scaled(trace: Trace, factor: float) -> Trace:
+    """The same trace with other power."""
+    return Trace(trace.start_s, trace.step_s, [factor * w for w in trace.w], trace.notes)
 
 
 def _bare_eur(case: Case) -> float:
