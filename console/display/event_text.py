@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from console.display.formats import Zone, hour_minute_zone
 from console.display.signal_text import NEAR_W, moment_words
 from dispatch.events.model import EventState, Phase
 from dispatch.wording.formatting import kw
+
+ORDER = (Phase.HELD, Phase.ENDING, Phase.PREPARING, Phase.ANNOUNCED, Phase.OVER, Phase.ABORTED)
+
+
+def most_pressing_event(states: Sequence[EventState]) -> EventState | None:
+    """The one to show where there is room for one: held first, then ending, preparing, announced; of these the next."""
+    return min(states, key=lambda state: (ORDER.index(state.phase), state.event.start_utc_s), default=None)
 
 
 def event_words(state: EventState, now_utc_s: float, zone: Zone) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from console.display.event_text import event_words, most_pressing_event
 from console.display.formats import WAITING, clock_zone, countdown, elapsed, hour_minute
 from console.display.ink import Ink, Line
 from console.display.islanding_text import (
@@ -114,7 +115,7 @@ class Separator(DiffWidget):
 
 
 class OrderLine(Separator):
-    """A line across, and on it the manual orders in force: what, who, how long, why."""
+    """A line across, and on it the manual orders in force: what, who, how long, why; else grid events, else signals."""
 
     fresh_only = False
 
@@ -125,12 +126,13 @@ class OrderLine(Separator):
             return
         orders = model.published.orders
         if not orders:
-            self._paint_signal(canvas, model, model.published)
+            self._paint_event_or_signal(canvas, model, model.published)
             return
         first = min(orders, key=lambda o: o.slot != "battery")
         more = f" +{len(orders) - 1} more" if len(orders) > 1 else ""
-        if count := len(model.published.signals):
-            more += f" +{count} signal{'s' if count > 1 else ''}"
+        for count, name in ((len(model.published.grid_events), "event"), (len(model.published.signals), "signal")):
+            if count:
+                more += f" +{count} {name}{'s' if count > 1 else ''}"
         hint = f"{more}  x end "
         left = countdown(first.left_s(model.published.snapshot.mono_s))
         reason = f", {first.reason}" if first.reason else ""
@@ -140,6 +142,17 @@ class OrderLine(Separator):
         ink = Ink.DIM if model.stale else Ink.BOLD
         canvas.put(2, 0, cut(text, canvas.width - 5 - len(hint)) + " ", ink)
         canvas.right(canvas.width - 2, 0, hint, Ink.DIM)
+
+    def _paint_event_or_signal(self, canvas: Canvas, model: Model, published: Published) -> None:
+        """The grid event that is furthest; without one, the signal that matters most."""
+        state = most_pressing_event(published.grid_events)
+        if state is None:
+            self._paint_signal(canvas, model, published)
+            return
+        more = f" +{len(published.grid_events) - 1} more" if len(published.grid_events) > 1 else ""
+        text = f" Event {event_words(state, published.snapshot.utc_s, model.timezone)}"
+        ink = Ink.DIM if model.stale else Ink.MEDIUM if (state.over_limit_w or 0.0) > NEAR_W else Ink.BOLD
+        canvas.put(2, 0, cut(text, canvas.width - 5 - len(more)) + more + " ", ink)
 
     @staticmethod
     def _paint_signal(canvas: Canvas, model: Model, published: Published) -> None:

@@ -31,6 +31,7 @@ from console.tui.order_form import OrderForm
 from console.tui.overview_panels import MonthPanel
 from console.tui.prompt import Prompt
 from console.tui.status_bars import AlarmLine, NextLine, OrderLine, StateLine
+from dispatch.events.model import EventState, GridEvent, Phase
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.islanding import Check, DrillReport, IslandState, NodeOrder
@@ -284,6 +285,23 @@ def test_signals_stand_there_where_no_order_does() -> None:
     assert row.startswith(" ─ Signal import 40.0 kW by acme until ")
     assert ", 3.1 kW over +1 more ─" in row
     assert "+2 signals  x end" in drawn(OrderLine(), told(ordered, signals=views), 80, 1)[0]
+
+
+def test_grid_events_stand_there_before_signals() -> None:
+    calm, ordered = shown("calm"), shown("order")
+    assert calm.published is not None
+    utc_s = calm.published.snapshot.utc_s
+    event = GridEvent(
+        id="e1", source="order", who="otto", reason="DSO call", limit_w=40_000.0, given_utc_s=utc_s, notice_utc_s=utc_s,
+        start_utc_s=utc_s - 60, end_utc_s=utc_s + 3600,
+    )  # fmt: skip
+    later = EventState(event=msgspec.structs.replace(event, id="e2", start_utc_s=utc_s + 1800), phase=Phase.PREPARING)
+    held = EventState(event=event, phase=Phase.HELD, limit_w=40_000.0, over_limit_w=3_100.0)
+    row = drawn(OrderLine(), told(calm, grid_events=(later, held)), 80, 1)[0]
+    assert row.startswith(" ─ Event import at most 40.0 kW until ")
+    assert ", 3.1 kW over, asked" in row
+    assert " +1 more ─" in row
+    assert "+2 events  x end" in drawn(OrderLine(), told(ordered, grid_events=(later, held)), 80, 1)[0]
 
 
 def told(model: Model, **changes: Any) -> Model:
