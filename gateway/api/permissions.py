@@ -36,6 +36,7 @@ PERMISSIONS: dict[str, Permission] = {
     "decisions": Permission(Role.VIEWER),
     "audit": Permission(Role.VIEWER),
     "iq": Permission(Role.VIEWER),
+    "flex": Permission(Role.VIEWER),
     "drill.reports": Permission(Role.VIEWER),
     "queue.jobs": Permission(Role.VIEWER),
     # jobs; a viewer sees those of its own Unix user

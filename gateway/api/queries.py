@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from dispatch.events import flexibility
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
+from dispatch.model.islanding import IslandState
 from dispatch.model.reasons import Reason
 from dispatch.planning.lp_solver import SolverFailed
+from dispatch.planning.order_projection import battery_holder, holder_reason, with_raised_reserve
 from dispatch.wording.catalogue import words
 from gateway.api.command_log import CommandLog, Handler
 from gateway.api.interfaces import EnergyIq, Loop, Planner
@@ -26,6 +30,9 @@ from storage import audit_reader
 from storage.reader import Archive
 
 MAX_EVENTS = 500
+MAX_TIMES = 50
+FlexHours = Annotated[list[Annotated[float, msgspec.Meta(gt=0, le=48)]], msgspec.Meta(max_length=MAX_TIMES)]
+FlexStarts = Annotated[list[float], msgspec.Meta(max_length=MAX_TIMES)]
 
 
 def no_plan(site: Site, error: Reason | None) -> Reason:
@@ -67,6 +74,7 @@ class Queries:
             "decisions": self._decisions,
             "audit": self._audit,
             "iq": self._iq,
+            "flex": self._flex,
             "drill.reports": self._drill_reports,
         }
 
@@ -108,6 +116,35 @@ class Queries:
             why = no_plan(self._site, self._planner.error)
             raise CommandRefused(words(why), why)
         return msgspec.to_builtins(plan)
+
+    async def _flex(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """What can be offered to a grid event: `hours`, durations; `starts_utc_s`. Default: those of `flexibility`."""
+        published, plan, inputs = self._loop.published, self._planner.plan, self._planner.inputs()
+        if published is None or plan is None or inputs is None:
+            why = no_plan(self._site, self._planner.error)
+            raise CommandRefused(words(why), why)
+        if published.decision.island is not IslandState.GRID_TIED:
+            why = Reason("flexibility.off_grid")
+            raise CommandRefused(words(why), why)
+        hours = msgspec.convert(params.get("hours") or flexibility.DURATIONS_H, FlexHours)
+        starts = msgspec.convert(params.get("starts_utc_s") or flexibility.shown_starts(inputs.now_utc_s), FlexStarts)
+        config = with_raised_reserve(inputs.config, inputs.orders)
+        compute = flexibility.compute_flexibility(config, published.snapshot.nodes)
+        found = flexibility.offers(
+            config,
+            plan,
+            inputs.soc_pct or 0.0,
+            [(start, length) for start in starts for length in hours],
+            compute,
+            BatteryBank(config, published.snapshot).discharge_w,
+        )
+        holder = battery_holder(inputs.orders, config, inputs.now_utc_s)
+        return {
+            "now_utc_s": inputs.now_utc_s,
+            "offers": msgspec.to_builtins(found),
+            "compute": msgspec.to_builtins(compute),
+            "note": None if holder is None else msgspec.to_builtins(holder_reason(holder, config)),
+        }
 
     async def _history(self, peer: Peer, params: dict[str, Any]) -> Any:
         signals = [str(name) for name in params["signals"]]

@@ -15,6 +15,7 @@ from dispatch.planning.inputs import PlanFailed
 from dispatch.planning.pipeline import PlanSource
 from dispatch.wording.catalogue import words
 from gateway.api.client import GatewayClient
+from gateway.errors import RequestFailed
 
 
 async def another(there: Running, plan: Plan | None) -> Plan:
@@ -29,8 +30,15 @@ async def test_an_order_is_in_the_plan_at_once_and_out_of_it_when_it_ends(place:
     async with running(place, place / "s.sock", plan={"enabled": True, "period_s": 3600}) as there:
         free = await another(there, None)
         client = await GatewayClient.connect(there.socket, 0)
+        offered = await client.request("flex", hours=[0.25, 1.0])
+        assert {offer["hours"] for offer in offered["offers"]} == {0.25, 1.0}
+        assert offered["offers"][0]["start_utc_s"] == pytest.approx(offered["now_utc_s"])
+        assert offered["note"] is None
+        with pytest.raises(RequestFailed, match="float"):
+            await client.request("flex", hours=[-1.0])
         await client.request("stop", reason="work on the busbar")
         held = await another(there, free)
+        assert (await client.request("flex"))["note"]["code"] == "step.ordered"
         order = there.gateway.orders.active[0]
         assert held.steps[1].battery_w == 0
         assert words(held.steps[1].reason).startswith(

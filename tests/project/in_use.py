@@ -67,6 +67,7 @@ upgrade
 _.hold
 _.gaps
 _.at
+_.found_factor
 _.age_s
 _.alarms
 

@@ -7,6 +7,7 @@ from dispatch.wording.english import (
     charges,
     doubts,
     drills,
+    flexibility,
     invoice,
     islanding,
     job_queue,
@@ -34,6 +35,7 @@ TEMPLATES: dict[str, str] = {
     **doubts.TEMPLATES,
     **proofs.TEMPLATES,
     **invoice.TEMPLATES,
+    **flexibility.TEMPLATES,
 }
 PHRASES: dict[str, str] = {**charges.PHRASES, **meter_comparison.PHRASES}
 RULES = rules.NAMES

@@ -65,6 +65,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "decisions": ("decisions", {"start_utc_s": 0, "end_utc_s": 1}),
     "audit": ("audit", {}),
     "iq": ("iq", {}),
+    "flex": ("flex", {}),
     "queue.jobs": ("queue.jobs", {}),
     "jobs.list": ("jobs.list", {}),
     "jobs.list of others": ("jobs.list", {"user": "somebody"}),
@@ -125,6 +126,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 NO_JOBS = "the site file names no scheduler ([[scheduler]]), so no job is known"
 NO_REGISTERS = "pcs1 has no registers: it is not read over Modbus"
 NOTHING = {
+    "flex": "no plan is in force",
     "notify.test": "no receiver at all in [[notify]] of the gateway's site file, only: none",
     "plan": "no plan is in force, the rules steer alone: planning is switched off",
     "jobs.list": NO_JOBS,
