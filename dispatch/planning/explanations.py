@@ -100,6 +100,15 @@ class Sketch:
         return {}
 
     @cached_property
+    def spares_pulses(self) -> list[bool]:
+        """For each step, whether the energy stored on top at its end or later spares a pulse that may come then."""
+        later, result = False, [False] * len(self.soc_pct)
+        known = zip(range(len(self.soc_pct)), self.ready, self.soc_pct, strict=False)
+        for t, layers, soc_pct in reversed(list(known)):
+            result[t] = later = later or _spared(self, layers, soc_pct) > 0
+        return result
+
+    @cached_property
     def reserve_pct(self) -> float:
         """SoC of the reserve."""
         return reserve_soc_pct(self.config)
@@ -174,7 +183,7 @@ def _charging(plan: Sketch, t: int, clock: list[Reason]) -> Reason:
     if use is not None and defends:
         return Reason("step.charge_for_risk", {"risk": _risk(plan, use, clock), "held": held})
     cost, worth = _cost_and_worth(plan, t, use)
-    if worth < cost and _readiness(plan, t) > 0:
+    if worth < cost and plan.spares_pulses[t]:
         k = min(range(t, len(plan.keep_w)), key=plan.keep_w.__getitem__)  # hours that do not count have none to keep
         return Reason("step.next_pulse", {"peak": _whose(plan, k), "peak_w": plan.keep_w[k], "held": held})
     if use is not None and plan.buy[use] > plan.buy[t]:
@@ -244,15 +253,11 @@ def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float
     return cost, (mean + wear) / charging if resting else (mean - wear) * discharging - aged
 
 
-def _readiness(plan: Sketch, t: int) -> float:
-    """What the energy stored on top at step t's end would spare the pulses that may come, as `PeakOutlook.ready`."""
+def _spared(plan: Sketch, layers: Sequence[float], soc_pct: float) -> float:
+    """What the energy stored on top at this SoC would spare a pulse that comes then, as `PeakOutlook.ready`; >= 0."""
     reserve, width = plan.reserve_pct, plan.top_pct - plan.reserve_pct
-    worth = 0.0
-    for layers, soc_pct in zip(plan.ready[t:], plan.soc_pct[t:], strict=False):
-        share = (soc_pct - NEAR_PCT - reserve) / width if width > 0 else 0.0
-        if layers:
-            worth += layers[min(max(int(share * len(layers)), 0), len(layers) - 1)]
-    return worth
+    share = (soc_pct - NEAR_PCT - reserve) / width if width > 0 else 0.0
+    return layers[min(max(int(share * len(layers)), 0), len(layers) - 1)] if layers else 0.0
 
 
 def _discharging(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:
