@@ -54,6 +54,7 @@ class Setup:
     price_outage_h: float = 0.0  # so long no prices are fetched
     outage_day: int = 10  # from the morning of this day on, before the next day's prices come
     out: Path | None = None  # for the schedules
+    billed: Path | None = None  # peaks of the cases' other months, as `benchmarks.billed` writes them
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,13 @@ def folder_case(folder: Path, setup: Setup) -> Case:
     )
 
 
+def with_billed(case: Case, peaks_kw: dict[str, float]) -> Case:
+    """The case with what its owner would have read from earlier bills, all with the battery in use."""
+    since = min(peaks_kw, default="")
+    grid = msgspec.structs.replace(case.config.grid, billed_peaks_kw=peaks_kw, battery_since=since)
+    return msgspec.structs.replace(case, config=msgspec.structs.replace(case.config, grid=grid))
+
+
 def bundled_case(step_s: int) -> Case:
     """The demo site on the bundled load and prices, without PV."""
     loads = read_trace(trace_path("bundled:helios"), LOAD_COLUMNS)
@@ -115,6 +123,8 @@ def play(name: str, folder: Path | None, setup: Setup) -> Result:
             idle_w=CAPS_IDLE_W,
         )
         case = msgspec.structs.replace(case, config=msgspec.structs.replace(case.config, caps=caps))
+    if setup.billed is not None:
+        case = with_billed(case, json.loads(setup.billed.read_text(encoding="utf-8")).get(name, {}))
     if setup.price_outage_h > 0:
         from_s = case.start_s + DAY_S * (setup.outage_day - 1) + OUTAGE_H * 3600
         case = msgspec.structs.replace(case, price_outage=(from_s, from_s + int(3600 * setup.price_outage_h)))
@@ -201,6 +211,11 @@ def _results(folders: dict[str, Path | None], jobs: int, setup: Setup) -> Iterat
 @click.option("--notice", "notice_h", default=0.0, metavar="HOURS", help="The same, every start announced before.")
 @click.option("--price-outage", "price_outage_h", default=0.0, metavar="HOURS", help="So long no prices are fetched.")
 @click.option("--outage-day", default=10, show_default=True, type=click.IntRange(1), help="Day on which that begins.")
+@click.option(
+    "--billed",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Peaks of the cases' other months (benchmarks.billed).",
+)
 @click.option("--out", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For the schedules.")
 def main(names: tuple[str, ...], cases: Path | None, jobs: int, **options: Any) -> None:
     """Replay the cases NAMES (default: every one without a job log) of a directory, else the bundled traces."""

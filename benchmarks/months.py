@@ -39,6 +39,7 @@ class Month(msgspec.Struct, frozen=True, rename={"from_utc": "from"}):
     load: str
     column: str = "power_w"
     weeks: int = 0  # the load begins so far into its trace
+    whole: bool = False  # scaled by the highest of the whole trace, so that its months differ; else of the case
 
 
 class Months(msgspec.Struct, frozen=True):
@@ -52,7 +53,8 @@ def put_together(name: str, month: Month, pv: str, data: Path, out: Path) -> Pat
     """Write one case's folder; returns it. Raises TraceFileError, OSError."""
     first_s = instant(month.from_utc)
     start_s, end_s = first_s - PAST_DAYS * DAY_S, first_s + SCORED_DAYS * DAY_S
-    load = _placed(read_trace(data / month.load, (month.column,)), start_s, end_s, month.weeks)
+    trace = read_trace(data / month.load, (month.column,))
+    load = _placed(trace, start_s, end_s, month)
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     rows_w = ((load.start_s + k * load.step_s, round(w)) for k, w in enumerate(load.w))
@@ -65,19 +67,30 @@ def put_together(name: str, month: Month, pv: str, data: Path, out: Path) -> Pat
     if not known or known[0][0] > start_s:
         raise TraceFileError(f"{data / month.prices}: expected prices from {utc(start_s)} on, for {name}")
     write_rows(folder / "prices.csv.gz", ["price_eur_per_mwh"], known)
-    meta = {"case": name, "tariff": month.tariff, "first_scored_utc": utc(first_s), "end_utc": utc(end_s)}
+    meta: dict[str, object] = {
+        "case": name,
+        "tariff": month.tariff,
+        "first_scored_utc": utc(first_s),
+        "end_utc": utc(end_s),
+    }
+    shift_days = (start_s - trace.start_s - _into_s(trace, start_s, month.weeks)) // DAY_S
+    meta["trace"] = {"load": month.load, "column": month.column, "shift_days": shift_days}
     (folder / "case.json").write_text(json.dumps(meta), encoding="utf-8")
     return folder
 
 
-def _placed(trace: Trace, start_s: int, end_s: int, weeks: int) -> Trace:
+def _into_s(trace: Trace, start_s: int, weeks: int) -> int:
+    """How far into its trace a load begins, s: weekday on weekday."""
+    return (start_s - trace.start_s) % WEEK_S + weeks * WEEK_S
+
+
+def _placed(trace: Trace, start_s: int, end_s: int, month: Month) -> Trace:
     """The trace moved by whole weeks and scaled to the site; one shorter than that starts anew."""
-    into_s = (start_s - trace.start_s) % WEEK_S + weeks * WEEK_S
-    first, count = into_s // trace.step_s, (end_s - start_s) // trace.step_s
+    first, count = _into_s(trace, start_s, month.weeks) // trace.step_s, (end_s - start_s) // trace.step_s
     w = [trace.w[(first + k) % len(trace.w)] for k in range(count)]
     lowest = min(trace.w)
     moved = Trace(start_s, trace.step_s, [v - lowest for v in w])
-    highest = max(moved.means_w(start_s, end_s, 900))
+    highest = max(trace.w) - lowest if month.whole else max(moved.means_w(start_s, end_s, 900))
     factor = (PEAK_W - IDLE_W) / highest
     return Trace(start_s, trace.step_s, [IDLE_W + factor * v for v in moved.w])
 
@@ -85,8 +98,13 @@ def _placed(trace: Trace, start_s: int, end_s: int, weeks: int) -> Trace:
 def sun(profile: Trace, start_s: int, end_s: int) -> Iterable[tuple[int, float]]:
     """PV power, the profile's day of the year on each day."""
     for t in range(start_s, end_s, 900):
-        then = datetime.fromtimestamp(t, UTC).replace(year=PV_YEAR)
-        yield t, round(PV_FACTOR * PV_KW * profile.mean_w(then.timestamp(), then.timestamp() + 900), 1)
+        yield t, round(sun_w(profile, t), 1)
+
+
+def sun_w(profile: Trace, utc_s: int) -> float:
+    """PV power of the quarter hour that begins then, W."""
+    then = datetime.fromtimestamp(utc_s, UTC).replace(year=PV_YEAR)
+    return PV_FACTOR * PV_KW * profile.mean_w(then.timestamp(), then.timestamp() + 900)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], first: str = "start_utc") -> None:

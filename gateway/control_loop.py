@@ -363,6 +363,7 @@ class ControlLoop:
                 month_peak_w=controller.month_peak_w,
                 next_day_peak_w=controller.next_day_peak_w,
                 levels=controller.charge_levels,
+                billed_before_w=controller.billed_before_w,
                 interval_energy_wh=controller.interval.energy_wh,
                 interval_least_w=controller.interval_least_w,
                 balance=controller.balance.wanted(snapshot.utc_s),

@@ -99,6 +99,8 @@ LATER = frozenset(
         "cycle_life",
         "calendar_soc_pct",
         "calendar_eur_per_kwh_day",
+        "billed_peaks_kw",
+        "battery_since",
     }
 )
 

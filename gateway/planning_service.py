@@ -55,6 +55,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     interval_energy_wh: float
     interval_least_w: float = 0.0
     balance: tuple[BalanceDue, ...] = ()  # batteries that may be charged to their BMS's full mark
+    billed_before_w: dict[str, float] = {}
     pv_free: bool = True  # PV gives what the sun allows: neither limited by us nor off the grid
 
 
@@ -188,6 +189,7 @@ class PlanningService:
             month_peak_w=seen.month_peak_w,
             next_day_peak_w=seen.next_day_peak_w,
             levels=seen.levels,
+            billed_before_w=seen.billed_before_w,
             interval_energy_wh=seen.interval_energy_wh,
             interval_least_w=seen.interval_least_w,
             orders=self._orders.active,

@@ -14,9 +14,10 @@ import click
 from console.cli.json_output import json_text
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
+from dispatch.billing.billed_peaks import remarks
 from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.charges.tariff_checks import tariff_remarks
-from dispatch.billing.demand_charge import in_words
+from dispatch.billing.demand_charge import in_words, interval_account
 from dispatch.billing.peak_charges import main_charge
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.islanding.shedding_steps import lacking, names_of, takes, with_gpus
@@ -53,6 +54,7 @@ def check(site: Path | None, schema: bool, as_json: bool) -> int:
             *_queue_files(loaded),
             *(f"nodes[{n}]: not used: {why}" for n, why in loaded.unusable_names),
             *_waits(loaded),
+            *_bills(loaded),
             *_retired(site),
         ]
     except SiteFileError as error:
@@ -248,6 +250,13 @@ def _waits(site: Site) -> list[str]:
         and device.id != grid.id
         and (device.deadline_s or 0) > site.io.deadline_s
     ]
+
+
+def _bills(site: Site) -> list[str]:
+    """Billed peaks of months that are not over."""
+    config = site.dispatch
+    running = interval_account(main_charge(config), config.timezone, _now(site)).period
+    return [words(remark) for remark in remarks(config, running)]
 
 
 def _retired(path: Path) -> list[str]:

@@ -17,9 +17,11 @@ from console.cli.failures import Failure
 from console.display.formats import zone_named
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
+from dispatch.model.plan import Plan
+from dispatch.model.reasons import Reason
 from gateway.api.ask import Conversation
 from gateway.api.discovery import find_socket, of_others
-from gateway.errors import LinkLost, LinkRefused, NoAccess, NoGateway, NoSuchSite, SeveralGateways
+from gateway.errors import LinkLost, LinkRefused, NoAccess, NoGateway, NoSuchSite, RequestFailed, SeveralGateways
 from gateway.site import file_access, paths
 from storage.config import DISPATCH
 from storage.drills import DrillRecord
@@ -53,6 +55,13 @@ class Live:
         """The decision in force then, or now."""
         params = {} if at_utc_s is None else {"at_utc_s": at_utc_s}
         return msgspec.convert(self.link.request("why", **params), Decision | None)
+
+    def month_end(self) -> Reason | None:
+        """Where the plan in force expects the month's billed peak to end; None without such a plan."""
+        try:
+            return msgspec.convert(self.link.request("plan"), Plan).month_end
+        except RequestFailed:  # no plan is in force
+            return None
 
     def at(self, utc_s: float) -> Moment:
         """The site as it was at a moment."""

@@ -51,6 +51,8 @@ def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
         yield f"CO2 at {plan.co2_eur_per_tonne:g} EUR/t: {plan.co2_eur:.2f} EUR, not billed"
     if plan.pv_source:
         yield f"Forecast  {words(plan.pv_source)}"
+    if plan.month_end:
+        yield f"Peak      {words(plan.month_end)}"
     if plan.note:
         yield f"Note      {words(plan.note)}"
     if any(step.assumed for step in plan.steps):

@@ -8,7 +8,7 @@ from datetime import tzinfo
 import click
 import msgspec
 
-from console.cli.data_source import Record, gateway_or_record
+from console.cli.data_source import Live, Record, gateway_or_record
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import caps_words, flow, mode_words
@@ -16,6 +16,7 @@ from console.display.formats import date_clock_zone
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.islanding import IslandState
+from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import RULE_NUMBERS, rule_name, words
 from dispatch.wording.formatting import kw_column
 from gateway import exit_codes
@@ -35,6 +36,7 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
     with gateway_or_record(site) as source:
         at_utc_s = None if at is None else moment(at, source.now_utc_s(), source.zone)
         decision = source.why(at_utc_s)
+        expected = source.month_end() if isinstance(source, Live) and at is None and not as_json else None
         if isinstance(source, Record):
             click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
     if decision is None:
@@ -42,12 +44,12 @@ def why(at: str | None, site: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json_text(with_words(msgspec.to_builtins(decision))))
         return
-    for line in lines(decision, source.zone):
+    for line in lines(decision, source.zone, expected):
         click.echo(line)
 
 
-def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
-    """The decision as text."""
+def lines(decision: Decision, zone: tzinfo, month_end: Reason | None = None) -> Iterator[str]:
+    """The decision as text. `month_end`: what the plan in force expects of the month's peak."""
     yield f"{date_clock_zone(decision.utc_s, zone)} · {mode_words(decision)}"
     asked, on_genset = decision.battery_w, decision.island is IslandState.GENSET
     yield f"Asked     {'nothing, left as it is' if asked is None else flow(asked, 'discharge', 'charge').strip()}"
@@ -58,6 +60,8 @@ def lines(decision: Decision, zone: tzinfo) -> Iterator[str]:
             if decision.import_target_w is None
             else f", {'generator' if on_genset else 'import'} wanted {kw_column(decision.import_target_w)} kW"
         )
+    if month_end is not None:
+        yield f"Peak      {words(month_end)}"
     if decision.caps is not None:
         yield f"Caps      {caps_words(decision.caps)}"
     if decision.chain:

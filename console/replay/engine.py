@@ -240,6 +240,7 @@ class Replay:
             month_peak_w=self._controller.month_peak_w,
             next_day_peak_w=self._controller.next_day_peak_w,
             levels=self._controller.charge_levels,
+            billed_before_w=self._controller.billed_before_w,
             interval_energy_wh=self._controller.interval.energy_wh,
             interval_least_w=self._controller.interval_least_w,
             balance=self._controller.balance.wanted(float(t_s)),

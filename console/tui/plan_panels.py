@@ -104,7 +104,8 @@ def draw_summary(canvas: Canvas, x: int, worths: Sequence[StepCost], plan: Plan,
         canvas.put(x, y, label, Ink.DIM)
         canvas.right(x + 28, y, planned)
         canvas.right(x + 38, y, bare)
-    said = [line for of in (plan.pv_source, plan.note) if of for line in wrap(words(of), canvas.width - x - 1, 4)]
+    texts = (plan.pv_source, plan.month_end, plan.note)
+    said = [line for of in texts if of for line in wrap(words(of), canvas.width - x - 1, 4)]
     for y, line in enumerate(said, start=12):
         canvas.put(x, y, line, Ink.DIM)
 

@@ -131,6 +131,11 @@ class MeteringInterval:
         return self._peaks.months.limit(self._places).w
 
     @property
+    def billed_before_w(self) -> dict[str, float]:
+        """What the main charge's earlier periods on record were billed, W, by period."""
+        return self._peaks.months.main.billed_before_w()
+
+    @property
     def levels(self) -> tuple[ChargeLevel, ...]:
         """What each charge leaves free now, the main one's first."""
         return self._peaks.months.levels(self._places)

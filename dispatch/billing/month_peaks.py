@@ -6,14 +6,16 @@ that is proven raises it; `measured_s` is how much of the month was measured.
 
 from __future__ import annotations
 
+from calendar import monthrange
+
 import msgspec
 
 from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, billed_w, free_w, quantity_w
 from dispatch.billing.excess import measure
 from dispatch.config.demand_terms import DemandTerms
 
-MONTHS = 4  # months whose peaks are kept: those the clock was in last
-ROLLING_MONTHS = 12  # of them where a rolling year is billed
+MONTHS = 25  # months whose peaks are kept: those the clock was in last; two years are evidence for the running one
+LEAST_MEASURED = 0.9  # of a month: less of it says nothing of what it was billed
 PARTS_S = 7200.0  # a register may still fill an interval that is over by so much
 
 
@@ -77,7 +79,7 @@ class MonthPeaks:
         """Be in `month`, with what is known of it; forget the month the clock was in the longest ago."""
         self.month = month
         self._months[month] = self._months.pop(month, MonthSoFar())
-        while len(self._months) > (ROLLING_MONTHS if self._terms.rolling else MONTHS):
+        while len(self._months) > MONTHS:
             del self._months[next(iter(self._months))]
 
     def raise_peak(self, mean_w: float, measured_s: float, at: IntervalAccount | None) -> None:
@@ -153,6 +155,15 @@ class MonthPeaks:
         others_w, own_w = self._days(at)
         return billed_w(self._terms, [*others_w, own_w])
 
+    def billed_before_w(self) -> dict[str, float]:
+        """What each month before this one came to by its own peaks, W, of those that were measured almost whole."""
+        before = ((name, kept) for name, kept in self.earlier.items() if name < self.month)
+        return {
+            name: billed_w(self._terms, kept.days_w.values() or [kept.peak_w])
+            for name, kept in before
+            if kept.measured_s >= LEAST_MEASURED * _length_s(name)
+        }
+
     def _days(self, at: IntervalAccount | None) -> tuple[list[float], float]:
         """The peaks that today's joins, and today's own so far; where only the highest counts, all are one."""
         months = [self.now]
@@ -165,6 +176,12 @@ class MonthPeaks:
             days_w[_peak_name(day)] = max(w, days_w.get(_peak_name(day), 0.0))
         own_w = days_w.pop(_peak_name(at.account), 0.0) if at is not None else 0.0
         return list(days_w.values()), own_w
+
+
+def _length_s(period: str) -> float:
+    """Of a month "2025-09", or of a year."""
+    days = monthrange(int(period[:4]), int(period[5:7]))[1] if len(period) == len("2025-09") else 365
+    return 86_400.0 * days
 
 
 def _peak_name(account: str) -> str:

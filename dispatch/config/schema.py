@@ -62,6 +62,23 @@ class GridConfig(msgspec.Struct, frozen=True, kw_only=True):
     ramp_w_per_s: Annotated[
         Watts, Meta(description="Highest rate of change of import at the PCC. 0: no ramp limit.")
     ] = 0.0
+    billed_peaks_kw: Annotated[
+        dict[str, Annotated[float, Meta(gt=0)]],
+        Meta(
+            max_length=24,
+            description='Peaks that earlier months were billed, as bills say: `{ "2026-03" = 55.2, "2026-02" = 57 '
+            '}`; of a charge per year `{ "2025" = 58.1 }`. They are evidence of where the running month will end. '
+            "Months on record need not be named; of one that is, this figure counts.",
+            extra_json_schema={"x-unit": "kW"},
+        ),
+    ] = {}
+    battery_since: Annotated[
+        str,
+        Meta(
+            description="First whole month (of a charge per year: year) with the battery in use as it is now, such as "
+            '`"2026-02"`. Needed beside `billed_peaks_kw`: peaks from before it count less, and as not lowered by it.'
+        ),
+    ] = ""
     meter_delay_min_s: Annotated[
         Seconds, Meta(description="Shortest age of a grid reading when it arrives, measured at commissioning.")
     ] = 0.0

@@ -159,6 +159,11 @@ class Controller:
         return self.charge_levels[0].billed_w
 
     @property
+    def billed_before_w(self) -> dict[str, float]:
+        """What the main charge's earlier months (or years) on record were billed, W, by period."""
+        return self._interval.billed_before_w
+
+    @property
     def interval_least_w(self) -> float:
         """The lowest mean with which the running metering interval can still end, W: below it no plan may aim."""
         return self._interval.least_mean_w

@@ -42,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     keep_w: tuple[float | None, ...] = ()  # where charges are listed: the import to keep in each step; None: no charge
     note: Reason | None = None  # what must be said of it as a whole; several are one of the code `several`
     pv_source: Reason | None = None  # what its PV is made from, where the site file says how the panels look
+    month_end: Reason | None = None  # where the month's billed peak is expected to end, and from what that follows
     co2_eur_per_tonne: float = 0.0  # the price of CO2 that the plan counts with beside `cost_eur`; never billed
     co2_eur: float = 0.0  # what that comes to: of the import, less what the change in stored energy is worth
 

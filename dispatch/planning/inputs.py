@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.balancing import BalanceDue
@@ -43,6 +44,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one
     peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak.prior.held_peak_w`)
+    billed: tuple[BilledPeak, ...] = ()  # what earlier months were billed, the oldest first
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.battery_ageing import CycleDepths, ageing_of
+from dispatch.billing.billed_peaks import evidence, remarks
+from dispatch.billing.demand_charge import interval_account, period_begin_utc_s
 from dispatch.billing.peak_charges import coming_charges
 from dispatch.billing.prices import PriceSeries
 from dispatch.config.demand_terms import DemandTerms
@@ -40,7 +42,7 @@ from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.job_notes import job_notes
 from dispatch.planning.lp_peaks import levels_of
-from dispatch.planning.peak.exceedance import DAY
+from dispatch.planning.peak.exceedance import DAY, Period
 from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
 from dispatch.planning.planner import Planner, day_trade_eur_per_kwh
@@ -69,6 +71,7 @@ class PlanningState(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one
     next_day_peak_w: float | None = None  # what a later day of the month may reach at no cost, where that is another
     balance: tuple[BalanceDue, ...] = ()  # batteries that may be charged to their BMS's full mark now
+    billed_before_w: dict[str, float] = {}  # what earlier months on record were billed
 
 
 class _Quarter(msgspec.Struct):
@@ -204,7 +207,8 @@ class PlanSource:
         notes = [*load.notes]
         if now.pv_w is None:
             notes.append(Reason("plan.pv_unknown"))
-        notes += self._job_notes(now.utc_s)
+        running = _running_period(now.utc_s, self._config)
+        notes += [*self._job_notes(now.utc_s), *remarks(self._config, running)]
         waiting_w: tuple[float, ...] = ()
         if self._outlook is not None and any(self._outlook.waiting_w):
             alone = forecast(self._known_ahead(start_s, now.utc_s, waiting=False))
@@ -224,6 +228,7 @@ class PlanSource:
             month_peak_w=now.month_peak_w,
             next_day_peak_w=now.next_day_peak_w,
             levels=now.levels,
+            billed=evidence(self._config, now.billed_before_w, running),
             interval_energy_wh=now.interval_energy_wh,
             interval_least_w=now.interval_least_w,
             reservations=self._reservations,
@@ -307,6 +312,8 @@ class PlanSource:
                 self._day_trade(inputs),
                 inputs.load.load_w,
                 inputs.pv_w,
+                inputs.billed,
+                _left_of_period(inputs.now_utc_s, config),
             )
         net_w = self._peak.net_w() if outlook is None else []
         if len(net_w) >= PRIOR_QUARTERS:
@@ -332,6 +339,19 @@ def pv_site(config: DispatchConfig, pv_id: str | None = None) -> PvSite | None:
         if pv_id is None or plane.pv == pv_id
     )
     return PvSite(Place(*config.place), planes) if planes and config.place is not None else None
+
+
+def _running_period(utc_s: float, config: DispatchConfig) -> str:
+    """The period of the main charge that an instant is in, "2025-09" or "2025"."""
+    return interval_account(coming_charges(config, utc_s)[0], config.timezone, utc_s).period
+
+
+def _left_of_period(utc_s: float, config: DispatchConfig) -> Period:
+    """How much of the bill's running month or year is still to come."""
+    terms = coming_charges(config, utc_s)[0]
+    days = 365.0 if terms.per == "year" else 31.0
+    passed_days = (utc_s - period_begin_utc_s(terms, config.timezone, utc_s)) / 86400
+    return Period(min(1.0, max(0.0, 1 - passed_days / days)), days)
 
 
 def _days_left(utc_s: float, config: DispatchConfig, main: DemandTerms) -> float:

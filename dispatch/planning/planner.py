@@ -48,6 +48,7 @@ from dispatch.planning.lp_peaks import (
     within_budget,
 )
 from dispatch.planning.lp_solver import LinearProgram, SolverFailed
+from dispatch.planning.month_end import month_end
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
 from dispatch.planning.plan_cost import plan_cost_eur
 from dispatch.planning.step_inputs import StepPrices, step_forecasts, step_prices
@@ -155,6 +156,7 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         keep_w=tuple(w if w < math.inf else None for w in keep_w) if listed else (),
         note=joined(notes) if notes else None,
         pv_source=inputs.pv_source,
+        month_end=month_end(inputs),
         co2_eur_per_tonne=config.tariff.co2_eur_per_tonne,
         co2_eur=all_eur - cost_eur,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from dispatch.billing.billed_peaks import findings
 from dispatch.billing.charges.tariff_checks import tariff_checks
 from dispatch.config.cross_checks import Check, Finding, checks
 from drivers.modbus.address import Address, parse, place_of
@@ -74,6 +75,7 @@ def _own(site: Site) -> Iterator[Check]:
         _genset,
         _reserve,
         _tariff,
+        _billed_peaks,
         outputs,
     ):
         yield partial(check, site)
@@ -89,6 +91,11 @@ def _tariff(site: Site) -> Iterator[Finding]:
     for check in tariff_checks(site.tariff, site.grid.metering_interval_s):
         with suppress(Unreadable):
             yield from check()
+
+
+def _billed_peaks(site: Site) -> Iterator[Finding]:
+    """Peaks of bills, by the period of the charge that they belong to."""
+    return findings(msgspec.structs.replace(site, node=(), meter=()).dispatch)
 
 
 def _reserve(site: Site) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Decides how far the month's peak may rise, from the site's past.
 
-Inputs: load and PV of the last fortnight, the forecast, the peak so far, the days left in the month.
+Inputs: load and PV of the last fortnight, earlier months' billed peaks, the forecast, the peak so far, the days
+    left in the month.
 Outputs: the peak to keep (W), the cost of a higher one (EUR per kW, in steps), the value of stored energy (EUR/kWh
     per step).
 Units and signs: W, kWh, EUR; quarter hours.

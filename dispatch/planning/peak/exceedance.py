@@ -10,6 +10,11 @@ never be again, because loads come in spells. So three estimates from the same d
 The latter two are as uncertain as so few days make them (beta-binomial); all count one more day that exceeded. A
 fortnight makes nothing quite certain, so a rise is never free (`LEAST_SHARE`): otherwise charging would set, for next
 to nothing, a peak that the month would not have had.
+
+Earlier months' billed peaks (`BilledMonths`) are a fourth reading. Each month is one draw of how high a whole month
+ends, again with one month more that exceeded; the days seen are a part of a draw, and so is what is left of the running
+month. The readings of the days weigh as much as one month. A month that stayed below a level which recent days exceed
+was one of another site: it counts there by the share of the days that did not.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.model.forecast import QUARTER_S
@@ -33,6 +39,7 @@ HOURS = QUARTER_S / 3600
 DAY = 96
 RISES_TRIED = 64  # peaks whose price is worked out, of which the plan's program gets steps that end at these shares:
 RISES_AT = (0.03, 0.1, 0.2, 0.35, 0.5, 0.7)
+END_RANGE = (0.1, 0.9)  # four months of five end within
 LEAST_SHARE = 0.02  # of the demand price, for every rise
 TAILS = 4.0  # how far beyond the highest peak seen, in tails
 
@@ -74,6 +81,41 @@ class DayStatistics(NamedTuple):
         return mean_kw
 
 
+class Period(NamedTuple):
+    """How much of the running month or year is still to come, 0..1, and how long it is."""
+
+    share_left: float
+    length_days: float
+
+
+WHOLE_MONTH = Period(1.0, 31.0)
+
+
+class BilledMonths(NamedTuple):
+    """What earlier months ended at, as far as the battery would have held them, and how much each says."""
+
+    peaks_kw: Floats
+    weights: Floats  # 0..1 each
+    period: Period
+
+    def reading(self, at_kw: Floats, seen: DayStatistics, top_kw: float, tail_kw: float) -> tuple[Floats, Floats]:
+        """(how likely each level is not exceeded in what is left of the month, the weight of that in months).
+
+        Above `top_kw`, and above all months, peaks grow rarer by a factor e within `tail_kw`.
+        """
+        import numpy as np
+
+        overrun, part = np.interp(at_kw, seen.grid_kw, seen.overrun), min(1.0, seen.days / self.period.length_days)
+        beyond = _beyond(at_kw, max(top_kw, float(self.peaks_kw.max())), tail_kw)
+        higher = self.peaks_kw > at_kw[:, None]
+        over = beyond + (higher * self.weights).sum(axis=1)
+        under = (~higher * self.weights).sum(axis=1) * (1 - overrun)
+        weight = over - beyond + under
+        over, under = over + part * (overrun > 0), under + part * (overrun <= 0)
+        lasts = beta_binomial_fewer(1, over, 1 - beyond + under, self.period.share_left)
+        return lasts, weight
+
+
 def summarise(newest: int, caps: CapsConfig, grid_kw: Floats, lack_kw: Floats, load_kw: Floats) -> DayStatistics:
     """Sum up whole days: for each quarter and peak what the battery lacked to hold it, kW; and each quarter's load."""
     import numpy as np
@@ -101,13 +143,30 @@ def summarise(newest: int, caps: CapsConfig, grid_kw: Floats, lack_kw: Floats, l
     )
 
 
+def billed_months(billed: Sequence[BilledPeak], taken_off_kw: float, period: Period) -> BilledMonths | None:
+    """Earlier months; those from before the battery lowered by what it would have taken off. None without any."""
+    import numpy as np
+
+    if not billed:
+        return None
+    peaks_kw = [max(0.0, one.peak_w / 1000 - (0.0 if one.with_battery else taken_off_kw)) for one in billed]
+    return BilledMonths(np.array(peaks_kw), np.array([one.weight for one in billed]), period)
+
+
 class PeakCost:
     """A convex price of peak above the month's, as a share of the demand price."""
 
-    def __init__(self, peak_kw: float, widths_kw: Sequence[float], shares: Sequence[float]) -> None:
+    def __init__(
+        self,
+        peak_kw: float,
+        widths_kw: Sequence[float],
+        shares: Sequence[float],
+        ends_kw: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        """`ends_kw`: between which the month is likely (`END_RANGE`) to end."""
         import numpy as np
 
-        self.peak_kw, self.widths_kw, self.shares = peak_kw, widths_kw, shares
+        self.peak_kw, self.widths_kw, self.shares, self.ends_kw = peak_kw, widths_kw, shares, ends_kw
         self._edges = peak_kw + np.concatenate([[0.0], np.cumsum(widths_kw)])
         self._totals = np.concatenate([[0.0], np.cumsum(np.array(widths_kw) * np.array(shares))])
 
@@ -126,6 +185,7 @@ def peak_cost(
     peak_kw: float,
     days_left: float,
     kept_eur_per_kwh: float,
+    billed: BilledMonths | None = None,
 ) -> PeakCost:
     """What a higher peak than the month's costs, given the days still to come.
 
@@ -139,7 +199,8 @@ def peak_cost(
     left, demand = max(0.0, days_left), terms.rise_eur_per_kw
     tops = [seen.top_and_tail_kw(peak_kw) for seen in ways]
     # above all loads nothing need be held
-    ends = [top_kw + TAILS * tail_kw for top_kw, tail_kw in tops]
+    highest_kw = float(billed.peaks_kw.max()) if billed is not None else 0.0
+    ends = [max(top_kw, highest_kw) + TAILS * tail_kw for top_kw, tail_kw in tops]
     edges = np.linspace(peak_kw, max(*ends, float(net_kw.max()) + 1.0), RISES_TRIED + 1)
     at = (edges[:-1] + edges[1:]) / 2
     above = (len(net_kw) - np.searchsorted(np.sort(net_kw), at, side="right")) / len(net_kw)  # share of the quarters
@@ -150,16 +211,19 @@ def peak_cost(
         if seen.caps.max_share > 0:
             capped_h = np.interp(at, seen.grid_kw, -np.gradient(seen.short_kwh, seen.grid_kw))
             upkeep = kept + left * np.maximum(0.0, capped_h) * seen.caps.value_eur_per_kwh / demand
-        beyond = np.exp(-np.maximum(0.0, at - top_kw) / tail_kw)  # above the highest peak seen they grow rarer evenly
-        lasts = _likely_to_last(seen, terms.top_days, at, beyond, left)
+        lasts = _likely_to_last(seen, terms.top_days, at, top_kw, tail_kw, left)
+        if billed is not None:
+            lasts = _with_months(lasts, billed.reading(at, seen, top_kw, tail_kw))
         shares = np.maximum(shares, lasts * np.maximum(0.0, 1 - upkeep))
+    lasts = np.maximum.accumulate(lasts)  # of the days as they go: the last of the ways
     shares = np.maximum.accumulate(np.maximum(shares, LEAST_SHARE))
     widths, means = [], []
     for begin, end in pairwise([0, *np.searchsorted(shares, RISES_AT).tolist(), RISES_TRIED]):
         widths.append(float(edges[end] - edges[begin]))
         means.append(float(shares[begin : max(end, begin + 1)].mean()) if begin < RISES_TRIED else float(shares[-1]))
     widths[-1] = 1e3
-    return PeakCost(peak_kw, widths, means)
+    low_kw, high_kw = np.interp(END_RANGE, lasts, at, left=peak_kw).tolist()
+    return PeakCost(peak_kw, widths, means, (low_kw, high_kw))
 
 
 def _binomial_fewer(count: int, chance: Floats, days: float) -> Floats:
@@ -177,20 +241,37 @@ def _binomial_fewer(count: int, chance: Floats, days: float) -> Floats:
     return total
 
 
-def _likely_to_last(seen: DayStatistics, count: int, at_kw: Floats, beyond: Floats, left: float) -> Floats:
-    """How likely each peak is to be billed still after `left` days: the mean of the three readings of the days seen.
+def _beyond(at_kw: Floats, top_kw: float, tail_kw: float) -> Floats:
+    """Of the one day or month more that went beyond, how much goes beyond each peak, 0..1.
 
-    beyond: of the one day more that went beyond, how much goes beyond each peak, 0..1.
+    Above the highest peak seen they grow rarer evenly.
     """
     import numpy as np
 
-    kinds = (seen.draws, seen.overrun, seen.calm, seen.ended)
+    beyond: Floats = np.exp(-np.maximum(0.0, at_kw - top_kw) / tail_kw)
+    return beyond
+
+
+def _likely_to_last(
+    seen: DayStatistics, count: int, at_kw: Floats, top_kw: float, tail_kw: float, left: float
+) -> Floats:
+    """How likely each peak is to be billed still after `left` days: the mean of the three readings of the days seen."""
+    import numpy as np
+
+    kinds, beyond = (seen.draws, seen.overrun, seen.calm, seen.ended), _beyond(at_kw, top_kw, tail_kw)
     draws, overrun, calm, ended = (np.interp(at_kw, seen.grid_kw, kind) for kind in kinds)
     alone = _binomial_fewer(count, (beyond + overrun * seen.days) / (seen.days + 1), left)
     over, under = beyond + overrun * draws, 1 - beyond + (1 - overrun) * draws
     alike = beta_binomial_fewer(count, over, under, left / seen.days * draws)
     on = beta_binomial_fewer(count, beyond + ended, 1 - beyond + calm - ended, left)
     lasts: Floats = (alone + alike + on) / 3
+    return lasts
+
+
+def _with_months(days: Floats, months: tuple[Floats, Floats]) -> Floats:
+    """The mean of the days' readings, which weigh as one month, and that of earlier months, (reading, weight)."""
+    reading, weight = months
+    lasts: Floats = (days + weight * reading) / (1 + weight)
     return lasts
 
 

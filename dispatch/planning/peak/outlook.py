@@ -24,13 +24,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.peak_charges import main_charge
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.model.forecast import QUARTER_S
-from dispatch.planning.peak.exceedance import DAY, HOURS, DayStatistics, PeakCost, peak_cost, summarise
+from dispatch.planning.peak.exceedance import (
+    DAY,
+    HOURS,
+    WHOLE_MONTH,
+    DayStatistics,
+    PeakCost,
+    Period,
+    billed_months,
+    peak_cost,
+    summarise,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +77,8 @@ class PeakOutlook(msgspec.Struct, frozen=True):
     rises: tuple[Rise, ...]  # from the month's peak so far upwards; the last holds for everything above
     usual_w: float  # the lowest peak that the battery alone could have held over all that is remembered
     ready: tuple[tuple[float, ...], ...]  # [step][layer, lowest first]: share of the demand price, kW per kWh stored
+    ends_w: tuple[float, float] = (0.0, 0.0)  # between which four months of five like this one end
+    days: float = 0.0  # whole days that are remembered
 
 
 class PeakForecaster:
@@ -158,12 +171,15 @@ class PeakForecaster:
         trade_eur_per_kwh: float = 0.0,
         path_w: Sequence[float] = (),
         pv_w: Sequence[float] = (),
+        billed: Sequence[BilledPeak] = (),
+        period: Period = WHOLE_MONTH,
     ) -> PeakOutlook | None:
         """What the past says; None while it is too short, or where no battery can hold anything or peaks cost nothing.
 
         `days_left`: the days of the billing month still to come; `trade_eur_per_kwh`: what a kWh of battery earns on
         prices on a day on which it is not kept for the peak; `path_w`, `pv_w`: what is forecast of load and PV from the
-        quarter after the last one observed on, the load held where that is not given.
+        quarter after the last one observed on, the load held where that is not given; `billed`: what earlier months
+        were billed; `period`: what is left of the running one.
         """
         if self._demand <= 0 or self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
@@ -175,7 +191,9 @@ class PeakForecaster:
         kept_eur = KEPT * trade_eur_per_kwh
         seen, net_kw = self._day_statistics(self.caps), np.array(self._net_kw)
         ways = [self._day_statistics(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
-        cost = peak_cost(ways, self.terms, net_kw, peak_kw, days_left, kept_eur)
+        taken_off_kw = max(0.0, float(net_kw.max()) - self._day_statistics(CapsConfig()).usual_kw)
+        months = billed_months(billed, taken_off_kw, period)
+        cost = peak_cost(ways, self.terms, net_kw, peak_kw, days_left, kept_eur, months)
         like = self._similar_quarters(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
         target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
@@ -185,6 +203,8 @@ class PeakForecaster:
             target_w=1000 * target_kw,
             rises=rises,
             usual_w=1000 * seen.usual_kw,
+            days=seen.days,
+            ends_w=(1000 * cost.ends_kw[0], 1000 * cost.ends_kw[1]),
             ready=tuple(map(tuple, ready.tolist())),
         )
 

@@ -98,6 +98,21 @@ TEMPLATES = {
     "pv_source.trouble": "PV by the sun; today {share_pct:.0f} % of a clear sky: snow, shade or a fault",
     "pv.no_yield": "gives {share_pct:.0f} % of what a clear sky allows since {since}: snow, shade or a fault",
     "pv.yields_again": "gives power again",
+    "month_end.between": (
+        "{period} expected to be billed at {low_w:kw} to {high_w:kw}{of}, about four times of five: {evidence}"
+    ),
+    "month_end.at": "{period} expected to be billed at {high_w:kw}{of}, about four times of five: {evidence}",
+    "month_end.unknown": (
+        "{period} to be billed{of}: no earlier one is known, on record or by billed_peaks_kw; {days}"
+    ),
+    "month_end.month": "month",
+    "month_end.year": "year",
+    "month_end.charge": " by {charge}",
+    "month_end.billed_one": "{period} was billed {peak_w:kw}",
+    "month_end.billed": "{count:g} earlier ones, {first} to {last}, were billed {low_w:kw} to {high_w:kw}",
+    "month_end.before_battery": "{count:g} of them before the battery",
+    "month_end.days": "the last {days:.0f} days could have been held at {usual_w:kw}",
+    "billed.not_over": "billed_peaks_kw: {period} is not over: not counted",
     "plan.unlimited_jobs": "{jobs:g} jobs without a time limit: taken to end within {days:g} days",
     "plan.no_prices": "no prices: flat {flat_eur_per_mwh:g} EUR/MWh assumed, the plan only defends the peak",
     "plan.beyond_market": (

@@ -144,6 +144,7 @@ class Machine:
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     disk_full: bool = False
     planned: bool = True
+    month_end: Reason | None = None  # what the plan says of it
 
     @property
     def state(self) -> Path:
@@ -205,7 +206,7 @@ async def gateway(machine: Machine) -> AsyncIterator[LinkServer]:
             case "plan":
                 if not machine.planned:
                     raise CommandRefused("no plan is in force, the rules steer alone: SoC unknown")
-                return msgspec.to_builtins(PLAN)
+                return msgspec.to_builtins(msgspec.structs.replace(PLAN, month_end=machine.month_end))
             case "queue.jobs":
                 return msgspec.to_builtins(queue_page(**request.params))
             case "alarm.acknowledge":

@@ -488,6 +488,15 @@ async def test_check_warns_of_what_keeps_the_grid_meter_waiting(machine: Machine
     ]
 
 
+async def test_check_warns_of_a_bill_of_a_month_that_is_not_over(machine: Machine) -> None:
+    site = machine.site()
+    bills = 'fuse_a = 63\nbilled_peaks_kw = { "2999-01" = 8.0, "2025-01" = 8.1 }'
+    site.write_text(site.read_text().replace("fuse_a = 63", bills))
+    ran = await machine.skerry("check", str(site))
+    assert ran.code == exit_codes.OK
+    assert ran.err.splitlines() == ["skerry: warning: billed_peaks_kw: 2999-01 is not over: not counted"]
+
+
 async def test_check_warns_of_certificates_that_cannot_be_used(machine: Machine) -> None:
     tls = '[tls]\nca = "ca.pem"\ncert = "skerry.pem"\nkey = "skerry.key"\n'
     ran = await machine.skerry("check", str(machine.site(extra=tls)))

@@ -12,6 +12,8 @@ import msgspec
 
 from console.cli.plan import lines, rows
 from dispatch.model.plan import Plan, PlanStep
+from dispatch.model.reasons import Reason
+from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.server import LinkServer
 
@@ -103,3 +105,14 @@ def test_a_price_that_is_assumed_is_marked() -> None:
     assert "~         price not published: assumed" in shown
     sure = msgspec.structs.replace(plan, steps=steps[:4])
     assert not [line for line in lines(sure, ZoneInfo("Europe/Berlin"), "hour") if "~" in line]
+
+
+async def test_where_the_month_ends_is_said_with_the_plan_and_with_a_decision(
+    machine: Machine, gateway: LinkServer
+) -> None:
+    expected = Reason("month_end.at", {"period": Reason("month_end.month"), "of": None, "high_w": 52e3, "evidence": []})
+    machine.month_end = expected
+    for command in (["plan"], ["why"]):
+        assert f"Peak      {words(expected)}" in (await machine.skerry(*command)).out.splitlines()
+    machine.planned = False
+    assert "Peak " not in (await machine.skerry("why")).out

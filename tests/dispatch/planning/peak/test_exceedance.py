@@ -2,20 +2,25 @@
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.planning.lp_model import RISES
 from dispatch.planning.peak.exceedance import (
     DAY,
     LEAST_SHARE,
+    BilledMonths,
     DayStatistics,
     PeakCost,
+    Period,
     beta_binomial_fewer,
+    billed_months,
     peak_cost,
     summarise,
 )
@@ -103,3 +108,57 @@ def test_a_rise_costs_the_more_the_fewer_days_are_left_and_the_rarer_it_was() ->
         assert (np.diff(cost.total(levels), 2) >= -1e-9).all(), "convex"
     assert (soon.total(levels) >= late.total(levels) - 1e-9).all()
     assert late.total(levels)[4] < 0.3 * 20 < soon.total(levels)[4], "20 to 40 kW came on four days of 14"
+
+
+def billed_at(*peaks_kw: float, left: float = 1.0) -> BilledMonths:
+    return BilledMonths(np.array(peaks_kw), np.ones(len(peaks_kw)), Period(left, 31.0))
+
+
+def ends_of(
+    highest_kw: list[float], billed: BilledMonths | None, peak_kw: float = 20.0, left: float = 30.0
+) -> PeakCost:
+    return peak_cost([seen_of(highest_kw)], TERMS, np.zeros(DAY), peak_kw, left, 0.0, billed)
+
+
+QUIET = [28.0, 29.0, 30.0] * 4
+
+
+def test_without_earlier_months_nothing_changes() -> None:
+    assert billed_months((), 5.0, Period(1.0, 31.0)) is None
+
+
+def test_a_month_from_before_the_battery_is_lowered_by_what_it_takes_off() -> None:
+    one = BilledPeak("2026-03", 57_000.0, 0.5)
+    both = billed_months((one, msgspec.structs.replace(one, with_battery=False)), 6.0, Period(1.0, 31.0))
+    assert both is not None
+    assert both.peaks_kw.tolist() == [57.0, 51.0]
+
+
+def test_months_that_ended_high_make_a_rise_cheaper_after_quiet_days_the_more_of_them_there_are() -> None:
+    level = np.array([50.0])
+    costs = [ends_of(QUIET, billed_at(*([57.0] * n))).total(level)[0] for n in (1, 3, 6, 12)]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[3] < 0.4 * costs[0]
+
+
+def test_months_that_ended_low_keep_a_peak_worth_defending_after_one_high_day() -> None:
+    days, level = [30.0] * 11 + [55.0], np.array([50.0])
+    assert ends_of(days, billed_at(*([35.0] * 12))).total(level)[0] > 1.2 * ends_of(days, None).total(level)[0]
+
+
+def test_low_months_say_nothing_of_a_level_that_every_recent_day_exceeds() -> None:
+    days, level = [50.0] * 12, np.array([45.0])
+    alone, told = (ends_of(days, billed).total(level)[0] for billed in (None, billed_at(*([35.0] * 12))))
+    assert told == pytest.approx(alone, rel=0.02)
+
+
+def test_the_month_ends_where_months_ended_the_surer_the_more_there_are() -> None:
+    few, many = (ends_of(QUIET, billed_at(*peaks)).ends_kw for peaks in ([57.0], [55.0, 56.0, 57.0, 58.0, 59.0] * 4))
+    assert few[0] < 35 < 56 < few[1]
+    assert 50 < many[0] < 57 < many[1] < 62
+
+
+def test_at_a_months_end_its_peak_is_what_it_is() -> None:
+    low_kw, high_kw = ends_of(QUIET, billed_at(*([57.0] * 12), left=0.0), peak_kw=40.0, left=0.0).ends_kw
+    assert low_kw == pytest.approx(40.0, abs=0.5)
+    assert high_kw == pytest.approx(40.0, abs=0.5)

@@ -7,7 +7,9 @@ import random
 import pytest
 from plan_site import NOON, ask, hourly, site
 
+from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.config.schema import CapsConfig
+from dispatch.planning.peak.exceedance import Period
 from dispatch.planning.peak.outlook import LAYERS, PeakForecaster, PeakOutlook, Rise
 from dispatch.planning.planner import day_trade_eur_per_kwh, make_plan
 from dispatch.planning.validator import check_plan
@@ -182,3 +184,13 @@ def test_what_a_battery_earns_a_day_on_prices() -> None:
     # (0.10 - 0.01) x 0.9 - (0.04 + 0.01) / 0.9
     assert day_trade_eur_per_kwh(config, prices, NOON) == pytest.approx(0.0254, abs=1e-3)
     assert day_trade_eur_per_kwh(config, hourly([]), NOON) == 0.0
+
+
+def test_earlier_months_make_a_rise_cheaper_after_quiet_days() -> None:
+    quiet = watched([20_000.0] * (12 * DAY))
+    months = tuple(BilledPeak(f"2024-{n:02d}", 45_000.0, 1.0) for n in range(1, 13))
+    alone, told = (look(quiet, peak_w=22_000.0, days=25.0, billed=billed) for billed in ((), months))
+    assert told.ends_w[0] > alone.ends_w[0] + 5_000
+    assert told.rises[0].share < 0.3 < alone.rises[-2].share
+    late = look(quiet, peak_w=22_000.0, days=2.0, billed=months, period=Period(2 / 31, 31.0))
+    assert late.ends_w[0] < 25_000, "so late a quiet month stays quiet"
