@@ -23,6 +23,8 @@ def contact_conditions(view: ContactView) -> Iterator[tuple[str, Condition]]:
         return
     lost = view.state == "lost"
     yield f"contact-broken:{view.id}", Condition(None if lost else view.state == "broken", seen)
+    if view.purpose == "operator_wire":
+        return
     if view.purpose == "grid_operator":
         yield f"grid-operator-limit:{view.id}", Condition(None if lost else view.limits, seen)
     else:

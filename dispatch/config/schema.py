@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dispatch.config.contact_terms import ContactTerms
+from dispatch.config.contact_terms import ContactStepTerms, ContactTerms
 from dispatch.config.off_grid import DrillsConfig, GensetConfig, IslandConfig, RideThroughConfig
 from dispatch.config.plane import PlaneTerms
 from dispatch.config.tariff_terms import TariffTerms
@@ -378,6 +378,7 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeTerms, ...] = ()
     meters: tuple[MeterTerms, ...] = ()
     contacts: tuple[ContactTerms, ...] = ()
+    contact_steps: tuple[ContactStepTerms, ...] = ()
     pv: tuple[PvTerms, ...] = ()
     planes: tuple[PlaneTerms, ...] = ()  # of every PV inverter, or none
     place: tuple[float, float] | None = None  # latitude and longitude, degrees; north and east are positive
@@ -401,6 +402,12 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     def energy_kwh(self) -> float:
         """Rated energy of all batteries."""
         return sum(b.energy_kwh for b in self.batteries)
+
+    @property
+    def curtailable_share(self) -> float:
+        """How much of the PV power inverters give that Skerry may limit, 0 to 1, by the most that each can give."""
+        most_w = sum(pv.most_w for pv in self.pv)
+        return sum(pv.most_w for pv in self.pv if pv.curtail) / most_w if most_w > 0 else 0.0
 
     @property
     def carries_w(self) -> float:

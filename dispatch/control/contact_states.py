@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from dispatch.config.contact_terms import PROTECTIVE, ContactTerms
+from dispatch.config.contact_terms import PROTECTIVE, ContactStepTerms, ContactTerms
+from dispatch.control.coded_steps import CodedSteps
 from dispatch.model.contacts import Contact, ContactView
 from dispatch.model.events import Event
 from dispatch.model.readings import UNKNOWN
@@ -15,6 +16,7 @@ from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 
 LOST = "lost"
+OF_OPERATOR = ("grid_operator", "operator_wire")
 
 
 class _Point:
@@ -32,8 +34,8 @@ class _Point:
 
     @property
     def limits(self) -> bool:
-        """Whether it is a step of the grid operator's that is in force."""
-        return self.terms.purpose == "grid_operator" and self.state in ("active", "broken")
+        """Whether it is a step of the grid operator's that is in force, or a wire that may say one."""
+        return self.terms.purpose in OF_OPERATOR and self.state in ("active", "broken")
 
     def update(self, contact: Contact | None, mono_s: float) -> bool:
         """Take what is read now; True when its state changes."""
@@ -78,7 +80,8 @@ class _Point:
 class ContactStates:
     """All contacts of a site. `kept` outlives a restart, so that no gateway starts a battery behind an EPO."""
 
-    def __init__(self, terms: Iterable[ContactTerms]) -> None:
+    def __init__(self, terms: Iterable[ContactTerms], steps: Iterable[ContactStepTerms] = ()) -> None:
+        self._coded = CodedSteps(steps)
         self._points = {t.id: _Point(t) for t in terms}
         self._released: set[str] = set()
 
@@ -97,7 +100,7 @@ class ContactStates:
         for id in ids:
             if (point := self._points.get(id)) is not None:
                 point.latched = point.protects
-                if point.terms.purpose == "grid_operator" and point.state == LOST:
+                if point.terms.purpose in OF_OPERATOR and point.state == LOST:
                     point.state = "active"
 
     def latch_all(self) -> tuple[str, ...]:
@@ -117,13 +120,19 @@ class ContactStates:
         """Every contact as it counts now, and what to report."""
         found = {contact.id: contact for contact in snapshot.contacts}
         events = [*self._changes(found, snapshot), *self._releases(snapshot.utc_s)]
-        return tuple(point.view() for point in self._points.values()), tuple(events)
+        views = tuple(point.view() for point in self._points.values())
+        coded, changed = self._coded.step(views, snapshot.mono_s)
+        for view in changed:
+            severity = "info" if view.state == "inactive" else "warning"
+            events.append(Event(snapshot.utc_s, "device", severity, view.id, words(contact_reason(view))))
+        return (*views, *coded), tuple(events)
 
     def _changes(self, found: dict[str, Contact], snapshot: Snapshot) -> Iterator[Event]:
         for id, point in self._points.items():
             was = point.state
             if point.update(found.get(id), snapshot.mono_s) and not (was == LOST and point.state == "inactive"):
-                severity = "info" if point.state == "inactive" else "alarm" if point.protects else "warning"
+                quiet = point.state == "inactive" or (point.terms.purpose, point.state) == ("operator_wire", "active")
+                severity = "info" if quiet else "alarm" if point.protects else "warning"
                 yield Event(snapshot.utc_s, "device", severity, id, words(contact_reason(point.view())))
 
     def _releases(self, utc_s: float) -> Iterator[Event]:
@@ -145,6 +154,7 @@ def contact_reason(view: ContactView) -> Reason:
         "cooling_fault": Reason("contact.cooling_fault"),
         "door": Reason("contact.door"),
         "grid_operator": Reason("contact.grid_operator"),
+        "operator_wire": Reason("contact.operator_wire"),
         "alarm": Reason("contact.alarm"),
     }[view.purpose]
     if view.latched and view.state == "inactive":
@@ -159,7 +169,7 @@ def contact_reason(view: ContactView) -> Reason:
     state = {
         "active": Reason("contact.active"),
         "inactive": Reason("contact.inactive"),
-        "broken": Reason("contact.broken"),
+        "broken": Reason("contact.no_step") if view.coded else Reason("contact.broken"),
         LOST: Reason("contact.lost"),
     }[view.state]
     return Reason("contact.state", {"contact": view.id, "purpose": purpose, "state": state})

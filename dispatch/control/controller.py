@@ -112,7 +112,7 @@ class Controller:
         self._soc_latches = SocLatches(config)
         self.balance = BalanceWatch(config)
         self._order: Order | None = None  # the battery order the last decision obeyed
-        self.contacts = ContactStates(config.contacts)
+        self.contacts = ContactStates(config.contacts, config.contact_steps)
         self.island = IslandMachine(config)
         self.ride = LoadShedding(config)
         self.caps = CapController(config)

@@ -28,6 +28,7 @@ class ContactView(msgspec.Struct, frozen=True):
     import_limit_w: float | None = None
     charge_limit_w: float | None = None
     production_limit_w: float | None = None
+    coded: bool = False  # a step that several wires say together; `broken`: they say no step that is known
 
     @property
     def limits(self) -> bool:

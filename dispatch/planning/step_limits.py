@@ -43,7 +43,7 @@ def limits_of(inputs: PlanInputs, starts: Sequence[int], ahead: StepForecasts) -
     asked = {quantity: _asked_kw(inputs.signals, quantity, starts) for quantity in Quantity}
     surplus_kw = [max(0.0, -net_w) / 1000 for net_w in ahead.net_w]
     free, imported = (math.inf,) * len(starts), asked[Quantity.IMPORT]
-    share = curtailable_share(inputs.config)
+    share = inputs.config.curtailable_share
     most, least = tuple[float, ...](), tuple[float, ...]()
     if share > 0:
         own_kw = [share * pv_w / 1000 for pv_w in ahead.pv_w]
@@ -58,12 +58,6 @@ def limits_of(inputs: PlanInputs, starts: Sequence[int], ahead: StepForecasts) -
         curtail_kw=most,
         curtail_least_kw=least,
     )
-
-
-def curtailable_share(config: DispatchConfig) -> float:
-    """How much of the PV power inverters give that may be limited, 0 to 1, by the most that each can give."""
-    most_w = sum(pv.most_w for pv in config.pv)
-    return sum(pv.most_w for pv in config.pv if pv.curtail) / most_w if most_w > 0 else 0.0
 
 
 def _export_kw(config: DispatchConfig, asked_kw: Sequence[float], surplus_kw: Sequence[float]) -> tuple[float, ...]:
@@ -90,7 +84,7 @@ def _asked_kw(signals: Sequence[Signal], quantity: Quantity, starts: Sequence[in
 
 def limit_notes(config: DispatchConfig, steps: Sequence[PlanStep], limits: StepLimits) -> list[Reason]:
     """What is planned above a limit because no inverter can be limited, or not enough of them."""
-    notes, free = [], Reason("pv.not_limited") if curtailable_share(config) == 0 else Reason("pv.limited_already")
+    notes, free = [], Reason("pv.not_limited") if config.curtailable_share == 0 else Reason("pv.limited_already")
     produced = [(step.pv_w - step.curtail_w) - 1000 * kw for step, kw in zip(steps, limits.production_kw, strict=True)]
     exported = [-step.grid_w - 1000 * kw for step, kw in zip(steps, limits.export_kw, strict=True)]
     if max(produced) > NEAR_W:

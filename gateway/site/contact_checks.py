@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dispatch.config.contact_terms import PROTECTIVE
+from dispatch.config.contact_terms import PROTECTIVE, ContactStepTerms, OperatorLimits
 from dispatch.config.cross_checks import Finding
 from dispatch.config.schema import GridConfig
 from drivers.contacts.config import ContactDevice
@@ -48,12 +48,12 @@ def contact_wires(contact: ContactDevice) -> Iterator[Finding]:
         yield "normally", contact.normally, expected
 
 
-def charge_limits(contacts: Sequence[ContactDevice], grid: GridConfig) -> Iterator[Finding]:
+def charge_limits(section: str, steps: Sequence[OperatorLimits], grid: GridConfig) -> Iterator[Finding]:
     """§14a EnWG is about connections at low voltage."""
-    for n, contact in enumerate(contacts):
+    for n, contact in enumerate(steps):
         if contact.charge_limit_w is not None and grid.connection != "low-voltage":
             expected = f'no charge_limit_w: §14a EnWG is for low voltage, and [grid] connection is "{grid.connection}"'
-            yield f"contact[{n}].charge_limit_w", contact.charge_limit_w, expected
+            yield f"{section}[{n}].charge_limit_w", contact.charge_limit_w, expected
 
 
 def lines_of_their_own(contacts: Sequence[ContactDevice]) -> Iterator[Finding]:
@@ -66,6 +66,27 @@ def lines_of_their_own(contacts: Sequence[ContactDevice]) -> Iterator[Finding]:
             owner = taken.setdefault((contact.gpio_chip, line), f"contact[{n}].{key}")
             if owner != f"contact[{n}].{key}":
                 yield f"contact[{n}].{key}", line, f"a line of its own; {owner} has it"
+
+
+def coded_steps(contacts: Sequence[ContactDevice], steps: Sequence[ContactStepTerms]) -> Iterator[Finding]:
+    """Steps that wires of the site can say, each combination once; wires that say something."""
+    wires = {contact.id for contact in contacts if contact.purpose == "operator_wire"}
+    taken: dict[tuple[frozenset[str], frozenset[str]], int] = {}
+    for n, step in enumerate(steps):
+        for id in step.wires:
+            if id not in wires:
+                yield f"contact_step[{n}].wires", id, 'the id of a [[contact]] with purpose = "operator_wire"'
+        for id in step.active:
+            if id not in step.wires:
+                yield f"contact_step[{n}].active", id, "one of its wires"
+        key = frozenset(step.wires), frozenset(step.active)
+        if taken.setdefault(key, n) != n:
+            expected = f"another combination; contact_step[{taken[key]}] has it already"
+            yield f"contact_step[{n}].active", list(step.active), expected
+    used = {id for step in steps for id in step.wires}
+    for n, contact in enumerate(contacts):
+        if contact.purpose == "operator_wire" and contact.id not in used:
+            yield f"contact[{n}].purpose", contact.purpose, "a [[contact_step]] that names it in its wires"
 
 
 CHECKS = (contact_place, contact_lines, contact_limits, contact_wires)

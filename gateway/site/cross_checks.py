@@ -247,7 +247,10 @@ def _tells_source(name: str, path: Path) -> bool:
 def _contacts(site: Site) -> Iterator[Finding]:
     """Contacts that can do what they are for, each on lines of its own."""
     yield from contact_checks.lines_of_their_own(site.contact)
-    yield from contact_checks.charge_limits(site.contact, site.grid)
+    yield from contact_checks.charge_limits("contact", site.contact, site.grid)
+    yield from contact_checks.charge_limits("contact_step", site.contact_step, site.grid)
+    with suppress(Unreadable):
+        yield from contact_checks.coded_steps(site.contact, site.contact_step)
     for n, contact in enumerate(site.contact):
         for check in contact_checks.CHECKS:
             with suppress(Unreadable):

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from dispatch.config.contact_terms import ContactStepTerms
 from dispatch.config.off_grid import DrillsConfig, GensetConfig, IslandConfig, RideThroughConfig
 from dispatch.config.plane import PlaneTerms
 from dispatch.config.schema import (
@@ -56,6 +57,7 @@ WITH_IDS: tuple[str, ...] = (
     "ups",
     "pdu",
     "contact",
+    "contact_step",
     "prometheus",
     "kubernetes",
     "bmc",
@@ -170,6 +172,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     ups: tuple[UpsDevice, ...] = ()
     pdu: tuple[PduDevice, ...] = ()
     contact: tuple[ContactDevice, ...] = ()
+    contact_step: tuple[ContactStepTerms, ...] = ()
     scheduler: tuple[Scheduler, ...] = ()
     signal: tuple[SignalSender, ...] = ()
     notify: tuple[NotifyConfig, ...] = ()
@@ -219,6 +222,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             nodes=tuple(n.terms for n in self.node),
             meters=tuple(m.terms for m in self.meter),
             contacts=tuple(c.terms for c in self.contact),
+            contact_steps=self.contact_step,
             pv=tuple(p.terms for p in self.pv),
             planes=self.plane,
             place=self.site.place,

@@ -229,7 +229,9 @@ def test_steps_of_the_grid_operator_limit_export_as_long_as_they_are_active() ->
     limited = bench.run(15, None, EXPORTS)
     assert limited.battery_w == pytest.approx(11_000)
     why = words(trace(limited, "fuse").reason)
-    assert why.startswith("grid operator (s30): export at most 6.0 kW; otherwise import at most 110.4 kW, export")
+    assert why.startswith(
+        "grid operator (s30): export at most 6.0 kW; otherwise import at most 110.4 kW, export at most 20"
+    )
     bench.says["s0"] = status("active")
     assert bench.run(15, None, EXPORTS).battery_w == pytest.approx(5_000), "the tightest of all"
     bench.says = {id: status("inactive") for id in bench.says}

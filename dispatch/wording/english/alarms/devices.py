@@ -100,7 +100,7 @@ TEXTS: dict[str, AlarmText] = {
     ),
     "contact-broken": AlarmText(
         "Wire break at contact {subject}",
-        "Its two inputs say the same, where one must be the opposite of the other.",
+        "Its two inputs say the same, where one must be the opposite of the other, or its wires say no known step.",
         "What it watches is not known. A step of the grid operator's counts as active.",
         "Check both wires and terminals of the contact, and the input module.",
     ),
