@@ -219,7 +219,7 @@ class ControlLoop:
             self._reservations.advance()
         decision = self._decide(snapshot)
         snapshot = self._controller.checked(snapshot)
-        self._signals.advance(snapshot, decision.contacts, self._grid_events.held())
+        self._signals.advance(snapshot, decision.contacts, decision.island, self._grid_events.held())
         self._advance_grid_events(snapshot, decision)
         self._update_alarms(snapshot, decision)
         self._tell_exits(snapshot, decision)

@@ -1,4 +1,4 @@
-"""Looks at a directory for files with signed signals. They are only read: who puts them there takes them away."""
+"""Looks at a directory for files with signals. They are only read: who puts them there takes them away."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class SignalDirectory:
     async def _take(self, path: Path) -> bool:
         """Hand a file in; False: not now, as the time is not known yet."""
         try:
-            raw = await self._calls.call(beginning_of, path)
-            await self._signals.receive(raw, f"file {one_line(path.name)}")
+            raw, owner = await self._calls.call(beginning_of, path)
+            await self._signals.receive(raw, f"file {one_line(path.name)}", owner)
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror}")
         except SignalNotRead as error:
@@ -102,12 +102,16 @@ def files_in(directory: Path) -> Found:
     return Found({directory / name: sign for sign, name in newest}, len(found))
 
 
-def beginning_of(path: Path) -> bytes:
-    """Its bytes, one more than a signal may have at most. Raises OSError, also for what is no regular file.
+def beginning_of(path: Path) -> tuple[bytes, int | None]:
+    """Its bytes, one more than a signal may have at most, and the uid of its owner; None where others may have had a
+    hand in it: it may be written by group or others, or has another name elsewhere.
 
+    Raises OSError, also for what is no regular file.
     A pipe or a device is opened without waiting: what hangs here would hold up the signals of every way.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        seen = os.fstat(file.fileno())
+        if not stat.S_ISREG(seen.st_mode):
             raise OSError(0, "expected a regular file")
-        return file.read(LONGEST + 1)
+        alone = seen.st_nlink == 1 and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return file.read(LONGEST + 1), seen.st_uid if alone else None

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from dispatch.accounting.limit_evidence import Entry, LimitEvidence, LimitInForce, limits_of, powers
+from dispatch.accounting.limit_evidence import Entry, LimitEvidence, LimitInForce, limits_of, powers, resting
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.clock import Clock
 from dispatch.model.contacts import ContactView
+from dispatch.model.islanding import IslandState
 from dispatch.model.reasons import Reason
 from dispatch.model.signals import Message, Signal, SignalView
 from dispatch.model.snapshot import Snapshot
@@ -28,6 +29,7 @@ from drivers.signals.cloud_event import read_signal
 from drivers.signals.config import SignalSender
 from gateway.event_sink import EventSink
 from gateway.supervised_calls import SupervisedCalls
+from gateway.unix_groups import in_group
 from storage.audit import AuditLog
 
 STATE = "signals"  # under which the record keeps them
@@ -93,12 +95,15 @@ class SignalsInForce:
 
     # ── what changes it ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def receive(self, raw: bytes, way: str) -> tuple[Message, Taken]:
-        """Take one signed event in. `way`: how it came, for the record. Raises SignalNotRead, OrderRefused, PartHangs.
+    async def receive(self, raw: bytes, way: str, uid: int | None = None) -> tuple[Message, Taken]:
+        """Take one event in. `way`: how it came, for the record. Raises SignalNotRead, OrderRefused, PartHangs.
 
-        The signature is checked in a thread: its library takes long to load.
+        `uid`: who hands it in, where the kernel says so; its groups may be a right. The signature is checked in a
+        thread: its library takes long to load. So are groups: the user database may be on a server.
         """
-        message = await self._calls.call(read_signal, raw, self.senders)
+        message = await self._calls.call(
+            read_signal, raw, self.senders, lambda group: uid is not None and in_group(uid, group)
+        )
         return message, self.take(message, way)
 
     def take(self, message: Message, way: str) -> Taken:
@@ -109,11 +114,11 @@ class SignalsInForce:
         if taken.known:
             return taken
         for signal in taken.signals:
-            self._tell(signal, f"accepted, by {way}", message.digest)
+            self._tell(signal, f"accepted, by {way}{_right(message)}", message)
         for signal in taken.ended:
             left = next((s for s in self._book.listed if s.id == signal.id), None)
             what = "ended" if left is None else f"made to end at {_utc(left.end_utc_s)}"
-            self._tell(signal, f"{what} by its sender, by {way}", message.digest)
+            self._tell(signal, f"{what} by its sender, by {way}{_right(message)}", message)
         for note in taken.notes:
             self._events.event("command", "warning", "signal", words(note), message.who or message.sender)
         self._keep()
@@ -126,9 +131,16 @@ class SignalsInForce:
         self._keep()
         return signal
 
-    def advance(self, snapshot: Snapshot, contacts: Sequence[ContactView], grid_events: Sequence[Signal] = ()) -> None:
+    def advance(
+        self,
+        snapshot: Snapshot,
+        contacts: Sequence[ContactView],
+        state: IslandState,
+        grid_events: Sequence[Signal] = (),
+    ) -> None:
         """Once per tick, with what was decided: report what has begun and ended, and put the evidence on record.
 
+        Limits that rest in this islanding state are not measured meanwhile, and nothing is short of them.
         `grid_events`: the limits of grid events that are held now; their evidence is kept with that of signals.
         """
         self._clock_known = snapshot.utc_known
@@ -142,7 +154,8 @@ class SignalsInForce:
             self._keep()
         self._watch_heartbeats(mono_s)
         limits = limits_of(contacts, (*self._book.in_force(utc_s, mono_s), *grid_events))
-        for entry in self._evidence.update(utc_s, mono_s, limits, powers(snapshot)):
+        rest = resting(limits, state)
+        for entry in self._evidence.update(utc_s, mono_s, limits, powers(snapshot), rest):
             self._put_on_record(entry)
 
     def stop(self) -> None:
@@ -166,11 +179,13 @@ class SignalsInForce:
     def _keep(self) -> None:
         self._save(STATE, msgspec.to_builtins(self._book.keep(self._clock.utc_s(), self._clock.mono_s())))
 
-    def _tell(self, signal: Signal, what: str, digest: str = "") -> None:
+    def _tell(self, signal: Signal, what: str, message: Message | None = None) -> None:
         text = f"signal {described(signal)}: {what}"
         self._events.event("command", "info", "signal", text, signal.who or signal.sender)
         row = {"kind": "signal", "who": signal.who or signal.sender, "text": text}
-        proof = {"message": signal.message, "signed_sha256": digest} if digest else {}
+        proof = {}
+        if message is not None and message.digest:
+            proof = {"message": signal.message, "sha256" if message.group else "signed_sha256": message.digest}
         self._audit.spool(row | proof | {"signal": msgspec.to_builtins(signal)})
 
     def _put_on_record(self, entry: Entry) -> None:
@@ -187,7 +202,7 @@ class SignalsInForce:
         whose = entry.limit.whose
         if entry.what == "shortfall":
             self._short[entry.limit] = text
-        elif entry.what not in ("met", "end") or self._short.pop(entry.limit, None) is None:
+        elif entry.what not in ("met", "end", "rest") or self._short.pop(entry.limit, None) is None:
             return
         self.exceeded[whose] = next((text for limit, text in self._short.items() if limit.whose == whose), "")
 
@@ -200,7 +215,12 @@ def site_limits(config: DispatchConfig) -> SiteLimits:
         import_w=grid.fuse_w,
         export_w=math.inf if grid.export_window_s > 0 else grid.export_limit_w,
         charge_w=config.charge_w,
+        fixed_pv_w=sum(pv.most_w for pv in config.pv if not pv.curtail),
     )
+
+
+def _right(message: Message) -> str:
+    return f", unsigned, in group {message.group}" if message.group else ""
 
 
 def described(signal: Signal) -> str:

@@ -7,11 +7,12 @@ which the power was known; the rest is stated as unknown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
 from dispatch.model.contacts import ContactView
+from dispatch.model.islanding import WITHOUT_GRID, IslandState
 from dispatch.model.signals import Quantity, Signal, Sort
 from dispatch.model.snapshot import Snapshot
 
@@ -31,7 +32,9 @@ class LimitInForce(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One line of the evidence. `what`: begin, interval, end, shortfall, met. Powers W, None: never known."""
+    """One line of the evidence. `what`: begin, interval, end, shortfall, met; rest: it stands, and does not count until
+    its next begin. Powers W, None: never known.
+    """
 
     what: str
     limit: LimitInForce
@@ -60,6 +63,13 @@ def limits_of(contacts: Iterable[ContactView], signals: Iterable[Signal]) -> tup
     return tuple(found)
 
 
+def resting(limits: Iterable[LimitInForce], state: IslandState) -> frozenset[LimitInForce]:
+    """Those that the rules do not keep in this state: off the grid all, on a generator obligations."""
+    if state in WITHOUT_GRID:
+        return frozenset(limits)
+    return frozenset(one for one in limits if state is IslandState.GENSET and one.sort is Sort.OBLIGATION)
+
+
 def powers(snapshot: Snapshot) -> dict[Quantity, float | None]:
     """What can be limited, as measured, W >= 0; None: not known.
 
@@ -83,12 +93,17 @@ class LimitEvidence:
         self._running: dict[LimitInForce, _Running] = {}
 
     def update(
-        self, utc_s: float, mono_s: float, limits: Iterable[LimitInForce], values: Mapping[Quantity, float | None]
+        self,
+        utc_s: float,
+        mono_s: float,
+        limits: Iterable[LimitInForce],
+        values: Mapping[Quantity, float | None],
+        rest: Set[LimitInForce] = frozenset(),
     ) -> list[Entry]:
-        """What is to be put on record now."""
-        now, entries = set(limits), list[Entry]()
+        """What is to be put on record now. `rest`: those of the limits that do not count."""
+        now, entries = set(limits) - rest, list[Entry]()
         for limit in [limit for limit in self._running if limit not in now]:
-            entries.append(self._running.pop(limit).entry("end", utc_s))
+            entries.append(self._running.pop(limit).entry("rest" if limit in rest else "end", utc_s))
         for limit in now:
             running = self._running.get(limit)
             if running is None:

@@ -23,7 +23,7 @@ from dispatch.islanding.observation import IslandStep
 from dispatch.model.decision import PvLimit
 from dispatch.model.equipment import Pv
 from dispatch.model.events import Event
-from dispatch.model.islanding import COMMANDED, OPEN_STATES, IslandState
+from dispatch.model.islanding import COMMANDED, WITHOUT_GRID, IslandState
 from dispatch.model.plan import PlanStep
 from dispatch.model.reasons import Reason
 from dispatch.model.rule_chain import Bounds
@@ -36,7 +36,6 @@ BAND = 0.02  # of the rated power of all inverters: a limit that is so close bel
 REMEMBER_S = 300.0  # then it is tried again whether it can take more
 NEAR = 0.9  # an inverter that gives this share of its limit may be held back by it
 HEADROOM = 0.05  # of its rated power: what another may rise by until it is looked at again
-OFF_GRID = OPEN_STATES | {IslandState.BLACKOUT, IslandState.BLACK_START}
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -104,7 +103,7 @@ class PvCurtailment:
         return self._tell(tuple(PvLimit(pv.id, self._limits.get(pv.id), reason) for pv in found))
 
     def _not_joined(self, site: Site, found: Sequence[Pv]) -> tuple[PvLimit, ...]:
-        if not (site.on_battery or site.state in OFF_GRID):
+        if not (site.on_battery or site.state in WITHOUT_GRID):
             return self._as_before(found, Reason("curtail.state_unknown", {"state": site.state.value}))
         self._forget()
         self._begun = True

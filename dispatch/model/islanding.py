@@ -31,6 +31,8 @@ class IslandState(enum.Enum):
 
 # The switch at the PCC is open, and the batteries carry the site.
 OPEN_STATES = frozenset({IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING})
+# No grid: the batteries carry the site, or nothing does.
+WITHOUT_GRID = OPEN_STATES | {IslandState.BLACKOUT, IslandState.BLACK_START}
 # A source that PCS follow feeds the site.
 JOINED = frozenset({IslandState.GRID_TIED, IslandState.GENSET})
 # A battery setpoint makes sense: no PCS forms the grid, which sets its power by itself and must be left alone.

@@ -73,7 +73,8 @@ class Message(msgspec.Struct, frozen=True):
     sender: str  # the id of its [[signal]]
     items: tuple[Item, ...] = ()
     id: str = ""  # of the CloudEvent; empty: a person has entered it
-    digest: str = ""  # SHA-256 of the signed bytes, hexadecimal; the same bytes count once
+    digest: str = ""  # SHA-256 of the signed bytes, or of unsigned data, hexadecimal; the same bytes count once
+    group: str = ""  # the Unix group whose member sent it unsigned; empty: it was signed, or a person entered it
     beat_utc_s: float | None = None  # of a heartbeat: the time that was signed with it
     who: str = ""  # the person
 

@@ -48,6 +48,7 @@ class SiteLimits(msgspec.Struct, frozen=True):
     import_w: float = math.inf  # the site's own limits: a signal never widens them
     export_w: float = math.inf
     charge_w: float = math.inf
+    fixed_pv_w: float = 0.0  # the most that PV inverters give that are never limited
 
 
 class SignalBook:
@@ -163,10 +164,10 @@ class SignalBook:
     def _beat(self, sender: str, beat_utc_s: float, utc_s: float) -> None:
         """Note a heartbeat. Raises OrderRefused for one that is old, from the future or not newer than the last."""
         late_s = utc_s - beat_utc_s
-        if late_s > BEAT_AGE_S or late_s < -BEAT_AHEAD_S:
-            raise OrderRefused(
-                Reason("refused.heartbeat_time", {"late_s": late_s, "most_s": BEAT_AGE_S, "ahead_s": BEAT_AHEAD_S})
-            )
+        if late_s > BEAT_AGE_S:
+            raise OrderRefused(Reason("refused.heartbeat_time", {"late_s": late_s, "most_s": BEAT_AGE_S}))
+        if late_s < -BEAT_AHEAD_S:
+            raise OrderRefused(Reason("refused.heartbeat_ahead", {"ahead_s": -late_s, "most_s": BEAT_AHEAD_S}))
         if beat_utc_s <= self._beats.get(sender, -math.inf):
             raise OrderRefused(Reason("refused.heartbeat_old"))
         self._beats[sender] = beat_utc_s
@@ -255,6 +256,10 @@ def _notes(signal: Signal, limits: SiteLimits) -> Iterable[Reason]:
     """What is said of a signal that is accepted and cannot be met, or changes nothing."""
     if signal.quantity is Quantity.IMPORT and signal.limit_w < limits.critical_load_w:
         yield Reason("signal.below_critical", {"limit_w": signal.limit_w, "critical_w": limits.critical_load_w})
+    if signal.limit_w < limits.fixed_pv_w and signal.quantity is Quantity.PRODUCTION:
+        yield Reason("signal.production_not_held", {"limit_w": signal.limit_w, "fixed_w": limits.fixed_pv_w})
+    if signal.limit_w < limits.fixed_pv_w and signal.quantity is Quantity.EXPORT:
+        yield Reason("signal.export_not_held", {"limit_w": signal.limit_w, "fixed_w": limits.fixed_pv_w})
     own_w = {
         Quantity.IMPORT: limits.import_w,
         Quantity.EXPORT: limits.export_w,

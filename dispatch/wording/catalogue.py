@@ -33,6 +33,7 @@ from dispatch.wording.formatting import action, countdown, kw, minutes, span
 ENGLISH = "en"
 CATALOGUE: dict[str, Mapping[str, str]] = {ENGLISH: english.TEMPLATES}
 PHRASES: dict[str, Mapping[str, str]] = {ENGLISH: english.PHRASES}  # of codes that are composed
+PAST: dict[str, Mapping[str, str]] = {ENGLISH: english.PAST}  # of codes that only earlier versions gave
 _RULES: dict[str, Mapping[str, str]] = {ENGLISH: english.RULES}
 ALARMS: dict[str, Mapping[str, AlarmText]] = {ENGLISH: english.ALARMS}
 
@@ -76,7 +77,8 @@ def words(reason: Reason | None, locale: str = ENGLISH) -> str:
     """A reason as a sentence; nothing for None. A code or figure without words is shown as it is."""
     if reason is None:
         return ""
-    template = CATALOGUE[locale].get(reason.code) or PHRASES[locale].get(reason.code)
+    code = reason.code
+    template = CATALOGUE[locale].get(code) or PHRASES[locale].get(code) or PAST[locale].get(code)
     if template is None:
         return unworded(reason)
     try:

@@ -1,4 +1,4 @@
-"""Reads one signal: a CloudEvent 1.0 as JSON whose data is signed.
+"""Reads one signal: a CloudEvent 1.0 as JSON whose data is signed, or comes from a member of its sender's Unix group.
 
 Load targets have the shape of NVIDIA's DSX Flex 1.7.0 (`grid.loadtarget.set.v1`, schema `SetLoadTargetData`, in
 schemas/asyncapi/dsx-flex/dsx-flex.yaml of github.com/NVIDIA/dsx-exchange at c24771cdf28a). That schema signs with ES256
@@ -8,7 +8,8 @@ Skerry's own, in the same envelope. Attributes that are not used, such as `trace
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
@@ -38,7 +39,7 @@ class _Event(msgspec.Struct):
     id: Annotated[str, Meta(min_length=1, max_length=100)]
     source: Annotated[str, Meta(min_length=1, max_length=200)]
     type: str
-    data: str  # JWS, compact serialization
+    data: msgspec.Raw  # text: a JWS in compact serialization; else what would be signed, as it is
 
 
 class _Power(msgspec.Struct):
@@ -75,21 +76,38 @@ class _Heartbeat(msgspec.Struct):
     time: datetime
 
 
-def read_signal(raw: bytes, senders: Iterable[SignalSender]) -> Message:
-    """What a signed event says. Raises SignalNotRead."""
+def read_signal(
+    raw: bytes, senders: Iterable[SignalSender], in_group: Callable[[str], bool] = lambda _group: False
+) -> Message:
+    """What an event says. Raises SignalNotRead.
+
+    `in_group`: whether who hands it in belongs to a Unix group; without a signature that is the right.
+    """
     if len(raw) > LONGEST:
         raise SignalNotRead(f"{len(raw)} bytes, expected one CloudEvent of at most {LONGEST}")
-    event = _decoded(raw, _Event, "no CloudEvent 1.0 with signed data")
+    event = _decoded(raw, _Event, "no CloudEvent 1.0 with data")
     sender = next((s for s in senders if s.source and s.source == event.source), None)
     if sender is None:
         raise SignalNotRead(f"source {event.source!r}: expected that of a [[signal]] in the site file")
+    data = bytes(event.data)
+    if not data.startswith(b'"'):
+        return _of_group(event, sender, data, in_group)
     if not sender.public_key:
-        raise SignalNotRead(f"{sender.id} has no public_key in the site file: only an operator may enter its signals")
+        raise SignalNotRead(f"{sender.id} has no public_key in the site file: nobody can sign for it")
     try:
-        signed = verified(event.data, public_key(sender.public_key))
+        signed = verified(_decoded(data, str, f"{sender.id}: no signed data"), public_key(sender.public_key))
     except BadSignature as error:
         raise SignalNotRead(f"{sender.id}: {error}") from None
     return _message(event, sender, signed)
+
+
+def _of_group(event: _Event, sender: SignalSender, data: bytes, in_group: Callable[[str], bool]) -> Message:
+    if not sender.group:
+        raise SignalNotRead(f"{sender.id} has no group in the site file: expected signed data, a text")
+    if not in_group(sender.group):
+        raise SignalNotRead(f"{sender.id}: expected signed data, or a sender in the Unix group {sender.group}")
+    message = _message(event, sender, Signed(data, hashlib.sha256(data).hexdigest()))
+    return msgspec.structs.replace(message, group=sender.group)
 
 
 def _message(event: _Event, sender: SignalSender, signed: Signed) -> Message:

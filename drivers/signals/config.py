@@ -47,7 +47,15 @@ class SignalSender(SignalTerms, frozen=True, kw_only=True):
         str,
         Meta(
             description="Its public key in base64: 32 bytes of Ed25519 (JWS EdDSA), or 33 or 65 bytes of a point on "
-            "P-256 (JWS ES256). Without one, only an operator may enter its signals."
+            "P-256 (JWS ES256). Without one and without a group, only an operator may enter its signals."
+        ),
+    ] = ""
+    group: Annotated[
+        str,
+        Meta(
+            max_length=32,
+            description="Unix group whose members may send its signals without a signature: by the link, or as files "
+            "that they own in the directory of [signals]. Empty: none.",
         ),
     ] = ""
     feed_tags: Annotated[

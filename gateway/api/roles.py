@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import enum
 import grp
-import os
-import pwd
 from collections.abc import Callable
 
 import msgspec
 
 from gateway.api.peer import Peer
 from gateway.site.schema import RolesConfig
+from gateway.unix_groups import groups_of
 
 
 class Role(enum.IntEnum):
@@ -48,15 +47,6 @@ class Standing(msgspec.Struct, frozen=True):
 
 class UnknownGroup(Exception):
     """A group of the site file that this machine does not have."""
-
-
-def groups_of(uid: int) -> frozenset[int]:
-    """The groups of a user as the user database has them now; none for a uid it does not know. May ask a server."""
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return frozenset()
-    return frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
 
 
 def gid_of(group: str) -> int:

@@ -1,7 +1,7 @@
 """Commands about signals from outside: hand one in, list, end.
 
-A signed signal may be handed in by anybody who may open the socket: its signature is the right. Without a signature an
-operator enters it for the sender, by name and reason.
+A signed signal may be handed in by anybody who may open the socket: its signature is the right. An unsigned one may be
+by members of its sender's Unix group. Without either an operator enters it for the sender, by name and reason.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class SignalCommands:
         """Every signal that is not over, with what it limits as measured now, and the names of the senders."""
         published = self._loop.published
         views = () if published is None else self._signals.views(published.snapshot)
-        senders = [{"id": s.id, "sort": s.sort, "signed": bool(s.public_key)} for s in self._signals.senders]
+        senders = [
+            {"id": s.id, "sort": s.sort, "signed": bool(s.public_key), "group": s.group} for s in self._signals.senders
+        ]
         listed = [msgspec.to_builtins(view) | {"shortfall_w": view.shortfall_w} for view in views]
         return {"signals": listed, "senders": senders}
 
@@ -66,7 +68,7 @@ class SignalCommands:
 
     async def _signed(self, peer: Peer, event: str) -> Any:
         try:
-            message, taken = await self._signals.receive(event.encode(), f"the link, user {peer.who}")
+            message, taken = await self._signals.receive(event.encode(), f"the link, user {peer.who}", peer.uid)
         except (SignalNotRead, PartHangs) as error:
             shown = printable(event)[:LONGEST_SHOWN]
             self._log.record_refusal(Command(peer=peer, name="signal.send", text=shown), str(error))

@@ -28,8 +28,8 @@ def signals(site: Site) -> Iterator[Finding]:
 def _ways(site: Site) -> Iterator[Finding]:
     directory, mqtt = site.signals.directory, site.signals.mqtt
     signed = any(sender.public_key for sender in site.signal)
-    if directory and not signed:
-        yield "signals.directory", directory, "a [[signal]] with public_key: files are believed by it only"
+    if directory and not signed and not any(sender.group for sender in site.signal):
+        yield "signals.directory", directory, "a [[signal]] with public_key or group: files are believed by these only"
     if mqtt is not None and not signed:
         yield "signals.mqtt.topic", mqtt.topic, "a [[signal]] with public_key: messages are believed by it only"
     if mqtt is not None and mqtt.ca and not mqtt.tls:
@@ -37,22 +37,21 @@ def _ways(site: Site) -> Iterator[Finding]:
 
 
 def _key(sender: SignalSender) -> Iterator[Finding]:
-    if not sender.public_key:
-        return
-    try:
-        public_key(sender.public_key)
-    except ValueError as error:
-        yield "public_key", sender.public_key, str(error)
-    if not sender.source:
-        yield "source", sender.source, "the source of its CloudEvents: by it the public_key is found"
+    if sender.public_key:
+        try:
+            public_key(sender.public_key)
+        except ValueError as error:
+            yield "public_key", sender.public_key, str(error)
+    if (sender.public_key or sender.group) and not sender.source:
+        yield "source", sender.source, "the source of its CloudEvents: by it public_key and group are found"
 
 
 def _heartbeat(sender: SignalSender) -> Iterator[Finding]:
     if sender.heartbeat_s is not None and not sender.has_failsafe:
         expected = "failsafe_import_w, failsafe_export_w or failsafe_charge_w: what holds without it"
         yield "heartbeat_s", sender.heartbeat_s, expected
-    if sender.heartbeat_s is not None and not sender.public_key:
-        yield "heartbeat_s", sender.heartbeat_s, "public_key, too: only signed messages count as a heartbeat"
+    if sender.heartbeat_s is not None and not (sender.public_key or sender.group):
+        yield "heartbeat_s", sender.heartbeat_s, "public_key or group, too: only its own messages count as a heartbeat"
 
 
 def _failsafes(sender: SignalSender) -> Iterator[Finding]:

@@ -14,13 +14,13 @@ from drivers.signals.signature import BadSignature, public_key, verified
 
 SENDERS = (
     SignalSender(id="acme", sort="market", source=SOURCE, public_key=ed25519_key()),
-    SignalSender(id="fleet", sort="fleet", source="//fleet", public_key=p256_key()),
+    SignalSender(id="fleet", sort="fleet", source="//fleet", public_key=p256_key(), group="flex"),
 )
 TARGET = load_target(40, "2025-09-16T08:00:00Z", "2025-09-16T09:00:00Z", feed_tags=["main-a"])
 
 
 def _signal(data: bytes, _directory: Path) -> None:
-    message = read_signal(data, SENDERS)
+    message = read_signal(data, SENDERS, lambda _group: True)
     assert message.sender in ("acme", "fleet")
     for item in message.items:
         assert item.limit_w is None or 0 <= item.limit_w <= 1e9
@@ -47,6 +47,7 @@ PARSERS = (
             event(signed(TARGET)),
             event(signed({"time": "2025-09-16T08:00:00Z"}), "skerry.heartbeat.v1"),
             event(signed(TARGET, "ES256"), source="//fleet"),
+            event(TARGET, source="//fleet"),
         ],
         session=simple(_signal),
         errors=(SignalNotRead,),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +25,9 @@ from drivers.signals.cloud_event import SignalNotRead
 from gateway import signal_directory
 from gateway.api.client import GatewayClient
 from gateway.errors import RequestFailed
-from gateway.signal_directory import SignalDirectory
+from gateway.signal_directory import SignalDirectory, beginning_of
 from gateway.signals_in_force import STATE
+from gateway.unix_groups import in_group
 from storage import audit_reader
 from storage.config import StorageConfig
 from storage.recorder import Recorder
@@ -137,11 +140,13 @@ class Looks:
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, str]] = []
         self.said: list[str] = []
+        self.owners: list[int | None] = []
         self.refusal: Exception | None = None
 
-    async def receive(self, raw: bytes, way: str) -> None:
+    async def receive(self, raw: bytes, way: str, uid: int | None = None) -> None:
         if self.refusal is not None:
             raise self.refusal
+        self.owners.append(uid)
         self.taken.append((raw, way))
 
     def event(self, kind: str, severity: str, subject: str, text: str, who: str = "") -> None:
@@ -168,6 +173,7 @@ async def test_a_file_is_taken_once_when_it_has_stood_still(tmp_path: Path) -> N
     await directory.look()
     await directory.look()
     assert looks.taken == [(b"the whole", "file a.json")]
+    assert looks.owners == [os.getuid()]
     (tmp_path / "in" / "b.json").write_bytes(b"x")
     looks.refusal = SignalNotRead("no CloudEvent")
     await directory.look()
@@ -182,6 +188,25 @@ async def test_a_file_is_taken_once_when_it_has_stood_still(tmp_path: Path) -> N
     await directory.look()
     assert looks.taken[1:] == [(b"y", "file c.json")], "it waits until the time is known"
     assert len(looks.said) == 2
+
+
+def test_a_file_that_others_may_have_written_is_nobodys(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(b"x")
+    assert beginning_of(file) == (b"x", os.getuid())
+    for mode in (0o664, 0o646):
+        file.chmod(mode)
+        assert beginning_of(file) == (b"x", None)
+    file.chmod(0o600)
+    (tmp_path / "b.json").hardlink_to(file)
+    assert beginning_of(file) == (b"x", None)
+
+
+def test_the_groups_of_a_user() -> None:
+    own = grp.getgrgid(pwd.getpwuid(os.getuid()).pw_gid).gr_name
+    assert in_group(os.getuid(), own)
+    assert not in_group(os.getuid(), "no-such-group")
+    assert not in_group(4_000_000_000, own)
 
 
 async def test_what_is_no_file_is_refused_and_the_newest_of_many_are_taken(

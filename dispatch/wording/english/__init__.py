@@ -14,6 +14,7 @@ from dispatch.wording.english import (
     meter_comparison,
     orders,
     owner_notes,
+    past,
     planning,
     proofs,
     refusals,
@@ -38,5 +39,6 @@ TEMPLATES: dict[str, str] = {
     **flexibility.TEMPLATES,
 }
 PHRASES: dict[str, str] = {**charges.PHRASES, **meter_comparison.PHRASES}
+PAST: dict[str, str] = past.TEMPLATES
 RULES = rules.NAMES
 ALARMS = alarms.TEXTS

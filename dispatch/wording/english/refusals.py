@@ -104,8 +104,10 @@ TEMPLATES = {
     "refused.signal_clock": "the time is not known yet, so no signal can be judged; send it again",
     "refused.signal_id_twice": "id {message} was used before for another message: expected a new one",
     "refused.heartbeat_time": (
-        "heartbeat: its time is {late_s:.0f} s before the site's; expected at most {most_s:.0f} s before and "
-        "{ahead_s:.0f} s after it"
+        "heartbeat: its time is {late_s:.0f} s before the site's; expected at most {most_s:.0f} s before it"
+    ),
+    "refused.heartbeat_ahead": (
+        "heartbeat: its time is {ahead_s:.0f} s after the site's; expected at most {most_s:.0f} s after it"
     ),
     "refused.heartbeat_old": "heartbeat: not newer than the last one of its sender",
     "refused.signal_quantity": "a sender of the sort {sort} may not limit {quantity}",
@@ -118,6 +120,13 @@ TEMPLATES = {
     "signal.below_critical": (
         "import at most {limit_w:kw} is below the critical load, {critical_w:kw}: it is held only as far as the "
         "battery has energy above the reserve; no critical load is shed for it"
+    ),
+    "signal.production_not_held": (
+        "PV at most {limit_w:kw}: inverters without `curtail = true` are not limited and may give up to {fixed_w:kw}"
+    ),
+    "signal.export_not_held": (
+        "export at most {limit_w:kw}: with a full battery inverters without `curtail = true`, up to {fixed_w:kw}, may "
+        "export more"
     ),
     "signal.no_tighter": "{limit_w:kw} is no tighter than the site's own limit of {own_w:kw}: nothing changes",
     # grid events

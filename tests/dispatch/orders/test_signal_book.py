@@ -13,11 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from small_site import T0, a_battery, a_pcs, a_snapshot, an_order, site_config
 from soak_sizes import examples
 
-from dispatch.accounting.limit_evidence import LimitEvidence, LimitInForce, powers
+from dispatch.accounting.limit_evidence import LimitEvidence, LimitInForce, powers, resting
 from dispatch.config.schema import DispatchConfig
 from dispatch.config.signal_terms import SignalTerms
 from dispatch.control.controller import Controller
 from dispatch.model.decision import Decision
+from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.reasons import RuleId
 from dispatch.model.signals import Item, Message, Quantity, Signal, Sort
@@ -59,7 +60,7 @@ def a_target(
         (a_target(quantity=Quantity.EXPORT), "market may not limit export"),
         (a_target(quantity=Quantity.PRODUCTION, sender="fleet"), "fleet may not limit production"),
         (Message("fleet", id="b", digest="b", beat_utc_s=T0 - 301), "heartbeat: its time is 301 s before"),
-        (Message("fleet", id="b", digest="b", beat_utc_s=T0 + 61), "heartbeat: its time is -61 s before"),
+        (Message("fleet", id="b", digest="b", beat_utc_s=T0 + 61), "heartbeat: its time is 61 s after"),
     ],
 )
 def test_what_is_refused_says_why_and_leaves_nothing(message: Message, why: str) -> None:
@@ -346,3 +347,30 @@ class Signals(RuleBasedStateMachine):
 
 TestSignals = pytest.mark.soak(Signals.TestCase)
 TestSignals.settings = settings(max_examples=examples(6), stateful_step_count=10, deadline=None)
+
+
+def test_limits_that_no_inverter_holds_are_accepted_with_a_note() -> None:
+    limits = msgspec.structs.replace(LIMITS, fixed_pv_w=8_000)
+    for quantity, limit_w, codes in (
+        (Quantity.PRODUCTION, 5_000, ["signal.production_not_held"]),
+        (Quantity.PRODUCTION, 8_000, []),
+        (Quantity.EXPORT, 5_000, ["signal.export_not_held"]),
+        (Quantity.IMPORT, 15_000, []),
+    ):
+        taken = SignalBook((DSO,), limits, 0.0).take(a_target(limit_w, quantity=quantity, sender="dso"), T0, 0.0)
+        assert [note.code for note in taken.notes] == codes
+        assert all("8.0 kW" in words(note) for note in taken.notes)
+
+
+def test_evidence_rests_while_the_rules_keep_no_limit() -> None:
+    """On a generator those of the grid operator, off the grid all: what PV gives then exceeds nothing."""
+    dso = LimitInForce("dso s1", "dso", Sort.OBLIGATION, Quantity.PRODUCTION, 5_000.0)
+    flex = LimitInForce("flex s2", "flex", Sort.MARKET, Quantity.IMPORT, 5_000.0)
+    assert resting((dso, flex), IslandState.GRID_TIED) == frozenset()
+    assert resting((dso, flex), IslandState.GENSET) == {dso}
+    assert resting((dso, flex), IslandState.BLACKOUT) == resting((dso, flex), IslandState.ISLANDED) == {dso, flex}
+    evidence, over, told = LimitEvidence(900.0), {Quantity.PRODUCTION: 9_000.0}, []
+    for t_s in range(0, 200, 5):
+        rest = {dso} if 60 <= t_s < 120 else frozenset[LimitInForce]()
+        told += [(t_s, e.what, e.over_s) for e in evidence.update(T0 + t_s, float(t_s), [dso], over, rest)]
+    assert told == [(0, "begin", 0), (35, "shortfall", 35), (60, "rest", 55), (120, "begin", 0), (155, "shortfall", 35)]

@@ -15,7 +15,7 @@ from dispatch.control.rules.order import RULES
 from dispatch.islanding.reconnection import OUT_OF_STEP
 from dispatch.model.reasons import Reason, RuleId, joined, plain
 from dispatch.planning.explanations import _FOR_PRICE
-from dispatch.wording.catalogue import ALARMS, CATALOGUE, FORMATS, RULE_NUMBERS, alarm_text, rule_name, words
+from dispatch.wording.catalogue import ALARMS, CATALOGUE, FORMATS, PAST, RULE_NUMBERS, alarm_text, rule_name, words
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("dispatch", "drivers", "storage", "gateway", "console")
@@ -172,3 +172,12 @@ def test_a_code_of_another_version_is_shown_as_it_is(monkeypatch: pytest.MonkeyP
     new = Reason("reserve.new", {"limit_w": 3000.0, "why": plain("so")})
     assert words(new) == "reserve.new (limit_w 3000.0, why text (text so))"
     assert words(Reason("limit.pcs", {"limit_kw": 3.0})) == "limit.pcs (limit_kw 3.0)"
+
+
+def test_codes_of_earlier_versions_are_still_said(given: Given) -> None:
+    assert not PAST["en"].keys() & given.keys()
+    window = Reason("fuse.window", {"import_w": 100_000, "export_w": 30_000, "phases": plain("no currents")})
+    old = Reason("fuse.operator", {"contacts": "k1", "import_w": 5_000, "export_w": 0, "window": window})
+    said = words(Reason("fuse.operator_charge", {"operator": old, "charge_w": 4_200}))
+    assert said.startswith("grid operator (k1): import at most 5.0 kW, export at most 0.0 kW; otherwise import at most")
+    assert said.endswith("; charge at most 4.2 kW from the grid")

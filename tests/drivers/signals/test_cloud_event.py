@@ -80,13 +80,13 @@ def test_limits_and_heartbeats_are_read() -> None:
 
 
 NO_SIGNALS = [
-    (b"", "no CloudEvent 1.0 with signed data"),
-    (b"\xff{", "no CloudEvent 1.0 with signed data"),
+    (b"", "no CloudEvent 1.0 with data"),
+    (b"\xff{", "no CloudEvent 1.0 with data"),
     (b" " * 70_000, "70000 bytes, expected one CloudEvent of at most 65536"),
-    (b'{"x":' + b"[" * 60_000, "no CloudEvent 1.0 with signed data: maximum recursion depth"),
+    (b'{"x":' + b"[" * 60_000, "no CloudEvent 1.0 with data: maximum recursion depth"),
     (event(b64url(b'{"x":' + b"[" * 9_000) + ".e30.AA"), "the JWS header cannot be read"),
     (event(signed(TARGET), specversion="0.3"), "no CloudEvent 1.0"),
-    (event(TARGET), "no CloudEvent 1.0 with signed data: Expected `str`"),
+    (event(TARGET), "acme has no group in the site file: expected signed data"),
     (event(signed(TARGET), source="//grid/v1/isv/other"), "expected that of a .*signal"),
     (event(signed(TARGET), "grid.powerstate.status.v1"), "type 'grid.powerstate.status.v1': expected grid"),
     (event(signed(TARGET), "skerry.limit.set.v1"), "no data of skerry.limit.set.v1"),
@@ -149,3 +149,26 @@ def test_the_program_of_the_docs_signs_what_is_read(
     message = read_signal(capsys.readouterr().out.encode(), [msgspec.structs.replace(ACME, public_key=key)])
     assert message.items == (Item(Quantity.IMPORT, 40_000, T0, T0 + 3600),)
     assert (tmp_path / "signal.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_member_of_the_group_of_a_sender_need_not_sign() -> None:
+    acme = msgspec.structs.replace(ACME, public_key="", group="flex")
+    message = read_signal(event(TARGET), [acme], {"flex"}.__contains__)
+    assert (message.sender, message.group, message.items) == (
+        "acme",
+        "flex",
+        read_signal(event(signed(TARGET)), [ACME]).items,
+    )
+    assert len(message.digest) == 64
+    assert read_signal(event(signed(TARGET)), [msgspec.structs.replace(ACME, group="flex")]).group == "", "or may sign"
+    for in_group, senders, why in (
+        ({"other"}, [acme], "in the Unix group flex"),
+        ({"flex"}, [ACME], "has no group in the site file"),
+        ({""}, [ACME], "has no group in the site file"),
+    ):
+        with pytest.raises(SignalNotRead, match=why):
+            read_signal(event(TARGET), senders, in_group.__contains__)
+    with pytest.raises(SignalNotRead, match="in the Unix group flex"):
+        read_signal(event(TARGET), [acme])
+    with pytest.raises(SignalNotRead, match="nobody can sign for it"):
+        read_signal(event(signed(TARGET)), [acme], {"flex"}.__contains__)

@@ -58,7 +58,7 @@ def test_senders_of_every_sort(tmp_path: Path) -> None:
         ({"heartbeat_s": 60}, "heartbeat_s", "what holds without it"),
         ({"failsafe_import_w": 1}, "failsafe_import_w", "heartbeat_s, too"),
         ({"heartbeat_s": 60, "failsafe_export_w": 1}, "failsafe_export_w", 'sort = "market" may not limit export'),
-        ({"heartbeat_s": 60, "failsafe_import_w": 1, "public_key": ""}, "heartbeat_s", "only signed messages count"),
+        ({"heartbeat_s": 60, "failsafe_import_w": 1, "public_key": ""}, "heartbeat_s", "only its own messages count"),
     ],
 )
 def test_a_sender_that_cannot_be_believed(tmp_path: Path, changes: dict[str, Any], key: str, expected: str) -> None:
@@ -89,3 +89,26 @@ def test_a_charge_limit_is_for_low_voltage(tmp_path: Path) -> None:
     grid = {"fuse_a": 160, "contracted_peak_w": 30_000, "connection": "medium-voltage"}
     found = errors(tmp_path, contact=[step], grid=grid)
     assert "§14a EnWG is for low voltage" in found["contact[0].charge_limit_w"]
+
+
+WIRE = {"purpose": "operator_wire", "url": "tcp://io.site:502", "input": "discrete", "normally": "open"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"active": ["k9"]}, "contact_step[1].active", "one of its wires"),
+        ({"active": ["k2", "k1"]}, "contact_step[1].active", "contact_step[0] has it already"),
+        ({"wires": ["k1", "k2", "k9"]}, "contact_step[1].wires", 'purpose = "operator_wire"'),
+        ({"id": "k1"}, "contact_step[1].id", "contact[0] has it already"),
+    ],
+)
+def test_steps_that_wires_code(tmp_path: Path, changes: dict[str, Any], key: str, expected: str) -> None:
+    wires = [WIRE | {"id": f"k{n}", "address": n} for n in (1, 2)]
+    first = {"id": "s100", "wires": ["k1", "k2"], "active": ["k1", "k2"]}
+    second = {"id": "s30", "wires": ["k1", "k2"], "active": ["k1"], "production_limit_w": "18 kW"}
+    site = small_site(tmp_path, contact=wires, contact_step=[first, second])
+    assert site.dispatch.contact_steps[1].production_limit_w == 18_000
+    assert expected in errors(tmp_path, contact=wires, contact_step=[first, second | changes])[key]
+    lone = WIRE | {"id": "k3", "address": 3}
+    assert "names it in its wires" in errors(tmp_path, contact=[lone])["contact[0].purpose"]
