@@ -22,10 +22,11 @@ from typing import Any
 import click
 import msgspec
 
-from console.replay.compare import Comparison, compare
+from console.replay.compare import Comparison, ScoredPeriod, compare
 from console.replay.engine import Case, Replay
 from console.replay.job_file import read_jobs
 from console.replay.output import write_schedule
+from console.replay.remarks import OVER_W, export_means_w
 from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, Trace, instant, read_trace
 from dispatch.billing.bill import Bill
 from dispatch.config.battery_ratings import reserve_soc_pct
@@ -67,6 +68,7 @@ class Result:
     low_soc_pct: float
     reserve_soc_pct: float
     over_fuse_w: float
+    over_export_s: float  # so long export was above its limit, by the finest rows of load and PV
     plans_lost: int
     solve_p95_ms: float
     seconds: float
@@ -139,6 +141,8 @@ def play(name: str, folder: Path | None, setup: Setup) -> Result:
         write_schedule(setup.out / f"{name}.csv", done)
     flows = zip(done.load_w, done.shed_w, done.pv_w, done.battery_w, strict=True)
     imports = (load - shed - pv - battery for load, shed, pv, battery in flows)
+    stretch, grid = ScoredPeriod(case, done.end_s), case.config.grid
+    exports_w = export_means_w(grid, stretch.fine_s, stretch.grid_w(done))
     return Result(
         name=name,
         scored=scored,
@@ -146,6 +150,7 @@ def play(name: str, folder: Path | None, setup: Setup) -> Result:
         low_soc_pct=min(done.soc_pct),
         reserve_soc_pct=reserve_soc_pct(case.config),
         over_fuse_w=max(0.0, max(imports) - case.config.grid.fuse_w),
+        over_export_s=stretch.fine_s * sum(w > grid.export_limit_w + OVER_W for w in exports_w),
         plans_lost=run.plan_counts.failed + run.plan_counts.refused,
         solve_p95_ms=solves[int(0.95 * len(solves))] if solves else 0.0,
         seconds=seconds,
@@ -161,6 +166,8 @@ def line(result: Result) -> str:
         faults.append(f"SoC down to {result.low_soc_pct:.2f} %, reserve {result.reserve_soc_pct:.2f} %")
     if result.over_fuse_w > 1:
         faults.append(f"{result.over_fuse_w:.0f} W over the fuse")
+    if result.over_export_s:
+        faults.append(f"{result.over_export_s / 60:.0f} min of export above its limit")
     if result.plans_lost:
         faults.append(f"{result.plans_lost} plans lost")
     totals = "".join(f"{bills[n].total_eur:>10.2f}" for n in ("none", "night_valley", "skerry", "perfect_foresight"))

@@ -14,13 +14,22 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from console.replay.engine import Case, Schedule
-from console.replay.remarks import beyond_market, doubtful_jobs, no_bound, over_contract, short_period, unpriced
+from console.replay.remarks import (
+    beyond_market,
+    doubtful_jobs,
+    no_bound,
+    over_contract,
+    over_export,
+    short_period,
+    unpriced,
+)
 from dispatch.billing.battery_ageing import schedule_ageing_eur
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.peak_charges import main_charge
 from dispatch.billing.prices import filled_means
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
+from dispatch.evaluation.curtailment import curtailed_w, most_curtailed_w
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.forecast import QUARTER_S
 from dispatch.power_caps.pricing import linear
@@ -75,8 +84,9 @@ class ScoredPeriod:
         step_s: int,
         stored_kwh: float | None = None,
         shed_w: Sequence[float] = (),
+        limited_w: Sequence[float] = (),
     ) -> Bill:
-        """The bill with this battery power, and this taken from compute, held over `step_s` each.
+        """The bill with this battery power, this taken from compute and PV limited by this, held over `step_s` each.
 
         `stored_kwh` is by how much the stored energy has changed; None: all batteries taken as one.
         """
@@ -88,17 +98,27 @@ class ScoredPeriod:
         if stored_kwh is None:
             stored_kwh = stored_change_kwh(config, step_s, battery_w)
         shed_eur_per_kwh = linear(config.caps).value_eur_per_kwh
-        return bill(config, self.flow(battery_w, step_s, shed_w), stored_kwh, shed_eur_per_kwh, ageing_eur)
+        flow = self.flow(battery_w, step_s, shed_w, limited_w)
+        return bill(config, flow, stored_kwh, shed_eur_per_kwh, ageing_eur)
 
-    def flow(self, battery_w: Sequence[float], step_s: int, shed_w: Sequence[float] = ()) -> Flow:
+    def flow(
+        self,
+        battery_w: Sequence[float],
+        step_s: int,
+        shed_w: Sequence[float] = (),
+        limited_w: Sequence[float] = (),
+    ) -> Flow:
         """All that is charged for, at the finest step."""
         times = step_s // self.fine_s
-        held, shed = ([w for w in watts for _ in range(times)] for watts in (battery_w, shed_w))
+        held, shed, limited = ([w for w in watts for _ in range(times)] for watts in (battery_w, shed_w, limited_w))
+        pv_w = self.pv_w
+        if any(limited):
+            pv_w = [max(0.0, w - less) for w, less in zip(pv_w, limited, strict=True)]
         return Flow(
             start_utc_s=self.case.start_s,
             step_s=self.fine_s,
             load_w=self.load_w,
-            pv_w=self.pv_w,
+            pv_w=pv_w,
             eur_per_mwh=self.eur_per_mwh,
             battery_w=held,
             shed_w=shed,
@@ -110,33 +130,41 @@ class ScoredPeriod:
         yield from unpriced(case.start_s, self.fine_s, self._published)
         yield from beyond_market(case.start_s, self.end_s, case.prices)
         yield from doubtful_jobs(case.start_s, self.end_s, case.jobs, case.gpus_total)
-        grid_w = list(self.flow(schedule.battery_w, case.step_s, schedule.shed_w).grid_w())
+        grid_w = self.grid_w(schedule)
         yield from over_contract(case.config.grid, case.start_s, self.fine_s, grid_w)
+        yield from over_export(case.config.grid, case.start_s, self.fine_s, grid_w)
         yield from short_period(main_charge(case.config), self.end_s - case.start_s)
         yield from (*case.notes, *case.load.notes, *case.pv.notes)
 
-    def perfect_w(self) -> tuple[list[float], int]:
-        """Perfect foresight's battery power and its step, s."""
+    def grid_w(self, schedule: Schedule) -> list[float]:
+        """Import at the finest step with what was done, W; < 0 is export."""
+        done = self.flow(schedule.battery_w, self.case.step_s, schedule.shed_w, schedule.curtailed_w)
+        return list(done.grid_w())
+
+    def perfect_w(self) -> tuple[list[float], list[float], int]:
+        """Perfect foresight's battery power, what it limits PV by, and its step, s."""
         case = self.case
         step_s = self.perfect_s
         load, pv = (t.means_w(case.start_s, self.end_s, step_s) for t in (case.load, case.pv))
         net_w = [a - b for a, b in zip(load, pv, strict=True)]
         prices, _ = self._prices(step_s)
         idle = idle_schedule(case.config, case.start_s, step_s, len(net_w), case.soc_pct)
-        return perfect_battery_w(case.config, step_s, net_w, prices, idle), step_s
+        idle = msgspec.structs.replace(idle, curtail_w=most_curtailed_w(case.config, load, pv))
+        best_w = perfect_battery_w(case.config, step_s, net_w, prices, idle)
+        return best_w, curtailed_w(case.config, idle.starts_utc_s, prices, net_w, best_w, idle.curtail_w), step_s
 
 
 def compare(case: Case, schedule: Schedule) -> Comparison:
     """All four bills over what was done. Raises SolverFailed."""
     stretch = ScoredPeriod(case, schedule.end_s)
-    perfect_w, perfect_s = stretch.perfect_w()
+    perfect_w, perfect_limited_w, perfect_s = stretch.perfect_w()
     idle = [0.0] * len(schedule)
     stored_kwh = (schedule.soc_pct[-1] - case.soc_pct) / 100 * case.config.energy_kwh
     bills = {
         "none": stretch.charge(idle, case.step_s),
         "night_valley": stretch.charge(night_valley_w(case, schedule.end_s), case.step_s),
-        "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w),
-        "perfect_foresight": stretch.charge(perfect_w, perfect_s),
+        "skerry": stretch.charge(schedule.battery_w, case.step_s, stored_kwh, schedule.shed_w, schedule.curtailed_w),
+        "perfect_foresight": stretch.charge(perfect_w, perfect_s, limited_w=perfect_limited_w),
     }
     notes = (*stretch.remarks(schedule), *no_bound(bills))
     return Comparison(bills, notes, case.config.tariff.co2_eur_per_tonne)

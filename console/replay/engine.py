@@ -1,7 +1,8 @@
 """Runs controller and planner over recorded data in lock-step, without knowledge of the future.
 
 At every step the controller sees the net load of that step (a fast loop would, on its meter) and nothing later; the
-planner sees quarter hours that have ended and prices that are published. Plans are made on the quarter hour.
+battery exports no more than the limit leaves at the lowest load inside the step (`fast_loop`). The planner sees quarter
+hours that have ended and prices that are published. Plans are made on the quarter hour.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from console.replay.fast_loop import curtailed_by, net_rows_w, within_export
 from console.replay.job_file import Job
 from console.replay.job_log import JobLog
 from console.replay.traces import Publication, Trace, utc
@@ -71,7 +73,9 @@ class Schedule:
 
     def __init__(self, start_s: int, step_s: float) -> None:
         self.start_s, self.step_s = start_s, step_s
-        self.battery_w, self.load_w, self.pv_w, self.soc_pct, self.shed_w = (array("d") for _ in range(5))
+        self.battery_w, self.load_w, self.pv_w, self.soc_pct, self.shed_w, self.curtailed_w = (
+            array("d") for _ in range(6)
+        )
 
     def __len__(self) -> int:
         return len(self.battery_w)
@@ -81,13 +85,24 @@ class Schedule:
         """Until when it goes, whole seconds."""
         return int(self.start_s + self.step_s * len(self))
 
-    def add(self, battery_w: float, load_w: float, pv_w: float, soc_pct: float, shed_w: float = 0.0) -> None:
-        """One more step; `soc_pct` at its end, `shed_w` what GPU caps took from the load."""
+    def add(
+        self,
+        battery_w: float,
+        load_w: float,
+        pv_w: float,
+        soc_pct: float,
+        shed_w: float = 0.0,
+        curtailed_w: float = 0.0,
+    ) -> None:
+        """One more step; `soc_pct` at its end, `shed_w` what GPU caps took from the load, `curtailed_w` what PV could
+        have given beyond `pv_w`.
+        """
         self.battery_w.append(battery_w)
         self.load_w.append(load_w)
         self.pv_w.append(pv_w)
         self.soc_pct.append(soc_pct)
         self.shed_w.append(shed_w)
+        self.curtailed_w.append(curtailed_w)
 
 
 class Replay:
@@ -119,6 +134,7 @@ class Replay:
         self._caps = CapsLedger()
         self._jobs = JobLog(case.jobs, case.notice_s) if any(job.power_w > 0 for job in case.jobs) else None
         self._import_wh = 0.0
+        self._pv_shares = _pv_shares(case.config)
         first = max(case.load.start_s, case.start_s - LEARN_S)
         self._learnt_s = -(-first // QUARTER_S) * QUARTER_S  # quarters before it are learnt
 
@@ -167,10 +183,16 @@ class Replay:
         decision = self._controller.step(snapshot, self._plan)
         self.plan_counts.safe_steps += decision.mode is Mode.SAFE
         orders = {s.device_id: s.w for s in decision.setpoints if s.w is not None}
+        curtailed_w = curtailed_by(decision.pv_limits, {pv.id: pv.w.good or 0.0 for pv in snapshot.pv})
+        if orders:
+            lowest_w = min(net_rows_w(case.load, case.pv, t_s, step_s)) + curtailed_w
+            needed_w = load_w - pv_w + curtailed_w - self._controller.interval.left_w
+            orders = within_export(case.config, orders, lowest_w, needed_w)
         battery_w = sum(battery.step(orders, step_s) for battery in self._batteries)
+        pv_w -= curtailed_w
         shed_w = self._cap(t_s, load_w, load_w - pv_w - battery_w)
         self._import_wh += max(load_w - shed_w - pv_w - battery_w, 0.0) * step_s / 3600
-        self.schedule.add(battery_w, load_w, pv_w, self._soc_pct(), shed_w)
+        self.schedule.add(battery_w, load_w, pv_w, self._soc_pct(), shed_w, curtailed_w)
 
     def _cap(self, t_s: int, load_w: float, import_w: float) -> float:
         """What GPU caps take from the load of this step, W."""
@@ -227,7 +249,7 @@ class Replay:
             grid=Meter("grid", w=reading(grid_w), import_wh=reading(self._import_wh)),
             pcs=tuple(pcs),
             batteries=tuple(batteries),
-            pv=(Pv("pv", w=reading(pv_w)),),
+            pv=tuple(Pv(id, w=reading(share * pv_w)) for id, share in self._pv_shares.items()),
         )
 
     def _make_plan(self, t_s: int) -> None:
@@ -259,6 +281,14 @@ class Replay:
         self.plan_counts.plans += 1
         self.plan_counts.solve_ms.append(plan.solve_ms)
         self._plan = plan
+
+
+def _pv_shares(config: DispatchConfig) -> dict[str, float]:
+    """What each inverter gives of the PV power: by the most that it can, where any of them may be limited."""
+    most_w = sum(pv.most_w for pv in config.pv)
+    if config.curtailable_share == 0:
+        return {"pv": 1.0}
+    return {pv.id: pv.most_w / most_w for pv in config.pv}
 
 
 def _middle_c(battery: BatteryConfig) -> float:

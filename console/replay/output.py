@@ -28,7 +28,7 @@ class _Earlier(msgspec.Struct):
 
 
 _EARLIER = msgspec.json.Decoder(_Earlier)
-SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w")
+SCHEDULE_COLUMNS = ("start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w", "curtailed_w")
 
 
 def write_schedule(path: Path, schedule: Schedule) -> None:
@@ -36,12 +36,13 @@ def write_schedule(path: Path, schedule: Schedule) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(SCHEDULE_COLUMNS)
-        rows = zip(schedule.battery_w, schedule.load_w, schedule.pv_w, schedule.soc_pct, schedule.shed_w, strict=True)
-        for k, (battery_w, load_w, pv_w, soc_pct, shed_w) in enumerate(rows):
+        powers = (schedule.battery_w, schedule.load_w, schedule.pv_w, schedule.soc_pct)
+        rows = zip(*powers, schedule.shed_w, schedule.curtailed_w, strict=True)
+        for k, (battery_w, load_w, pv_w, soc_pct, shed_w, curtailed_w) in enumerate(rows):
             grid_w = load_w - shed_w - pv_w - battery_w
             start = utc(schedule.start_s + k * schedule.step_s)
             watts = (f"{w:.3f}" for w in (battery_w, grid_w, load_w, pv_w))
-            writer.writerow((start, *watts, f"{soc_pct / 100:.6f}", f"{shed_w:.3f}"))
+            writer.writerow((start, *watts, f"{soc_pct / 100:.6f}", f"{shed_w:.3f}", f"{curtailed_w:.3f}"))
 
 
 def write_jobs(path: Path, jobs: Sequence[Job], start_s: int, end_s: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from console.replay.job_file import Job
 from console.replay.traces import utc
@@ -18,6 +19,7 @@ from dispatch.wording.formatting import kw, span
 DAY_S = 86400
 WHOLE_DAYS = {"month": 28, "year": 365}  # fewer are no whole period
 CENT_EUR = 0.01
+OVER_W = 1.0  # above a limit by less counts as kept
 LEAST_SHARE = 0.01  # of the connection, or of the PV's peak: a highest value below it is one in kW
 MOST_OF_PEAK = 1.5  # cold modules under edges of clouds give more than their peak power, but not this much
 
@@ -51,6 +53,27 @@ def over_contract(grid: GridConfig, start_s: int, step_s: int, grid_w: Sequence[
         f"{len(means_w)} metering intervals; the highest is {means_w[highest] / 1000:.2f} kW, from "
         f"{utc(highest * length_s)} on"
     )
+
+
+def over_export(grid: GridConfig, start_s: int, step_s: int, grid_w: Sequence[float]) -> Iterator[str]:
+    """For how long and how far export was above its limit; over `export_window_s`, where that is longer than a step."""
+    means_w = export_means_w(grid, step_s, grid_w)
+    above_s = step_s * sum(w > grid.export_limit_w + OVER_W for w in means_w)
+    if not above_s:
+        return
+    highest = max(range(len(means_w)), key=means_w.__getitem__)
+    yield (
+        f"export: it was above the {kw(grid.export_limit_w)} of grid.export_limit_w for {span(above_s)}; the highest "
+        f"is {means_w[highest] / 1000:.2f} kW, at {utc(start_s + highest * step_s)}"
+    )
+
+
+def export_means_w(grid: GridConfig, step_s: int, grid_w: Sequence[float]) -> list[float]:
+    """Mean export, W, over the `export_window_s` that ends with each step; of the step itself, where that is longer."""
+    export_w = [max(-w, 0.0) for w in grid_w]
+    rows = max(1, grid.export_window_s // step_s)
+    sums = list(accumulate(export_w, initial=0.0))
+    return [(sums[k + 1] - sums[max(0, k + 1 - rows)]) / min(k + 1, rows) for k in range(len(export_w))]
 
 
 def unpriced(start_s: int, step_s: int, known: Sequence[bool]) -> Iterator[str]:

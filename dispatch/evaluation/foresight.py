@@ -26,6 +26,7 @@ from dispatch.config.battery_ratings import full_kwh, lowest_kwh, mean_efficienc
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.charge_columns import Charged, Demand, ExcessColumns
+from dispatch.evaluation.curtailment import curtailed_w
 from dispatch.planning.lp_ageing import AgeingPart
 from dispatch.planning.lp_model import TIE_EUR_PER_KWH, Column
 from dispatch.planning.lp_solver import REFUSED, SolverFailed, fill_matrix
@@ -65,6 +66,7 @@ class ReferenceSchedule(msgspec.Struct, frozen=True, kw_only=True):
     fixed: Sequence[bool]  # here foresight does what was done
     end_value: EndValue | None = None
     keep_reserve: bool = True
+    curtail_w: Sequence[float] = ()  # the most that PV may be limited by; empty: it is not limited
     paid_peak_w: Mapping[str, float] = {}  # by account (`peak_charges.account_key`): the demand that is billed anyway
 
 
@@ -111,10 +113,13 @@ def _minimised_eur(
     """
     total_eur = 0.0
     for begin, end in pairwise([*sorted(reference.begin_kwh), len(net_w)]):
+        most_w = reference.curtail_w[begin:end] or [0.0] * (end - begin)
+        starts, prices = reference.starts_utc_s[begin:end], eur_per_mwh[begin:end]
+        limited_w = curtailed_w(config, starts, prices, net_w[begin:end], battery_w[begin:end], most_w)
         flow = Flow(
             start_utc_s=reference.starts_utc_s[begin],
             step_s=step_s,
-            load_w=net_w[begin:end],
+            load_w=[net + limited for net, limited in zip(net_w[begin:end], limited_w, strict=True)],
             pv_w=[0.0] * (end - begin),
             eur_per_mwh=eur_per_mwh[begin:end],
             battery_w=battery_w[begin:end],
@@ -174,7 +179,7 @@ def idle_schedule(
 class _Program:
     """Columns: charge, discharge, import, export, stored for each step, then each demand's, left more, left less.
 
-    Where ageing has a price, the columns of `lp_ageing` follow.
+    Where ageing has a price, the columns of `lp_ageing` follow. Last, what PV is limited by in each step.
 
     There is a demand for each charge on peaks. Its columns are for each account (`IntervalAccount`) its peak; where
     days are averaged also for each day its excess over its period's t, and that t; and for each period what it is
@@ -249,6 +254,7 @@ class _Program:
         # where the end is fixed, there is neither more nor less
         end = reference.end_value or EndValue(reference.stored_kwh[-1], 0.0, 0.0)
         worth = [-end.more_eur_per_kwh, end.less_eur_per_kwh + TIE_EUR_PER_KWH]
+        tie, limited = hours * TIE_EUR_PER_KWH, np.array(reference.curtail_w or (0.0,) * n) / 1000
         size = columns_end - 5 * n
         price, least = np.zeros(size), np.zeros(size)
         for of, demand in zip(self._charges, demands, strict=True):
@@ -260,20 +266,21 @@ class _Program:
                 least[column - 5 * n] = max(least[column - 5 * n], terms.floor_w / 1000)
         price[first - 5 * n :] = [eur for added in self._excesses for eur in added.prices()]
         age_cost, age_bounds, age_rows = self._ageing_numbers()
-        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), price, worth, age_cost])
+        ends = [price, worth, age_cost, np.full(n, tie)]
+        program.col_cost_ = np.concatenate([through, through, buy, sell, np.zeros(n), *ends])
         low_kwh, high_kwh = self._stored_bounds()
         done = np.array(reference.battery_w) / 1000
         fixed = np.array(reference.fixed, dtype=bool)
         charged, discharged = np.where(fixed, np.maximum(-done, 0), 0.0), np.where(fixed, np.maximum(done, 0), 0.0)
         most = [np.where(fixed, charged, charge_kw), np.where(fixed, discharged, discharge_kw)]
         program.col_lower_ = np.concatenate(
-            [charged, discharged, np.zeros(2 * n), low_kwh, least, np.zeros(2), age_bounds[0]]
+            [charged, discharged, np.zeros(2 * n), low_kwh, least, np.zeros(2), age_bounds[0], np.zeros(n)]
         )
         # beyond the limits only what load and PV do by themselves, and what was done: there is always a schedule
         imports = np.maximum(np.maximum(grid.fuse_w / 1000, net), net - done)
-        exports = np.maximum(np.maximum(grid.export_limit_w / 1000, -net), done - net)
+        exports = np.maximum(np.maximum(grid.export_limit_w / 1000, -net - limited), done - net)
         program.col_upper_ = np.concatenate(
-            [*most, imports, exports, high_kwh, np.full(size + 2, np.inf), age_bounds[1]]
+            [*most, imports, exports, high_kwh, np.full(size + 2, np.inf), age_bounds[1], limited]
         )
         dynamics = np.array(reference.drift_kwh, dtype=float)
         for step, kwh in reference.begin_kwh.items():
@@ -281,7 +288,7 @@ class _Program:
         least_rows = np.full(len(limits), -np.inf)
         program.row_lower_ = np.concatenate([net, dynamics, least_rows, [end.kwh], age_rows[0]])
         program.row_upper_ = np.concatenate([net, dynamics, limits, [end.kwh], age_rows[1]])
-        program.num_col_, program.num_row_ = columns_end + 2 + len(age_cost), rows_end + 1 + len(age_rows[0])
+        program.num_col_, program.num_row_ = columns_end + 2 + len(age_cost) + n, rows_end + 1 + len(age_rows[0])
         fill_matrix(program, self._columns(demands, columns_end, rows_end, len(age_cost)))
         return program
 
@@ -326,10 +333,11 @@ class _Program:
         """
         n, hours = self._n, self._hours
         charging, discharging = mean_efficiency(self.config)
-        columns: list[Column] = [[] for _ in range(more + 2 + ageing_columns)]
+        columns: list[Column] = [[] for _ in range(more + 2 + ageing_columns + n)]
         for t in range(n):
             for block, sign in ((0, -1.0), (1, 1.0), (2, 1.0), (3, -1.0)):  # import - export + discharge - charge = net
                 columns[block * n + t].append((t, sign))
+            columns[t - n].append((t, -1.0))  # what PV is limited by
             columns[t].append((n + t, -charging * hours))
             columns[n + t].append((n + t, hours / discharging))
             columns[4 * n + t].append((n + t, 1.0))

@@ -73,20 +73,24 @@ def coded_steps(contacts: Sequence[ContactDevice], steps: Sequence[ContactStepTe
     wires = {contact.id for contact in contacts if contact.purpose == "operator_wire"}
     taken: dict[tuple[frozenset[str], frozenset[str]], int] = {}
     for n, step in enumerate(steps):
-        for id in step.wires:
-            if id not in wires:
-                yield f"contact_step[{n}].wires", id, 'the id of a [[contact]] with purpose = "operator_wire"'
-        for id in step.active:
-            if id not in step.wires:
-                yield f"contact_step[{n}].active", id, "one of its wires"
+        yield from ((f"contact_step[{n}].{key}", id, expected) for key, id, expected in _wires(step, wires))
         key = frozenset(step.wires), frozenset(step.active)
         if taken.setdefault(key, n) != n:
             expected = f"another combination; contact_step[{taken[key]}] has it already"
             yield f"contact_step[{n}].active", list(step.active), expected
-    used = {id for step in steps for id in step.wires}
+    unused = wires - {id for step in steps for id in step.wires}
     for n, contact in enumerate(contacts):
-        if contact.purpose == "operator_wire" and contact.id not in used:
+        if contact.id in unused:
             yield f"contact[{n}].purpose", contact.purpose, "a [[contact_step]] that names it in its wires"
+
+
+def _wires(step: ContactStepTerms, wires: set[str]) -> Iterator[Finding]:
+    for id in step.wires:
+        if id not in wires:
+            yield "wires", id, 'the id of a [[contact]] with purpose = "operator_wire"'
+    for id in step.active:
+        if id not in step.wires:
+            yield "active", id, "one of its wires"
 
 
 CHECKS = (contact_place, contact_lines, contact_limits, contact_wires)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from replay_cases import START, load_w, prices, pv_w, utc, write_csv
 
-from benchmarks.dispatch import bundled_case, main
+from benchmarks.dispatch import Setup, bundled_case, line, main, play
 
 
 def a_folder(path: Path, hours: int = 3) -> Path:
@@ -55,3 +55,13 @@ def test_the_bundled_case_is_there_for_everyone() -> None:
     assert case.load.start_s <= case.start_s - 10 * 86400
     assert case.load.end_s >= case.end_s
     assert case.prices.at(case.end_s - 1) is not None
+
+
+def test_minutes_above_the_export_limit_are_counted(tmp_path: Path) -> None:
+    """200 kW of PV that nobody limits, behind a limit of 50 kW."""
+    folder = a_folder(tmp_path / "sunny", hours=1)
+    sunny = write_csv(tmp_path / "pv.csv", "pv_w", [200_000.0] * len(pv_w()), 900)
+    (folder / "pv.csv.gz").write_bytes(gzip.compress(sunny.read_bytes()))
+    result = play("sunny", folder, Setup(step_s=900))
+    assert result.over_export_s > 0
+    assert f"{result.over_export_s / 60:.0f} min of export above its limit" in line(result)

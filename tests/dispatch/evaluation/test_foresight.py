@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from plan_site import NOON, site
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
+from dispatch.evaluation.curtailment import curtailed_w
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 
 
@@ -138,3 +140,20 @@ def test_below_the_reserve_the_start_is_the_floor() -> None:
     config = site(reserve={"hours": 2.0, "critical_load_w": 18_000.0})
     battery_w = foreseen(config, [30_000.0] * 16, [50.0] * 8 + [250.0] * 8, soc_pct=20.0)
     assert min(soc_after(config, battery_w, 20.0)) >= 20 - 1e-3
+
+
+def test_what_costs_to_export_is_not_given_by_pv_that_can_be_limited() -> None:
+    """30 kW of surplus, then 20 kW of load: what there is room for is stored, and room is not made at a loss."""
+    config, prices = site(tariff={"demand_eur_per_kw_month": 0.0}), [-100.0] * 8 + [100.0] * 8
+    net_w, most_w = [-30_000.0] * 8 + [20_000.0] * 8, [30_000.0] * 8 + [0.0] * 8
+    idle = idle_schedule(config, NOON, 900, len(net_w), 50.0)
+    limited = msgspec.structs.replace(idle, curtail_w=most_w)
+    battery_w = perfect_battery_w(config, 900, net_w, prices, limited)
+    less_w = curtailed_w(config, idle.starts_utc_s, prices, net_w, battery_w, most_w)
+    assert less_w[:8] == pytest.approx([30_000.0] * 8), "import pays, too"
+    dear = msgspec.structs.replace(config, tariff=msgspec.structs.replace(config.tariff, fee_eur_per_kwh=0.2))
+    battery_w = perfect_battery_w(dear, 900, net_w, prices, limited)
+    less_w = curtailed_w(dear, idle.starts_utc_s, prices, net_w, battery_w, most_w)
+    grid_w = [net + less - battery for net, less, battery in zip(net_w, less_w, battery_w, strict=True)]
+    assert grid_w[:8] == pytest.approx([0.0] * 8, abs=1)
+    assert sum(less_w) > 0
