@@ -73,6 +73,7 @@ def _former(value: Any) -> Any:
 
 _REASON, _TRACE, _ALARM, _REPLY = (set(k.__struct_fields__) for k in (Reason, RuleTrace, Alarm, IslandReply))
 _STEP = set(PlanStep.__struct_fields__)
+_STEP_SINCE_2 = {"co2_g_per_kwh", "curtail_w", "sell_eur_per_kwh"}
 _RIDE = set(RideThrough.__struct_fields__)
 _RESPONSE = {"type", *Response.__struct_fields__}
 # Empty ones where this version has none.
@@ -86,13 +87,13 @@ def _former_field(name: str, value: Any) -> Any:
 
 
 def _former_answer(value: dict[str, Any]) -> dict[str, Any]:
-    """The state machine's answer had a text in the place of its reason, a response none; no step of a plan knew CO2."""
+    """The state machine's answer had a text in the place of its reason, a response none; steps of a plan had less."""
     if value.keys() == _REPLY:
         return value | {"text": words(msgspec.convert(value["reason"], Reason))}
     if value.keys() == _RESPONSE:
         return {name: part for name, part in value.items() if name != "reason"}
     if value.keys() == _STEP:
-        return {name: part for name, part in value.items() if name != "co2_g_per_kwh"}
+        return {name: part for name, part in value.items() if name not in _STEP_SINCE_2}
     return value
 
 
@@ -140,6 +141,7 @@ SENTENCES_OF_2 = frozenset(
     }
 )
 _STEP = set(PlanStep.__struct_fields__)
+_STEP_SINCE_2 = {"co2_g_per_kwh", "curtail_w", "sell_eur_per_kwh"}
 _RIDE = set(RideThrough.__struct_fields__)
 
 
