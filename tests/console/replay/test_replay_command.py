@@ -58,7 +58,7 @@ def test_it_writes_schedule_summary_and_chart(
 ) -> None:
     assert replay(files) == 0
     schedule = rows(tmp_path / "out" / "schedule.csv")
-    assert list(schedule[0]) == ["start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w"]
+    assert list(schedule[0]) == ["start_utc", "battery_w", "grid_w", "load_w", "pv_w", "soc", "shed_w", "curtailed_w"]
     assert [row["start_utc"] for row in schedule] == [utc(START + 900 * k) for k in range(24)]
     for row in schedule:
         balance = float(row["load_w"]) - float(row["pv_w"]) - float(row["battery_w"]) - float(row["shed_w"])

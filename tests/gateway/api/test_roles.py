@@ -139,7 +139,7 @@ NOTHING = {
     "device.write": NO_REGISTERS,
     "alarm.acknowledge contact-latched": "no alarm 'contact-latched:none' is listed",
     "reservation.withdraw another's": "no reservation 'none' stands",
-    "signal.send": "no CloudEvent 1.0 with signed data: ",
+    "signal.send": "no CloudEvent 1.0 with data: ",
     "signal.send unsigned": "sender 'none': expected a [[signal]] of the site file: there is none",
     "signal.end": "no signal 's1' stands: there is none",
     "event.preview": "it lasts ",

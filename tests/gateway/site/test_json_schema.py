@@ -29,6 +29,7 @@ BASE = tomllib.loads((ROOT / "sites" / "render-farm.toml").read_text(encoding="u
     "bmc": [{"id": "bmcs", "user": "reader", "password_file": "bmc-password"}],
     "nodes": [{"names": ["gpu[01-04]"], "source": "prometheus", "prometheus": "prom"}],
     "contact": [{"id": "epo", "purpose": "epo", "url": "tcp://io.site:502", "address": 0, "input": "input"}],
+    "contact_step": [{"id": "s30", "wires": ["k1"], "production_limit_w": 18_000}],
     "genset": {"rated_w": 30_000},
     "plane": [{"pv": "roof", "tilt_deg": 30, "azimuth_deg": 180, "peak_w": 50_000}],
     "weather": [{"kind": "open-meteo"}],
