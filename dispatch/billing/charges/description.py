@@ -42,7 +42,7 @@ def _what(charge: Charge, tariff: TariffTerms, metering_interval_s: int) -> Reas
         "price": _price(charge, tariff),
         "unit": charge.basis,
         "per": charge.price_per or ("month" if charge.period == "rolling-12" else charge.period),
-        "period": Phrase(f"charge.of_{charge.period.replace('-', '_')}"),
+        "period": Phrase("charge.of_past_12" if charge.past_only else f"charge.of_{charge.period.replace('-', '_')}"),
         "minutes": interval_s(charge, metering_interval_s) // 60,
         "contract_kw": charge.contract_kw or 0.0,
         "free_pct": charge.free_pct,
@@ -100,8 +100,6 @@ def _how(charge: Charge) -> Iterator[Reason]:
         yield Phrase("charge.set_in", {"month_names": ", ".join(charge.set_in)})
     if charge.occurs > 1:
         yield Phrase("charge.occurs", {"count": charge.occurs})
-    if charge.past_only:
-        yield Phrase("charge.past_only")
     if charge.peak_floor_kw:
         yield Phrase("charge.peak_floor", {"floor_kw": charge.peak_floor_kw})
     if charge.floor_kw:

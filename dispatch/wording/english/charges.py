@@ -12,6 +12,7 @@ PHRASES = {
     "charge.of_month": "of the month",
     "charge.of_year": "of the year",
     "charge.of_rolling_12": "of the last twelve months",
+    "charge.of_past_12": "of the twelve months before the month that is billed",
     # energy
     "charge.energy_import": "{price} per kWh imported",
     "charge.energy_import_market": "the market price per kWh imported",
@@ -60,8 +61,7 @@ PHRASES = {
     "charge.weights": "months count in part ({weights:comma})",
     "charge.weight": "{month_names:titled} {pct:g} %",
     "charge.set_in": "{month_names:titled} billed by their own peak, other months by the mean of those last past",
-    "charge.occurs": "a peak counts as high as {count:g} of its intervals were",
-    "charge.past_only": "of the twelve months before the month that is billed",
+    "charge.occurs": "a peak counts as far as {count:g} intervals reached it",
     "charge.peak_floor": "each peak counts as {floor_kw:g} kW at least",
     "charge.floor": "{floor_kw:g} {unit} billed at least",
     "charge.individual": (

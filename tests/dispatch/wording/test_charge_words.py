@@ -75,6 +75,13 @@ SAID = {
     "0.01 SEK per kvarh above 40 % of the active energy imported": Charge(
         id="x", kind="reactive", price=0.01, free_pct=40
     ),
+    "0.01 SEK per capacitive kvarh above 0 % of the active energy imported": Charge(
+        id="x", kind="reactive", reactive="capacitive", price=0.01
+    ),
+    "66 SEK per kW and month on the mean of the 5 highest weeks of the twelve months before the month that is billed, "
+    "of each its highest 15-minute mean": Charge(**PEAK, period="rolling-12", past_only=True, peaks_of="week", top=5),
+    "66 SEK per kW and month on the highest 15-minute mean of the month, a peak counts as far as 2 intervals reached "
+    "it": Charge(**PEAK, occurs=2),
     "2180 SEK per month": Charge(id="x", kind="fixed", price=2180),
     "0.5 SEK per kWh imported, outside of Nov–Mar, Mon–Fri 06:00–22:00, holidays as weekdays, from "
     "2026-01-01 on, until "
