@@ -8,125 +8,19 @@ time on another day than the plan's first is given with its day.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from dispatch.billing.battery_ageing import least_eur_per_kwh
 from dispatch.billing.demand_charge import free_peak
-from dispatch.config.battery_ratings import full_soc_pct, mean_efficiency, reserve_soc_pct, wear_eur_per_kwh
-from dispatch.config.demand_terms import DemandTerms
-from dispatch.config.schema import DispatchConfig
-from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.forecast import QUARTER_S
-from dispatch.model.job_outlook import SHOWN_STARTS, ExpectedStart
+from dispatch.model.job_outlook import SHOWN_STARTS
 from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation, reserved_w
-from dispatch.planning.step_limits import StepLimits
+from dispatch.planning.sketch import NEAR_PCT, Sketch
 
-NEAR_PCT = 0.1
 TIE_EUR_PER_KWH = 1e-4
-
-
-@dataclass(frozen=True)
-class Sketch:
-    """A finished plan before its reasons. Sequences hold one value for each step; W, %, EUR/kWh."""
-
-    config: DispatchConfig
-    starts_utc_s: Sequence[int]
-    buy: Sequence[float]
-    sell: Sequence[float]
-    net_w: Sequence[float]  # load - pv
-    battery_w: Sequence[float]
-    grid_w: Sequence[float]
-    soc_pct: Sequence[float]
-    soc_now_pct: float
-    keep_w: Sequence[float]  # import to keep for the sake of the peak; inf in hours that do not count towards it
-    levels: Sequence[tuple[DemandTerms, ChargeLevel]]  # each charge on peaks, and what it leaves free
-    keepers: Sequence[int]  # for each step the charge that `keep_w` is of
-    now_utc_s: float = 0.0  # of the running step only the rest counts
-    ready: Sequence[Sequence[float]] = ()  # `PeakOutlook.ready`: what a stored kWh spares if a pulse comes then
-    reservations: Sequence[Reservation] = ()
-    waiting_w: Sequence[float] = ()  # what `net_w` holds of jobs that wait in a queue; may end before the plan
-    expected: Sequence[ExpectedStart] = ()  # the largest of those jobs, by power
-    assumed: Sequence[bool] = ()  # steps whose price is not published
-    curtail_w: Sequence[float] = ()  # what PV is limited by; empty: nowhere
-    limits: StepLimits | None = None  # of signals and export; None: the site file's alone
-    ordered: Sequence[Reason | None] = ()  # whose order has the battery, None where none
-    balanced: Mapping[int, Reason] = field(default_factory=dict)  # steps of a balancing charge above soc_max
-    prices_known: bool = True  # False: not even of past days, from which those not published are assumed
-
-    @cached_property
-    def zone(self) -> ZoneInfo:
-        """The site's."""
-        return ZoneInfo(self.config.timezone)
-
-    @cached_property
-    def first_day(self) -> date:
-        """The local day on which the plan begins."""
-        return datetime.fromtimestamp(self.starts_utc_s[0], self.zone).date()
-
-    @cached_property
-    def next_active(self) -> list[int]:
-        """For each step, the next one in which the battery does something; the number of steps where there is none."""
-        found, result = len(self.battery_w), []
-        for t in range(len(self.battery_w) - 1, -1, -1):
-            result.append(found)
-            if abs(self.battery_w[t]) > NEAR_W:
-                found = t
-        return result[::-1]
-
-    @cached_property
-    def any_assumed(self) -> bool:
-        """Whether any price is not published."""
-        return any(self.assumed)
-
-    @cached_property
-    def discharges(self) -> list[int]:
-        """The steps that discharge."""
-        return [t for t, w in enumerate(self.battery_w) if w > NEAR_W]
-
-    @cached_property
-    def defends(self) -> list[bool]:
-        """Whether without the battery the import of a step would pass the peak, for each step."""
-        return [net > keep + NEAR_W for net, keep in zip(self.net_w, self.keep_w, strict=True)]
-
-    @cached_property
-    def uses(self) -> dict[tuple[int, int], tuple[int | None, bool]]:
-        """What `_use` found already, by where the uses begin and end among those that discharge."""
-        return {}
-
-    @cached_property
-    def spares_pulses(self) -> list[bool]:
-        """For each step, whether the energy stored on top at its end or later spares a pulse that may come then."""
-        later, result = False, [False] * len(self.soc_pct)
-        known = zip(range(len(self.soc_pct)), self.ready, self.soc_pct, strict=False)
-        for t, layers, soc_pct in reversed(list(known)):
-            result[t] = later = later or _spared(self, layers, soc_pct) > 0
-        return result
-
-    @cached_property
-    def reserve_pct(self) -> float:
-        """SoC of the reserve."""
-        return reserve_soc_pct(self.config)
-
-    @cached_property
-    def top_pct(self) -> float:
-        """SoC with every battery at its `soc_max`."""
-        return full_soc_pct(self.config)
-
-    @cached_property
-    def losses(self) -> tuple[float, float, float, float]:
-        """Efficiencies of charging and discharging; wear, and ageing at least depth, EUR/kWh: as the plan reckons."""
-        return (*mean_efficiency(self.config), wear_eur_per_kwh(self.config), least_eur_per_kwh(self.config))
-
-    @cached_property
-    def mean_buy(self) -> float:
-        """Mean price of import over the plan, EUR/kWh."""
-        return sum(self.buy) / len(self.buy)
 
 
 def reasons(plan: Sketch) -> list[Reason]:
@@ -203,9 +97,11 @@ def _charging(plan: Sketch, t: int, clock: list[Reason]) -> Reason:
 
 
 def _risk(plan: Sketch, k: int, clock: list[Reason]) -> Reason:
-    """What the energy defends at step k: the fuse, a reservation's power, or the month's peak."""
+    """What the energy defends at step k: the fuse, a limit that is asked, a reservation's power, the month's peak."""
     if plan.net_w[k] > plan.config.grid.fuse_w:
         return Reason("risk.fuse", {"fuse_w": plan.config.grid.fuse_w, "at": clock[k]})
+    if (by := _asked(plan, k)) is not None:
+        return Reason("risk.limit", {"by": by, "limit_w": plan.asked_w[k], "at": clock[k]})
     cause = _reservation(plan, k)
     if cause is not None:
         return Reason("risk.reservation", {"reservation": cause.id, "at": _clock(plan, cause.start_utc_s)})
@@ -253,13 +149,6 @@ def _cost_and_worth(plan: Sketch, t: int, use: int | None) -> tuple[float, float
     return cost, (mean + wear) / charging if resting else (mean - wear) * discharging - aged
 
 
-def _spared(plan: Sketch, layers: Sequence[float], soc_pct: float) -> float:
-    """What the energy stored on top at this SoC would spare a pulse that comes then, as `PeakOutlook.ready`; >= 0."""
-    reserve, width = plan.reserve_pct, plan.top_pct - plan.reserve_pct
-    share = (soc_pct - NEAR_PCT - reserve) / width if width > 0 else 0.0
-    return layers[min(max(int(share * len(layers)), 0), len(layers) - 1)] if layers else 0.0
-
-
 def _discharging(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:
     if plan.net_w[t] > plan.config.grid.fuse_w:
         return Reason("step.within_fuse", {"fuse_w": plan.config.grid.fuse_w})
@@ -280,7 +169,17 @@ def _discharging(plan: Sketch, t: int, clock: list[Reason], buys: int | None) ->
     return Reason("step.dear_now", {"price_eur_per_kwh": plan.buy[t], "assumed": _assumed(plan, t)})
 
 
+def _asked(plan: Sketch, t: int) -> str | None:
+    """Whose limit of import (`Sketch.asked_w`) it is, where that is what a step defends."""
+    asked_w = plan.asked_w[t]
+    if plan.limits is None or not asked_w < plan.keep_w[t] or plan.net_w[t] <= asked_w + NEAR_W:
+        return None
+    return plan.limits.import_by[t]
+
+
 def _defending(plan: Sketch, t: int) -> Reason:
+    if (by := _asked(plan, t)) is not None:
+        return Reason("step.below_limit", {"by": by, "limit_w": plan.asked_w[t]})
     keep_w, cause = plan.keep_w[t], _reservation(plan, t)
     peak = _whose(plan, t)
     if cause is None and (waiting := _waiting(plan, t)) is not None:

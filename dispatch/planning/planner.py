@@ -31,7 +31,7 @@ from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.reasons import Reason, joined
 from dispatch.planning.balance_words import balance_notes, balance_reasons
 from dispatch.planning.balancing import with_balancing
-from dispatch.planning.explanations import Sketch, reasons
+from dispatch.planning.explanations import reasons
 from dispatch.planning.hysteresis import keep_previous
 from dispatch.planning.inputs import PlanFailed, PlanInputs
 from dispatch.planning.lp_ageing import AgeingPart, above_bottom
@@ -51,6 +51,7 @@ from dispatch.planning.lp_solver import LinearProgram, SolverFailed
 from dispatch.planning.month_end import month_end
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
 from dispatch.planning.plan_cost import plan_cost_eur
+from dispatch.planning.sketch import Sketch
 from dispatch.planning.step_inputs import StepPrices, step_forecasts, step_prices
 from dispatch.planning.step_limits import StepLimits, limit_notes, limits_of
 

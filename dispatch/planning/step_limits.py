@@ -24,12 +24,13 @@ EXPORT_SHARE = 0.95  # of the limit the battery is planned to export: within a q
 class StepLimits(msgspec.Struct, frozen=True):
     """One value for each step, kW; infinite: no limit. Empty: nowhere."""
 
-    import_kw: tuple[float, ...]  # asked for by signals
+    import_kw: tuple[float, ...]  # asked for by signals and grid events
     export_kw: tuple[float, ...]  # up to which export has its price
     charge_kw: tuple[float, ...]  # of the batteries, where charging from the grid is limited
     production_kw: tuple[float, ...]  # of all PV
     curtail_kw: tuple[float, ...] = ()  # the most that PV may be limited by
     curtail_least_kw: tuple[float, ...] = ()  # what an obligation on production takes of it
+    import_by: tuple[str, ...] = ()  # who asks for the limit of import
 
     def why(self, t: int) -> Reason:
         """Why PV is limited in a step, where it is not for the price of export."""
@@ -52,6 +53,7 @@ def limits_of(inputs: PlanInputs, starts: Sequence[int], ahead: StepForecasts) -
         most = tuple(min(own, surplus) for own, surplus in zip(own_kw, surplus_kw, strict=True))
     return StepLimits(
         import_kw=() if imported == free else imported,
+        import_by=() if imported == free else tuple(_asked_by(inputs.signals, start) for start in starts),
         export_kw=_export_kw(inputs.config, asked[Quantity.EXPORT], surplus_kw),
         charge_kw=tuple(limit + surplus for limit, surplus in zip(asked[Quantity.CHARGE], surplus_kw, strict=True)),
         production_kw=asked[Quantity.PRODUCTION],
@@ -80,6 +82,17 @@ def _asked_kw(signals: Sequence[Signal], quantity: Quantity, starts: Sequence[in
         return min(there, default=math.inf) / 1000
 
     return tuple(limit_kw(start) for start in starts)
+
+
+def _asked_by(signals: Sequence[Signal], start: int) -> str:
+    """Who asks for the lowest limit of import in a step, as rules name it (`tightest`); empty: nobody."""
+    there = [
+        s
+        for s in signals
+        if s.quantity is Quantity.IMPORT and s.start_utc_s < start + QUARTER_S and s.end_utc_s > start
+    ]
+    lowest = min(there, key=lambda s: s.limit_w, default=None)
+    return "" if lowest is None else f"{lowest.sender} {lowest.id}"
 
 
 def limit_notes(config: DispatchConfig, steps: Sequence[PlanStep], limits: StepLimits) -> list[Reason]:

@@ -18,6 +18,7 @@ TEMPLATES = {
     "assumed.one": ", {price_eur_per_kwh:cents} assumed {source}",
     "assumed.both": ", both assumed {source}",
     "risk.fuse": "fuse {fuse_w:kw} at risk at {at}",
+    "risk.limit": "{by} at {at}: import at most {limit_w:kw}",
     "risk.reservation": "reservation {reservation} at {at}",
     "risk.peak": "{peak} {peak_w:kw} at risk at {at}",
     "step.no_battery": "no battery",
@@ -34,6 +35,7 @@ TEMPLATES = {
     "step.charge_for_later": ("{price_eur_per_kwh:cents} ct/kWh{assumed}, energy for what comes after the plan{held}"),
     # discharging
     "step.within_fuse": "keeps import within the fuse, {fuse_w:kw}",
+    "step.below_limit": "keeps import at {limit_w:kw} or less: {by}",
     "step.below_peak": "keeps import below the {peak} {peak_w:kw}",
     "step.below_peak_reserved": "keeps import below the {peak} {peak_w:kw}: reservation {reservation} since {since}",
     "step.export": "export earns {price_eur_per_kwh:cents} ct/kWh{assumed}",

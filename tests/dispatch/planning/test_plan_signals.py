@@ -11,6 +11,7 @@ from dispatch.model.signals import Quantity, Signal, Sort
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
+from dispatch.wording.catalogue import words
 
 FLAT = hourly([100.0] * 24)
 TARGET = Signal("s1", Sort.MARKET, "acme", Quantity.IMPORT, 20_000.0, NOON + 4 * 3600, NOON + 6 * 3600, NOON)
@@ -32,6 +33,22 @@ def test_energy_for_a_target_is_stored_before_it_and_used_in_it() -> None:
     assert [s.grid_w for s in within(plan)] == pytest.approx([20_000.0] * 8, abs=1)
     assert max(s.grid_w for s in plan.steps) <= 45_001, "below the month's peak"
     assert check_plan(plan, inputs(TARGET)) == []
+
+
+def test_reasons_name_the_target_and_not_a_price() -> None:
+    plan = make_plan(inputs(TARGET))
+    assert {words(s.reason) for s in within(plan)} == {"keeps import at 20.0 kW or less: acme s1"}
+    charged = [words(s.reason) for s in plan.steps if s.battery_w < -1]
+    assert charged
+    assert all("acme s1 at" in text and "import at most 20.0 kW" in text for text in charged)
+
+
+def test_a_peak_below_the_target_is_the_reason_where_both_are() -> None:
+    high = msgspec.structs.replace(TARGET, limit_w=29_000.0)
+    load_w = [20_000.0] * 16 + [30_000.0] * 8 + [20_000.0] * 72
+    config = site(tariff={"demand_eur_per_kw_month": 10.0}, rest_soc_pct=10.0)
+    plan = make_plan(ask(config, FLAT, load_w, signals=(high,), month_peak_w=25_000.0))
+    assert {s.reason.code for s in within(plan, high)} == {"step.below_peak"}
 
 
 def test_a_target_raises_no_peak_and_what_it_lacks_is_not_taken_from_the_reserve() -> None:
