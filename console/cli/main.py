@@ -80,7 +80,7 @@ skerry SITE.toml      open the console on a site; starts its gateway if none run
 skerry status         show the site now
 
 Commands find the gateway by --site, by $SKERRY_SITE, or because it is the only one running. When none runs, status,
-why, events, audit, iq, bill, jobs, drill report, export and backup read the record of the site.
+why, events, audit, iq, bill, jobs, drill report, event report, export and backup read the record of the site.
 """
 EPILOG = "Exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 

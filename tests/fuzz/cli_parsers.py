@@ -59,6 +59,7 @@ ON_RECORD = (
     ("events",),
     ("audit",),
     ("drill", "report"),
+    ("event", "report"),
     ("iq",),
     ("bill", "--from", "-1h"),
     ("jobs", "--past"),
