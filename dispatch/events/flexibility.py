@@ -116,7 +116,7 @@ def offers(
     found = []
     for start_utc_s, hours in asked:
         window = [one for part in ahead if (one := _cut(part, start_utc_s, start_utc_s + 3600 * hours)) is not None]
-        if sum(one.hours for one in window) < hours - 1e-6:
+        if not window or sum(one.hours for one in window) < hours - 1e-6:
             continue
         before = [part for part in ahead if part.end_utc_s <= start_utc_s]
         found.append(_offer(config, ahead, before, window, soc_pct, most_w, compute))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -119,6 +120,10 @@ class Queries:
 
     async def _flex(self, peer: Peer, params: dict[str, Any]) -> Any:
         """What can be offered to a grid event: `hours`, durations; `starts_utc_s`. Default: those of `flexibility`."""
+        hours = msgspec.convert(params.get("hours") or flexibility.DURATIONS_H, FlexHours)
+        given = msgspec.convert(params.get("starts_utc_s") or [], FlexStarts)
+        if not all(map(math.isfinite, (*hours, *given))):
+            raise ValueError("hours, starts_utc_s: expected finite numbers")
         published, plan, inputs = self._loop.published, self._planner.plan, self._planner.inputs()
         if published is None or plan is None or inputs is None:
             why = no_plan(self._site, self._planner.error)
@@ -126,8 +131,7 @@ class Queries:
         if published.decision.island is not IslandState.GRID_TIED:
             why = Reason("flexibility.off_grid")
             raise CommandRefused(words(why), why)
-        hours = msgspec.convert(params.get("hours") or flexibility.DURATIONS_H, FlexHours)
-        starts = msgspec.convert(params.get("starts_utc_s") or flexibility.shown_starts(inputs.now_utc_s), FlexStarts)
+        starts = given or flexibility.shown_starts(inputs.now_utc_s)
         config = with_raised_reserve(inputs.config, inputs.orders)
         compute = flexibility.compute_flexibility(config, published.snapshot.nodes)
         found = flexibility.offers(

@@ -114,6 +114,7 @@ ENTERED = Request(
     "signal.send",
     {"sender": "dso", "quantity": "export", "limit_w": 0.0, "end_utc_s": 1796014200.0, "seen_utc_s": 1796010600.0},
 )
+FLEX = Request(11, "flex", {"hours": [1.0, 0.25], "starts_utc_s": [1796014200.0]})
 EVENT = Request(10, "event.start", {"limit_w": 1e4, "end_utc_s": 1796014200.0, "ramp_s": 60.0, "reason": "x"})
 PARSERS = (
     Parser(
@@ -176,6 +177,7 @@ PARSERS = (
         (
             "gateway.api.event_commands:_wanted",
             "gateway.api.order_commands:_wanted",
+            "gateway.api.queries:Queries._flex",
             "gateway.api.reservation_commands:_asked",
             "gateway.api.reservation_commands:ReservationCommands._withdraw",
             "gateway.api.signal_commands:SignalCommands._send",
@@ -184,6 +186,7 @@ PARSERS = (
             *(body for body in bodies("client", 1) if msgspec.msgpack.decode(body)["type"] == "request"),
             msgspec.msgpack.encode(ENTERED),
             msgspec.msgpack.encode(EVENT),
+            msgspec.msgpack.encode(FLEX),
         ],
         requests,
         (CommandRefused,),
