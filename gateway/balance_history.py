@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,15 +14,17 @@ from dispatch.model.forecast import QUARTER_S
 from storage.reader import Archive, NoRecords, QueryTimeout, RecordDamaged
 from storage.signals import soc_signal
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 2.0  # of all that is read at the start (`bootstrap.START_READ_S`)
 
 
-def read_balanced(state_dir: Path, config: DispatchConfig, now_utc_s: float) -> tuple[dict[str, BalanceMemory], str]:
+def read_balanced(
+    state_dir: Path, config: DispatchConfig, now_utc_s: float, known: Mapping[str, BalanceMemory]
+) -> tuple[dict[str, BalanceMemory], str]:
     """The batteries that the record shows at their full mark for long enough, within `balance_every_days`.
 
-    Then, why that is not known; empty: it is.
+    Then, why that is not known; empty: it is. Those of which the controller's memory tells (`known`) are not looked up.
     """
-    batteries = [b for b in config.batteries if b.balance_every_days > 0]
+    batteries = [b for b in config.batteries if b.balance_every_days > 0 and not (b.id in known and known[b.id].seen)]
     if not batteries:
         return {}, ""
     found, end_s = {}, now_utc_s // QUARTER_S * QUARTER_S

@@ -238,7 +238,8 @@ def _read(state_dir: Path, dispatch: DispatchConfig, recorder: Recorder, clock: 
         ("proofs", proofs_error),
         ("devices", modes_note),
     ]
-    balanced, balanced_error = read_balanced(state_dir, dispatch, clock.utc_s())
+    kept = {} if memory is None else memory.balance
+    balanced, balanced_error = read_balanced(state_dir, dispatch, clock.utc_s(), kept)
     remarks.append(("memory", balanced_error))
     left = read_previous_run(state_dir, clock.utc_s())
     remarks += [("memory", f"what an earlier run left cannot be read: {line}") for line in left.not_read]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import stat
 from heapq import nlargest
@@ -104,14 +105,21 @@ def files_in(directory: Path) -> Found:
 
 def beginning_of(path: Path) -> tuple[bytes, int | None]:
     """Its bytes, one more than a signal may have at most, and the uid of its owner; None where others may have had a
-    hand in it: it may be written by group or others, or has another name elsewhere.
+    hand in it: it may be written by group or others, has another name elsewhere, or is reached by a link.
 
     Raises OSError, also for what is no regular file.
     A pipe or a device is opened without waiting: what hangs here would hold up the signals of every way.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    linked, flags = False, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        linked, descriptor = True, os.open(path, flags)
+    with open(descriptor, "rb") as file:
         seen = os.fstat(file.fileno())
         if not stat.S_ISREG(seen.st_mode):
             raise OSError(0, "expected a regular file")
-        alone = seen.st_nlink == 1 and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        alone = not linked and seen.st_nlink == 1 and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         return file.read(LONGEST + 1), seen.st_uid if alone else None

@@ -22,7 +22,7 @@ class OperatorLimits(msgspec.Struct, frozen=True, kw_only=True):
             float,
             Meta(
                 ge=0,
-                description="With `grid_operator`: highest export at the PCC while it is active, such as 60 %, 30 "
+                description="Grid operator's step: highest export at the PCC while it is active, such as 60 %, 30 "
                 "% or 0 % of what was agreed.",
             ),
         ]
@@ -33,7 +33,7 @@ class OperatorLimits(msgspec.Struct, frozen=True, kw_only=True):
             float,
             Meta(
                 ge=0,
-                description="With `grid_operator`: highest import at the PCC while it is active. The battery does not "
+                description="Grid operator's step: highest import at the PCC while it is active. The battery does not "
                 "go below the reserve for it.",
             ),
         ]
@@ -44,7 +44,7 @@ class OperatorLimits(msgspec.Struct, frozen=True, kw_only=True):
             float,
             Meta(
                 ge=0,
-                description="With `grid_operator`: highest power with which the batteries are charged from the grid "
+                description="Grid operator's step: highest power with which the batteries are charged from the grid "
                 "while it is active, as by §14a EnWG (low voltage only). What PV gives beyond the load may be charged "
                 "on top, and the load is not limited.",
             ),
@@ -56,7 +56,7 @@ class OperatorLimits(msgspec.Struct, frozen=True, kw_only=True):
             float,
             Meta(
                 ge=0,
-                description="With `grid_operator`: highest power of all PV inverters together while it is active, such "
+                description="Grid operator's step: highest power of all PV inverters together while it is active, such "
                 "as 60 %, 30 % or 0 % of what is installed. Held by those with `curtail = true`.",
             ),
         ]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dispatch.config.battery_ratings import full_soc_pct
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.islanding.soc_correction import FULL_SHARE, MARGIN_K
-from dispatch.model.balancing import BalanceDue, BalanceMemory
+from dispatch.model.balancing import BalanceDue, BalanceMemory, marks_kwh
 from dispatch.model.equipment import Battery
 from dispatch.model.islanding import IslandState
 from dispatch.model.plan import PlanStep
@@ -24,7 +24,8 @@ NEAR_PCT = 0.5  # below the mark: within the resolution of a BMS and the taper o
 FIRST_S = 86400.0  # after watching began: by then a battery that was never seen full is to be
 AHEAD_S = 30 * 3600.0  # before it is due, a plan may already choose its hours: a night lies in it
 DAY_S = 86400.0
-ABOVE_PCT = 0.2  # of the plan's SoC, above soc_max
+ABOVE_PCT = 0.2  # of the plan's SoC, above soc_max, or half of what the mark is above it
+TRIED_S, AGAIN_S = DAY_S, 3 * DAY_S  # overdue: so long at a time, so often, or a BMS that fails binds it
 
 
 class BalanceWatch:
@@ -42,7 +43,9 @@ class BalanceWatch:
             return
         found = {b.id: b for b in snapshot.batteries}
         for id, terms in self._batteries.items():
-            self._kept.setdefault(id, BalanceMemory(snapshot.utc_s, False))
+            kept = self._kept.get(id)
+            if kept is None or kept.since_utc_s > snapshot.utc_s + DAY_S:  # the clock was wrong then
+                self._kept[id] = BalanceMemory(snapshot.utc_s, False)
             if not _full(terms, found.get(id) or Battery(id), self._rated_w(id)):
                 self._full_since_s.pop(id, None)
                 continue
@@ -55,8 +58,8 @@ class BalanceWatch:
         return tuple(self._state(id, kept) for id, kept in self._kept.items())
 
     def wanted(self, utc_s: float) -> tuple[BalanceDue, ...]:
-        """Those that a plan made now may charge: due within `AHEAD_S`, or overdue."""
-        return tuple(state for state in self.states() if utc_s >= state.due_utc_s - AHEAD_S)
+        """Those that a plan made now may charge: due within `AHEAD_S`, or overdue and to be tried now."""
+        return tuple(state for state in self.states() if utc_s >= state.due_utc_s - AHEAD_S and tried(state, utc_s))
 
     def in_step(self, step: PlanStep | None, utc_s: float, state: IslandState, orders: Standing) -> DispatchConfig:
         """The site file; in a step that the plan ends above soc_max, with the full mark for it of those wanted.
@@ -66,9 +69,13 @@ class BalanceWatch:
         config = self._config
         if not self._batteries or step is None or step.order or orders.battery is not None:
             return config
-        if state is not IslandState.GRID_TIED or step.soc_pct <= full_soc_pct(config) + ABOVE_PCT:
+        wanted = self.wanted(utc_s)
+        if state is not IslandState.GRID_TIED or not wanted:
             return config
-        ids = {state.battery for state in self.wanted(utc_s)}
+        top_pct, mark_pct = full_soc_pct(config), 100 * marks_kwh(config, wanted)[0] / config.energy_kwh
+        if step.soc_pct <= top_pct + min(ABOVE_PCT, (mark_pct - top_pct) / 2):
+            return config
+        ids = {due.battery for due in wanted}
         raised = [
             replace(b, soc_max_pct=max(b.soc_max_pct, b.balance_soc_pct)) if b.id in ids else b
             for b in config.batteries
@@ -94,6 +101,12 @@ class BalanceWatch:
         if not kept.seen:
             return BalanceDue(id, kept.since_utc_s + min(FIRST_S, DAY_S * terms.balance_every_days), None)
         return BalanceDue(id, kept.since_utc_s + DAY_S * terms.balance_every_days, kept.since_utc_s)
+
+
+def tried(state: BalanceDue, utc_s: float) -> bool:
+    """False on days of rest: it is overdue, and has been tried in vain for a day."""
+    late_s = utc_s - state.due_utc_s
+    return late_s < TRIED_S or late_s % AGAIN_S < TRIED_S
 
 
 def _full(terms: BatteryConfig, battery: Battery, rated_w: float) -> bool:

@@ -25,7 +25,7 @@ def balance_reasons(
     mark_pct, last = _figures(inputs.config, inputs.balance)
     found, top_pct = {}, full_soc_pct(inputs.config)
     for t in range(balancing.steps.stop):
-        if battery_w[t] < -NEAR_W and soc_pct[t] > top_pct + NEAR_PCT:
+        if battery_w[t] < -NEAR_W and soc_pct[t] > top_pct + min(NEAR_PCT, (mark_pct - top_pct) / 2):
             found[t] = Reason("step.balance_charge", {"mark_pct": mark_pct, "last": last})
         elif t in balancing.steps and battery_w[t] <= NEAR_W:
             found[t] = Reason("step.balance_hold", {"mark_pct": mark_pct, "last": last})

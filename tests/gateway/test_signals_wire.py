@@ -198,6 +198,8 @@ def test_a_file_that_others_may_have_written_is_nobodys(tmp_path: Path) -> None:
         file.chmod(mode)
         assert beginning_of(file) == (b"x", None)
     file.chmod(0o600)
+    (tmp_path / "c.json").symlink_to(file)
+    assert beginning_of(tmp_path / "c.json") == (b"x", None), "anybody may have made the link"
     (tmp_path / "b.json").hardlink_to(file)
     assert beginning_of(file) == (b"x", None)
 

@@ -17,10 +17,12 @@ from dispatch.control.controller import Controller
 from dispatch.model.balancing import BalanceDue, BalanceMemory
 from dispatch.model.decision import Decision
 from dispatch.model.equipment import Battery
+from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan
 from dispatch.model.readings import reading, status
 from dispatch.model.snapshot import Snapshot
+from dispatch.orders.book import Standing
 from dispatch.wording.catalogue import words
 
 DAY_S = 86_400.0
@@ -91,6 +93,44 @@ def test_a_plan_may_choose_its_hours_before_it_is_due() -> None:
     due_s = watch.states()[0].due_utc_s
     assert watch.wanted(due_s - AHEAD_S - 1) == ()
     assert watch.wanted(due_s - AHEAD_S) == watch.states() == watch.wanted(due_s + 9 * DAY_S)
+
+
+def test_a_battery_that_does_not_get_full_is_tried_on_one_day_of_three() -> None:
+    watch = seen(a_site(), [a_battery(100.0)] * 4)
+    due_s = watch.states()[0].due_utc_s
+    tried = [day for day in range(9) if watch.wanted(due_s + (day + 0.5) * DAY_S)]
+    assert tried == [0, 3, 6]
+    at_95 = a_snapshot(2.0, grid_w=20_000.0, battery=a_battery(95.0))
+    for day, charged in ((0, True), (1, False), (3, True)):
+        controller = started(a_site(), at_95)
+        last = BalanceMemory(T0 - (14 + day + 0.5) * DAY_S, True)
+        controller.balance.restore({"bat1": last})
+        config = controller.balance.in_step(charging(98.0).steps[0], at_95.utc_s, IslandState.GRID_TIED, Standing())
+        assert (config.batteries[0].soc_max_pct > 95.0) is charged
+
+
+def test_a_time_kept_by_a_wrong_clock_does_not_count() -> None:
+    watch = BalanceWatch(a_site())
+    watch.restore({"bat1": BalanceMemory(T0 + 900 * DAY_S, True)})
+    watch.update(a_snapshot(0.0))
+    assert watch.states() == (BalanceDue("bat1", T0 + DAY_S, None),)
+
+
+def test_a_small_battery_beside_a_large_one_is_charged_to_its_mark() -> None:
+    site = a_site()
+    small = msgspec.structs.replace(site.batteries[0], energy_kwh=3.0)
+    large = msgspec.structs.replace(site.batteries[0], id="bat2", balance_every_days=0.0)
+    watch = BalanceWatch(msgspec.structs.replace(site, batteries=(small, large)))
+    watch.update(a_snapshot(0.0))
+    due = T0 + DAY_S
+
+    def marks(soc_pct: float) -> list[float]:
+        step = charging(soc_pct).steps[0]
+        config = watch.in_step(step, due, IslandState.GRID_TIED, Standing())
+        return [b.soc_max_pct for b in config.batteries]
+
+    assert marks(95.14) == [100.0, 95.0], "3 kWh of 103 at 100 %, the rest at 95 %"
+    assert marks(95.0) == [95.0, 95.0]
 
 
 # ── the tick ────────────────────────────────────────────────────────────────────────────────────────────────────────

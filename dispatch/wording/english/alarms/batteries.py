@@ -161,8 +161,8 @@ TEXTS: dict[str, AlarmText] = {
         "It was not held at its balance_soc_pct for more than a day longer than balance_every_days allows.",
         "Cells drift apart and the BMS's SoC grows wrong: less energy may be there than is shown, for the reserve too.",
         (
-            "`skerry plan` says when it will be full, or that no hours are left for it: orders, signals, the peak. If "
-            "it is planned and does not get there, look at limits and alarms of BMS and PCS."
+            "It is tried on one day of three: `skerry plan` says then when it will be full, or that orders, signals or "
+            "the peak leave no hours. If it is planned and does not get there, look at limits of BMS and PCS."
         ),
     ),
     "battery-loses-money": AlarmText(
