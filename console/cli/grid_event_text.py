@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from console.display.formats import date_clock_zone, hour_minute, hour_minute_zone
-from dispatch.events.flexibility import Offer
+from dispatch.events.flexibility import Expected, Offer
 from dispatch.events.model import EventState, GridEvent, Phase
 from dispatch.events.report import Cost, EventReport, Peak, Settled
 from dispatch.wording.formatting import kw, kw_column, one_line, span
@@ -55,7 +55,7 @@ def status_lines(state: EventState, now_utc_s: float, zone: tzinfo) -> Iterator[
     """One event that is not over."""
     yield event_line(state.event, zone)
     yield f"      {phase_text(state, now_utc_s, zone)}"
-    if state.limit_w is None:
+    if state.limit_w is None and state.event.drop_w is not None:
         yield (
             "      limit not known before the notice"
             if now_utc_s < state.event.notice_utc_s
@@ -97,29 +97,26 @@ def ahead_lines(event: GridEvent, limit_w: float | None, offer: Offer | None, wh
         need_w, basis = event.drop_w, "asked"
     else:
         need_w, basis = max(0.0, net_w - (limit_w or 0.0)), f"by the forecast, {kw(net_w)} without battery"
-    by_battery_w = min(need_w, offer.battery_w)
-    by_caps_w = min(need_w - by_battery_w, offer.compute_w)
+    found = offer.expected
+    by_battery_w = min(need_w, found.battery_w)
+    by_caps_w = min(need_w - by_battery_w, found.compute_w)
     short_w = need_w - by_battery_w - by_caps_w
+    can_kwh = found.battery_w / 1000 * offer.hours
     yield f"takes     {kw(need_w)} for {span(3600 * offer.hours)}: {basis}"
-    yield f"battery   {kw(by_battery_w)}, {by_battery_w / 1000 * offer.hours:.1f} kWh of {_most(offer)}"
+    yield f"battery   {kw(by_battery_w)}, {by_battery_w / 1000 * offer.hours:.1f} of {can_kwh:.1f} kWh that it can give"
     if by_caps_w > 0 or short_w > 0:
-        yield f"caps      {kw(by_caps_w)} of {kw(offer.compute_w)} that caps can give"
+        yield f"caps      {kw(by_caps_w)} of {kw(found.compute_w)} that caps can give"
     yield f"missing   {kw(short_w)}" if short_w > 0 else "missing   nothing"
-    yield f"cost      {_ahead_cost(offer, by_battery_w, by_caps_w)}"
+    yield f"cost      {_ahead_cost(found, by_battery_w, by_caps_w)}"
 
 
-def _most(offer: Offer) -> str:
-    charged = f", {offer.charge_kwh:.1f} kWh of it charged before" if offer.charge_kwh > 0 else ""
-    return f"{offer.battery_w / 1000 * offer.hours:.1f} kWh that it can give{charged}"
-
-
-def _ahead_cost(offer: Offer, by_battery_w: float, by_caps_w: float) -> str:
-    battery_eur = offer.battery_eur * by_battery_w / offer.battery_w if offer.battery_w > 0 else 0.0
+def _ahead_cost(found: Expected, by_battery_w: float, by_caps_w: float) -> str:
+    battery_eur = found.battery_eur * by_battery_w / found.battery_w if found.battery_w > 0 else 0.0
     if by_caps_w <= 0:
         return f"about {battery_eur + 0.0:.2f} EUR against the plan"
-    if offer.compute_eur is None:
+    if found.compute_eur is None:
         return f"about {battery_eur + 0.0:.2f} EUR against the plan; GPU-hours have no price"
-    total_eur = battery_eur + offer.compute_eur * by_caps_w / offer.compute_w
+    total_eur = battery_eur + found.compute_eur * by_caps_w / found.compute_w
     return f"about {total_eur + 0.0:.2f} EUR against the plan, GPU-hours included"
 
 
@@ -133,7 +130,8 @@ def report_lines(found: EventReport, runs: Sequence[CappedRun], audit_row: int |
     notice = hour_minute_zone(event.notice_utc_s, zone)
     yield f"Held      {span(state.end_utc_s - event.start_utc_s)}; notice {notice}, ramp {span(event.ramp_s)} after it"
     if state.aborted_utc_s is not None:
-        yield one_line(f"Aborted   {date_clock_zone(state.aborted_utc_s, zone)} by {state.aborted_by}: "
+        by = f" by {state.aborted_by}" if state.aborted_by else ""
+        yield one_line(f"Aborted   {date_clock_zone(state.aborted_utc_s, zone)}{by}: "
                        f"{state.abort_reason}".rstrip(": "))  # fmt: skip
     yield from _baseline(found)
     yield from _delivery(found)

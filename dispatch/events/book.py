@@ -153,7 +153,7 @@ class EventBook:
             return
         if signal is None:
             at_once = utc_s < event.start_utc_s
-            self._put(_aborted(state, event.who, "ended by its sender", utc_s, at_once=at_once))
+            self._put(_aborted(state, "", f"signal {event.signal} was ended", utc_s, at_once=at_once))
         elif signal.end_utc_s != event.end_utc_s:
             event = msgspec.structs.replace(event, end_utc_s=signal.end_utc_s)
             self._put(msgspec.structs.replace(state, event=event))

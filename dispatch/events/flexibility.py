@@ -41,6 +41,15 @@ class Compute(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...] = ()
 
 
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be given with the mean load and PV that are expected, not those at the edge of their band. W, EUR."""
+
+    battery_w: float
+    battery_eur: float  # against the plan
+    compute_w: float
+    compute_eur: float | None  # None: GPU-hours have no price
+
+
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """A drop that can be held. Powers W, >= 0, below the import as without battery."""
 
@@ -53,6 +62,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     battery_eur: float  # against the plan; < 0: it pays as it is
     compute_eur: float | None  # None: GPU-hours have no price
     limited_by: Reason  # what keeps the battery's part from being larger
+    expected: Expected  # what there is for a limit of import
 
 
 class _Ahead(msgspec.Struct, frozen=True):
@@ -147,10 +157,11 @@ def _offer(
     battery_w, why = min(bounds, key=lambda bound: bound[0])
     battery_w = battery_w if battery_w >= QUIET_W and config.batteries else 0.0
     net_wh = sum((one.step.load_w - one.step.pv_w) * one.hours for one in window)
+    expected_w = max(0.0, min(most_w, by_energy_w, net_wh / hours)) if config.batteries else 0.0
+    expected_compute_w = max(0.0, min(compute.shed_w, net_wh / hours - expected_w))
     needed_kwh = battery_w / 1000 * hours / discharge
     spare_w = max(0.0, by_load_w - battery_w)
     compute_w = min(compute.shed_w, spare_w)
-    eur_per_h = 0.0 if compute.shed_w <= 0 else compute.eur_per_h
     return Offer(
         start_utc_s=window[0].start_utc_s,
         hours=hours,
@@ -159,8 +170,14 @@ def _offer(
         import_w=net_wh / hours - battery_w,
         charge_kwh=max(0.0, floor_kwh + needed_kwh - planned_kwh) if battery_w else 0.0,
         battery_eur=_battery_eur(config, ahead, window, battery_w),
-        compute_eur=None if eur_per_h is None else _share(compute_w, compute.shed_w) * eur_per_h * hours,
+        compute_eur=_compute_eur(compute, compute_w, hours),
         limited_by=why if config.batteries else Reason("flexibility.no_battery"),
+        expected=Expected(
+            battery_w=expected_w,
+            battery_eur=_battery_eur(config, ahead, window, expected_w),
+            compute_w=expected_compute_w,
+            compute_eur=_compute_eur(compute, expected_compute_w, hours),
+        ),
     )
 
 
@@ -227,5 +244,8 @@ def _cut(part: _Ahead, start_utc_s: float, end_utc_s: float) -> _Ahead | None:
     return msgspec.structs.replace(part, start_utc_s=begin, end_utc_s=end) if end > begin else None
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else 0.0
+def _compute_eur(compute: Compute, w: float, hours: float) -> float | None:
+    """What so much of what caps give costs; None: GPU-hours have no price."""
+    if compute.shed_w <= 0:
+        return 0.0
+    return None if compute.eur_per_h is None else w / compute.shed_w * compute.eur_per_h * hours

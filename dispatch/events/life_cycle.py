@@ -55,7 +55,7 @@ def advanced(state: EventState, now: Moment) -> EventState:
     phase = phase_at(state, now.utc_s)
     if phase is Phase.ANNOUNCED:
         return msgspec.structs.replace(state, phase=phase)
-    if phase is not Phase.ABORTED:
+    if phase in (Phase.PREPARING, Phase.HELD):
         state = _with_target(state, now)
     if phase is Phase.ENDING and state.phase is not Phase.ENDING:
         state = msgspec.structs.replace(state, usual_w=usual_w(state.limit_w, now))

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from console.cli.flex import lines
-from dispatch.events.flexibility import Compute, Offer
+from dispatch.events.flexibility import Compute, Expected, Offer
 from dispatch.model.reasons import Reason
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -19,6 +19,7 @@ def offer(start_utc_s: float, hours: float, **changed: Any) -> Offer:
     terms: dict[str, Any] = {
         "battery_w": 20_000.0, "compute_w": 5_000.0, "import_w": 13_400.0, "charge_kwh": 4.0, "battery_eur": 0.8,
         "compute_eur": 0.4, "limited_by": Reason("flexibility.energy", {"stored_wh": 22_000.0}),
+        "expected": Expected(battery_w=0.0, battery_eur=0.0, compute_w=0.0, compute_eur=0.0),
     }  # fmt: skip
     return Offer(start_utc_s=start_utc_s, hours=hours, **(terms | changed))
 

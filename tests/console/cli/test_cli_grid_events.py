@@ -18,7 +18,7 @@ from plan_site import site
 from console.cli import grid_events
 from console.cli.grid_event_text import CappedRun, ahead_lines, peak_line, report_lines, status_lines
 from console.cli.main import run
-from dispatch.events.flexibility import Offer
+from dispatch.events.flexibility import Expected, Offer
 from dispatch.events.model import EventFigures, EventState, GridEvent, KeptEvents, Phase
 from dispatch.events.report import Peak, Recorded, report
 from dispatch.model.equipment import Battery, Meter, Pcs
@@ -40,6 +40,7 @@ EVENT = GridEvent(
 OFFER = Offer(
     start_utc_s=T0 + 1800, hours=1.0, battery_w=15_000.0, compute_w=5_000.0, import_w=25_000.0, charge_kwh=2.0,
     battery_eur=1.5, compute_eur=0.5, limited_by=Reason("flexibility.energy", {"stored_wh": 16_000.0}),
+    expected=Expected(battery_w=15_000.0, battery_eur=1.5, compute_w=5_000.0, compute_eur=0.5),
 )  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def test_a_dry_run_says_what_it_would_take_and_starts_nothing(link: Link, capsys
     assert link.asked[1][1] == {"starts_utc_s": [T0 + 1800], "hours": [1.0]}
     assert capsys.readouterr().out.splitlines()[1:] == [
         "takes     10.0 kW for 1 h: by the forecast, 40.0 kW without battery",
-        "battery   10.0 kW, 10.0 kWh of 15.0 kWh that it can give, 2.0 kWh of it charged before",
+        "battery   10.0 kW, 10.0 of 15.0 kWh that it can give",
         "missing   nothing",
         "cost      about 1.00 EUR against the plan",
         "nothing was started",
@@ -124,6 +125,10 @@ def test_a_dry_run_says_what_it_would_take_and_starts_nothing(link: Link, capsys
     assert json.loads(capsys.readouterr().out)["offer"] is None
 
 
+def _without_price() -> Offer:
+    return msgspec.structs.replace(OFFER, expected=msgspec.structs.replace(OFFER.expected, compute_eur=None))
+
+
 def test_what_battery_and_caps_cannot_give_is_missing() -> None:
     by_drop = msgspec.structs.replace(EVENT, limit_w=None, drop_w=25_000.0)
     lines = list(ahead_lines(by_drop, None, OFFER, ""))
@@ -133,7 +138,7 @@ def test_what_battery_and_caps_cannot_give_is_missing() -> None:
         "missing   5.0 kW",
         "cost      about 2.00 EUR against the plan, GPU-hours included",
     ]
-    unpriced = list(ahead_lines(by_drop, None, msgspec.structs.replace(OFFER, compute_eur=None), ""))
+    unpriced = list(ahead_lines(by_drop, None, _without_price(), ""))
     assert unpriced[-1] == "cost      about 1.50 EUR against the plan; GPU-hours have no price"
 
 
@@ -150,6 +155,10 @@ def test_status_says_how_far_each_is(link: Link, capsys: pytest.CaptureFixture[s
         "      import is 1.5 kW above the limit",
         "last      e3    event: import at most 30.0 kW, 2025-09-16 10:30:00 CEST to 11:30 CEST, ada: DSO call: over",
     ]
+    to_come = EventState(event=msgspec.structs.replace(EVENT, notice_utc_s=T0 + 600))
+    link.answers["event.list"] = {"standing": (to_come,), "ended": ()}
+    assert run(["event", "status"]) == exit_codes.OK
+    assert "not known" not in capsys.readouterr().out, "the limit of a drop to is known from the first"
     link.answers["event.list"] = {"standing": (), "ended": ()}
     assert run(["event", "status"]) == exit_codes.OK
     assert capsys.readouterr().out == "no grid event stands\n"
@@ -164,7 +173,7 @@ def test_status_says_how_far_each_is(link: Link, capsys: pytest.CaptureFixture[s
     ],
 )
 def test_every_phase_has_its_words(phase: Phase, said: str) -> None:
-    event = msgspec.structs.replace(EVENT, notice_utc_s=T0 + 900)
+    event = msgspec.structs.replace(EVENT, limit_w=None, drop_w=5_000.0, notice_utc_s=T0 + 900)
     lines = list(status_lines(EventState(event=event, phase=phase), T0, BERLIN))
     assert lines[1].strip() == said
     assert lines[2].strip() == "limit not known before the notice"

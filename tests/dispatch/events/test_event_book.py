@@ -128,6 +128,15 @@ def test_a_drop_is_below_what_was_imported_before_the_notice() -> None:
     assert limits_now(book.standing, T0 + HOUR) == (), "no target is made up"
     state = run(book, at(3010, without_battery_w=31_000.0), at(3020, without_battery_w=50_000.0))
     assert (state.limit_w, state.baseline_w) == (19_000, 31_000)
+
+
+def test_a_drop_whose_target_is_not_known_before_its_end_limits_nothing_after_it() -> None:
+    book = EventBook(LIMITS)
+    book.start(a_wish(None, drop_w=12_000.0, start_s=None, end_s=HOUR), "otto", T0)
+    run(book, at(0, without_battery_w=None), at(HOUR - 1, without_battery_w=None))
+    state = run(book, at(HOUR, without_battery_w=31_000.0))
+    assert (state.phase, state.limit_w) == (Phase.ENDING, None)
+    assert limits_now(book.standing, T0 + HOUR) == limits_ahead(book.standing) == ()
     book = EventBook(LIMITS)
     book.start(a_wish(None, drop_w=90_000.0), "otto", T0)
     assert run(book, at(0)).limit_w == 0, "never an export"
@@ -206,7 +215,7 @@ def test_market_targets_and_obligations_of_import_are_events_and_end_with_their_
     assert [s.start_utc_s for s in limits_ahead(book.standing)] == [T0 + 3 * HOUR], "only what comes after it"
     book.follow([], T0 + HOUR + 10)
     state = run(book, at(HOUR + 10))
-    assert (state.phase, state.abort_reason) == (Phase.ENDING, "ended by its sender")
+    assert (state.phase, state.abort_reason) == (Phase.ENDING, "signal s1 was ended")
     assert limits_now(book.standing, T0 + HOUR + 10)[0].limit_w > 18_000
 
 

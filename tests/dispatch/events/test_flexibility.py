@@ -58,6 +58,8 @@ def test_now_it_is_the_energy_above_the_reserve_or_the_power_or_the_load() -> No
     assert one(config, plan_of(90_000.0), 50.0, NOON, 0.25, discharge_w=15_000.0).battery_w == 15_000.0
     little = one(config, plan_of(low_w=5_000.0), 50.0, NOON, 0.25)
     assert (little.battery_w, little.limited_by.code) == (5_000.0, "flexibility.load")
+    assert little.expected.battery_w == pytest.approx(40_000.0), "by the load expected, not by its lower edge"
+    assert little.expected.battery_eur > little.battery_eur
 
 
 def test_the_reserve_is_not_offered() -> None:
