@@ -114,7 +114,10 @@ class GridEventsInForce:
         """What would come of it, without taking it. Raises OrderRefused."""
         if self._moment is None:
             raise OrderRefused(Reason("refused.event_clock"))
-        return self._book.judge(wanted, who, self._clock.utc_s())
+        judged = self._book.judge(wanted, who, self._clock.utc_s())
+        if judged.event.drop_w is None or self._recent.mean_w is not None:
+            return judged
+        return msgspec.structs.replace(judged, notes=(*judged.notes, Reason("event.baseline_unknown")))
 
     def start(self, wanted: Wanted, who: str) -> EventState:
         """Take one in; it is in force from the next tick on, if its time is now. Raises OrderRefused."""

@@ -13,6 +13,7 @@ import msgspec
 from dispatch.events.model import ORDER, EventFigures, EventState, Phase
 from dispatch.model.plan import Plan
 from dispatch.model.signals import Quantity, Signal, Sort
+from dispatch.wording.formatting import kw
 
 RAMP_STEP_S = 60.0  # the limit rises once a minute
 AIM_DEADBANDS = 1.5  # so far below the target the controller aims: setpoints follow import only beyond the deadband
@@ -95,7 +96,7 @@ def limits_now(states: Iterable[EventState], utc_s: float, below_w: float = 0.0)
     for state in states:
         limit_w = limit_at(state, utc_s)
         if limit_w < math.inf and not (state.event.signal and phase_at(state, utc_s) is Phase.HELD):
-            found.append(_signal(state, max(0.0, limit_w - below_w), state.event.start_utc_s, state.lifted_utc_s))
+            found.append(_aimed(state, limit_w, below_w))
     return tuple(found)
 
 
@@ -120,6 +121,12 @@ def _ahead(state: EventState) -> Iterator[Signal]:
 def _risen_w(state: EventState, limit_w: float, share: float) -> float:
     top_w = limit_w if state.usual_w is None else max(limit_w, state.usual_w)
     return limit_w + share * (top_w - limit_w)
+
+
+def _aimed(state: EventState, limit_w: float, below_w: float) -> Signal:
+    """What controller and caps are to keep for a limit; where that is less, the id says the limit, too."""
+    signal = _signal(state, max(0.0, limit_w - below_w), state.event.start_utc_s, state.lifted_utc_s)
+    return signal if below_w <= 0 else msgspec.structs.replace(signal, id=f"{signal.id} (limit {kw(limit_w)})")
 
 
 def _signal(state: EventState, limit_w: float, start_utc_s: float, end_utc_s: float) -> Signal:

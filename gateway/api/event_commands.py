@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from dispatch.events.book import Judged
-from dispatch.events.model import Wanted
+from dispatch.events.model import Phase, Wanted
 from dispatch.orders.refusal import OrderRefused
 from dispatch.wording.catalogue import words
 from gateway.api.command_log import Command, CommandLog, Handler, printable
@@ -66,10 +66,11 @@ class EventCommands:
         id, reason = str(params["id"]), printable(str(params.get("reason") or ""))
         command = Command(peer=peer, name="event.abort", text=printable(id), reason=reason)
         try:
-            event = self._grid_events.find(id).event
+            standing = self._grid_events.find(id)
         except LookupError as error:
             raise CommandRefused(str(error)) from None
-        if event.signal:
+        event = standing.event
+        if event.signal and standing.phase is not Phase.ENDING:
             signal = event.signal
             line = f"grid event {described(event)}: it is signal {signal}; end that: skerry signal end {signal}"
             self._log.record_refusal(command, line)

@@ -41,7 +41,7 @@ async def test_an_event_steers_is_kept_over_a_restart_and_ends_in_steps(place: P
         await until(lambda: there.devices.pcs_w == 8_375)
         published = await there.gateway.loop.next_tick()
         assert published.decision.binding is RuleId.SIGNALS
-        assert "grid event e1: import at most 11.6 kW" in words(published.decision.reason)
+        assert "grid event e1 (limit 12.0 kW): import at most 11.6 kW" in words(published.decision.reason)
         assert published.grid_events[0].event.who == state.event.who
         planned = there.gateway.grid_events.ahead()
         assert [s.limit_w for s in planned] == [12_000, 21_000], "to the contract of 30 kW, half of it in the mean"
@@ -80,6 +80,8 @@ async def test_a_drop_is_taken_from_the_import_before_and_is_refused_while_the_t
         found = there.gateway.grid_events
         client, now_s = await GatewayClient.connect(there.socket, 0), there.clock.utc_s()
         asked = {"drop_w": 5_000.0, "end_utc_s": now_s + 600, "reason": "test"}
+        noted = (await client.request("event.preview", **asked))["notes"]
+        assert [note["code"] for note in noted] == ["event.baseline_unknown"]
         state = state_in(await client.request("event.start", **asked, seen_utc_s=now_s))
         assert (state.phase, state.limit_w) == (Phase.HELD, None), "import is not known for a minute yet"
         assert found.active() == ()

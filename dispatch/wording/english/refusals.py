@@ -140,6 +140,9 @@ TEMPLATES = {
     "refused.event_early": "it begins in {ahead_s:span}: expected within {most_s:span}",
     "refused.event_ramp": "notice and ramp: expected 0 or more, of the ramp at most {most_s:span}",
     "refused.event_many": "so many grid events stand already: expected at most {most:g}",
+    "event.baseline_unknown": (
+        "import without the battery is not known for a minute of the last five: nothing is limited until it is"
+    ),
     "event.begun_before": "its start is {ago_s:span} ago: it begins at once",
     # with how much power jobs may start
     "starts.free": (
