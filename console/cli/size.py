@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -135,7 +136,7 @@ def _base(site: Site, path: Path, asked: _Options) -> Base:
         raise ValueError(f"--step {asked.step}: expected 1m or more that divides {site.grid.metering_interval_s} s")
     if not site.dispatch.energy_kwh or not site.dispatch.discharge_w:
         raise ValueError(f"{path}: expected a [[battery]] and its [[pcs]], whose proportions the sizes keep")
-    if (asked.nodes is None) != (asked.node_kw is None) or (asked.node_kw is not None and asked.node_kw <= 0):
+    if (asked.nodes is None) != (asked.node_kw is None) or not (asked.node_kw is None or 0 < asked.node_kw < math.inf):
         raise ValueError("--nodes and --node-kw: expected both, and a power above 0 kW")
     case = read_case(site, Inputs(asked.prices, asked.load_file, asked.pv, asked.begin, asked.end), step_s, 50.0)
     if case.start_s % step_s or case.end_s % step_s:

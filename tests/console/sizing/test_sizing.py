@@ -215,6 +215,7 @@ def test_a_sweep_writes_map_and_rows(
     [
         ({"--energy": "lots"}, "'lots': expected kWh as 50..200kWh/25"),
         ({"--to": "2027-01-01"}, "load.csv: holds"),
+        ({"--nodes": "2", "--node-kw": "nan"}, "expected both, and a power above 0 kW"),
         ({"--step": "7m"}, "--step 7m: expected 1m or more that divides 900 s"),
         ({"--load": "nowhere.csv"}, "nowhere.csv: No such file or directory"),
         ({"--want": "much"}, "'much': expected a percentage such as 80%"),
