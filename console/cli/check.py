@@ -14,6 +14,7 @@ import click
 from console.cli.json_output import json_text
 from console.display.formats import date_clock_zone
 from console.value_parsers import json_option
+from dispatch.billing.battery_ageing import ageing_of
 from dispatch.billing.billed_peaks import remarks
 from dispatch.billing.charges.energy_prices import uses_market
 from dispatch.billing.charges.tariff_checks import tariff_remarks
@@ -148,6 +149,7 @@ def _summary(site: Site) -> Iterator[str]:
             f"charges {d['charge_w'] / 1000:g} kW, discharges {d['discharge_w'] / 1000:g} kW; "
             f"reserve {d['reserve_kwh']:g} kWh = SoC {d['reserve_soc_pct']:.1f} %"
         )
+    yield from _care(site)
     yield f"pv        {d['pv_peak_w'] / 1000:g} kW peak"
     yield "devices   " + "; ".join(f"{section} {_names(ids)}" for section, ids in d["devices"].items() if ids)
     if site.node:
@@ -158,6 +160,17 @@ def _summary(site: Site) -> Iterator[str]:
         how = "begin by themselves" if site.drills.unattended else "are announced, a person starts them"
         yield f"drills    {site.drills.schedule}; of {site.drills.minutes:g} min, {how}"
     yield f"records   {d['state_dir']}"
+
+
+def _care(site: Site) -> Iterator[str]:
+    """What counts as ageing beside the flat wear, and which batteries are balanced."""
+    if (ageing := ageing_of(site.dispatch)) is not None and ageing.eur_per_kwh:
+        least, most = (100 * eur for eur in (ageing.eur_per_kwh[0], ageing.eur_per_kwh[-1]))
+        yield f"ageing    {least:.1f} to {most:.1f} ct per kWh taken out, by depth of cycle, beside wear_eur_per_kwh"
+    for battery in site.battery:
+        if (days := battery.balance_every_days) > 0:
+            mark, minutes = battery.balance_soc_pct, battery.balance_hold_s / 60
+            yield f"balance   {battery.id} to {mark:g} % every {days:g} days, held there for {minutes:g} min"
 
 
 def _tells(site: Site) -> Iterator[str]:

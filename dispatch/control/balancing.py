@@ -23,6 +23,7 @@ from dispatch.orders.book import Standing
 NEAR_PCT = 0.5  # below the mark: within the resolution of a BMS and the taper of charging
 FIRST_S = 86400.0  # after watching began: by then a battery that was never seen full is to be
 AHEAD_S = 30 * 3600.0  # before it is due, a plan may already choose its hours: a night lies in it
+AHEAD_LEAST_S = 6 * 3600.0  # or half the period where that is less, but no less than this
 DAY_S = 86400.0
 ABOVE_PCT = 0.2  # of the plan's SoC, above soc_max, or half of what the mark is above it
 TRIED_S, AGAIN_S = DAY_S, 3 * DAY_S  # overdue: so long at a time, so often, or a BMS that fails binds it
@@ -59,7 +60,7 @@ class BalanceWatch:
 
     def wanted(self, utc_s: float) -> tuple[BalanceDue, ...]:
         """Those that a plan made now may charge: due within `AHEAD_S`, or overdue and to be tried now."""
-        return tuple(state for state in self.states() if utc_s >= state.due_utc_s - AHEAD_S and tried(state, utc_s))
+        return tuple(s for s in self.states() if utc_s >= s.due_utc_s - self._ahead_s(s.battery) and tried(s, utc_s))
 
     def in_step(self, step: PlanStep | None, utc_s: float, state: IslandState, orders: Standing) -> DispatchConfig:
         """The site file; in a step that the plan ends above soc_max, with the full mark for it of those wanted.
@@ -92,6 +93,9 @@ class BalanceWatch:
             kept, now = memory.get(id), self._kept.get(id)
             if kept is not None and (now is None or not now.seen or kept.since_utc_s > now.since_utc_s):
                 self._kept[id] = kept
+
+    def _ahead_s(self, id: str) -> float:
+        return min(AHEAD_S, max(AHEAD_LEAST_S, DAY_S * self._batteries[id].balance_every_days / 2))
 
     def _rated_w(self, id: str) -> float:
         return sum(p.charge_w for p in self._config.pcs if p.battery == id)

@@ -52,7 +52,7 @@ TEMPLATES = {
     "step.at_reserve": "at the reserve, SoC {reserve_pct:.0f} %",
     "step.full": "battery full",
     "step.balance_charge": "to {mark_pct:.0f} % so that the BMS balances the cells; {last}",
-    "step.balance_hold": "held at {mark_pct:.0f} % so that the BMS balances the cells; {last}",
+    "step.balance_hold": "held at {mark_pct:.0f} % or above so that the BMS balances the cells; {last}",
     "balance.last": "last full {last_local:date_clock}",
     "balance.never": "not seen full yet",
     "step.nothing_pays": "no price difference pays for losses and wear",

@@ -95,6 +95,13 @@ def test_a_plan_may_choose_its_hours_before_it_is_due() -> None:
     assert watch.wanted(due_s - AHEAD_S) == watch.states() == watch.wanted(due_s + 9 * DAY_S)
 
 
+def test_one_that_is_balanced_each_day_is_not_wanted_all_day() -> None:
+    watch = seen(a_site(balance_every_days=1.0), [a_battery(100.0)] * 4)
+    due_s = watch.states()[0].due_utc_s
+    assert watch.wanted(due_s - 0.6 * DAY_S) == ()
+    assert watch.wanted(due_s - 0.4 * DAY_S) == watch.states()
+
+
 def test_a_battery_that_does_not_get_full_is_tried_on_one_day_of_three() -> None:
     watch = seen(a_site(), [a_battery(100.0)] * 4)
     due_s = watch.states()[0].due_utc_s
