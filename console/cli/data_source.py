@@ -178,7 +178,9 @@ def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None
     from storage.reader import Archive, NoRecords, QueryTimeout
 
     directory, zone = place or locate(site)
-    guessed = place is None and not (site or any(map(os.environ.get, ("SKERRY_SITE", "STATE_DIRECTORY"))))
+    named = site or os.environ.get("SKERRY_SITE", "")
+    of_socket = named.endswith(".sock") and directory.name != Path(named).stem
+    guessed = place is None and not os.environ.get("STATE_DIRECTORY") and (of_socket or not named)
     if file_access.closed(directory / _RECORD):
         raise file_access.no_access(directory, "a site's record is there", *_TO_READ)
     archive = Archive(directory)
@@ -197,7 +199,8 @@ def record(site: str | None, absent: Exception, place: tuple[Path, tzinfo | None
 def locate(site: str | None) -> tuple[Path, tzinfo | None]:
     """The state directory meant and its site's time zone (None: the record must tell).
 
-    Of the site named (also by $SKERRY_SITE), else of the record written last on this machine.
+    Of the site named (also by $SKERRY_SITE, or by its socket where the record has that name), else of the record
+    written last on this machine.
     Raises NoGateway, NoAccess, SiteFileError.
     """
     named = site or os.environ.get("SKERRY_SITE")
@@ -209,6 +212,13 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
         beside = loaded.path.resolve().parent  # a demo keeps its site file with its record
         directory = beside if not _there(own) and _there(beside) else own
         return directory, ZoneInfo(loaded.site.timezone)
+    if named and _there(own := paths.state_root() / Path(named).stem):
+        return own, None
+    return _written_last(), None
+
+
+def _written_last() -> Path:
+    """The directory of the record written last on this machine. Raises NoGateway, NoAccess."""
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     root = paths.state_root()
     places = [Path(given)] if given else [paths.system_path(_SYSTEM_STATE), *root.glob("*"), *root.glob("demo/*")]
@@ -221,7 +231,7 @@ def locate(site: str | None) -> tuple[Path, tzinfo | None]:
             f"no gateway is running on this machine{of_others()}, and no record of one was found; "
             "name the site with --site"
         )
-    return max(written, key=written.__getitem__), None
+    return max(written, key=written.__getitem__)
 
 
 def _zone_of(archive: Archive) -> tzinfo:

@@ -387,6 +387,13 @@ async def test_export_takes_the_record_of_the_gateway_that_runs(machine: Machine
     ran = await machine.skerry("export", "out")
     newer = machine.state / "skerry" / "newer"
     assert f"exporting {newer}, the record written last: no gateway is running" in ran.err
+    socket = paths.socket_path(Path(named))
+    ran = await machine.skerry("export", "out", "--site", str(socket))
+    assert f"exporting {newer}, the record written last: no gateway is running" in ran.err, "another site's, and said"
+    write_record(machine.state / "skerry" / socket.stem)
+    write_record(machine.state / "skerry" / "newest")
+    ran = await machine.skerry("export", "out-own", "--site", str(socket))
+    assert f"exporting {machine.state / 'skerry' / socket.stem}" in ran.err
 
 
 async def test_a_gateway_that_may_not_be_reached_is_not_called_absent(machine: Machine, gateway: LinkServer) -> None:
