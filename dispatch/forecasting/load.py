@@ -88,6 +88,7 @@ class LoadForecaster:
         self._pending: dict[int, list[tuple[int, PastForecast]]] = {}
         self._profiles: dict[tuple[int, bool], float | None] = {}  # by quarter number; worked out once
         self._moved: bool | None = None  # whether the load changed within the hour; None: no jobs are known
+        self._reserved = False  # all of these jobs have reserved hours
         self._extent_w: tuple[float, float] | None = None  # lowest and highest load; worked out when it is needed
         self._cached: _CachedForecast | None = None
 
@@ -97,12 +98,14 @@ class LoadForecaster:
         mean_w: float,
         known_w: Sequence[float] | None = None,
         latest_w: float | None = None,
+        reserved: bool = False,
     ) -> bool:
         """Take the mean load of the quarter hour that began at `start_utc_s`.
 
         `known_w`: what was known at its end of the jobs' power, W, just before and in each quarter after it
         (`JobModel.known_w`), as far as the farthest horizon; with it the forecast learns how much to believe of it.
-        `latest_w`: the mean of its last `LATEST_S`, where it is known.
+        `latest_w`: the mean of its last `LATEST_S`, where it is known. `reserved`: all of the jobs have reserved hours,
+        and what comes unannounced is not bounded.
         Returns False, and learns nothing, for a quarter that is not newer than the last one (the wall clock was set
         back). A quarter without a trustworthy mean is simply not reported: gaps are allowed.
         Raises ValueError for a start off the quarter hour or a mean that is not a number >= 0.
@@ -122,11 +125,12 @@ class LoadForecaster:
         while (oldest := next(iter(self._loads))) <= quarter - HISTORY_STEPS:
             del self._loads[oldest]
         self._extent_w = self._cached = None
-        self._moved = self._has_moved(quarter, known_w)
+        self._moved, self._reserved = self._has_moved(quarter, known_w), reserved
+        most_w = self._most_w()
         for horizon, state in self._horizons.items():
             profile_w, trust = self._profile(quarter + horizon), state.trust(self._moved)
             pull_w = None if known_w is None or horizon >= len(known_w) else known_w[horizon] - known_w[0]
-            predicted_w = _expected(trust, self._last_w, profile_w, pull_w)
+            predicted_w = _expected(trust, self._last_w, profile_w, pull_w, most_w)
             below, above = (-math.inf, math.inf) if trust.band is None else trust.band
             guess = PastForecast(
                 predicted_w,
@@ -137,7 +141,9 @@ class LoadForecaster:
                 pull_w,
                 self._moved,
                 by_profile_w=_by_profile(trust, self._last_w, profile_w),
-                by_jobs_w=None if pull_w is None or not trust.jobs_learnt else _by_jobs(trust, self._last_w, pull_w),
+                by_jobs_w=None
+                if pull_w is None or not trust.jobs_learnt
+                else _by_jobs(trust, self._last_w, pull_w, most_w),
             )
             self._pending.setdefault(quarter + horizon, []).append((horizon, guess))
         return True
@@ -188,6 +194,7 @@ class LoadForecaster:
         assert self._last is not None
         known_w = drawn.known_w
         moved = self._moved if known_w else None
+        most_w = self._most_w()
         trusts = {horizon: state.trust(moved) for horizon, state in self._horizons.items()}
         for quarter in range(drawn.first + len(drawn.load_w), drawn.first + steps):
             ahead = max(1, quarter - self._last)
@@ -195,8 +202,8 @@ class LoadForecaster:
             one, two = trusts[before], trusts[after]
             pull_w = None if not known_w else known_w[min(ahead, len(known_w) - 1)] - known_w[0]
             profile_w = self._profile(quarter)
-            of_one_w = _expected(one, drawn.last_w, profile_w, pull_w)
-            load_w = of_one_w + weight * (_expected(two, drawn.last_w, profile_w, pull_w) - of_one_w)
+            of_one_w = _expected(one, drawn.last_w, profile_w, pull_w, most_w)
+            load_w = of_one_w + weight * (_expected(two, drawn.last_w, profile_w, pull_w, most_w) - of_one_w)
             below, above = _band_between(one, two, weight) or self._range(load_w)
             drawn.load_w.append(load_w)
             drawn.low_w.append(max(0.0, min(load_w, load_w + below)))
@@ -250,6 +257,10 @@ class LoadForecaster:
         recent = (self._loads.get(q) for q in range(quarter - MOVED_STEPS + 1, quarter + 1))
         return any(w is not None and abs(w - self._last_w) > MOVED_SHARE * (high_w - low_w) for w in recent)
 
+    def _most_w(self) -> float:
+        """What comes unannounced takes the load no higher: the highest of late, where jobs start as a queue lets them."""
+        return math.inf if self._reserved else self._extent()[1]
+
     def _extent(self) -> tuple[float, float]:
         """Lowest and highest load in ten days."""
         if self._extent_w is None:
@@ -263,15 +274,17 @@ class LoadForecaster:
         return low_w - margin - load_w, high_w + margin - load_w
 
 
-def _expected(trust: Trust, last_w: float, profile_w: float | None, pull_w: float | None) -> float:
+def _expected(trust: Trust, last_w: float, profile_w: float | None, pull_w: float | None, most_w: float) -> float:
     """Load at some horizon: by the known jobs where their change is believed, else by the profile."""
     if pull_w is not None and trust.jobs > 0:
-        return _by_jobs(trust, last_w, pull_w)
+        return _by_jobs(trust, last_w, pull_w, most_w)
     return _by_profile(trust, last_w, profile_w)
 
 
-def _by_jobs(trust: Trust, last_w: float, pull_w: float) -> float:
-    return max(0.0, last_w + trust.jobs_learnt * pull_w + trust.unannounced_w)
+def _by_jobs(trust: Trust, last_w: float, pull_w: float, most_w: float) -> float:
+    """The known jobs', and what usually comes unannounced: that takes the load no higher than it has been, `most_w`."""
+    known_w = last_w + trust.jobs_learnt * pull_w
+    return max(0.0, min(known_w + trust.unannounced_w, max(known_w, most_w)))
 
 
 def _by_profile(trust: Trust, last_w: float, profile_w: float | None) -> float:

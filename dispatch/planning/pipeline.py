@@ -45,6 +45,7 @@ from dispatch.planning.lp_peaks import levels_of
 from dispatch.planning.peak.exceedance import DAY, Period
 from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
+from dispatch.planning.peak.rise_delay import RiseDelay
 from dispatch.planning.planner import Planner, day_trade_eur_per_kwh
 from dispatch.planning.validator import check_plan
 from dispatch.power_caps.pricing import linear
@@ -103,12 +104,14 @@ class PlanSource:
         self._pv = PvForecaster(config.timezone) if panels is None else SunPvForecaster(panels)
         self._planner = Planner(config)
         self._peak = PeakForecaster(config)
+        self._rises = RiseDelay()
         self._ageing = ageing_of(config)
         self._depths: CycleDepths | None = None  # by the SoC of each plan so far
         self._fed: deque[_Quarter] = deque(maxlen=MEMORY)  # what it has been fed
         self._jobs: JobModel | None = None
         self._known_w: Sequence[float] | None = None  # power of the known jobs from the end of the last quarter on
         self._unlimited = 0  # of those jobs
+        self._firm = False  # all of those jobs have reserved hours
         self._outlook: JobOutlook | None = None  # what live queues say; None where there is none
         self._finished: dict[int, _Quarter] = {}  # by start; not handed over to the planner's thread yet
         self._fresh: deque[_Quarter] = deque()  # handed over; `make` may be busy with the ones before
@@ -125,6 +128,7 @@ class PlanSource:
         self._jobs = self._jobs or JobModel(gpus_total)
         self._known_w = self._jobs.known_w(start_s + QUARTER_S, jobs, max(PROBES))
         self._unlimited = sum(1 for job in jobs if not job.time_limit_s)
+        self._firm = all(job.firm for job in jobs)
 
     def take_queues(self, outlook: JobOutlook | None) -> None:
         """What the schedulers' queues say now of their jobs; None: nothing that holds any more."""
@@ -148,7 +152,7 @@ class PlanSource:
         self._base_w = base_w(w, reserved_w(self._reservations, start_s, end_s), self._base_w)
         if latest_w is not None:  # a job that began in this quarter draws more at its end than in its mean
             latest_w = base_w(latest_w, reserved_w(self._reservations, end_s - LATEST_S, end_s), self._base_w)
-        if not self._load.observe(start_s, self._base_w, self._known_w, latest_w):
+        if not self._load.observe(start_s, self._base_w, self._known_w, latest_w, self._firm):
             return False
         path = with_reserved(self._load.predict(end_s, DAY, known_w=self._known_w), self._reservations, end_s)
         self._finished[start_s] = _Quarter(start_s, w, path.load_w)
@@ -202,7 +206,8 @@ class PlanSource:
         def forecast(known_w: Sequence[float] | None) -> Forecast:
             return self._load.predict(start_s, steps, now_w=now_w, known_w=known_w, usual_most_w=usual_w)
 
-        base = forecast(self._known_ahead(start_s, now.utc_s))
+        known_w = self._known_ahead(start_s, now.utc_s)
+        base = forecast(known_w)
         load = with_reserved(base, self._reservations, now.utc_s)
         notes = [*load.notes]
         if now.pv_w is None:
@@ -219,6 +224,7 @@ class PlanSource:
             config=msgspec.structs.replace(self._config, caps=linear(self._config.caps) if now.caps else CapsConfig()),
             prices=prices,
             load=load,
+            jobs_unsure=known_w is not None and not self._firm,
             pv_w=pv_w,
             pv_source=self._pv.source(now.utc_s),
             co2_g_per_kwh=tuple(self._co2_g_per_kwh(start_s + k * QUARTER_S) for k in range(steps)),
@@ -315,6 +321,9 @@ class PlanSource:
                 inputs.billed,
                 _left_of_period(inputs.now_utc_s, config),
             )
+        if outlook is not None and inputs.jobs_unsure:
+            target_w = self._rises.lowest_w(inputs.now_utc_s, outlook.target_w)
+            outlook = msgspec.structs.replace(outlook, target_w=target_w)
         net_w = self._peak.net_w() if outlook is None else []
         if len(net_w) >= PRIOR_QUARTERS:
             prior_w = held_peak_w(net_w, config)

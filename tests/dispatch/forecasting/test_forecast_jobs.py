@@ -3,6 +3,8 @@
 import math
 import random
 
+import pytest
+
 from dispatch.forecasting.load import PROBES, LoadForecaster
 
 T0 = 1_750_000_500 // 900 * 900
@@ -97,3 +99,32 @@ def test_to_know_jobs_makes_the_forecast_of_a_load_that_is_not_theirs_no_worse()
                 ahead = forecaster.predict(T0 + 900 * (k + 1), 48, known_w=told).load_w
                 errors_w[known] += [abs(ahead[h - 1] - loads[k + h]) for h in (16, 48)]
     assert sum(errors_w[True]) <= 1.1 * sum(errors_w[False])
+
+
+def machines(days: int, count: int, seed: int) -> list[list[bool]]:
+    """For each of some machines whether it is busy, by quarter: jobs of hours, and gaps between them, at random."""
+    chance, found = random.Random(seed), list[list[bool]]()
+    for _ in range(count):
+        found.append([])
+        while len(found[-1]) <= days * 96:
+            found[-1] += [True] * chance.randrange(6, 40) + [False] * chance.randrange(1, 20)
+    return found
+
+
+@pytest.mark.parametrize("reserved", [False, True])
+def test_what_usually_comes_unannounced_takes_the_forecast_no_higher_than_the_load_has_been(reserved: bool) -> None:
+    """Of each job that runs its end is known, of the next one nothing: on a full site there is no room for it.
+
+    Jobs with reserved hours are not bounded so.
+    """
+    busy, forecaster, ahead_w = machines(12, 3, 4), LoadForecaster(), list[float]()
+    loads = [20_000.0 + 10_000 * sum(one[k] for one in busy) for k in range(12 * 96)]
+    for k, w in enumerate(loads):
+        left = [one.index(False, k) - k for one in busy]  # quarters that each job still takes
+        known = [10_000.0 * sum(h < n for n in left) for h in range(FAR)]
+        forecaster.observe(T0 + 900 * k, w, known, reserved=reserved)
+        if k > 10 * 96 and w == 50_000 and k % 5 == 0:
+            ahead_w += forecaster.predict(T0 + 900 * (k + 1), 48, known_w=known).load_w
+    assert (max(ahead_w) > max(loads)) is reserved
+    more = forecaster.predict(T0 + 900 * len(loads), 8, known_w=[0.0] + [90_000.0] * FAR)
+    assert max(more.load_w) > max(loads)  # what is known to come is foreseen all the same
