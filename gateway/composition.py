@@ -383,7 +383,7 @@ def compose_gateway(
         QueueCommands(queues, log).handlers,
         island_commands.handlers,
         AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
-        JobQueries(peak_charges(site.dispatch), log=log, accounts=accounting, records=queries).handlers,
+        JobQueries(peak_charges(site.dispatch, "granted"), log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         SignalCommands(log, signals, loop).handlers,
         EventCommands(log, grid_events).handlers,

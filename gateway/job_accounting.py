@@ -217,7 +217,7 @@ def curves(site: Site) -> Callable[[str], Curve]:
 
 def site_terms(site: Site) -> SiteTerms:
     """What the site file says of prices and intervals."""
-    main, *others = peak_charges(site.dispatch)
+    main, *others = peak_charges(site.dispatch, "granted")
     return SiteTerms(
         demand=main,
         others=tuple(others),

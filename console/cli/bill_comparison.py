@@ -196,8 +196,8 @@ def _lines(
     if found.not_on_record_h:
         yield f"{found.not_on_record_h:g} h of the file are not, or not wholly, on record: not compared"
     yield ""
-    for finding in found.findings:
-        yield words(finding)
+    for finding in found.findings:  # of imported energy alone
+        yield f"{'imported: ' if exported is not None else ''}{words(finding)}"
     if found.largest:
         yield ""
         yield f"{'largest differences':<20}{'meter kWh':>11}{'record kWh':>12}{'difference':>12}  "

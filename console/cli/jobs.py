@@ -169,7 +169,7 @@ def _charges(source: Record) -> tuple[DemandTerms, ...]:
 
     kept = source.archive.last_state(DISPATCH)
     try:
-        return peak_charges(msgspec.convert(kept, DispatchConfig))
+        return peak_charges(msgspec.convert(kept, DispatchConfig), "granted")
     except msgspec.ValidationError as error:
         why = "no gateway has written it yet" if kept is None else f"what it keeps of the site file: {error}"
         raise Failure(f"{source.directory}: the record does not say what a peak costs: {why}") from None

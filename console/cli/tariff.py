@@ -293,7 +293,7 @@ def _day_lines(shown: Load, priced: PricedDay, note: str, zone: ZoneInfo) -> Ite
         at = datetime.fromtimestamp(peak.begin_utc_s, zone)
         yield (
             f"{peak.charge}: highest mean that counts {peak.kw:.1f} kW at {at:%H:%M}; {peak.amount:.2f} "
-            f"{priced.currency} of its period's bill if it is among the peaks billed"
+            f"{priced.currency} of each bill that counts it among its peaks"
         )
     if note:
         yield f"Note  {note}"

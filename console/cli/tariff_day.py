@@ -42,7 +42,7 @@ class DayPeak(NamedTuple):
     charge: str
     kw: float
     begin_utc_s: int
-    amount: float  # of the period's bill, if it is among the peaks billed; VAT included
+    amount: float  # of each bill that counts it among its peaks; VAT included
 
 
 class PricedDay(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +159,7 @@ def _has_peak(charge: Charge) -> bool:
 
 
 def _amount(charge: Charge, tariff: TariffTerms, at: IntervalAccount, kw: float) -> float:
-    """What a peak adds to its period's bill, if it is one of the peaks billed: by its weight and tier, with VAT."""
+    """What a peak adds to each bill that counts it among its peaks: by its weight and tier, with VAT."""
     kw /= (tariff.power_factor or 1.0) if charge.basis == "kVA" else 1.0
     billed = max(kw - (charge.contract_kw or 0.0), 0.0) if charge.kind == "excess" else at.weight * kw
     net = float(priced(charge, counted(billed)) * price_parts(charge, at.period)) / charge.top

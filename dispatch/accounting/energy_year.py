@@ -169,13 +169,24 @@ def _co2_source(year: EnergyYear) -> str:
 
 
 def indicators(year: EnergyYear, it_source: str, pcs_w: float) -> list[Indicator]:
-    """The report. `it_source`: what the IT energy is measured by. `pcs_w`: rated discharge of all batteries' PCS, W."""
+    """The report. `it_source`: what the IT energy is measured by. `pcs_w`: rated discharge of all batteries' PCS, W.
+
+    Where not a quarter hour is on record, its energies are not known: not 0.
+    """
+
+    def measured(value: float | None) -> float | None:
+        return value if year.known_h else None
+
     it_note = f"{it_source}; known for {year.it_known_h:.0f} of {year.of_h:.0f} h"
     known = [
-        Indicator("EDC", "energy used", "kWh", year.total_kwh, "import, generator and PV, less export"),
+        Indicator("EDC", "energy used", "kWh", measured(year.total_kwh), "import, generator and PV, less export"),
         Indicator("EIT", "energy of the IT equipment", "kWh", year.it_kwh, it_note),
         Indicator(
-            "renewable-on-site", "renewable energy from the site", "kWh", year.pv_used_kwh, "PV that was not exported"
+            "renewable-on-site",
+            "renewable energy from the site",
+            "kWh",
+            measured(year.pv_used_kwh),
+            "PV that was not exported",
         ),
         Indicator(
             "battery", "battery capacity for the grid", "kW", pcs_w / 1000, "rated, if offered to the grid at all"
@@ -184,11 +195,13 @@ def indicators(year: EnergyYear, it_source: str, pcs_w: float) -> list[Indicator
         Indicator(
             "REF", "renewable energy factor", "", year.ref, "renewable-on-site / EDC: at least; contracts come on top"
         ),
-        Indicator("import", "from the grid", "kWh", year.import_kwh),
-        Indicator("export", "to the grid", "kWh", year.export_kwh),
-        Indicator("PV", "from the site's PV", "kWh", year.pv_kwh),
-        Indicator("generator", "while a generator fed the site", "kWh", year.genset_kwh),
+        Indicator("import", "from the grid", "kWh", measured(year.import_kwh)),
+        Indicator("export", "to the grid", "kWh", measured(year.export_kwh)),
+        Indicator("PV", "from the site's PV", "kWh", measured(year.pv_kwh)),
+        Indicator("generator", "while a generator fed the site", "kWh", measured(year.genset_kwh)),
         Indicator("load", "load without losses of batteries", "kWh", year.load_kwh),
-        Indicator("CO2", "of the import", "kg", year.co2_kg, f"{_co2_source(year)}; PV and generator not counted"),
+        Indicator(
+            "CO2", "of the import", "kg", measured(year.co2_kg), f"{_co2_source(year)}; PV and generator not counted"
+        ),
     ]
     return known + [Indicator(name, what, unit, None, why) for name, what, unit, why in NOT_KNOWN]

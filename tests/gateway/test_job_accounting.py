@@ -25,7 +25,7 @@ from dispatch.model.snapshot import Snapshot
 from gateway import job_accounting
 from gateway.api.client import GatewayClient
 from gateway.errors import CommandRefused
-from gateway.job_accounting import STATE, JobAccounting, Seen, kept_state
+from gateway.job_accounting import STATE, JobAccounting, Seen, kept_state, site_terms
 from gateway.prices_in_force import PricesInForce
 
 T0 = 1_758_000_600.0
@@ -217,3 +217,11 @@ async def test_a_gateway_meters_the_queue_that_its_site_file_names(
 def done(steps: Iterator[None]) -> None:
     for _ in steps:
         pass
+
+
+def test_of_an_individual_fee_jobs_pay_one_charge_not_both(tmp_path: Path) -> None:
+    window = {"id": "high", "days": ["mon-fri"], "times": ["17:00-20:00"]}
+    fee = {"windows": ["high"], "gap_pct": 20}
+    year = {"id": "grid", "kind": "max", "price": 120.0, "period": "year", "individual": fee}
+    terms = site_terms(small_site(tmp_path, tariff={"charge": [year], "window": [window]}))
+    assert [one.id for one in (terms.demand, *terms.others)] == ["grid"]

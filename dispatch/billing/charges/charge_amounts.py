@@ -94,12 +94,12 @@ def _billed(charge: Charge, stretch: Stretch, periods: list[str], metering_s: in
 
 
 def _quantities(charge: Charge, billed: Mapping[str, Billed], unit: str) -> Iterator[Amount]:
-    """Quantity times price; without periods on which nothing is billed because nothing counted. Capacitive energy that
-    is not measured is told.
+    """Quantity times price; without periods on which nothing is billed because nothing counted. What is not known, such
+    as the peaks of earlier months or capacitive energy, leaves a line of 0 that says so.
     """
     volume = charge.kind == "reactive" or (charge.kind == "excess" and charge.excess_by != "max")
     for period, found in billed.items():
-        if found.quantity or found.set_by_utc_s or (charge.reactive == "capacitive" and found.remarks):
+        if found.quantity or found.set_by_utc_s or found.remarks:
             parts = Fraction(1) if volume else price_parts(charge, period) * share_held(charge, period)
             price = None if charge.tiers else float(exact(charge.price) * parts)
             yield Amount(period, found, unit, price, priced(charge, counted(found.quantity)) * parts)

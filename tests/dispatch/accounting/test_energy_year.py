@@ -30,6 +30,9 @@ def test_what_is_not_known_has_no_value() -> None:
     assert (year.known_h, year.of_h, year.pue, year.ref, year.co2_kg, year.it_kwh) == (0, 1, None, None, None, None)
     rows = {row.name: row for row in indicators(year, "meter", 50_000)}
     assert rows["battery"].value == 50
+    energies = ("EDC", "renewable-on-site", "import", "export", "PV", "generator", "CO2")
+    assert [rows[name].value for name in energies] == [None] * 7
+    assert {row.name: row.value for row in indicators(energy_year([UNKNOWN], 400.0), "meter", 0)}["CO2"] is None
     assert rows["EIT"].note == "meter; known for 0 of 1 h"
     assert [rows[name].value for name, *_ in NOT_KNOWN] == [None] * len(NOT_KNOWN)
     assert all(rows[name].note for name, *_ in NOT_KNOWN)

@@ -194,6 +194,7 @@ def test_fjellnett_bills_five_weighted_weekly_peaks_of_twelve_months() -> None:
     # The base is 40 in the weeks of January and February. Mean of the five highest before the month, x 534 / 12 =
     # 44.50; what December had is billed from January 2027 on, and of January 2026 nothing before it is known:
     means = {
+        "2026-01": Decimal(0),
         "2026-02": Decimal(100 + 4 * 40) / 5,  # 52
         "2026-03": Decimal(100 + 80 + 3 * 40) / 5,  # 60
         "2026-04": Decimal(100 + 80 + 51 + 2 * 40) / 5,  # 62.2

@@ -335,3 +335,17 @@ def test_a_year_of_quarter_hours_takes_a_fraction_of_a_second() -> None:
     assert time.process_time() - begin < 2.0
     assert len(found.lines) == 12 * 5 + 1
     assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    "charge",
+    [
+        Charge(id="c", kind="max", price=12, period="rolling-12", past_only=True),
+        Charge(id="c", kind="max", price=12, set_in=("dec", "jan")),
+        Charge(id="c", kind="max", price=12, period="rolling-12"),
+    ],
+)
+def test_a_charge_on_months_before_the_data_has_a_line_that_says_so(charge: Charge) -> None:
+    (line,) = (one for one in billed(only(charge), "2025-06-01", [20.0] * 96).lines if one.charge == "c")
+    assert (line.quantity, line.net) in ((0.0, Decimal(0)), (20.0, Decimal(240)))
+    assert [words(remark) for remark in line.remarks] == ["peaks before 2025-06-01 are not in the data"]
