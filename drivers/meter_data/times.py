@@ -30,7 +30,11 @@ SERIAL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
 _NAMED_H = {"Z": 0, "UTC": 0, "GMT": 0, "CET": 1, "MEZ": 1, "CEST": 2, "MESZ": 2}
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?")
 FIRST_YEAR, LAST_YEAR = 1990, 2199  # of meter values
+DAY_HOURS = 24
 ASK_ZONE = "say which with --zone: a name such as Europe/Berlin, UTC, or an offset such as +01:00"
+WITHOUT_SUMMER = f"are the times without summer time, or UTC? {ASK_ZONE}"
+TOO_FEW = f"clocks go back; {WITHOUT_SUMMER}"
+TOO_MANY = f"clocks go forward; {WITHOUT_SUMMER}"
 
 
 class Stamp(NamedTuple):
@@ -147,32 +151,47 @@ def instants(stamps: Sequence[Stamp], zone: tzinfo, step_s: int, ends: bool, sur
     for n, one in enumerate(stamps):
         candidates = _candidates(one, zone, step_s, ends)
         if not candidates:
-            raise ValueError(
-                f"{one.wall:%Y-%m-%d %H:%M} is no local time of {zone}: clocks went forward; are the times without "
-                f"summer time, or UTC? {ASK_ZONE}",
-                n,
-            )
+            raise ValueError(f"{_said(one)} is no local time of {zone}: {TOO_MANY}", n)
         if not result:
             result.append(candidates[0])
             continue
         expected = result[-1] + step_s
         later = [at for at in candidates if at > result[-1]]
         at = expected if expected in candidates else min(later, default=candidates[-1])
-        if not sure and at - expected == 3600 and len(set(_begins(one.wall - timedelta(hours=1), zone))) > 1:
-            raise ValueError(
-                f"{one.wall:%Y-%m-%d}: one hour less than the day has in {zone}, whose clocks go back: are the times "
-                f"without summer time, or UTC? {ASK_ZONE}",
-                n,
-            )
+        if not sure and at - expected == 3600 and _lacks_an_hour(stamps[n - 1], one, zone):
+            raise ValueError(f"{_day_before(one)}: one hour less than the day has in {zone}: {TOO_FEW}", n)
         result.append(at)
     return result
+
+
+def _said(one: Stamp) -> str:
+    """A time as it is written."""
+    if one.hour:
+        return f"hour {one.hour} of {one.wall - timedelta(hours=one.hour - 1):%Y-%m-%d}"
+    return f"{one.wall:%Y-%m-%d %H:%M}"
+
+
+def _day_before(one: Stamp) -> str:
+    """The day that lacks an hour before a time: where hours are numbered, the day before."""
+    return f"{one.wall - timedelta(days=bool(one.hour)):%Y-%m-%d}"
+
+
+def _lacks_an_hour(before: Stamp, one: Stamp, zone: tzinfo) -> bool:
+    """Whether the hour that is missing before a time is the one that comes twice in autumn; of days whose hours are
+    numbered, the 25th.
+    """
+    if one.hour:
+        return before.hour == DAY_HOURS and one.hour == 1
+    return len(set(_begins(one.wall - timedelta(hours=1), zone))) > 1
 
 
 def _candidates(one: Stamp, zone: tzinfo, step_s: int, ends: bool) -> list[int]:
     """The instants at which the interval of a stamp may begin, the first first."""
     if one.hour:  # hours are counted as they pass, also where clocks change
         since_s = 3600 * (one.hour - 1)
-        return [at + since_s for at in sorted(_begins(one.wall - timedelta(seconds=since_s), zone))[:1]]
+        day = one.wall - timedelta(seconds=since_s)
+        begins = [at + since_s for at in sorted(_begins(day, zone))[:1]]
+        return [at for at in begins if datetime.fromtimestamp(at, zone).date() == day.date()]
     back_s = step_s if ends else 0
     if one.offset_s is not None:
         return [int(one.wall.timestamp()) - one.offset_s - back_s]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -212,6 +213,17 @@ def test_hours_are_numbered_as_they_pass_on_days_on_which_clocks_change(day: str
     found = read_text(tmp_path, text, timezone="Europe/Madrid")
     begin = int(datetime(2026, int(day[3:5]), int(day[:2]), tzinfo=ZoneInfo("Europe/Madrid")).timestamp())
     assert found.start_utc_s == tuple(begin + 3600 * n for n in range(hours + 1))
+
+
+@pytest.mark.parametrize("day", ["29/03/2026", "25/10/2026"])
+def test_24_numbered_hours_are_questioned_on_days_that_have_another_count(day: str, tmp_path: Path) -> None:
+    rows = "".join(f"ES1;{day};{n};{n},5;R\n" for n in range(1, 25))
+    following = f"ES1;{int(day[:2]) + 1}{day[2:]};1;0,5;R\n"
+    text = f"CUPS;Fecha;Hora;AE_kWh;REAL/ESTIMADO\n{rows}{following}"
+    with pytest.raises(MeterFileError, match=r"2026-(03-29|10-25).*say which with --zone"):
+        read_text(tmp_path, text, timezone="Europe/Madrid")
+    by_winter = read_text(tmp_path, text, timezone="Europe/Madrid", zone="+01:00")
+    assert {b - a for a, b in pairwise(by_winter.start_utc_s)} == {3600}
 
 
 def test_the_end_of_the_doubled_hour_may_be_named_by_the_time_after_the_change(tmp_path: Path) -> None:
