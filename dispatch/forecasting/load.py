@@ -258,7 +258,7 @@ class LoadForecaster:
         return any(w is not None and abs(w - self._last_w) > MOVED_SHARE * (high_w - low_w) for w in recent)
 
     def _most_w(self) -> float:
-        """What comes unannounced takes the load no higher: the highest of late, where jobs start as a queue lets them."""
+        """What comes unannounced takes the load no higher: the highest of late, unless all jobs have reserved hours."""
         return math.inf if self._reserved else self._extent()[1]
 
     def _extent(self) -> tuple[float, float]:
