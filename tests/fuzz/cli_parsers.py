@@ -205,6 +205,7 @@ PARSERS = (
     Parser(
         "a record on the command line",
         (
+            "console.cli.data_source:_written_last",
             "console.cli.data_source:locate",
             "console.cli.data_source:record",
             "console.cli.recorded_site:site_terms",
