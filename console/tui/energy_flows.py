@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from console.display.event_text import lowest_import
 from console.display.formats import ABSENT, duration, hour_minute, kw, number
 from console.display.ink import Ink
 from console.display.islanding_text import (
@@ -117,12 +118,18 @@ class GridFlow(EnergyFlow):
 
     @staticmethod
     def _draw_limit(canvas: Canvas, published: Published) -> None:
-        """The limit of this interval and the bar; a mark where this import would raise the interval's mean above it."""
+        """The limit of this interval and the bar; a mark where this import would raise the interval's mean above it.
+
+        Where a grid event or a signal asks for less, that stands instead, with its word.
+        """
         grid_w, interval = published.snapshot.grid.w, published.interval
-        draw_kw(canvas, canvas.put(0, 3, "limit ", Ink.DIM), 3, interval.limit_w)
+        word, limit_w = lowest_import(published)
+        if limit_w >= interval.limit_w:
+            word, limit_w = "limit", interval.limit_w
+        draw_kw(canvas, canvas.put(0, 3, f"{word} ", Ink.DIM), 3, limit_w)
         if grid_w.good is not None and grid_w.good > interval.held_w(published.snapshot.utc_s):
             canvas.put(6, 0, "▲H", Ink.MEDIUM)
-        draw_gauge(canvas, 0, 4, Gauge(grid_w.value, 1.25 * interval.limit_w, interval.limit_w), BAR_COLUMNS)
+        draw_gauge(canvas, 0, 4, Gauge(grid_w.value, 1.25 * interval.limit_w, limit_w), BAR_COLUMNS)
 
     @staticmethod
     def _draw_grid_side(canvas: Canvas, model: Model, switch: Switch) -> None:

@@ -41,7 +41,8 @@ def test_each_phase_says_what_is_to_be_kept_and_until_when() -> None:
     assert line(state, 3600) == f"{known} from 12:00 CEST until 13:00 CEST, the site prepares{whose}"
     assert line(state, 7200, 20_400.0) == f"{known} until 13:00 CEST{whose}"
     assert line(state, 7200, 23_000.0) == f"{known} until 13:00 CEST, 3.0 kW over{whose}"
-    assert line(state, 10_800) == f"{known} is over, the limit rises until 13:15 CEST{whose}"
+    held = advanced(state, Moment(utc_s=T0 + 7200, without_battery_w=32_000.0, contracted_peak_w=60_000.0))
+    assert line(held, 10_800) == f"{known} is over, the limit rises until 13:15 CEST{whose}"
     followed = msgspec.structs.replace(EVENT, drop_w=None, limit_w=9_000.0, signal="s3", who="acme", reason="")
     assert (
         line(EventState(event=followed), 7200)

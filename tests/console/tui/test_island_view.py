@@ -304,6 +304,27 @@ def test_grid_events_stand_there_before_signals() -> None:
     assert "+2 events  x end" in drawn(OrderLine(), told(ordered, grid_events=(later, held)), 80, 1)[0]
 
 
+def test_the_grid_panel_names_the_lower_limit_that_is_asked() -> None:
+    calm = shown("calm")
+    assert calm.published is not None
+    utc_s, own_w = calm.published.snapshot.utc_s, calm.published.interval.limit_w
+    signal = Signal("s1", Sort.MARKET, "acme", Quantity.IMPORT, 20_000.0, utc_s, utc_s + 3600, utc_s)
+    event = GridEvent(
+        id="e1", source="order", who="otto", reason="", limit_w=15_000.0, given_utc_s=utc_s, notice_utc_s=utc_s,
+        start_utc_s=utc_s - 60, end_utc_s=utc_s + 3600,
+    )  # fmt: skip
+    held = EventState(event=event, phase=Phase.HELD, limit_w=15_000.0)
+    later = EventState(event=msgspec.structs.replace(event, start_utc_s=utc_s + 60), phase=Phase.PREPARING)
+
+    def row(**changes: Any) -> str:
+        return drawn(GridFlow(), told(calm, **changes), 19, 6)[3].strip()
+
+    views = (SignalView(signal, 20_000.0),)
+    assert row() == row(grid_events=(later,)) == f"limit {own_w / 1000:.1f} kW"
+    assert row(signals=views) == "signal 20.0 kW"
+    assert row(signals=views, grid_events=(held,)) == "event 15.0 kW"
+
+
 def told(model: Model, **changes: Any) -> Model:
     """The same moment, some of what the gateway tells another."""
     assert model.published is not None

@@ -140,7 +140,7 @@ async def test_the_identity_is_checked_on_every_new_connection(serve: Callable[.
 
 
 async def test_silence_is_an_error_and_no_value(serve: Callable[..., Any]) -> None:
-    server, driver = await serve(device_of(load("janitza-umg"), VALUES), "janitza-umg", deadline_s=0.05)
+    server, driver = await serve(device_of(load("janitza-umg"), VALUES), "janitza-umg", deadline_s=0.3)
     server.toxic = "hang"
     with pytest.raises(Timeout):
         await driver.read()
