@@ -24,7 +24,7 @@ import msgspec
 
 from benchmarks.months import DAY_S, IDLE_W, PAST_DAYS, PEAK_W, SCORED_DAYS, WEEK_S, sun, write_rows
 from console.replay.traces import LOAD_COLUMNS, TraceFileError, instant, read_trace, utc
-from dispatch.billing.prices import published
+from dispatch.billing.market_prices import published
 from drivers.tariffs.csv_file import TariffFileError
 from drivers.tariffs.csv_file import load as load_prices
 from drivers.twin.trace import trace_path

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.charges.energy_prices import ImportPrices, market_behind, uses_market
-from dispatch.billing.prices import NO_PRICES, PriceSeries, filled, mean_published
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries, filled, mean_published
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.evaluation.energy_iq import VERSION, Iq, Quarter, day_and_month

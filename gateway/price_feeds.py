@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.charges.energy_prices import uses_market
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.model.clock import Clock
 from dispatch.model.reasons import Reason
 from drivers.back_off import spread

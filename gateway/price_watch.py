@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.model.clock import Clock
 from drivers.tariffs.acceptance import accepted
 from drivers.tariffs.csv_file import PriceFile, TariffFileError, is_bundled, read

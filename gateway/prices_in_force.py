@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.billing.prices import NO_PRICES, PriceSeries
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from dispatch.model.reasons import Reason
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from dispatch.billing.charges.energy_prices import uses_market
-from dispatch.billing.prices import published
+from dispatch.billing.market_prices import published
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.carbon import CarbonSeries
 from gateway.prices_in_force import PricesInForce

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from storage import audit_head
-from storage.audit_check import BackgroundCheck, check_end, restore_triggers
 from storage.audit_format import (
     APPLICATION_ID,
     FILE,
@@ -34,6 +33,7 @@ from storage.audit_format import (
     signed_text,
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead
+from storage.audit_self_check import BackgroundCheck, check_end, restore_triggers
 from storage.damage import DAMAGED, is_broken
 from storage.moving import free_name, moved
 from storage.signing_key import KEY_FILE, signing_key

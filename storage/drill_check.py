@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from storage.audit_check import check_heads
 from storage.audit_format import head_of, open_read_only
+from storage.audit_self_check import check_heads
 from storage.drills import digest
 from storage.schema import EXPORT_FILE, FILE
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from storage.audit_check import restore_triggers
 from storage.audit_format import APPLICATION_ID, SCHEMA, VERSION, chained, signed_text
+from storage.audit_self_check import restore_triggers
 from storage.damage import DAMAGED
 from storage.pages import TABLE_LEAF, Cell, PageDamaged, Pages
 from storage.salvage import CannotSalvage, Report, TableReport, recovering

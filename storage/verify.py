@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 
 from storage.audit_chain import Chain, check_checkpoints
-from storage.audit_check import check_heads
 from storage.audit_copies import AUDIT_CSV, MOST, check_copies
 from storage.audit_format import (
     FILE,
@@ -28,6 +27,7 @@ from storage.audit_format import (
     open_read_only,
 )
 from storage.audit_head import HEAD_FILE, HeadDamaged, KeptHead, kept
+from storage.audit_self_check import check_heads
 from storage.audit_signatures import Checkpoints, checkpoints
 from storage.damage import DAMAGED
 from storage.drill_check import check_drills

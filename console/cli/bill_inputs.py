@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dispatch.billing.charges.accounts import interval_s
 from dispatch.billing.charges.energy_prices import ImportPrices, market_behind, uses_market
 from dispatch.billing.charges.invoice import Invoice, Metered, invoice
-from dispatch.billing.prices import NO_PRICES, PriceSeries, filled_means
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries, filled_means
 from dispatch.evaluation.measured_energy import Measured, measured
 from dispatch.evaluation.meter_clock import Power
 from storage.grid_power import counted, grid_power, recorded

@@ -63,7 +63,7 @@ def iq(day: date | None, site: str | None, as_json: bool) -> int:
 
 
 def _from_record(source: Record, site: str | None, day: date, now_utc_s: float) -> Report:
-    from dispatch.billing.prices import NO_PRICES
+    from dispatch.billing.market_prices import NO_PRICES
     from dispatch.planning.lp_solver import SolverFailed
     from gateway.energy_iq_history import make_report
     from storage.rollup import MINUTE_S

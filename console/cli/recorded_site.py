@@ -15,7 +15,7 @@ from gateway import exit_codes
 from storage.config import DISPATCH
 
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them
-    from dispatch.billing.prices import PriceSeries
+    from dispatch.billing.market_prices import PriceSeries
     from dispatch.config.schema import DispatchConfig
 
 

@@ -87,7 +87,7 @@ def prices_of(path: Path, tariff: TariffConfig) -> PriceFile:
 def _prices(site: Site, inputs: Inputs) -> PriceFile:
     """The option's prices; none where nothing is billed by the market's. Raises ValueError, OSError."""
     from dispatch.billing.charges.energy_prices import uses_market
-    from dispatch.billing.prices import NO_PRICES
+    from dispatch.billing.market_prices import NO_PRICES
     from drivers.tariffs.csv_file import PriceFile
 
     if inputs.prices is not None:

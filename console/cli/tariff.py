@@ -238,7 +238,7 @@ def _market(loaded: Site, shown: Load) -> tuple[list[float] | None, str]:
     """Market prices of the day by the price file, EUR/MWh; and what must be said of them."""
     from console.cli.recorded_site import site_prices
     from dispatch.billing.charges.energy_prices import uses_market
-    from dispatch.billing.prices import filled_means
+    from dispatch.billing.market_prices import filled_means
 
     if not uses_market(loaded.dispatch.tariff, "import"):
         return None, ""

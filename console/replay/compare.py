@@ -26,8 +26,8 @@ from console.replay.remarks import (
 from dispatch.billing.battery_ageing import schedule_ageing_eur
 from dispatch.billing.bill import Bill, Flow, bill, stored_change_kwh
 from dispatch.billing.charges.energy_prices import uses_market
+from dispatch.billing.market_prices import filled_means
 from dispatch.billing.peak_charges import main_charge
-from dispatch.billing.prices import filled_means
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.evaluation.curtailment import curtailed_w, most_curtailed_w
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w

@@ -16,8 +16,8 @@ from console.replay.fast_loop import curtailed_by, net_rows_w, within_export
 from console.replay.job_file import Job
 from console.replay.job_log import JobLog
 from console.replay.traces import Publication, Trace, utc
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.billing.peak_charges import peak_charges
-from dispatch.billing.prices import PriceSeries
 from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.controller import Controller

@@ -18,7 +18,7 @@ import msgspec
 from console.replay.engine import Case, PlanCounts, Schedule
 from console.replay.samples import Samples
 from console.replay.traces import Publication, Trace, utc
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.battery_ratings import site_soc_pct
 from dispatch.control.controller import Controller
 from dispatch.forecasting.load import LATEST_S

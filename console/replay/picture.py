@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from console.plotting import period
 from console.replay.engine import Case, Schedule
 from dispatch.billing.charges.energy_prices import energy_prices, uses_market
-from dispatch.billing.prices import filled, published
+from dispatch.billing.market_prices import filled, published
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.wording.formatting import span

@@ -8,7 +8,7 @@ from itertools import accumulate
 from console.replay.job_file import Job
 from console.replay.traces import utc
 from dispatch.billing.bill import Bill
-from dispatch.billing.prices import SAME_HOUR_DAYS, PriceSeries
+from dispatch.billing.market_prices import SAME_HOUR_DAYS, PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig, GridConfig
 from dispatch.forecasting.job_queue import UNLIMITED_S

@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.wording.formatting import one_line, span
 from drivers.text_file import NotText, text_of
 

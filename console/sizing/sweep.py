@@ -14,7 +14,7 @@ from console.replay.engine import Case, Replay, Schedule
 from console.replay.traces import Trace
 from console.sizing.headroom import Headroom, headroom
 from dispatch.billing.bill import Flow, bill
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.cross_checks import inconsistencies
 from dispatch.config.schema import DispatchConfig, ReserveConfig
 from dispatch.config.tariff_terms import TariffTerms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dispatch.billing.billed_peaks import BilledPeak
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.balancing import BalanceDue
 from dispatch.model.charge_levels import ChargeLevel

@@ -17,8 +17,8 @@ import msgspec
 from dispatch.billing.battery_ageing import CycleDepths, ageing_of
 from dispatch.billing.billed_peaks import evidence, remarks
 from dispatch.billing.demand_charge import interval_account, period_begin_utc_s
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.billing.peak_charges import coming_charges
-from dispatch.billing.prices import PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig, DispatchConfig
 from dispatch.forecasting.clear_sky import Plane, PvSite

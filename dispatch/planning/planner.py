@@ -16,7 +16,7 @@ import msgspec
 
 from dispatch.billing.battery_ageing import CycleDepths, ageing_of
 from dispatch.billing.charges.energy_prices import ImportPrices
-from dispatch.billing.prices import PriceSeries, published
+from dispatch.billing.market_prices import PriceSeries, published
 from dispatch.config.battery_ratings import (
     full_kwh,
     full_soc_pct,

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dispatch.billing.charges.energy_prices import energy_prices, uses_market
-from dispatch.billing.prices import PriceSeries, filled, mean_published, published
+from dispatch.billing.market_prices import PriceSeries, filled, mean_published, published
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanFailed, PlanInputs

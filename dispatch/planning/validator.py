@@ -17,8 +17,8 @@ from msgspec.structs import asdict, fields
 
 from dispatch.billing.charges.energy_prices import ImportPrices
 from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.billing.peak_charges import peak_charges
-from dispatch.billing.prices import PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatch.billing.prices import NO_PRICES, PriceSeries
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from drivers.tariffs.csv_file import PriceFile, TariffFileError
 from drivers.tariffs.questions import factor_beside
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.wording.formatting import one_line
 from drivers.tariffs.exports import ExportRows, FileTerms, Layout, layout_of
 from drivers.tariffs.questions import day_question, unit_question

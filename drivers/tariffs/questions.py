@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from statistics import median
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 
 # Means of European day-ahead prices: 20 to 300 EUR/MWh, single sunny days near 0 (SMARD, Energy-Charts, 2015-2025).
 PER_KWH = 1.0  # EUR/MWh; a mean below it is 10 to 100 ct/kWh written in EUR

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.wording.formatting import span
 
 LONGEST_STEP_S = 3600  # day-ahead prices are hourly or finer

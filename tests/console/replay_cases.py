@@ -8,7 +8,7 @@ from pathlib import Path
 
 from console.replay.engine import Case, Replay
 from console.replay.traces import Trace
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.schema import (
     BatteryConfig,
     DispatchConfig,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch.billing.prices import NO_PRICES, PriceSeries
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from drivers.tariffs.feeds.answer import FeedAnswer, FeedError, PriceRow
 from drivers.tariffs.feeds.checks import Checked, checked
 from drivers.tariffs.feeds.market_days import (

@@ -23,7 +23,7 @@ from dispatch.accounting.meter import MeterState
 from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.accounting.runs import Drawn, Run
 from dispatch.accounting.site_accounts import AccountsState, Quarter, name_of
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.model.carbon import CarbonSeries
 from dispatch.model.events import Event
 from dispatch.model.jobs import Job
@@ -418,7 +418,7 @@ PARSERS = (
     ),
     Parser(
         "audit.db that is written on",
-        ("storage.audit_file:AuditFile._open", "storage.audit_check:restore_triggers"),
+        ("storage.audit_file:AuditFile._open", "storage.audit_self_check:restore_triggers"),
         file_of(audit_format.FILE),
         damaged(audit_format.FILE, audit_on),
         share=0.1,

@@ -16,7 +16,7 @@ import pytest
 from iq_days import CHEAP, CONFIG, DEAR, LOAD_W, PV_W, Clock, record, trade_w
 from waiting import LIMIT_S, until
 
-from dispatch.billing.prices import NO_PRICES, PriceSeries
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.events import Event
 from drivers.config import TariffConfig

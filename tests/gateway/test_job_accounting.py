@@ -17,7 +17,7 @@ from small_gateway import running, small_site
 from waiting import until, until_done
 
 from dispatch.accounting.meter import QueueReading, Settled
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.model.equipment import Meter, Node
 from dispatch.model.jobs import Job
 from dispatch.model.readings import reading

@@ -19,7 +19,7 @@ from small_gateway import running, small_site
 from tariff_events import Heard
 from waiting import LIMIT_S, until
 
-from dispatch.billing.prices import filled
+from dispatch.billing.market_prices import filled
 from dispatch.wording.catalogue import words
 from drivers.back_off import spread
 from drivers.clock import VirtualClock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.charges import Charge, TariffWindow
 from drivers.config import TariffConfig
 from gateway.price_outlook import PriceOutlook

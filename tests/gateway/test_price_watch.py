@@ -12,7 +12,7 @@ from small_gateway import running, small_site
 from tariff_events import Heard
 from waiting import LIMIT_S, until
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from drivers.clock import VirtualClock
 from drivers.tariffs.csv_file import load
 from gateway.parts_in_trouble import PartsInTrouble

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dispatch.billing.prices import NO_PRICES, PriceSeries
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from dispatch.config.charges import Charge
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.carbon import CarbonSeries

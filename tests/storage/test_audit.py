@@ -21,9 +21,9 @@ from waiting import LIMIT_S
 from drivers.clock import VirtualClock
 from storage import audit_reader
 from storage.audit import AuditLog, NotDurable
-from storage.audit_check import restore_triggers
 from storage.audit_format import FILE, chained, head_words, last, signed_text
 from storage.audit_head import HEAD_FILE
+from storage.audit_self_check import restore_triggers
 from storage.config import StorageConfig
 from storage.export.writer import export
 from storage.manifest import signed

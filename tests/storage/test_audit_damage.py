@@ -20,7 +20,7 @@ from waiting import LIMIT_S
 
 from drivers.clock import VirtualClock
 from storage import audit as module
-from storage import audit_check, audit_file, audit_head, audit_reader, durable_file, signing_key
+from storage import audit_file, audit_head, audit_reader, audit_self_check, durable_file, signing_key
 from storage.audit import AuditLog, NotDurable
 from storage.audit_format import FILE, GENESIS, chained, rows_words
 from storage.audit_head import HEAD_FILE
@@ -388,8 +388,8 @@ def test_what_somebody_changed_between_two_runs_is_noticed_at_the_start(state: P
 
 
 def test_an_edit_far_from_the_end_is_noticed_in_the_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_check, "LAST_ROWS", 4)
-    monkeypatch.setattr(audit_check, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(audit_self_check, "LAST_ROWS", 4)
+    monkeypatch.setattr(audit_self_check, "CHUNK_ROWS", 7)
     audit = log_on(tmp_path)
     for number in range(40):
         audit.write({"kind": "intent", "text": str(number)})

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.billing.prices import NO_PRICES, PriceSeries
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from dispatch.wording.formatting import span
 from drivers.tariffs.acceptance import SAME_UNIT
 from drivers.tariffs.csv_file import PRICE_LIMIT_EUR_PER_MWH, RASTER_S

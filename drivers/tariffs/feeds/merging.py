@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 
 KEPT_S = 10 * 86_400  # of the past: stand-ins are made of the last seven days
 

@@ -17,7 +17,7 @@ from iq_days import Clock
 
 from console.cli.bill_inputs import priced, read_inputs
 from console.cli.main import run
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.equipment import Meter
 from dispatch.model.readings import reading

@@ -14,7 +14,7 @@ from console.replay.compare import compare, night_valley_w
 from console.replay.engine import Replay, Schedule
 from console.replay.traces import Publication, Trace
 from dispatch.billing.bill import stored_change_kwh
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, PcsRatings
 from dispatch.planning.inputs import PlanInputs

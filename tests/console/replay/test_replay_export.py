@@ -13,7 +13,7 @@ from console.replay.fast_loop import net_rows_w, within_export
 from console.replay.output import write_schedule
 from console.replay.remarks import export_means_w, over_export
 from console.replay.traces import Trace
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.schema import PcsRatings, PvTerms, TariffTerms
 
 ROOF = msgspec.structs.replace(CONFIG, pv=(PvTerms(id="roof", peak_w=60_000, curtail=True),))

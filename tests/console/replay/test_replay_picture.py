@@ -23,7 +23,7 @@ from console.replay.engine import Case, Schedule
 from console.replay.picture import MOST_COLUMNS, draw, in_columns
 from console.replay.traces import Trace
 from dispatch.billing.charges.energy_prices import import_price
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 

@@ -10,7 +10,7 @@ from console.replay.compare import compare
 from console.replay.engine import Case, Schedule
 from console.replay.job_file import Job
 from console.replay.remarks import short_period, unpriced
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 
 DAY_S = 86400

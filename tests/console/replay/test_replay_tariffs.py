@@ -16,7 +16,7 @@ from console.replay.job_file import Job
 from console.replay.traces import Trace
 from dispatch.billing.bill import Flow, account_peaks_w, bill, stored_change_kwh
 from dispatch.billing.demand_charge import billed_by_period_w
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.battery_ratings import full_soc_pct, reserve_soc_pct
 from dispatch.config.charges import Charge, TariffWindow
 from dispatch.config.demand_terms import DemandTerms

@@ -12,7 +12,7 @@ from console.replay.compare import compare
 from console.replay.remarks import doubtful_load, doubtful_pv
 from console.replay.samples import read_samples
 from console.replay.traces import LOAD_COLUMNS, Trace, TraceFileError, read_trace
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 
 HOURS = 12
 DUTY_EUR_PER_KWH = CONFIG.tariff.fee_eur_per_kwh + CONFIG.tariff.tax_eur_per_kwh

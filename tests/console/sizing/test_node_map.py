@@ -15,7 +15,7 @@ from console.sizing.headroom import Headroom, headroom
 from console.sizing.node_map import node_map, write_nodes_csv
 from console.sizing.sweep import Base, Outcome, Point, load_factor, node_counts, play, points
 from dispatch.billing.bill import Flow
-from dispatch.billing.prices import NO_PRICES
+from dispatch.billing.market_prices import NO_PRICES
 from dispatch.config.schema import CapsConfig, DispatchConfig
 
 CONTRACT_W = CONFIG.grid.contracted_peak_w

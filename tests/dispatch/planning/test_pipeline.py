@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.model.plan import Plan

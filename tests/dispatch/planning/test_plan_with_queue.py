@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.forecasting.queue_outlook import TOO_OLD_S
 from dispatch.model.job_outlook import ExpectedStart, JobCounts, JobOutlook, StartErrors
 from dispatch.planning.inputs import PlanInputs

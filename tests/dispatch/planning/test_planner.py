@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 from soak_sizes import examples
 
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.model.forecast import Forecast
 from dispatch.model.plan import Plan

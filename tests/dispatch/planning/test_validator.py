@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.billing.charges.energy_prices import import_price
-from dispatch.billing.prices import PriceSeries
+from dispatch.billing.market_prices import PriceSeries
 from dispatch.model.plan import Plan
 from dispatch.planning.peak.outlook import PeakOutlook, Rise
 from dispatch.planning.planner import make_plan

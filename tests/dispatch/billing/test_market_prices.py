@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch.billing.prices import PriceSeries, filled, filled_means, mean_published
+from dispatch.billing.market_prices import PriceSeries, filled, filled_means, mean_published
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
