@@ -6,5 +6,5 @@ Units and signs: W, kWh, EUR/kWh, EUR/MWh for market prices, EUR/kW for demand; 
 Must not import: `dispatch.control`, `dispatch.planning` and what is above them; anything of the other top-level
     packages; I/O, clocks, random numbers (an import contract checks it).
 
-`demand_charge` is the one place that knows the forms of a demand charge.
+`charges/` bills every form of charge; `demand_charge` says what tick, plan and foresight defend of one on peaks.
 """

@@ -100,7 +100,7 @@ TEXTS: dict[str, AlarmText] = {
         "It drifts by up to some seconds a day: metering intervals begin too early or too late, so the peak that is "
         "kept is not quite the one that the utility bills.",
         "Look at `timedatectl` and `chronyc sources`; allow NTP (UDP port 123) to a time server. On a site without "
-        "one, set the clock by hand and shelve this alarm.",
+        "one, set the clock by hand from time to time: the alarm stays.",
     ),
     "access-limited": AlarmText(
         "Access of users limited",
