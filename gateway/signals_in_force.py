@@ -98,7 +98,7 @@ class SignalsInForce:
     async def receive(self, raw: bytes, way: str, uid: int | None = None) -> tuple[Message, Taken]:
         """Take one event in. `way`: how it came, for the record. Raises SignalNotRead, OrderRefused, PartHangs.
 
-        `uid`: who hands it in, where the kernel says so; its groups may be a right. The signature is checked in a
+        `uid`: the Unix user who wrote it, where the kernel tells; a group may be a right. The signature is checked in a
         thread: its library takes long to load. So are groups: the user database may be on a server.
         """
         message = await self._calls.call(

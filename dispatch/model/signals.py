@@ -57,6 +57,10 @@ class Signal(msgspec.Struct, frozen=True):
         """Whether it counts at this time."""
         return self.start_utc_s <= utc_s < self.end_utc_s
 
+    def overlaps(self, start_utc_s: float, end_utc_s: float) -> bool:
+        """Whether it counts in a part of the time between two instants."""
+        return self.start_utc_s < end_utc_s and self.end_utc_s > start_utc_s
+
 
 class Item(msgspec.Struct, frozen=True):
     """One limit that a message asks for; `limit_w` None: the sender's limits of this kind end in this time."""

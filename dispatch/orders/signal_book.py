@@ -218,7 +218,7 @@ class SignalBook:
         cleared = []
         for signal in self.listed:
             same = (signal.sender, signal.quantity) == (sender, quantity)
-            if same and signal.start_utc_s < end_s and signal.end_utc_s > start_s:
+            if same and signal.overlaps(start_s, end_s):
                 cleared.append(self.end(signal.id))
                 if signal.start_utc_s < start_s:
                     self._signals[signal.id] = msgspec.structs.replace(signal, end_utc_s=start_s)

@@ -148,7 +148,7 @@ def _raises_a_peak(problem: Problem, before: Solution, after: Solution) -> bool:
 def _taken(inputs: PlanInputs, starts: Sequence[int], ordered: OrderProjection) -> list[bool]:
     """Whether an order has the battery in a step, or a signal holds in it."""
     return [
-        bool(given.order) or any(s.start_utc_s < start + QUARTER_S and s.end_utc_s > start for s in inputs.signals)
+        bool(given.order) or any(s.overlaps(start, start + QUARTER_S) for s in inputs.signals)
         for given, start in zip(ordered.steps, starts, strict=True)
     ]
 

@@ -30,7 +30,7 @@ class StepLimits(msgspec.Struct, frozen=True):
     production_kw: tuple[float, ...]  # of all PV
     curtail_kw: tuple[float, ...] = ()  # the most that PV may be limited by
     curtail_least_kw: tuple[float, ...] = ()  # what an obligation on production takes of it
-    import_by: tuple[str, ...] = ()  # who asks for the limit of import
+    import_by: tuple[str, ...] = ()  # who asks for the limit of import, as rules name it (`tightest`); "": nobody
 
     def why(self, t: int) -> Reason:
         """Why PV is limited in a step, where it is not for the price of export."""
@@ -41,7 +41,11 @@ class StepLimits(msgspec.Struct, frozen=True):
 
 def limits_of(inputs: PlanInputs, starts: Sequence[int], ahead: StepForecasts) -> StepLimits:
     """What the site file and the signals that are announced or stand leave in each step."""
-    asked = {quantity: _asked_kw(inputs.signals, quantity, starts) for quantity in Quantity}
+    lowest = {quantity: _lowest(inputs.signals, quantity, starts) for quantity in Quantity}
+    asked = {
+        quantity: tuple(math.inf if s is None else s.limit_w / 1000 for s in found)
+        for quantity, found in lowest.items()
+    }
     surplus_kw = [max(0.0, -net_w) / 1000 for net_w in ahead.net_w]
     free, imported = (math.inf,) * len(starts), asked[Quantity.IMPORT]
     share = inputs.config.curtailable_share
@@ -53,7 +57,9 @@ def limits_of(inputs: PlanInputs, starts: Sequence[int], ahead: StepForecasts) -
         most = tuple(min(own, surplus) for own, surplus in zip(own_kw, surplus_kw, strict=True))
     return StepLimits(
         import_kw=() if imported == free else imported,
-        import_by=() if imported == free else tuple(_asked_by(inputs.signals, start) for start in starts),
+        import_by=()
+        if imported == free
+        else tuple("" if s is None else f"{s.sender} {s.id}" for s in lowest[Quantity.IMPORT]),
         export_kw=_export_kw(inputs.config, asked[Quantity.EXPORT], surplus_kw),
         charge_kw=tuple(limit + surplus for limit, surplus in zip(asked[Quantity.CHARGE], surplus_kw, strict=True)),
         production_kw=asked[Quantity.PRODUCTION],
@@ -71,28 +77,17 @@ def _export_kw(config: DispatchConfig, asked_kw: Sequence[float], surplus_kw: Se
     )
 
 
-def _asked_kw(signals: Sequence[Signal], quantity: Quantity, starts: Sequence[int]) -> tuple[float, ...]:
-    """The lowest limit of a quantity, kW, that signals ask for in a part of each step; infinite: none does."""
+def _lowest(signals: Sequence[Signal], quantity: Quantity, starts: Sequence[int]) -> tuple[Signal | None, ...]:
+    """The signal with the lowest limit of a quantity in a part of each step; None: there is none."""
     asked = [s for s in signals if s.quantity is quantity]
     if not asked:
-        return (math.inf,) * len(starts)
+        return (None,) * len(starts)
 
-    def limit_kw(start: int) -> float:
-        there = (s.limit_w for s in asked if s.start_utc_s < start + QUARTER_S and s.end_utc_s > start)
-        return min(there, default=math.inf) / 1000
+    def lowest(start: int) -> Signal | None:
+        there = (s for s in asked if s.overlaps(start, start + QUARTER_S))
+        return min(there, key=lambda s: s.limit_w, default=None)
 
-    return tuple(limit_kw(start) for start in starts)
-
-
-def _asked_by(signals: Sequence[Signal], start: int) -> str:
-    """Who asks for the lowest limit of import in a step, as rules name it (`tightest`); empty: nobody."""
-    there = [
-        s
-        for s in signals
-        if s.quantity is Quantity.IMPORT and s.start_utc_s < start + QUARTER_S and s.end_utc_s > start
-    ]
-    lowest = min(there, key=lambda s: s.limit_w, default=None)
-    return "" if lowest is None else f"{lowest.sender} {lowest.id}"
+    return tuple(lowest(start) for start in starts)
 
 
 def limit_notes(config: DispatchConfig, steps: Sequence[PlanStep], limits: StepLimits) -> list[Reason]:

@@ -81,7 +81,7 @@ def read_signal(
 ) -> Message:
     """What an event says. Raises SignalNotRead.
 
-    `in_group`: whether who hands it in belongs to a Unix group; without a signature that is the right.
+    `in_group`: whether the user who wrote it is in the sender's Unix group; without a signature that is the right.
     """
     if len(raw) > LONGEST:
         raise SignalNotRead(f"{len(raw)} bytes, expected one CloudEvent of at most {LONGEST}")
