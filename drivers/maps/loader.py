@@ -201,7 +201,7 @@ class _Reading:
         if not isinstance(raw, dict):
             self.fault(key, "not a table", f"a table, written [{_shown(key)}]")
             return None
-        fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+        fields = _fields_of(struct)
         before, values = len(self.faults), {}
         for name, value in raw.items():
             if name not in fields:
@@ -215,6 +215,12 @@ class _Reading:
             if field.required and name not in raw:
                 self.fault(key, f"no {name}", f"{name}; it is required")
         return struct(**values) if len(self.faults) == before else None
+
+
+@cache
+def _fields_of(struct: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """The keys of a table; evaluated once: types are written as text."""
+    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
 
 
 def _converted(value: Any, hint: Any) -> Any:

@@ -30,7 +30,7 @@ from gateway.site.pv_checks import planes, weather_services
 from gateway.site.scheduler_checks import schedulers
 from gateway.site.schema import WITH_IDS, Site
 from gateway.site.signal_checks import signals
-from gateway.site.unread import MISSING_KEY, Unreadable
+from gateway.site.unread import MISSING_KEY, Unreadable, text
 
 
 def across(site: Site) -> list[Finding]:
@@ -149,7 +149,7 @@ def _addresses(site: Site) -> Iterator[Finding]:
                 apart = getattr(item, "source", "modbus") != "modbus"  # not reached over Modbus
                 if apart or (section != "node" and item.url in ("", "twin")):
                     continue
-                place = place_of(item.url), item.unit, getattr(item, "instance", None) or 1
+                place = place_of(text(item.url)), item.unit, getattr(item, "instance", None) or 1
                 if place in seen:
                     yield f"{section}[{n}].unit", item.unit, f"a unit of its own at {item.url}; {seen[place]} has it"
                 seen.setdefault(place, f"{section}[{n}]")

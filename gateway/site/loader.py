@@ -7,6 +7,7 @@ Numbers may be written with their unit ("55 kW"); the key's suffix says which qu
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import math
 import re
@@ -237,13 +238,19 @@ def _unread(struct: type[msgspec.Struct]) -> msgspec.Struct:
     return struct(**dict.fromkeys(struct.__struct_fields__, UNREAD))
 
 
+@functools.cache
+def _keys_of(struct: type[msgspec.Struct]) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """The keys of a table with their types, and which are required; evaluated once: types are written as text."""
+    required = frozenset(f.encode_name for f in msgspec.structs.fields(struct) if f.required)
+    return types.MappingProxyType(typing.get_type_hints(struct, include_extras=True)), required
+
+
 def _table(where: str, struct: type[msgspec.Struct], raw: Any, errors: list[SiteError]) -> msgspec.Struct:
     """One table of the file as its struct; what is wrong in it is UNREAD there, with errors appended."""
     if not isinstance(raw, dict):
         errors.append(SiteError(where, raw, f"a table, written [{where}]"))
         return _unread(struct)
-    hints = typing.get_type_hints(struct, include_extras=True)
-    required = {f.encode_name for f in msgspec.structs.fields(struct) if f.required}
+    hints, required = _keys_of(struct)
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if key in hints:
@@ -389,13 +396,13 @@ def _expectation(message: str) -> str:
     return type_words(message.split(" - at `")[0]).replace("got a text", "not a text")
 
 
-def _nearest(key: str, known: dict[str, Any], value: object) -> str:
+def _nearest(key: str, known: Mapping[str, Any], value: object) -> str:
     """ "; did you mean X?" when something known is spelled alike, else the list of what is known."""
     close = _close(key, known, value)
     return f"; did you mean {', '.join(close)}?" if close else f": {', '.join(known)}"
 
 
-def _close(key: str, known: dict[str, Any], value: object) -> set[str]:
+def _close(key: str, known: Mapping[str, Any], value: object) -> set[str]:
     """What is known and spelled most alike, of what may hold such a value if it is a table; empty when nothing is."""
     fitting = [name for name, hint in known.items() if isinstance(value, dict) == _is_table(hint)]
     found = (difflib.get_close_matches(key, names, n=1, cutoff=0.6) for names in (fitting, list(known)))

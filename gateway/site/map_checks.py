@@ -14,7 +14,7 @@ from drivers.maps.vocabulary import PV_POWER
 from drivers.modbus.address import place_of
 from drivers.twin.config import PCS_FAMILIES, SWITCHES
 from gateway.site.schema import Site
-from gateway.site.unread import MISSING_KEY, Unreadable
+from gateway.site.unread import MISSING_KEY, Unreadable, text
 
 
 def map_without_errors(name: str, path: Path) -> DeviceMap | None:
@@ -125,7 +125,7 @@ def _written_places(pcs: PcsDevice, path: Path) -> set[tuple[object, int, int]]:
         return set()
     units = {**device_map.units, **pcs.units}
     steps = device_map.recipe.steps if device_map.recipe is not None else ()
-    line = place_of(pcs.url)
+    line = place_of(text(pcs.url))
     return {(line, units.get(s.at, pcs.unit), s.address + r) for s in steps for r in range(s.registers)}
 
 
@@ -134,7 +134,7 @@ def hybrids(site: Site) -> Iterator[Finding]:
     for n, pv in enumerate(site.pv):
         for m, pcs in enumerate(site.pcs):
             with suppress(Unreadable):
-                here = pv.url != "twin" and (place_of(pv.url), pv.unit) == (place_of(pcs.url), pcs.unit)
+                here = pv.url != "twin" and (place_of(text(pv.url)), pv.unit) == (place_of(text(pcs.url)), pcs.unit)
                 if here and bool(pv.map) != bool(pcs.map):
                     wanted = f"map = {pcs.map!r}" if pcs.map else "no map"
                     yield f"pv[{n}].map", pv.map, f"{wanted}, as pcs[{m}] has, which is the same device"

@@ -13,7 +13,7 @@ from drivers.node_config import OBSERVED
 from drivers.node_lists.dns import place_of
 from drivers.nodes.group import CHANGING
 from gateway.site.schema import Site
-from gateway.site.unread import MISSING_KEY, Unreadable
+from gateway.site.unread import MISSING_KEY, Unreadable, text
 
 MOST_NODES = 1024
 # What a command of a [[node]] needs beside it, and why.
@@ -93,7 +93,7 @@ def _list_keys(key: str, group: Any) -> Iterator[Finding]:
             yield f"{key}.{name}", getattr(group, name), f"no such key, or {needed}"
     if group.dns_server:
         try:
-            ip_address(place_of(group.dns_server)[0])
+            ip_address(place_of(text(group.dns_server))[0])
         except ValueError:
             yield f"{key}.dns_server", group.dns_server, "an address such as 192.0.2.1 or [2001:db8::1]:5353"
 

@@ -10,7 +10,7 @@ from dispatch.config.cross_checks import Finding
 from drivers.config import MeterDevice
 from drivers.modbus.address import parse, place_of
 from gateway.site.schema import Site
-from gateway.site.unread import Unreadable
+from gateway.site.unread import Unreadable, text
 
 KEYS = frozenset(("id", "url", "source", "role", "side", "serial", "period_s"))  # period_s: of every grid meter
 BAUD = 115_200  # DSMR P1 companion standard 5.0.2: 115200 baud, 8N1
@@ -48,5 +48,5 @@ def _keys(meter: MeterDevice) -> Iterator[Finding]:
 def _ports(n: int, meter: MeterDevice, others: Iterable[tuple[str, Any]]) -> Iterator[Finding]:
     for key, device in others:
         with suppress(Unreadable):
-            if place_of(device.url) == place_of(meter.url):
+            if place_of(text(device.url)) == place_of(text(meter.url)):
                 yield f"{key}.url", device.url, f"a port of its own: meter[{n}] with source = p1 listens there"

@@ -8,7 +8,6 @@ import random
 import shutil
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from small_gateway import running, small_site
-from waiting import LIMIT_S
+from waiting import LIMIT_S, clock_at_work_s
 
 from dispatch.control.controller import ControllerMemory
 from drivers.nodes.known_gpus import GpuRecord
@@ -63,11 +62,11 @@ def site_in(directory: Path, **sections: Any) -> Site:
 
 async def started(state_dir: Path, **sections: Any) -> tuple[Gateway, list[str], float]:
     """A gateway that was made, all that its log says, and how long it took; it is closed again."""
-    site, began_s = site_in(state_dir, **sections), time.monotonic()
+    site, began_s = site_in(state_dir, **sections), clock_at_work_s()
     state = StateDirectory(state_dir)
     await asyncio.to_thread(state.take)
     gateway = await assemble(site, state, None, lambda ticks: None)
-    took_s = time.monotonic() - began_s
+    took_s = clock_at_work_s() - began_s
     gateway.save_memory()
     await asyncio.to_thread(gateway.audit.close)
     await asyncio.to_thread(gateway.recorder.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -718,3 +719,30 @@ def test_errors_of_charges_and_windows_are_found_in_one_run() -> None:
     assert "did you mean jul?" in errors["tariff.charge[2].month_weight_pct.juli"]
     other = errors_of(document() | {"tariff": {"charge": {"id": "x"}}})
     assert "expected a list of tables, written [[tariff.charge]]" in other["tariff.charge"]
+
+
+def keys_in(raw: dict[str, Any], at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The place of every key of a document, those of tables in it too."""
+    for key, value in raw.items():
+        yield (*at, key)
+        tables = value if isinstance(value, list) else []
+        for n, table in enumerate(tables):
+            if isinstance(table, dict):
+                yield from keys_in(table, (*at, key, n))
+        if isinstance(value, dict):
+            yield from keys_in(value, (*at, key))
+
+
+@pytest.mark.parametrize("name", ["demo", "render-farm"])
+def test_no_value_that_cannot_be_read_ends_the_checks_of_the_others(name: str) -> None:
+    """Each key in turn holds what no key takes; it is named, whatever reads it afterwards."""
+    whole = tomllib.loads((ROOT / "sites" / f"{name}.toml").read_text(encoding="utf-8"))
+    for place in keys_in(whole):
+        raw = copy.deepcopy(whole)
+        table: Any = raw
+        for part in place[:-1]:
+            table = table[part]
+        table[place[-1]] = [[1]]
+        with pytest.raises(SiteFileError) as caught:
+            site_file.compose(Path("x.toml"), raw)
+        assert str(place[-1]) in str(caught.value), place
