@@ -156,6 +156,8 @@ class Gateway:
         self.drills.set_known(True)
 
     def _take_over(self, left: PreviousRun) -> None:
+        self.alarms.adopt(left.shelved, self.clock.utc_s(), self.clock.mono_s())
+        self.orders.adopt_dropped(left.dropped_orders)
         self.orders.drop(left.orders)
         self.orders.note_stopped(left.stopped_orders)
         for body in left.orders:
@@ -249,7 +251,11 @@ def compose_gateway(
         accounting.know(nodes)
         queues.know(scheduler_names(nodes))
 
-    orders = OrdersInForce(clock, events, audit)
+    def keep_at_once(key: str, value: Any) -> None:
+        recorder.save_state(key, value)
+        recorder.flush()
+
+    orders = OrdersInForce(clock, events, audit, keep_at_once)
     parts = PartsInTrouble()
     nodes_at_start = (*site.node, *devices.lists.nodes)
     queues = QueuesInForce(
@@ -267,11 +273,6 @@ def compose_gateway(
     planner.learn(left.load_w, left.pv_w)
     planner.queues.learn(left.finished_jobs)
     reservations = ReservationsInForce(config, clock, events, audit, planner.reserve)
-
-    def keep_at_once(key: str, value: Any) -> None:
-        recorder.save_state(key, value)
-        recorder.flush()
-
     signal_calls = SupervisedCalls("signals", SIGNALS_S, parts)
     signals = SignalsInForce(
         site.signal,
@@ -310,7 +311,7 @@ def compose_gateway(
         tick_s=clock.speed / site.gateway.rate_hz,
         revert={p.id: (p.revert_s, to_w[p.id]) for p in site.pcs},
         renewed_s=devices.renewed_s,
-        alarms=alarms.active,
+        alarms=alarms.standing,
         proofs=proofs,
         events=events,
         audit=audit,
@@ -382,7 +383,16 @@ def compose_gateway(
         queries.handlers,
         QueueCommands(queues, log).handlers,
         island_commands.handlers,
-        AlarmCommands(log, clock, events, alarms, controller.contacts.release).handlers,
+        AlarmCommands(
+            log,
+            clock,
+            events,
+            alarms,
+            release=controller.contacts.release,
+            records=queries,
+            save=keep_at_once,
+            dropped_seen=orders.dropped_seen,
+        ).handlers,
         JobQueries(peak_charges(site.dispatch, "granted"), log=log, accounts=accounting, records=queries).handlers,
         DeviceCommands(RegisterAccess(drivers), log, events).handlers,
         SignalCommands(log, signals, loop).handlers,

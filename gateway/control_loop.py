@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 import msgspec
 
+from dispatch.alarms.advisories import PlanAdvice
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.states import AlarmBook
@@ -128,7 +129,7 @@ class ControlLoop:
         self._stopping, self._ticked = asyncio.Event(), asyncio.Event()
         self._clock_steps = ClockStepDetector(clock.utc_s(), clock.mono_s())
         self._overruns, self._dropped = GrowthPerMinute(), GrowthPerMinute()
-        self._exits = ExitStatements()
+        self._exits, self._advice = ExitStatements(), PlanAdvice(self._config)
         self._seq = 0
         self._loop_stats = self.punctuality.stats(0)
 
@@ -399,6 +400,10 @@ class ControlLoop:
             node_lists=self._devices.lists.now(),
             signals=self._signals.views(snapshot),
             grid_events=self._grid_events.shown,
+            first_out=self._alarms.first_out(),
+            alarm_rate=self._alarms.rate,
+            shelved=self._alarms.suppressed(snapshot.utc_s, snapshot.mono_s),
+            advisories=self._advice.now(self._planner.plan, snapshot.utc_s) if snapshot.utc_known else (),
         )
 
     def _known_peak_w(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dispatch.model.clock import Clock
@@ -12,17 +12,25 @@ from dispatch.wording.formatting import span
 from gateway.event_sink import EventSink
 from storage.audit import AuditLog
 
-DROPPED_S = 900.0  # how long the alarm that says so is active; it stays listed until somebody acknowledges it
+DROPPED = "dropped_orders"  # under which the record keeps those that nobody has been seen to know of
+MOST_DROPPED = 20
 
 
 class OrdersInForce:
     """At most one order per slot. Orders do not outlive the gateway: they end with it, or are dropped at its start."""
 
-    def __init__(self, clock: Clock, events: EventSink, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        events: EventSink,
+        audit: AuditLog,
+        save: Callable[[str, Any], object] = lambda key, value: None,
+    ) -> None:
+        """`save` puts on disk what a restart has cost, until somebody knows of it."""
+        self._save = save
         self._clock, self._events, self._audit = clock, events, audit
         self._book = OrderBook()
         self._dropped: list[str] = []
-        self._dropped_until_s = float("-inf")
 
     @property
     def active(self) -> tuple[Order, ...]:
@@ -77,13 +85,23 @@ class OrdersInForce:
                 self._note_dropped(body["text"])
 
     def _note_dropped(self, text: str) -> None:
-        self._dropped.append(text)
-        self._dropped_until_s = self._clock.mono_s() + DROPPED_S
+        if text not in self._dropped:
+            self._dropped = [*self._dropped, text][-MOST_DROPPED:]
+            self._save(DROPPED, self._dropped)
 
     @property
     def dropped(self) -> str:
-        """Which orders the restart cost, for some time after it; empty: none."""
-        return "; ".join(self._dropped) if self._clock.mono_s() < self._dropped_until_s else ""
+        """Which orders restarts cost, until somebody has acknowledged the alarm that says so; empty: none."""
+        return "; ".join(self._dropped)
+
+    def adopt_dropped(self, kept: Iterable[str]) -> None:
+        """What an earlier restart cost, and nobody has acknowledged since."""
+        self._dropped = [*(text for text in kept if text not in self._dropped), *self._dropped][-MOST_DROPPED:]
+
+    def dropped_seen(self) -> None:
+        """Somebody has acknowledged that they were dropped."""
+        self._dropped = []
+        self._save(DROPPED, self._dropped)
 
     def _report_end(self, order: Order, why: str, who: str = "", **more: float) -> None:
         lasted = span(max(self._clock.utc_s() - order.given_utc_s, 0.0))

@@ -12,11 +12,13 @@ import msgspec
 
 from dispatch.accounting.meter import MeterState
 from dispatch.accounting.records import JobRecord
+from dispatch.alarms.shelving import Suppression
 from dispatch.events.model import KeptEvents
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.reservations import Reservation
 from dispatch.orders.signal_book import KeptSignals
 from dispatch.planning.pipeline import LEARN_S
+from gateway.api.alarm_commands import STATE as SHELVED
 from gateway.carbon_feed import STATE as CARBON
 from gateway.carbon_feed import KeptCarbon, kept_carbon
 from gateway.drill_scheduler import STATE as DRILLS
@@ -28,6 +30,7 @@ from gateway.job_accounting import STATE as JOBS
 from gateway.job_accounting import kept_state
 from gateway.node_lists import STATE as NODES
 from gateway.node_lists import KeptList, kept_lists
+from gateway.orders_in_force import DROPPED
 from gateway.outputs.mqtt_publisher import STATE as MQTT
 from gateway.outputs.mqtt_publisher import kept_topics
 from gateway.outputs.notifier import STATE as NOTIFICATIONS
@@ -75,6 +78,8 @@ class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
     finished_jobs: list[JobRecord] = []  # the newest runs of jobs that were over, oldest first
     signals: KeptSignals = KeptSignals()  # from outside, and what is remembered of their messages
     grid_events: KeptEvents = KeptEvents()
+    shelved: list[Suppression] = []  # alarms, shelved or out of service
+    dropped_orders: list[str] = []  # that nobody has been seen to know of
     last_pv_w: float | None = None  # PV power when it was last recorded, within the last day
 
 
@@ -123,6 +128,8 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
         mqtt_topics=part("what Home Assistant was told", lambda: kept_topics(_state(state_dir, MQTT)), {}),
         notifications=part("notifications", lambda: kept_outboxes(_state(state_dir, NOTIFICATIONS)), {}),
         iq_reports=part("reports of Energy IQ", lambda: remembered(state_dir), {}),
+        shelved=part("shelved alarms", lambda: _list(state_dir, SHELVED, Suppression), []),
+        dropped_orders=part("orders that were dropped", lambda: _list(state_dir, DROPPED, str), []),
         last_pv_w=part("the last PV power", lambda: _last_pv_w(state_dir, now_utc_s), None),
         not_read=tuple(said),
     )
@@ -131,6 +138,11 @@ def read_previous_run(state_dir: Path, now_utc_s: float, own_run: str = "") -> P
 def _state(state_dir: Path, key: str) -> Any:
     with closing(Archive(state_dir)) as archive:
         return archive.last_state(key)
+
+
+def _list(state_dir: Path, key: str, kind: type[Found]) -> list[Found]:
+    kept = _state(state_dir, key)
+    return [] if kept is None else [msgspec.convert(one, kind) for one in kept]
 
 
 def _signals(state_dir: Path) -> KeptSignals:

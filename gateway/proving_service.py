@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.commissioning.estimator import estimate
 from dispatch.commissioning.peak_risk import peak_risk
 from dispatch.commissioning.preconditions import Site as SiteNow

@@ -20,6 +20,7 @@ from dispatch.accounting.records import PeakInterval
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from storage import jobs
+from storage.alarm_history import AlarmEpisode, episodes
 from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
 from storage.history import Buckets, means, minute_roll_ups
@@ -143,6 +144,11 @@ class Archive:
         sql = f"SELECT {EVENT_COLUMNS} FROM event WHERE {' AND '.join(where)} ORDER BY ts_utc_us DESC, id DESC LIMIT ?"
         with self._asking() as con:
             return [event_of(row) for row in con.execute(sql, (*values, _limited(limit)))]
+
+    def alarm_history(self, since_utc_s: float, until_utc_s: float, limit: int = ROWS) -> list[AlarmEpisode]:
+        """When alarms came in [since, until), were acknowledged and went, newest first, at most `limit`."""
+        with self._asking() as con:
+            return episodes(con, since_utc_s, until_utc_s, _limited(limit))
 
     def decisions(self, start_utc_s: float, end_utc_s: float, limit: int = ROWS) -> list[Decision]:
         """Stored decisions in [start, end), newest first, at most `limit` (and `ROWS`)."""

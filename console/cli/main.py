@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bill": ("console.cli.bill:bill", "Price the record; compare it with the utility's meter values."),
     "report": ("console.cli.report:report", "Report a year's energy by source, PUE, REF and CO2."),
     "events": ("console.cli.records:events", "List the events of the log."),
+    "alarms": ("console.cli.alarms:alarms", "List the alarms; with --history those that came and went."),
+    "alarm": ("console.cli.alarms:alarm", "Shelve an alarm, take it out of service, list it again."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),
     "setpoint": ("console.cli.orders:setpoint", "Set the battery power for a time; > 0 discharges."),
     "import-target": ("console.cli.orders:import_target", "Set the import at the PCC for a time."),
@@ -80,7 +82,8 @@ skerry SITE.toml      open the console on a site; starts its gateway if none run
 skerry status         show the site now
 
 Commands find the gateway by --site, by $SKERRY_SITE, or because it is the only one running. When none runs, status,
-why, events, audit, iq, bill, jobs, drill report, event report, export and backup read the record of the site.
+why, events, alarms --history, audit, iq, bill, jobs, drill report, event report, export and backup read the record of
+the site.
 """
 EPILOG = "Exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 

@@ -40,12 +40,16 @@ def events(limit: int, site: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("alarm", metavar="ID|all")
+@click.option("--group", metavar="GROUP", help="With all: only those of a group (see `skerry alarms`).")
 @site_option
-def ack(alarm: str, site: str | None) -> None:
-    """Acknowledge an alarm by its id (see `skerry status`), or all alarms."""
+def ack(alarm: str, group: str | None, site: str | None) -> None:
+    """Acknowledge an alarm by its id (see `skerry alarms`), or all alarms."""
+    if group and alarm != "all":
+        raise click.UsageError("--group takes all: skerry ack all --group GROUP.")
     with gateway(site) as live:
-        seen = {"seen_utc_s": live.now_utc_s()} if starts_the_battery(alarm) else {}
-        answer = live.link.request("alarm.acknowledge", id="*" if alarm == "all" else alarm, **seen)
+        more: dict[str, Any] = {"seen_utc_s": live.now_utc_s()} if starts_the_battery(alarm) else {}
+        more |= {"group": group} if group else {}
+        answer = live.link.request("alarm.acknowledge", id="*" if alarm == "all" else alarm, **more)
     count, trouble = answer["acknowledged"], answer["not_durable"]
     click.echo(f"{count} {'alarm' if count == 1 else 'alarms'} acknowledged{'; NOT on record' if trouble else ''}")
     if trouble:

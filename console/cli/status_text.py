@@ -37,7 +37,8 @@ from console.display.status_text import clock_texts, limiting_texts, unmeasured_
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.control.contact_states import contact_reason
 from dispatch.control.exit_behaviour import if_gateway_dies
 from dispatch.model.decision import Decision

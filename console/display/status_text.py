@@ -9,7 +9,8 @@ from console.display.formats import ABSENT, IDLE_W, age, cents, hour_minute, kw
 from console.display.ink import Ink, Line
 from console.display.viewmodel import Link, Model, peak_is_lower_bound
 from console.display.wrapping import cut
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.clock import ClockState
 from dispatch.model.decision import Mode

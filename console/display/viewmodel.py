@@ -13,7 +13,8 @@ import msgspec
 
 from console.display.audit_rows import AuditLine
 from dispatch.accounting.records import JobRecord
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.battery_bank import combined_soc, known_soc
 from dispatch.model.decision import Decision

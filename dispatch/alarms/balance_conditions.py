@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dispatch.alarms.states import Condition
+from dispatch.alarms.points import Condition
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.balancing import BalanceDue, last_full
 from dispatch.model.reasons import Reason

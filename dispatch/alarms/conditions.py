@@ -27,7 +27,7 @@ from dispatch.alarms.device_conditions import (
 from dispatch.alarms.facts import Facts
 from dispatch.alarms.genset_conditions import genset_conditions
 from dispatch.alarms.part_conditions import part_conditions
-from dispatch.alarms.states import Condition, Conditions
+from dispatch.alarms.points import Condition, Conditions
 from dispatch.alarms.ups_conditions import ups_conditions
 from dispatch.config.battery_ratings import reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
@@ -54,7 +54,7 @@ def conditions(snapshot: Snapshot, decision: Decision | None, facts: Facts) -> C
     found = Conditions(lost_conditions(snapshot, facts.nodes_unread))
     found.update(_grid(snapshot, decision, facts, island))
     found.update(missing_conditions(snapshot, facts.config))
-    found.update(implausible_conditions(decision))
+    found.update(implausible_conditions(snapshot, decision))
     for battery in snapshot.batteries:
         found.update(battery_conditions(battery, facts.config))
     found.update(energy_conditions(snapshot, decision))
@@ -124,11 +124,12 @@ def _meters(snapshot: Snapshot, decision: Decision | None) -> Condition:
     if balance_w is None or load_w is None:
         return Condition(None)
     apart_w, allowed_w = abs(balance_w - load_w), max(DISAGREE_W, DISAGREE_SHARE * abs(load_w))
+    beyond_w = apart_w - allowed_w
     detail = Reason(
         "alarm.meters_apart",
         {"load_w": load_w, "balance_w": balance_w, "apart_w": apart_w, "allowed_w": allowed_w},
     )
-    return Condition(apart_w > allowed_w, detail)
+    return Condition(beyond_w > 0, detail, beyond=beyond_w)
 
 
 def _outage(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
@@ -166,15 +167,18 @@ def _fuse(snapshot: Snapshot, config: DispatchConfig) -> Condition:
     amps = [a for a in (r.good for r in snapshot.grid.a) if a is not None]
     if amps:
         worst = max(abs(a) for a in amps)
-        return Condition(
-            worst > config.grid.fuse_a, Reason("alarm.phase_current", {"phase_a": worst, "fuse_a": config.grid.fuse_a})
-        )
+        current = Reason("alarm.phase_current", {"phase_a": worst, "fuse_a": config.grid.fuse_a})
+        return _over_fuse(worst / config.grid.fuse_a, current)
     w = snapshot.grid.w.good
     if w is None:
         return Condition(None)
-    return Condition(
-        abs(w) > config.grid.fuse_w, Reason("alarm.fuse_power", {"import_w": w, "fuse_w": config.grid.fuse_w})
+    return _over_fuse(
+        abs(w) / config.grid.fuse_w, Reason("alarm.fuse_power", {"import_w": w, "fuse_w": config.grid.fuse_w})
     )
+
+
+def _over_fuse(share: float, detail: Reason) -> Condition:
+    return Condition(share > 1, detail, beyond=100 * (share - 1))
 
 
 def _peak(snapshot: Snapshot, interval: Interval | None, island: IslandState) -> Iterator[tuple[str, Condition]]:
@@ -208,7 +212,9 @@ def _peak(snapshot: Snapshot, interval: Interval | None, island: IslandState) ->
             "alarm.peak_risk", {"import_w": w, "peak": peak, "limit_w": interval.peak_limit_w, "held_w": held_w}
         )
         # an interval already lost is not at risk any more
-        yield "peak-at-risk", Condition(left_wh >= 0 and w > held_w, detail)
+        at_risk, over_in_s = left_wh >= 0 and w > held_w, left_wh * 3600 / w if w > 0 else None
+        beyond_w = w - held_w if left_wh >= 0 else None
+        yield "peak-at-risk", Condition(at_risk, detail, beyond=beyond_w, act_within_s=over_in_s)
 
 
 def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) -> Condition:
@@ -219,12 +225,14 @@ def _reserve(snapshot: Snapshot, config: DispatchConfig, island: IslandState) ->
     soc_pct, available_pct = bank.soc_pct, bank.available_pct
     if soc_pct is None or available_pct is None:
         return Condition(None)
+    beyond_pct = reserve_pct - SOC_MARGIN_PCT - available_pct
     return Condition(
-        available_pct < reserve_pct - SOC_MARGIN_PCT,
+        beyond_pct > 0,
         Reason(
             "alarm.below_reserve",
             {"soc": counted(in_service(soc_pct, available_pct), bank.batteries), "reserve_pct": reserve_pct},
         ),
+        beyond=beyond_pct,
     )
 
 

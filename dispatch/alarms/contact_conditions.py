@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatch.alarms.states import Condition
+from dispatch.alarms.points import Condition
 from dispatch.config.contact_terms import PROTECTIVE
 from dispatch.control.contact_states import contact_reason
 from dispatch.model.contacts import ContactView

@@ -1,97 +1,95 @@
-"""Defines the alarms of a site as data. `conditions` determines which of them hold.
+"""Defines the alarms of a site as data: `catalogue.toml`, beside this module. `conditions` determines which hold.
 
-Their texts are in `dispatch/wording/english/alarms/`.
-
-Priorities: HIGH is for what hurts equipment or supply within minutes, MEDIUM for money or a lost function within the
-hour, LOW for what can wait for the day.
+Their texts are in `dispatch/wording/english/alarms/`. The file is part of the program, read once with this module.
 """
 
 from __future__ import annotations
 
-from dispatch.alarms.states import AlarmDefinition, Priority
+import pkgutil
+import tomllib
+from typing import Annotated
 
-HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
+import msgspec
 
-DEFINITIONS: tuple[AlarmDefinition, ...] = (
-    AlarmDefinition("grid-outage", HIGH, on_delay_s=1.0, off_delay_s=30.0),
-    AlarmDefinition("fuse-overload", HIGH, on_delay_s=2.0),
-    AlarmDefinition("meter-stale", HIGH, on_delay_s=2.0),
-    AlarmDefinition("pcs-fault", HIGH, on_delay_s=1.0),
-    AlarmDefinition("battery-temperature", HIGH, on_delay_s=10.0, off_delay_s=60.0),
-    AlarmDefinition("battery-contactor", HIGH, on_delay_s=5.0),
-    AlarmDefinition("battery-isolation", HIGH, on_delay_s=2.0, off_delay_s=10.0),
-    AlarmDefinition("battery-cooling", HIGH, on_delay_s=10.0, off_delay_s=60.0),
-    AlarmDefinition("battery-alarm", MEDIUM, on_delay_s=2.0, off_delay_s=10.0),
-    AlarmDefinition("soc-low", HIGH, on_delay_s=30.0, off_delay_s=60.0),
-    AlarmDefinition("soc-stands-still", MEDIUM),
-    AlarmDefinition("device-lost", MEDIUM, on_delay_s=3.0),
-    AlarmDefinition("nodes-not-read", MEDIUM, on_delay_s=3.0),
-    AlarmDefinition("reading-missing", MEDIUM, on_delay_s=5.0),
-    AlarmDefinition("reading-implausible", MEDIUM, off_delay_s=60.0),
-    AlarmDefinition("meters-disagree", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
-    AlarmDefinition("setpoint-not-followed", MEDIUM, on_delay_s=10.0),
-    AlarmDefinition("pv-limit-not-followed", MEDIUM),
-    AlarmDefinition("not-as-proven", MEDIUM, on_delay_s=5.0),
-    AlarmDefinition("proof-overdue", HIGH),
-    AlarmDefinition("setpoint-mismatch", MEDIUM, on_delay_s=5.0, off_delay_s=10.0),
-    AlarmDefinition("foreign-master", HIGH, off_delay_s=10.0),
-    AlarmDefinition("meter-energy", MEDIUM),
-    AlarmDefinition("pcs-local", MEDIUM, on_delay_s=2.0),
-    # an order of ours changes the control for some seconds
-    AlarmDefinition("switch-not-automatic", HIGH, on_delay_s=10.0),
-    AlarmDefinition("cap-not-followed", MEDIUM, on_delay_s=30.0, off_delay_s=10.0),
-    AlarmDefinition("gpus-missing", MEDIUM, on_delay_s=10.0, off_delay_s=10.0),
-    AlarmDefinition("gpu-limits-not-kept", MEDIUM),
-    # a restart of the scheduler takes a minute or two
-    AlarmDefinition("queue-lost", LOW, on_delay_s=180.0),
-    AlarmDefinition("starts-not-kept", MEDIUM, on_delay_s=180.0),
-    AlarmDefinition("start-limit-changed", MEDIUM),
-    AlarmDefinition("gpu-limits-changed", MEDIUM),
-    AlarmDefinition("contact-stop", HIGH, off_delay_s=0.0),
-    # at once: it may be latched again right after it was released
-    AlarmDefinition("contact-latched", HIGH, off_delay_s=0.0, by_name=True),
-    AlarmDefinition("contact-cooling", HIGH),
-    AlarmDefinition("contact-alarm", MEDIUM),
-    AlarmDefinition("contact-broken", MEDIUM),
-    AlarmDefinition("grid-operator-limit", LOW),
-    AlarmDefinition("signal-silent", MEDIUM),
-    AlarmDefinition("limit-exceeded", MEDIUM),
-    AlarmDefinition("ups-on-battery", HIGH, on_delay_s=2.0),
-    AlarmDefinition("ups-battery-low", HIGH),
-    AlarmDefinition("ups-overload", HIGH, on_delay_s=5.0, off_delay_s=10.0),
-    AlarmDefinition("ups-bypass", MEDIUM, on_delay_s=10.0, off_delay_s=10.0),
-    AlarmDefinition("ups-replace-battery", LOW, on_delay_s=60.0, off_delay_s=60.0),
-    AlarmDefinition("peak-exceeded", MEDIUM, off_delay_s=1.0),
-    AlarmDefinition("peak-at-risk", LOW, on_delay_s=60.0, off_delay_s=15.0),
-    AlarmDefinition("soc-below-reserve", MEDIUM, on_delay_s=60.0, off_delay_s=60.0),
-    AlarmDefinition("no-plan", LOW, on_delay_s=180.0),
-    AlarmDefinition("plan-late", LOW, on_delay_s=10.0),
-    AlarmDefinition("prices-end-soon", LOW, on_delay_s=60.0),
-    AlarmDefinition("prices-ended", MEDIUM, on_delay_s=10.0),
-    AlarmDefinition("price-file", LOW),
-    # at a start, the feeds are given the time for an answer
-    AlarmDefinition("price-feed", LOW, on_delay_s=60.0),
-    AlarmDefinition("tick-overruns", MEDIUM, on_delay_s=10.0, off_delay_s=60.0),
-    AlarmDefinition("records-lost", MEDIUM, on_delay_s=5.0, off_delay_s=60.0),
-    AlarmDefinition("part-failed", MEDIUM, off_delay_s=5.0),
-    AlarmDefinition("disk-full", MEDIUM),
-    AlarmDefinition("audit-changed", MEDIUM),
-    AlarmDefinition("access-limited", MEDIUM),
-    # a receiver may be restarted
-    AlarmDefinition("output-failed", LOW, on_delay_s=300.0),
-    AlarmDefinition("clock-stepped", LOW),
-    AlarmDefinition("clock-not-known", MEDIUM),
-    # NTP takes some minutes after a start
-    AlarmDefinition("clock-not-synchronised", LOW, on_delay_s=600.0, off_delay_s=60.0),
-    AlarmDefinition("orders-dropped", LOW),
-    AlarmDefinition("balance-overdue", LOW),
-    AlarmDefinition("battery-loses-money", LOW, on_delay_s=60.0, off_delay_s=60.0),
-    AlarmDefinition("rules-conflict", LOW, on_delay_s=30.0, off_delay_s=30.0),
-    AlarmDefinition("island-fault", HIGH),
-    AlarmDefinition("island-blackout", HIGH, on_delay_s=1.0),
-    AlarmDefinition("genset-running", MEDIUM, on_delay_s=2.0),
-    AlarmDefinition("genset-overload", HIGH, on_delay_s=5.0, off_delay_s=10.0),
-    AlarmDefinition("genset-low-load", MEDIUM, on_delay_s=60.0, off_delay_s=10.0),
-    AlarmDefinition("drill-due", LOW),
-    AlarmDefinition("ride-through-step", MEDIUM),
-)
+from dispatch.alarms.points import AlarmDefinition
+from dispatch.alarms.priorities import Consequence, priority_of
+
+FILE = "catalogue.toml"
+BY_DEVICE = "devices"  # the group of an alarm that belongs to the group of its device
+GROUPS = ("grid", "battery", "pv", "compute", "islanding", "contacts", "plan", "gateway", BY_DEVICE)
+DEADBANDS = ("deadband_pct", "deadband_w", "deadband_c")
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Above = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class OfKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What differs where the device is of a kind."""
+
+    consequence: Consequence
+    act_within_s: Above
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the catalogue."""
+
+    group: str
+    consequence: Consequence
+    act_within_s: Above
+    helps: tuple[str, ...]
+    on_delay_s: Seconds = 0.0
+    off_delay_s: Seconds = 5.0
+    deadband_pct: Above | None = None
+    deadband_w: Above | None = None
+    deadband_c: Above | None = None
+    by_name: bool = False
+    may_shelve: bool = True
+    of: dict[str, OfKind] = {}
+
+
+def read(text: str) -> tuple[AlarmDefinition, ...]:
+    """The definitions of a catalogue, in its order. Raises ValueError: which alarm, which key, what was expected."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{FILE}: {error}") from None
+    return tuple(_definition(name, table) for name, table in tables.items())
+
+
+def _definition(name: str, table: object) -> AlarmDefinition:
+    try:
+        row = msgspec.convert(table, Row)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{FILE}: [{name}]: {error}") from None
+    bands = [band for key in DEADBANDS if (band := getattr(row, key)) is not None]
+    for wrong, line in (
+        (row.group not in GROUPS, f"group {row.group!r}: expected one of {', '.join(GROUPS)}"),
+        (len(bands) > 1, f"expected at most one of {', '.join(DEADBANDS)}"),
+        (not row.helps, "helps: expected a command of the console or of the command line"),
+        (row.by_name and row.may_shelve, "may_shelve: expected false, as it is acknowledged by name only"),
+    ):
+        if wrong:
+            raise ValueError(f"{FILE}: [{name}]: {line}")
+    return AlarmDefinition(
+        name,
+        priority_of(row.consequence, row.act_within_s),
+        on_delay_s=row.on_delay_s,
+        off_delay_s=row.off_delay_s,
+        by_name=row.by_name,
+        group=row.group,
+        consequence=row.consequence,
+        act_within_s=row.act_within_s,
+        deadband=bands[0] if bands else 0.0,
+        may_shelve=row.may_shelve,
+        helps=row.helps,
+        of={kind: (one.consequence, one.act_within_s) for kind, one in row.of.items()},
+    )
+
+
+def _file() -> str:
+    found = pkgutil.get_data(__name__, FILE)
+    assert found is not None, "a package read from a directory or a zip file gives its data"
+    return found.decode()
+
+
+DEFINITIONS: tuple[AlarmDefinition, ...] = read(_file())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from dispatch.alarms.facts import Facts, NodesUnread
-from dispatch.alarms.states import QUIET, Condition
+from dispatch.alarms.points import QUIET, Condition
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 from dispatch.control.pcs_limits import isolation_fault
 from dispatch.control.setpoint_monitor import tolerance_w
@@ -43,7 +43,7 @@ def silent(device: DeviceHealth) -> Condition:
     silent = Reason("alarm.never_answered") if age_s is None else Reason("alarm.silent", {"silent_s": age_s})
     if device.error:
         silent = Reason("alarm.silent_error", {"silent": silent, "error": device.error})
-    return Condition(not device.online, silent)
+    return Condition(not device.online, silent, kind=device.kind)
 
 
 def lost_conditions(snapshot: Snapshot, unread: NodesUnread) -> Iterator[tuple[str, Condition]]:
@@ -62,22 +62,26 @@ def missing_conditions(snapshot: Snapshot, config: DispatchConfig) -> Iterator[t
     online = {d.id: d.online for d in snapshot.devices if d.kind != "node"}  # of which there may be a thousand
     for pcs in snapshot.pcs:
         absent = pcs.w.good is None and online.get(pcs.id, True)
-        yield f"reading-missing:{pcs.id}", Condition(absent, Reason("alarm.power_missing"))
+        yield f"reading-missing:{pcs.id}", Condition(absent, Reason("alarm.power_missing"), kind="pcs")
     for battery in snapshot.batteries:
         tellers = [battery.id] if battery.id in online else [p.id for p in config.pcs if p.battery == battery.id]
         told = any(online.get(name, True) for name in tellers)
         yield (
             f"reading-missing:{battery.id}",
-            Condition(battery.soc_pct.good is None and told, Reason("alarm.soc_missing")),
+            Condition(battery.soc_pct.good is None and told, Reason("alarm.soc_missing"), kind="battery"),
         )
 
 
-def implausible_conditions(decision: Decision | None) -> dict[str, Condition]:
+def implausible_conditions(snapshot: Snapshot, decision: Decision | None) -> dict[str, Condition]:
     """Devices whose readings are rejected again and again, with the last of each."""
     found: dict[str, list[Reason]] = {}
     for doubt in decision.implausible if decision else ():
         found.setdefault(doubt.device_id, []).append(doubt.why)
-    return {f"reading-implausible:{name}": Condition(True, joined(why)) for name, why in found.items()}
+    kinds = {device.id: device.kind for device in snapshot.devices if device.id in found}
+    return {
+        f"reading-implausible:{name}": Condition(True, joined(why), kind=kinds.get(name, ""))
+        for name, why in found.items()
+    }
 
 
 def _worst_temp_c(battery: Battery, limits: BatteryConfig) -> float | None:
@@ -100,6 +104,7 @@ def battery_conditions(battery: Battery, config: DispatchConfig) -> Iterator[tup
             None
             if soc is None
             else counted(Reason("alarm.soc_low", {"soc_pct": soc, "limit_pct": limits.soc_min_pct}), (battery,)),
+            beyond=None if soc is None else limits.soc_min_pct + SOC_MARGIN_PCT - soc,
         ),
     )
     yield (
@@ -109,6 +114,7 @@ def battery_conditions(battery: Battery, config: DispatchConfig) -> Iterator[tup
             None
             if temp is None
             else Reason("alarm.temperature", {"temp_c": temp, "min_c": limits.temp_min_c, "max_c": limits.temp_max_c}),
+            beyond=None if temp is None else max(limits.temp_min_c - temp, temp - limits.temp_max_c),
         ),
     )
 

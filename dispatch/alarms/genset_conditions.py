@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatch.alarms.states import Condition
+from dispatch.alarms.points import Condition
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.decision import Decision
 from dispatch.model.islanding import IslandState
@@ -33,5 +33,5 @@ def _load(snapshot: Snapshot, config: DispatchConfig) -> tuple[Condition, Condit
     if w < 0:
         over = Reason("alarm.genset_back", {"back_w": -w})
     under = Reason("alarm.genset_under", {"drawn_w": w, "least_w": genset.min_load_w})
-    outside = w > genset.rated_w + near_w or w < -near_w
-    return Condition(outside, over), Condition(w < genset.min_load_w - near_w, under)
+    beyond_w, short_w = max(w - genset.rated_w, -w) - near_w, genset.min_load_w - near_w - w
+    return Condition(beyond_w > 0, over, beyond=beyond_w), Condition(short_w > 0, under, beyond=short_w)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dispatch.alarms.facts import Facts
-from dispatch.alarms.states import Condition
+from dispatch.alarms.points import Condition
 from dispatch.model.reasons import Reason, joined
 
 # by the name of the part, or the words that it begins with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatch.alarms.states import Condition
+from dispatch.alarms.points import Condition
 from dispatch.model.equipment import Ups
 from dispatch.model.reasons import Reason
 
@@ -16,6 +16,7 @@ WORDS = {
     "ups-bypass": ("BYPASS", "OFF"),
     "ups-replace-battery": ("RB",),
 }
+BY_RUNTIME = ("ups-on-battery", "ups-battery-low")  # the time to act is what the battery lasts by its own estimate
 
 
 def ups_conditions(ups: Ups) -> Iterator[tuple[str, Condition]]:
@@ -26,7 +27,8 @@ def ups_conditions(ups: Ups) -> Iterator[tuple[str, Condition]]:
     )
     for alarm, words in WORDS.items():
         holds = ups.says(*words)
-        yield f"{alarm}:{ups.id}", Condition(holds, seen if holds else None)
+        left_s = ups.runtime_s.good if alarm in BY_RUNTIME else None
+        yield f"{alarm}:{ups.id}", Condition(holds, seen if holds else None, act_within_s=left_s)
 
 
 def _charge(ups: Ups) -> Reason | None:

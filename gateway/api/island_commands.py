@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from dispatch.alarms.states import AlarmBook, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import AlarmBook, AlarmState
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.islanding import IslandReply, IslandRequest
@@ -143,7 +144,7 @@ class IslandCommands:
 
     def _high_alarms(self) -> tuple[str, ...]:
         """Ids of the alarms of high priority whose condition stands."""
-        listed = self._alarms.active()
+        listed = self._alarms.standing()
         return tuple(a.id for a in listed if a.priority is Priority.HIGH and a.state is not AlarmState.RETURNED)
 
     async def _hand_over(self, command: Command, intent: int | None, request: IslandRequest) -> Any:

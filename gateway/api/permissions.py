@@ -54,6 +54,10 @@ PERMISSIONS: dict[str, Permission] = {
     # alarms
     "alarm.acknowledge": Permission(Role.OPERATOR, "acknowledging alarms"),
     "alarm.acknowledge contact-latched": Permission(Role.OPERATOR, "acknowledging alarms", raises_risk=True),
+    "alarm.shelve": Permission(Role.OPERATOR, "shelving an alarm", raises_risk=True),
+    "alarm.out_of_service": Permission(Role.ENGINEER, "taking an alarm out of service", raises_risk=True),
+    "alarm.return": Permission(Role.OPERATOR, "listing an alarm again"),
+    "alarm.history": Permission(Role.VIEWER),
     # notifications
     "notify.test": Permission(Role.OPERATOR, "sending a test of notifications", query=True),
     # manual orders

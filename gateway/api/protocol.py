@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from dispatch.alarms.states import Alarm
+from dispatch.alarms.flood import AlarmRate
+from dispatch.alarms.states import Alarm, FirstOut, ShelvedAlarm
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.events.model import EventState
 from dispatch.model.charge_levels import ChargesNow
@@ -164,6 +165,10 @@ class Published(msgspec.Struct, frozen=True, tag="published"):
     node_lists: tuple[NodeListNow, ...] = ()  # of the groups of nodes whose names may change
     signals: tuple[SignalView, ...] = ()  # from outside, that are not over: whose, until when, and what they limit
     grid_events: tuple[EventState, ...] = ()  # that are not over
+    first_out: FirstOut | None = None  # of the last burst of alarms
+    alarm_rate: AlarmRate | None = None  # None: a version before this one, which does not say
+    shelved: tuple[ShelvedAlarm, ...] = ()  # alarms that are shelved or out of service
+    advisories: tuple[Reason, ...] = ()  # what must be known of the hours to come
 
 
 class PlanMessage(msgspec.Struct, frozen=True, tag="plan"):

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import alarm_text
 from gateway.api.ask import Conversation

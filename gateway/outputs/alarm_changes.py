@@ -5,11 +5,12 @@ An alarm that came and went between two looks is still listed until somebody ack
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 
 import msgspec
 
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.model.reasons import Reason
 
 SETTLE_S = 900.0  # after a start: an alarm of before it may take so long to come again (longest delay: 600 s)
@@ -47,15 +48,20 @@ class AlarmFilter(msgspec.Struct, frozen=True):
         return ORDER.index(alarm.priority) <= ORDER.index(self.least) and (not self.names or name in self.names)
 
 
-def changes(seen: dict[str, Seen], alarms: Iterable[Alarm], utc_s: float, *, settled: bool) -> list[Change]:
-    """What has changed since the last call; `seen` is brought up to date. `settled`: the start is `SETTLE_S` ago."""
+def changes(
+    seen: dict[str, Seen], alarms: Iterable[Alarm], utc_s: float, *, settled: bool, shelved: Container[str] = ()
+) -> list[Change]:
+    """What has changed since the last call; `seen` is brought up to date. `settled`: the start is `SETTLE_S` ago.
+
+    Of one that is shelved or out of service nothing is told; what has become of it is told once it is listed again.
+    """
     found: list[Change] = []
     listed: set[str] = set()
     for alarm in alarms:
         listed.add(alarm.id)
         found += _of(seen, alarm, utc_s)
     for id, before in tuple(seen.items()):
-        if id in listed or (not before.since_utc_s and not settled):
+        if id in listed or id in shelved or (not before.since_utc_s and not settled):
             continue
         del seen[id]
         if before.present:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from dispatch.alarms.states import AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import AlarmState
 from gateway.api.protocol import Published
 from gateway.outputs.figures import OLD_S, QUANTITIES, Figure, figures, left_out, words
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from dispatch.alarms.states import Alarm, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm
 from dispatch.model.clock import Clock
 from drivers.back_off import BackOff
 from drivers.http.client import HttpClient
@@ -57,6 +58,7 @@ class Notifier:
         receivers: Sequence[Receiver],
         *,
         alarms: Alarms,
+        shelved: Callable[[], frozenset[str]] = frozenset,
         clock: Clock,
         events: EventSink,
         trouble: OutputTrouble,
@@ -66,7 +68,11 @@ class Notifier:
         look_s: float = LOOK_S,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        """`kept`: by receiver what an earlier run left; `save` keeps it for the next one. `client`: of webhooks."""
+        """`kept`: by receiver what an earlier run left; `save` keeps it for the next one. `client`: of webhooks.
+
+        `shelved`: ids of alarms of which nobody is told for now.
+        """
+        self._shelved = shelved
         self._alarms, self._clock, self._events, self._trouble, self._save = alarms, clock, events, trouble, save
         self._look_s, self._first_pause_s, self._client = look_s, first_pause_s, client
         self._told = [_Told(receiver, _restored(kept.get(receiver.config.id))) for receiver in receivers]
@@ -110,7 +116,7 @@ class Notifier:
         """Whether there is something to be kept."""
         own = f"output-failed:{told.name}"  # whom it could not tell, it need not tell that
         passing = [alarm for alarm in alarms if told.filter.passes(alarm) and alarm.id != own]
-        found = changes(told.state.seen, passing, utc_s, settled=settled)
+        found = changes(told.state.seen, passing, utc_s, settled=settled, shelved=self._shelved())
         told.state.hold(found)
         config = told.receiver.config
         made = told.state.next_message(utc_s, config.repeat_s, config.most_per_hour)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from dispatch.alarms.states import Priority
+from dispatch.alarms.priorities import Priority
 from gateway.outputs.alarm_changes import ORDER, Change, Seen
 
 HOUR_S = 3600.0

@@ -46,6 +46,11 @@ class LatestTick:
         found = self.now()
         return None if found is None or found[1] > OLD_S else found[0].alarms
 
+    def shelved(self) -> frozenset[str]:
+        """The ids of those that are shelved or out of service."""
+        found = self.now()
+        return frozenset() if found is None else frozenset(one.suppression.id for one in found[0].shelved)
+
     def now(self) -> tuple[Published, float] | None:
         """None before the first tick. The age is machine time, also where a twin's clock runs faster."""
         published = self._loop.published
@@ -124,6 +129,7 @@ def outputs_of(
     notifier = Notifier(
         receivers_of(site, site.notify, client),
         alarms=latest.alarms,
+        shelved=latest.shelved,
         clock=clock,
         events=events,
         trouble=trouble,

@@ -23,6 +23,7 @@ from dispatch.accounting.meter import MeterState
 from dispatch.accounting.records import JobRecord, PeakInterval, SiteQuarter
 from dispatch.accounting.runs import Drawn, Run
 from dispatch.accounting.site_accounts import AccountsState, Quarter, name_of
+from dispatch.alarms.shelving import Suppression
 from dispatch.billing.market_prices import PriceSeries
 from dispatch.model.carbon import CarbonSeries
 from dispatch.model.events import Event
@@ -31,6 +32,7 @@ from dispatch.model.signals import Quantity, Signal, Sort
 from dispatch.orders.signal_book import KeptSignals
 from drivers.clock import SystemClock
 from gateway import controller_memory, previous_run
+from gateway.api.alarm_commands import STATE as SHELVED
 from gateway.carbon_feed import STATE as CARBON
 from gateway.carbon_feed import KeptCarbon
 from gateway.job_accounting import STATE as JOBS
@@ -86,6 +88,7 @@ def a_state() -> Path:
     recorder.save_state(CARBON, KeptCarbon("de", 1796010600.0, CarbonSeries(1796007600, (310.5, None))))
     recorder.save_state(NODES, {"DNS, _x._tcp": {"names": ["gpu1", "gpu2"], "read_utc_s": 1796010600.0}})
     recorder.save_state(SIGNALS, SIGNALS_KEPT)
+    recorder.save_state(SHELVED, [Suppression("no-plan", "shelved", "alice", "solver", END_S, END_S + 60.0)])
     assert recorder.close()
     identity.establish(place)
     file = TelemetryFile(place / schema.FILE, "boot", nobody)
@@ -254,6 +257,7 @@ def read_everything(place: Path) -> None:
         archive.at(END_S)
         archive.at(BEGIN_S)
         archive.drills()
+        archive.alarm_history(BEGIN_S, END_S + 1.0)
         asked = JobQuestion(start_utc_s=0.0, end_utc_s=4e9)
         archive.jobs(asked)
         archive.job_groups(asked, "user", ["2025-09"])
@@ -357,7 +361,7 @@ KEPT_JOBS = ("gateway.job_accounting:kept_state", "dispatch.accounting.site_acco
 FETCHED = KeptPrices("entsoe", "DE-LU", 1796010600.0, PriceSeries((1796007600, 1796011200), (81.5, None), 1796014800))
 KEPT_PRICES = ("gateway.price_feeds:kept_prices", "gateway.carbon_feed:kept_carbon")
 KEPT_NODES = ("gateway.node_lists:kept_lists",)
-KEPT_SIGNALS = ("gateway.previous_run:_signals",)
+KEPT_SIGNALS = ("gateway.previous_run:_signals", "gateway.previous_run:_list")
 KEPT_EVENTS = ("gateway.grid_events_in_force:kept_events",)
 VERIFY = (
     "storage.verify:_manifest",

@@ -54,6 +54,13 @@ _OUR_GATEWAY = (
 )
 
 EXCEPTIONS = {
+    "console.cli.alarms:_episodes": _OUR_GATEWAY,
+    "console.cli.alarms:_lines": _OUR_GATEWAY,
+    "console.cli.alarms:_show_history": _OUR_GATEWAY,
+    "console.cli.alarms:alarms": _OUR_GATEWAY,
+    "dispatch.alarms.definitions:_definition": "the catalogue of alarms, which is packaged with it",
+    "dispatch.alarms.definitions:_file": "the catalogue of alarms, which is packaged with it",
+    "dispatch.alarms.definitions:read": "the catalogue of alarms, which is packaged with it",
     "console.cli.recorded_site:named_site": "hands a path on to gateway.site.loader:load",
     "console.cli.json_output:json_text": "decodes what it has encoded itself",
     "console.cli.link:_from_gateway": "hands bytes on unread",

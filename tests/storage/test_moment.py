@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from storage_samples import DT, T0, decision, snapshot
 
-from dispatch.alarms.states import AlarmBook, AlarmDefinition, Condition, Priority
+from dispatch.alarms.points import AlarmDefinition, Condition
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import AlarmBook
 from dispatch.model.equipment import Meter, Node
 from dispatch.model.events import Event
 from dispatch.model.readings import Quality, Reading, reading

@@ -15,7 +15,8 @@ import pytest_asyncio
 import warm_start
 from waiting import LIMIT_S
 
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.equipment import Battery, DeviceHealth, Meter, Pcs, Pv
 from dispatch.model.events import Event

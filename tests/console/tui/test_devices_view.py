@@ -21,7 +21,8 @@ from console.tui.alarm_list import AlarmList
 from console.tui.app import SkerryApp
 from console.tui.devices import Devices
 from console.tui.overview_panels import event_row
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.model.equipment import DeviceHealth
 from dispatch.model.events import Event
 from dispatch.model.readings import reading, status

@@ -29,7 +29,8 @@ from console.tui import commands
 from console.tui.canvas import Canvas
 from console.tui.energy_flows import BatteryFlow, GridFlow, holds_s, site_load
 from console.tui.trends import hourly
-from dispatch.alarms.states import AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import AlarmState
 from dispatch.control.net_load_estimator import reliable_snapshot
 from dispatch.model.events import Event
 from dispatch.model.readings import MISSING, Quality, Reading

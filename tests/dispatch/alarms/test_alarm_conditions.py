@@ -9,7 +9,8 @@ from plan_site import site
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts, NodesUnread, PartTrouble
-from dispatch.alarms.states import AlarmBook, Condition
+from dispatch.alarms.points import Condition
+from dispatch.alarms.states import AlarmBook
 from dispatch.config.off_grid import GensetConfig
 from dispatch.model.balancing import BalanceDue
 from dispatch.model.clock import ClockState

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from soak_sizes import examples
 
-from dispatch.alarms.states import AlarmBook, AlarmDefinition, AlarmState, Condition, Priority, UnknownAlarm
+from dispatch.alarms.points import AlarmDefinition, Condition
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import AlarmBook, AlarmState, UnknownAlarm
 from dispatch.model.reasons import plain
 
 UNACK, ACK, RETURNED = AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED, AlarmState.RETURNED

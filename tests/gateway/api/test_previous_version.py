@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.islanding.shedding_steps import STEPS as SHEDDING
 from dispatch.model.decision import Decision, Mode, RuleTrace, Setpoint
 from dispatch.model.equipment import Meter

@@ -86,6 +86,10 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "order.preview": ("order.preview", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "alarm.acknowledge": ("alarm.acknowledge", {"id": "*"}),
     "alarm.acknowledge contact-latched": ("alarm.acknowledge", {"id": "contact-latched:none"}),
+    "alarm.shelve": ("alarm.shelve", {"id": "none", "for_s": 60.0, **REASON}),
+    "alarm.out_of_service": ("alarm.out_of_service", {"id": "none", **REASON}),
+    "alarm.return": ("alarm.return", {"id": "none"}),
+    "alarm.history": ("alarm.history", {}),
     "notify.test": ("notify.test", {}),
     "order.set setpoint": ("order.set", {"kind": "setpoint", "value": 1000.0, **REASON}),
     "order.set import-target": ("order.set", {"kind": "import-target", "value": 1000.0, **REASON}),
@@ -138,6 +142,9 @@ NOTHING = {
     "device.read": NO_REGISTERS,
     "device.write": NO_REGISTERS,
     "alarm.acknowledge contact-latched": "no alarm 'contact-latched:none' is listed",
+    "alarm.shelve": "no alarm 'none': expected the id of a listed alarm",
+    "alarm.out_of_service": "no alarm 'none': expected the id of a listed alarm",
+    "alarm.return": "none is neither shelved nor out of service",
     "reservation.withdraw another's": "no reservation 'none' stands",
     "signal.send": "no CloudEvent 1.0 with data: ",
     "signal.send unsigned": "sender 'none': expected a [[signal]] of the site file: there is none",
@@ -239,7 +246,7 @@ def test_handlers_and_permission_table_have_the_same_requests() -> None:
 async def test_a_request_that_the_table_does_not_name_is_refused(client: GatewayClient) -> None:
     for method in ("fly", "order.set hold", ""):  # a row with its case is no request
         with pytest.raises(
-            RequestFailed, match=r"unknown method '.*'; known: alarm\.acknowledge, at, audit, "
+            RequestFailed, match=r"unknown method '.*'; known: alarm\.acknowledge, alarm\.history, "
         ) as refused:
             await client.request(method)
         assert refused.value.code == "refused"

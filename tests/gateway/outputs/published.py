@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.model.decision import Decision, Mode, Setpoint
 from dispatch.model.equipment import Battery, Meter, Pcs, Pv, Ups
 from dispatch.model.islanding import IslandState

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from published import NOON_UTC_S, Events
 from waiting import until
 
-from dispatch.alarms.states import Alarm, AlarmState, Priority
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.model.reasons import Reason
 from drivers.http.client import HttpClient
 from drivers.modbus.errors import ConnectionLost, DeviceError

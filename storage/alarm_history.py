@@ -1,0 +1,79 @@
+"""Finds when alarms came, were acknowledged and went, from their events on record."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from storage.rows import to_us
+
+EVENTS_READ = 20_000  # of one question: the newest
+
+
+class AlarmEpisode(msgspec.Struct, frozen=True):
+    """One time that an alarm was there. Times are UTC s; None: not, or not as far as the record says."""
+
+    id: str
+    severity: str  # when it came: alarm, or warning for one of low priority
+    text: str  # title, and what was seen when it came
+    came_utc_s: float
+    gone_utc_s: float | None = None
+    acknowledged_utc_s: float | None = None
+    acknowledged_by: str = ""
+    restart_utc_s: float | None = None  # the gateway was restarted while it stood: what became of it is not known
+
+    @property
+    def lasted_s(self) -> float | None:
+        """How long its condition stood; None while it stands, or if that is not known."""
+        return None if self.gone_utc_s is None else self.gone_utc_s - self.came_utc_s
+
+
+def episodes(con: sqlite3.Connection, since_utc_s: float, until_utc_s: float, limit: int) -> list[AlarmEpisode]:
+    """Those that came in [since, until), the newest first. Raises those of `damage.DAMAGED`."""
+    sql = (
+        "SELECT ts_utc_us / 1e6, run, severity, subject, text, who FROM event "
+        "WHERE kind = 'alarm' AND ts_utc_us >= ? AND ts_utc_us < ? ORDER BY id DESC LIMIT ?"
+    )
+    newest = con.execute(sql, (to_us(since_utc_s), to_us(until_utc_s), EVENTS_READ)).fetchall()
+    starts = dict(con.execute("SELECT id, started_utc_us / 1e6 FROM run"))
+    found = _told(reversed(newest), starts)
+    return sorted(found, key=lambda one: -one.came_utc_s)[:limit]
+
+
+_Row = tuple[float, int, str, str, str, str]
+
+
+def _told(rows: Iterable[_Row], starts: dict[int, float]) -> Iterator[AlarmEpisode]:
+    """Episodes of rows in the order in which they were written."""
+    open_: dict[str, AlarmEpisode] = {}
+    last_run: int | None = None
+    for utc_s, run, severity, subject, text, who in rows:
+        if last_run is not None and run != last_run:
+            yield from (_restarted(one, starts.get(run)) for one in open_.values())
+            open_.clear()
+        last_run = run
+        before = open_.get(subject)
+        if severity == "info":
+            if before is not None:
+                open_[subject] = _after(before, utc_s, who)
+        elif before is None or before.gone_utc_s is not None:
+            if before is not None:
+                yield before
+            open_[subject] = AlarmEpisode(subject, severity, text, utc_s)
+        else:  # it became more urgent
+            open_[subject] = msgspec.structs.replace(before, severity=severity)
+    yield from open_.values()
+
+
+def _after(before: AlarmEpisode, utc_s: float, who: str) -> AlarmEpisode:
+    """After somebody has acknowledged it, or after it has gone."""
+    if who:
+        return msgspec.structs.replace(before, acknowledged_utc_s=utc_s, acknowledged_by=who)
+    return msgspec.structs.replace(before, gone_utc_s=utc_s) if before.gone_utc_s is None else before
+
+
+def _restarted(one: AlarmEpisode, started_utc_s: float | None) -> AlarmEpisode:
+    """One that the next run of the gateway knows nothing of."""
+    return one if one.gone_utc_s is not None else msgspec.structs.replace(one, restart_utc_s=started_utc_s)
