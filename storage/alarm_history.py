@@ -58,12 +58,10 @@ def _told(rows: Iterable[_Row], starts: dict[int, float]) -> Iterator[AlarmEpiso
         if severity == "info":
             if before is not None:
                 open_[subject] = _after(before, utc_s, who)
-        elif before is None or before.gone_utc_s is not None:
+        else:
             if before is not None:
                 yield before
             open_[subject] = AlarmEpisode(subject, severity, text, utc_s)
-        else:  # it became more urgent
-            open_[subject] = msgspec.structs.replace(before, severity=severity)
     yield from open_.values()
 
 

@@ -36,28 +36,18 @@ class PlanAdvice:
         ahead = [breach for breach in self._breaches if breach.start_utc_s > utc_s]
         if not ahead:
             return ()
-        first, worst = ahead[0], max(ahead, key=lambda breach: breach.mean_w)
-        more = Reason(
-            "advisory.contract_more",
-            {"start_local": self._local(worst), "over_w": self._over_w(worst), "more": float(len(ahead) - 1)},
-        )
+        first, more = ahead[0], Reason("advisory.contract_more", {"more": float(len(ahead) - 1)})
         return (
             Reason(
                 "advisory.contract",
                 {
-                    "start_local": self._local(first),
-                    "over_w": self._over_w(first),
+                    "start_local": datetime.fromtimestamp(first.start_utc_s, self._zone).isoformat(),
+                    "over_w": first.mean_w - self._contract_w,
                     "contract_w": self._contract_w,
                     "more": more if len(ahead) > 1 else None,
                 },
             ),
         )
-
-    def _local(self, breach: _Breach) -> str:
-        return datetime.fromtimestamp(breach.start_utc_s, self._zone).isoformat()
-
-    def _over_w(self, breach: _Breach) -> float:
-        return breach.mean_w - self._contract_w
 
     def _found(self, plan: Plan) -> Iterator[_Breach]:
         """Whole metering intervals of the plan, in order."""

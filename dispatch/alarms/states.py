@@ -307,11 +307,12 @@ class AlarmBook:
         if not more_urgent(priority, entry.priority):
             return []
         entry.priority = priority
-        if entry.state is AlarmState.UNACKNOWLEDGED or _id(entry) in self._shelf:
+        if _id(entry) in self._shelf:
             return []
         entry.state, entry.acknowledged_by = AlarmState.UNACKNOWLEDGED, ""
         text = f"now of {priority.value} priority"
-        return [_event(entry, utc_s, "alarm", f"{text}; {words(entry.detail)}" if entry.detail else text)]
+        told = f"{text}; {words(entry.detail)}" if entry.detail else text
+        return [_event(entry, utc_s, "alarm", told, kind="priority")]
 
     def _come(self, entry: _Entry, utc_s: float, mono_s: float) -> Event:
         shelved = _id(entry) in self._shelf

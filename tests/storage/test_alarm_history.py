@@ -56,4 +56,4 @@ def test_when_it_came_was_acknowledged_and_went(tmp_path: Path) -> None:
     cut = first[T0 + 100]
     assert (cut.gone_utc_s, cut.restart_utc_s) == (None, T0 + 12_000), "what became of it nobody has recorded"
     (peak,) = [one for one in found if one.id == "peak"]
-    assert (peak.severity, peak.lasted_s, peak.acknowledged_by) == ("alarm", 100.0, "lee"), "it became more urgent"
+    assert (peak.severity, peak.lasted_s, peak.acknowledged_by) == ("warning", 100.0, "lee"), "as it was when it came"

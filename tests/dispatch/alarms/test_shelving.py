@@ -129,7 +129,7 @@ def test_one_that_becomes_urgent_waits_again_and_does_not_calm_down() -> None:
     alarms.update({"peak": Condition(True, plain("x"), act_within_s=4000.0)}, 1.0, 1.0)
     alarms.acknowledge("peak", "kim", 2.0)
     (event,) = alarms.update({"peak": Condition(True, plain("x"), act_within_s=480.0)}, 3.0, 3.0)
-    assert (event.severity, event.text) == ("alarm", "peak: now of high priority; x")
+    assert (event.kind, event.severity, event.text) == ("priority", "alarm", "peak: now of high priority; x")
     assert alarms.update({"peak": Condition(True, plain("x"), act_within_s=4000.0)}, 4.0, 4.0) == []
     (alarm,) = alarms.active()
     assert (alarm.priority, alarm.state, alarm.act_within_s) == (Priority.HIGH, AlarmState.UNACKNOWLEDGED, 4000.0)

@@ -9,10 +9,8 @@ TEMPLATES = {
     "alarm.no_prices": "no prices at all",
     "alarm.feed_overdue": "{meanwhile}; {why}",
     "alarm.prices_left": "{left_s:hours} left",
-    "advisory.contract": (
-        "the plan cannot keep the contract of {contract_w:kw}: {over_w:kw} above it at {start_local:clock}{more}"
-    ),
-    "advisory.contract_more": ", in {more:g} more intervals, {over_w:kw} at {start_local:clock} the worst",
+    "advisory.contract": "plan {over_w:kw} above the contract {contract_w:kw} at {start_local:clock}{more}",
+    "advisory.contract_more": " and {more:g} more",
 }
 
 TEXTS: dict[str, AlarmText] = {
