@@ -38,7 +38,7 @@ from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
 from dispatch.alarms.priorities import Priority
-from dispatch.alarms.states import Alarm, AlarmState
+from dispatch.alarms.states import AlarmState
 from dispatch.control.contact_states import contact_reason
 from dispatch.control.exit_behaviour import if_gateway_dies
 from dispatch.model.decision import Decision
@@ -110,7 +110,9 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
             "" if n else "Reserved",
             f"{r.id}  {kw(r.power_w)}, {when}, {f'{r.name} of {r.who}' if r.who else 'of another user'}",
         )
-    yield from _alarms(published.alarms, zone)
+    for advisory in published.advisories:
+        yield _row("Advisory", catalogue.words(advisory))
+    yield from _alarms(published, zone)
     yield from _devices(snapshot)
 
 
@@ -311,7 +313,8 @@ def _drill(published: Published, zone: tzinfo) -> Iterator[str]:
         yield f"next {date_clock_zone(plan.next_utc_s, zone)}"
 
 
-def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
+def _alarms(published: Published, zone: tzinfo) -> Iterator[str]:
+    alarms, rate = published.alarms, published.alarm_rate
     if not alarms:
         yield _row("Alarms", "none")
     for n, alarm in enumerate(alarms):
@@ -322,6 +325,10 @@ def _alarms(alarms: tuple[Alarm, ...], zone: tzinfo) -> Iterator[str]:
         text = f"{_PRIORITY[alarm.priority]}  {alarm.id}  {said.title}, since {since}, {state}{first}"
         yield _row("" if n else "Alarms", text)
         yield _row("", f"  do: {said.action}")
+    if published.shelved:
+        yield _row("", f"{len(published.shelved)} shelved or out of service: skerry alarms")
+    if rate is not None and rate.flood:
+        yield _row("", f"FLOOD: {rate.per_10_min} alarms in the last 10 min")
 
 
 def _pv_limits(decision: Decision) -> Iterator[str]:

@@ -17,7 +17,6 @@ from dispatch.alarms.priorities import Consequence, priority_of
 FILE = "catalogue.toml"
 BY_DEVICE = "devices"  # the group of an alarm that belongs to the group of its device
 GROUPS = ("grid", "battery", "pv", "compute", "islanding", "contacts", "plan", "gateway", BY_DEVICE)
-DEADBANDS = ("deadband_pct", "deadband_w", "deadband_c")
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Above = Annotated[float, msgspec.Meta(gt=0)]
@@ -61,10 +60,10 @@ def _definition(name: str, table: object) -> AlarmDefinition:
         row = msgspec.convert(table, Row)
     except msgspec.ValidationError as error:
         raise ValueError(f"{FILE}: [{name}]: {error}") from None
-    bands = [band for key in DEADBANDS if (band := getattr(row, key)) is not None]
+    bands = [band for band in (row.deadband_pct, row.deadband_w, row.deadband_c) if band is not None]
     for wrong, line in (
         (row.group not in GROUPS, f"group {row.group!r}: expected one of {', '.join(GROUPS)}"),
-        (len(bands) > 1, f"expected at most one of {', '.join(DEADBANDS)}"),
+        (len(bands) > 1, "expected at most one of deadband_pct, deadband_w, deadband_c"),
         (not row.helps, "helps: expected a command of the console or of the command line"),
         (row.by_name and row.may_shelve, "may_shelve: expected false, as it is acknowledged by name only"),
     ):
