@@ -150,11 +150,7 @@ class AlarmBook:
         """
         events = [self._back(one, now_utc_s, "its time is up") for one in self._shelf.over(now_mono_s)]
         coming: list[_Entry] = []
-        for alarm_id, condition in conditions.items():
-            if condition.active and alarm_id not in self._entries:
-                self._entries[alarm_id] = self._entry(alarm_id)
-            elif alarm_id.partition(":")[0] not in self._definitions:
-                self._entry(alarm_id)  # raises: an undefined id is a mistake even while it is quiet
+        self._meet(conditions)
         absent = Condition(False)
         for alarm_id, entry in self._entries.items():
             condition = conditions.get(alarm_id, absent)
@@ -274,6 +270,14 @@ class AlarmBook:
             entries, key=lambda e: (_PRIORITIES.index(e.priority), _STATES.index(e.state), -e.since_utc_s, _id(e))
         )
         return tuple(self._alarm(entry) for entry in ordered)
+
+    def _meet(self, conditions: Mapping[str, Condition]) -> None:
+        """Make an entry for what is active and was not before."""
+        for alarm_id, condition in conditions.items():
+            if condition.active and alarm_id not in self._entries:
+                self._entries[alarm_id] = self._entry(alarm_id)
+            elif alarm_id.partition(":")[0] not in self._definitions:
+                self._entry(alarm_id)  # raises: an undefined id is a mistake even while it is quiet
 
     # ── the state machine ───────────────────────────────────────────────────────────────────────────────────────────
 
