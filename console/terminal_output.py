@@ -91,6 +91,18 @@ def prepare_output() -> None:
         sys.stdout = sys.__stdout__ = replaced  # type: ignore[misc]
 
 
+def output_shows(characters: str) -> bool:
+    """Whether standard output writes these characters as they are, not the plain ones in their place."""
+    stream = sys.stdout
+    if isinstance(stream, _TerminalOutput) and stream.ascii_only:
+        return characters.isascii()
+    try:
+        characters.encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _replace_unknown(stream: TextIO | None) -> None:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=ERRORS)

@@ -60,6 +60,10 @@ def machine_root() -> Iterator[Path]:
         for key in list(os.environ):
             if key.startswith(OF_THE_CALLER) and not key.startswith(KEPT):
                 patch.delenv(key)
+        if "LC_ALL" in os.environ:  # kept for the encoding; words are tested in English, but where a test says so
+            patch.setenv("LC_CTYPE", os.environ["LC_ALL"])
+            patch.delenv("LC_ALL")
+        patch.setenv("LC_MESSAGES", "C")
         patch.setenv("SKERRY_ROOT", name)
         patch.setenv("HOME", f"{name}/home")
         patch.setenv("XDG_RUNTIME_DIR", f"{name}/session")

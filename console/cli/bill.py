@@ -17,8 +17,8 @@ from console.cli.data_source import record_of_gateway
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.cli.recorded_site import site_prices, site_terms
+from console.display.language import words
 from console.value_parsers import json_option, moment, site_option
-from dispatch.wording.catalogue import words
 from gateway import exit_codes
 
 if TYPE_CHECKING:  # the functions below import these when they run: other commands start faster without them

@@ -16,10 +16,10 @@ from console.cli.bill_inputs import MARKET, Inputs, priced, read_inputs, step_s
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.cli.recorded_site import site_prices
+from console.display.language import words
 from dispatch.billing.charges.invoice import Invoice
 from dispatch.evaluation.meter_clock import REACH_S, Power
 from dispatch.evaluation.meter_comparison import Comparison, MeterValues, compare
-from dispatch.wording.catalogue import words
 from drivers.meter_data.file import MeterFile, MeterFileError, read
 from gateway import exit_codes
 from storage.grid_power import grid_power

@@ -13,10 +13,10 @@ import msgspec
 from console.cli.data_source import gateway
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone, weekday_hour_minute
+from console.display.language import words
 from console.value_parsers import duration, json_option, moment, site_option
 from dispatch.events.flexibility import Compute, Offer
 from dispatch.model.reasons import Reason
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, kw_column, span
 
 NOW_S = 1.0  # an offer that begins so soon begins now

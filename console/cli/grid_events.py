@@ -23,11 +23,11 @@ from console.cli.grid_event_text import (
 )
 from console.cli.json_output import json_text, with_words
 from console.cli.recorded_site import site_terms
+from console.display.language import words
 from console.value_parsers import NOT_SAID, duration, json_option, kilowatts, moment, site_option
 from dispatch.events.flexibility import Offer
 from dispatch.events.model import EventState, GridEvent, KeptEvents
 from dispatch.model.reasons import Reason
-from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.errors import RequestFailed
 

@@ -14,10 +14,10 @@ from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.islanding_text import battery_energy_text, soc_track_text
+from console.display.language import words
 from console.value_parsers import NOT_SAID, json_option, site_option
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandView
 from dispatch.model.reasons import Reason
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 from gateway import exit_codes
 from gateway.api.protocol import DrillPlan

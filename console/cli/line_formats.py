@@ -7,12 +7,12 @@ from typing import Any
 
 from console.display.audit_rows import asked_words, command_words
 from console.display.formats import IDLE_W, date_clock_zone
+from console.display.language import words
 from console.terminal_output import one_line
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.events import Event
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import Quality, Reading
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw
 
 KW_WIDTH = len("99.9 kW")  # powers stand below each other

@@ -11,12 +11,12 @@ import msgspec
 from console.cli.data_source import Live, gateway
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone
+from console.display.language import words as in_words
 from console.terminal_output import one_line
 from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
 from dispatch.model.orders import REASON_MIN, Order, OrderKind, Preview
 from dispatch.model.reasons import Reason
 from dispatch.orders.book import words
-from dispatch.wording.catalogue import words as in_words
 from dispatch.wording.formatting import span
 
 _SIGNED = {"ignore_unknown_options": True}  # "-20kW" is a power, not an option

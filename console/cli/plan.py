@@ -11,10 +11,10 @@ import msgspec
 from console.cli.data_source import gateway
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute, hour_minute_zone, weekday_hour_minute
+from console.display.language import words
 from console.value_parsers import json_option, site_option
 from dispatch.model.plan import NEAR_W, Plan, PlanStep
 from dispatch.planning.step_costs import hours
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, kw_column
 
 LEAST_H = 1 / 3600  # a step that was over when the plan was made

@@ -15,11 +15,11 @@ from console.cli.failures import Failure
 from console.cli.island import check_line
 from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone
+from console.display.language import words
 from console.value_parsers import json_option, site_option
 from dispatch.model.islanding import Check
 from dispatch.model.proofs import Estimate, MeasuredResponse, Proof, ProofReport, Proofs, Reversion
 from dispatch.model.reasons import Reason
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw
 from gateway import exit_codes
 

@@ -11,12 +11,12 @@ import msgspec
 from console.cli.data_source import Live, gateway
 from console.cli.json_output import json_text
 from console.display.formats import duration
+from console.display.language import words
 from console.display.queue_text import power_lines, queue_sentence
 from console.terminal_output import one_line
 from console.value_parsers import json_option, site_option
 from dispatch.model.jobs import Job, QueueNow
 from dispatch.model.reasons import Reason
-from dispatch.wording.catalogue import words
 from gateway import exit_codes
 
 HEAD = "ID              State        GPUs  CPUs  User        Name                  Since / reason"

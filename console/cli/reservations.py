@@ -14,11 +14,11 @@ from console.cli.data_source import Live, gateway
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone
+from console.display.language import words
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, kilowatts, site_option
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 from gateway import exit_codes
 from gateway.errors import LinkLost, NoGateway, RequestFailed

@@ -9,12 +9,12 @@ import msgspec
 
 from console.cli.data_source import Live, gateway
 from console.cli.json_output import json_text, with_words
+from console.display.language import words
 from console.display.signal_text import signal_words
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, power, site_option
 from dispatch.model.reasons import Reason
 from dispatch.model.signals import Quantity, Signal, SignalView
-from dispatch.wording.catalogue import words
 from drivers.signals.cloud_event import LONGEST
 
 

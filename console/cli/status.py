@@ -10,9 +10,9 @@ from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import event_line, mode_words
 from console.cli.status_text import lines
 from console.display.formats import date_clock_zone
+from console.display.language import words
 from console.display.wrapping import folded
 from console.value_parsers import json_option, moment, site_option
-from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api.protocol import Published
 from storage import identity

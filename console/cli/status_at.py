@@ -7,10 +7,10 @@ from datetime import tzinfo
 
 from console.cli.line_formats import flow, mark, mode_words
 from console.display.formats import date_clock_zone, hour_minute_zone
+from console.display.language import words
 from console.terminal_output import one_line
 from dispatch.alarms.states import AlarmState
 from dispatch.model.readings import Quality, Reading
-from dispatch.wording.catalogue import words
 from storage.moment import Moment, Value
 
 SHOWN = 60  # signals; all of them with --json

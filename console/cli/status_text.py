@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 
 from console.cli.line_formats import KW_WIDTH, caps_words, flow, mark, mode_words
+from console.display import language
 from console.display.battery_text import battery_faults
 from console.display.cap_text import cap_lines
 from console.display.event_text import event_words
@@ -31,6 +32,7 @@ from console.display.islanding_text import (
     runtime_texts,
     switch_open,
 )
+from console.display.language import alarm_text
 from console.display.queue_text import power_lines, queue_sentence
 from console.display.signal_text import signal_words
 from console.display.status_text import clock_texts, limiting_texts, unmeasured_texts, why_text
@@ -48,8 +50,6 @@ from dispatch.model.metering_interval import Interval
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import words
-from dispatch.wording import catalogue
-from dispatch.wording.catalogue import alarm_text
 from dispatch.wording.formatting import kw, span
 from gateway.api.protocol import IqNow, Published, TariffNow, Welcome
 
@@ -88,7 +88,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("Energy IQ", *_iq(published.iq))
     yield _row("Why", why_text(model))
     for n, pcs in enumerate(snapshot.pcs):
-        yield _row("" if n else "On crash", catalogue.words(if_gateway_dies(pcs, published.decision, snapshot.devices)))
+        yield _row("" if n else "On crash", language.words(if_gateway_dies(pcs, published.decision, snapshot.devices)))
     if not in_normal_operation(model):
         yield _row("Next", next_step_text(model))
     for n, order in enumerate(published.orders):
@@ -131,7 +131,7 @@ def _queues_contacts_and_ups(published: Published) -> Iterator[str]:
         yield from (_row("", line) for line in power_lines(queue))
     noted = [c for c in published.decision.contacts if c.latched or c.state != "inactive" or not c.read]
     for n, contact in enumerate(noted):
-        yield _row("" if n else "Contacts", catalogue.words(contact_reason(contact)))
+        yield _row("" if n else "Contacts", language.words(contact_reason(contact)))
     for n, ups in enumerate(published.snapshot.ups):
         yield _row("" if n else "UPS", *ups_texts(ups))
 
@@ -307,7 +307,7 @@ def _drill(published: Published, zone: tzinfo) -> Iterator[str]:
         age = f"{age_s / 86_400:.0f} days" if age_s >= 2 * 86_400 else span(age_s)
         yield f"{last.result} {age} ago, {last.minutes:g} min by {last.who}"
     if plan is not None and plan.due_utc_s is not None:
-        why = f": {catalogue.words(plan.note)}" if plan.note else ""
+        why = f": {language.words(plan.note)}" if plan.note else ""
         yield f"due since {date_clock_zone(plan.due_utc_s, zone)}{why}"
     elif plan is not None:
         yield f"next {date_clock_zone(plan.next_utc_s, zone)}"
@@ -335,7 +335,7 @@ def _pv_limits(decision: Decision) -> Iterator[str]:
     """Each PV inverter that is limited, and why."""
     for limit in decision.pv_limits:
         if limit.w is not None:
-            yield _row("Limited", f"{limit.device_id} to {kw(limit.w)}: {catalogue.words(limit.reason)}")
+            yield _row("Limited", f"{limit.device_id} to {kw(limit.w)}: {language.words(limit.reason)}")
 
 
 def _devices(snapshot: Snapshot) -> Iterator[str]:

@@ -16,8 +16,9 @@ import msgspec
 
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
+from console.display.language import words
 from console.value_parsers import json_option
-from dispatch.wording.catalogue import words
+from dispatch.wording import catalogue
 from dispatch.wording.formatting import kw
 from gateway import exit_codes
 
@@ -319,7 +320,7 @@ def _in_words(
         {
             "id": charge.id,
             "kind": charge.kind,
-            "text": words(described(charge, terms, metering_interval_s)),
+            "text": catalogue.words(described(charge, terms, metering_interval_s)),
             "terms": msgspec.to_builtins(charge),
         }
         for charge in terms.charges
@@ -327,7 +328,7 @@ def _in_words(
     windows: list[dict[str, object]] = [
         {
             "id": window.id,
-            "text": words(window_in_words(window, terms.holidays)),
+            "text": catalogue.words(window_in_words(window, terms.holidays)),
             "next": [span._asdict() for span in next_spans(window.id, calendar, now_s, NEXT)],
         }
         for window in terms.windows

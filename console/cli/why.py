@@ -13,11 +13,12 @@ from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import caps_words, flow, mode_words
 from console.display.formats import date_clock_zone
+from console.display.language import rule_name, words
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.islanding import IslandState
 from dispatch.model.reasons import Reason
-from dispatch.wording.catalogue import RULE_NUMBERS, rule_name, words
+from dispatch.wording.catalogue import RULE_NUMBERS
 from dispatch.wording.formatting import kw_column
 from gateway import exit_codes
 

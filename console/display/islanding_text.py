@@ -17,6 +17,7 @@ from console.display.formats import (
     number,
 )
 from console.display.ink import Ink, Line
+from console.display.language import words
 from console.display.viewmodel import Model
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import (
@@ -29,7 +30,6 @@ from dispatch.model.islanding import (
     IslandView,
     NodeOrder,
 )
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 
 S = IslandState

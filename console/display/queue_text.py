@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from console.display.formats import duration, how_old
+from console.display.language import words
 from dispatch.accounting.records import JobRecord
 from dispatch.model.jobs import QueueNow, RunningJob, StartPower, on_node
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw
 
 

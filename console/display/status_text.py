@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
+from console.display import language
 from console.display.formats import ABSENT, IDLE_W, age, cents, hour_minute, kw
 from console.display.ink import Ink, Line
+from console.display.language import words
 from console.display.viewmodel import Link, Model, peak_is_lower_bound
 from console.display.wrapping import cut
 from dispatch.alarms.priorities import Priority
@@ -21,8 +23,6 @@ from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading
 from dispatch.model.reservations import Reservation
 from dispatch.planning.explanations import for_price
-from dispatch.wording import catalogue
-from dispatch.wording.catalogue import words
 from gateway.api.protocol import IqNow, Published
 
 LEAST_PLANNED_W = 1000.0  # a smaller planned battery power is not announced
@@ -227,7 +227,7 @@ def iq_texts(iq: IqNow | None) -> list[str]:
 
 def alarm_text(alarm: Alarm, model: Model) -> str:
     """One alarm in the alarms line: title, since, first-out, whether it has gone."""
-    text = f"{catalogue.alarm_text(alarm.id).title} {hour_minute(alarm.since_utc_s, model.timezone)}"
+    text = f"{language.alarm_text(alarm.id).title} {hour_minute(alarm.since_utc_s, model.timezone)}"
     if alarm.first_out:
         text += " (first)"
     return text + (" (gone)" if alarm.state is AlarmState.RETURNED else "")

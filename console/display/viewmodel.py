@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from console.display.audit_rows import AuditLine
+from console.display.language import rule_name, words
 from dispatch.accounting.records import JobRecord
 from dispatch.alarms.priorities import Priority
 from dispatch.alarms.states import Alarm, AlarmState
@@ -25,7 +26,6 @@ from dispatch.model.plan import Plan
 from dispatch.model.proofs import Proofs
 from dispatch.model.readings import Reading, worst_of
 from dispatch.model.snapshot import Snapshot
-from dispatch.wording.catalogue import rule_name, words
 from drivers.register_view import RegisterValue
 from gateway.api.protocol import Published, Welcome
 

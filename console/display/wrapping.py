@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 FIGURE = re.compile(r"(?:^|(?<=[\s(]))[+\-−≤≥~]?\d[\d.,:]*\s?$")
 FIGURE_AND_UNIT = re.compile(r"(?:^|(?<=[\s(]))[+\-−≤≥~]?\d[\d.,:]* \S+$")
 
+NEVER_FIRST, NEVER_LAST = "，。；：、）？！%…", "（《"  # on a line; what else is punctuated has blanks
+
 
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes: wide characters two, combining ones none."""
@@ -26,25 +28,36 @@ def character_columns(character: str) -> int:
 
 
 def wrap(text: str, width: int, rows: int) -> list[str]:
-    """`text` broken at blanks into at most `rows` lines of `width`; the last ends in "…" when something was cut.
+    """`text` broken into at most `rows` lines of `width` columns; the last ends in "…" when something was cut.
 
-    A figure stays with its unit, and is never cut.
+    It is broken at blanks and beside wide characters, between which Chinese has none. A figure stays with its unit, and
+    is never cut.
     """
     lines: list[str] = []
     rest = " ".join(text.split())
     while rest and len(lines) < rows:
-        if len(rest) <= width:
+        if columns(rest) <= width:
             lines.append(rest)
             rest = ""
         elif len(lines) == rows - 1:
-            lines.append(_whole_figures(rest, width - 1).rstrip() + "…")
+            lines.append(_whole_figures(rest, _characters_in(rest, width - 1)).rstrip() + "…")
             rest = ""
         else:
-            at = rest.rfind(" ", 0, width + 1)
-            at = width if at <= 0 else len(_whole_figures(rest, at)) if rest[at + 1 : at + 2].isalpha() else at
+            at = _line_end(rest, _characters_in(rest, width))
             lines.append(rest[:at].rstrip())
             rest = rest[at:].lstrip()
     return lines
+
+
+def _line_end(text: str, most: int) -> int:
+    """Where a line of at most so many characters ends: at the last place where it may be broken, else where it must."""
+    for at in range(most, 0, -1):
+        if text[at] == " ":
+            return len(_whole_figures(text, at)) if text[at + 1 : at + 2].isalpha() else at
+        wide = character_columns(text[at - 1]) == 2 or character_columns(text[at]) == 2
+        if wide and text[at] not in NEVER_FIRST and text[at - 1] not in NEVER_LAST:
+            return len(_whole_figures(text, at))
+    return max(1, most)
 
 
 def folded(line: str, width: int, indent: int) -> Iterator[str]:

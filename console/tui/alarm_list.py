@@ -6,13 +6,13 @@ from collections.abc import Hashable
 
 from console.display.formats import age, month_day_clock
 from console.display.ink import Ink
+from console.display.language import alarm_text
 from console.display.status_text import ALARM_STATE_WORDS, PRIORITY_MARKS
 from console.display.viewmodel import Model, ranked
-from console.display.wrapping import cut, wrap
+from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.list_view import ListView
 from dispatch.alarms.states import Alarm, AlarmState
-from dispatch.wording.catalogue import alarm_text
 
 LEAST_LIST_ROWS = 4  # kept for header and list
 MOST_TEXT_ROWS = 6  # more than any text takes at 80 columns
@@ -76,7 +76,7 @@ class AlarmList(ListView):
         state += [f"came {item.count} times"] if item.count > 1 else []
         state += [f"acknowledged by {item.acknowledged_by}"] if item.acknowledged_by else []
         texts = alarm_text(item.id, item.detail)
-        head, *more = wrap(" · ".join(state), width - len(texts.title) - 4, MOST_TEXT_ROWS)
+        head, *more = wrap(" · ".join(state), width - columns(texts.title) - 4, MOST_TEXT_ROWS)
         lines = [(texts.title, head), *(("", text) for text in more)]
         for label, whole in (("Cause", texts.cause), ("Consequence", texts.consequence), ("Action", texts.action)):
             rows = wrap(whole or "—", width - TEXT_COLUMN - 1, MOST_TEXT_ROWS)

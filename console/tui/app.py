@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from console.display.islanding_text import abortable, off_grid
+from console.display.language import alarm_text
 from console.display.viewmodel import Model, unacknowledged
 from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, Needs, key_name
 from console.tui.diff_widget import DiffWidget
@@ -40,7 +41,6 @@ from console.tui.status_bars import (
     WhyLine,
 )
 from dispatch.alarms.contact_conditions import starts_the_battery
-from dispatch.wording.catalogue import alarm_text
 
 VIEW_CLASSES = {
     "overview": ("console.tui.overview", "Overview"),

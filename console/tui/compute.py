@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from console.display.cap_text import limit_text
 from console.display.formats import how_old, kw, number
 from console.display.ink import Ink
+from console.display.language import words
 from console.display.node_list_text import list_line
 from console.display.queue_text import job_line, jobs_on, power_lines, queue_line
 from console.display.status_text import gpus_text, stale_word
@@ -18,7 +19,6 @@ from console.tui.charts import bar
 from console.tui.list_view import ListView
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu, Node, Ups
-from dispatch.wording.catalogue import words
 
 HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
 # in which order nodes are listed, and the head of their names' column

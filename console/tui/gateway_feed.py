@@ -11,6 +11,7 @@ import msgspec
 from textual.worker import Worker
 
 from console.display.audit_rows import audit_lines
+from console.display.language import rule_name
 from console.display.viewmodel import (
     DAY_POINTS,
     DAY_STEP_S,
@@ -30,7 +31,6 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
 from dispatch.model.proofs import Proofs
-from dispatch.wording.catalogue import rule_name
 from drivers.register_view import RegisterValue
 from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
 from gateway.errors import LinkLost, RequestFailed

@@ -20,6 +20,7 @@ from console.display.islanding_text import (
     node_order_lines,
     running_drill,
 )
+from console.display.language import words
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
@@ -27,7 +28,6 @@ from console.tui.diff_widget import DiffWidget
 from console.tui.island_values import FIGURE_COLUMN, draw_values
 from dispatch.model.events import Event
 from dispatch.model.islanding import OFF_GRID_STATES, DrillStatus, IslandState, IslandView
-from dispatch.wording.catalogue import words
 
 STATE_SEQUENCE = ("preparing", "opening", "islanded", "synchronising", "closing", "grid-tied")
 OUT_OF_SEQUENCE = (

@@ -16,6 +16,7 @@ from console.display.islanding_text import (
     runtime_text,
     too_much_text,
 )
+from console.display.language import words
 from console.display.status_text import battery_direction, stale_word
 from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_gap, soc_reading
 from console.display.wrapping import cut
@@ -25,7 +26,6 @@ from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import IslandState, Reconnect, RideThrough
 from dispatch.model.readings import Reading
-from dispatch.wording.catalogue import words
 
 DEAD_BUS_STATES = (IslandState.BLACKOUT, IslandState.BLACK_START)
 FIGURE_COLUMN = 10

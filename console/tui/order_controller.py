@@ -11,6 +11,7 @@ from textual.worker import Worker
 
 from console.display.formats import hour_minute
 from console.display.islanding_text import in_normal_operation
+from console.display.language import words
 from console.tui.form_fields import ENDING, CommandForm, FieldError, drill_minutes, new_form, order_parameters
 from console.tui.gateway_feed import Requester, StartWorker
 from console.tui.model_store import ModelStore
@@ -19,7 +20,6 @@ from console.tui.order_form import OrderForm, Stage
 from dispatch.model.islanding import Check
 from dispatch.model.orders import Order, Preview
 from dispatch.model.reasons import Reason, plain
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 from gateway.errors import LinkLost, RequestFailed
 

@@ -8,12 +8,12 @@ import msgspec
 
 from console.display.ink import Ink, Line
 from console.display.islanding_text import check_lines
+from console.display.language import words
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.form_fields import ENDING, CommandForm, chosen_order, order_text
 from dispatch.model.islanding import Check, IslandState
 from dispatch.model.orders import OrderKind, Preview
-from dispatch.wording.catalogue import words
 
 INDENT = 10  # columns of a line's label
 RANGE_COLUMNS = 78

@@ -14,6 +14,7 @@ from textual.message import Message
 from console.display.formats import hour_minute
 from console.display.ink import Ink
 from console.display.islanding_text import abortable
+from console.display.language import words
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
@@ -23,7 +24,6 @@ from console.tui.form_fields import BLACK_START_WORD, HINTS, CommandForm, Field
 from console.tui.keystrokes import edited, printable
 from console.tui.order_details import Assessment, detail_lines, fitted_rows
 from dispatch.model.orders import IN_PERCENT, IN_WATTS
-from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import span
 
 STATUS_ROWS = 2

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from console.display.formats import fetched_text, kw, number, weekday_hour_minute
 from console.display.ink import Ink
+from console.display.language import rule_name, words
 from console.display.status_text import battery_direction, peak_label
 from console.display.viewmodel import Model, soc_reading
 from console.display.wrapping import cut, wrap
@@ -13,7 +14,6 @@ from console.tui.canvas import Canvas
 from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.planning.step_costs import StepCost
-from dispatch.wording.catalogue import rule_name, words
 
 TEXT_ROWS = 5
 TEXT_WIDTH = 80

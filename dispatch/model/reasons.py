@@ -24,7 +24,7 @@ class Reason(msgspec.Struct, frozen=True):
         return hash((self.code, frozenset(self.figures)))
 
 
-Phrase = Reason  # one whose code is composed; its words are in `catalogue.PHRASES`
+Phrase = Reason  # one whose code is composed; its words are in `Language.phrases`
 
 
 def plain(text: str) -> Reason:

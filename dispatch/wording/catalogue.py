@@ -1,6 +1,6 @@
-"""Codes and figures -> words. Pure; the locale is an argument.
+"""Codes and figures -> words. Pure; the language is an argument. Log, audit and export are in English.
 
-A template per code and locale; its fields are the figures, with a format that knows their unit:
+A template per code and language; its fields are the figures, with a format that knows their unit:
 
 | format | of | gives |
 |---|---|---|
@@ -20,7 +20,7 @@ Any other format is Python's own. A figure that is None says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from string import Formatter
 from typing import Any
@@ -28,14 +28,18 @@ from typing import Any
 from dispatch.model.reasons import Reason, RuleId
 from dispatch.wording import english
 from dispatch.wording.alarm_text import AlarmText
-from dispatch.wording.formatting import action, countdown, kw, minutes, span
+from dispatch.wording.formatting import countdown, kw, minutes, span
+from dispatch.wording.language import Language, Style
 
-ENGLISH = "en"
-CATALOGUE: dict[str, Mapping[str, str]] = {ENGLISH: english.TEMPLATES}
-PHRASES: dict[str, Mapping[str, str]] = {ENGLISH: english.PHRASES}  # of codes that are composed
-PAST: dict[str, Mapping[str, str]] = {ENGLISH: english.PAST}  # of codes that only earlier versions gave
-_RULES: dict[str, Mapping[str, str]] = {ENGLISH: english.RULES}
-ALARMS: dict[str, Mapping[str, AlarmText]] = {ENGLISH: english.ALARMS}
+ENGLISH = Language(
+    locale="en",
+    name="English",
+    templates=english.TEMPLATES,
+    phrases=english.PHRASES,
+    past=english.PAST,
+    rules=english.RULES,
+    alarms=english.ALARMS,
+)
 
 # Rules are also shown with numbers; those that belong together share one.
 RULE_NUMBERS = {
@@ -59,7 +63,6 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "kwh": lambda wh: f"{wh / 1000:.1f} kWh",
     "whole_kwh": lambda wh: f"{wh / 1000:g} kWh",
     "kw_per_s": lambda w_per_s: f"{w_per_s / 1000:g} kW/s",
-    "action": action,
     "cents": lambda eur: f"{100 * eur:.1f}",
     "span": span,
     "minutes": minutes,
@@ -67,45 +70,53 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "whole_min": lambda s: f"{s / 60:.0f} min",
     "hours": lambda s: f"{s / 3600:.1f} h",
     "clock": lambda local: f"{datetime.fromisoformat(local):%H:%M}",
-    "date_clock": lambda local: f"{datetime.fromisoformat(local):%Y-%m-%d %H:%M}",
-    "titled": lambda names: names.title().replace("-", "–"),
-    "weekday": lambda local: f"{datetime.fromisoformat(local):%a}",
+}
+# Those that each language says in its own way.
+STYLED: dict[str, Callable[[Any, Style], str]] = {
+    "action": lambda w, style: style.action(w),
+    "date_clock": lambda local, style: f"{datetime.fromisoformat(local):{style.date_clock}}",
+    "titled": lambda names, style: style.named(names.title().replace("-", "–")),
+    "weekday": lambda local, style: style.named(f"{datetime.fromisoformat(local):%a}"),
 }
 
 
-def words(reason: Reason | None, locale: str = ENGLISH) -> str:
-    """A reason as a sentence; nothing for None. A code or figure without words is shown as it is."""
+def words(reason: Reason | None, language: Language = ENGLISH) -> str:
+    """A reason as a sentence; nothing for None. A code or figure without words is shown as it is.
+
+    A code that a translation lacks is said in English.
+    """
     if reason is None:
         return ""
-    code = reason.code
-    template = CATALOGUE[locale].get(code) or PHRASES[locale].get(code) or PAST[locale].get(code)
+    template = language.template(reason.code)
     if template is None:
-        return unworded(reason)
+        return unworded(reason) if language is ENGLISH else words(reason)
     try:
-        return _Words(locale).vformat(template, (), reason.figures)
+        return _Words(language).vformat(template, (), reason.figures)
     except (KeyError, TypeError, ValueError):  # of a version that gave other figures
         return unworded(reason)
 
 
-def rule_name(rule: RuleId, locale: str = ENGLISH) -> str:
+def rule_name(rule: RuleId, language: Language = ENGLISH) -> str:
     """How a rule is called."""
-    return _RULES[locale].get(rule.value, rule.value)
+    return language.rules.get(rule.value, rule.value)
 
 
-def alarm_text(alarm_id: str, detail: Reason | None = None, locale: str = ENGLISH) -> AlarmText:
+def alarm_text(alarm_id: str, detail: Reason | None = None, language: Language = ENGLISH) -> AlarmText:
     """The texts of an alarm, by definition and subject as in `Alarm.id`; what is seen now stands behind the cause."""
     name, _, subject = alarm_id.partition(":")
-    text = ALARMS[locale].get(name)
+    text = language.alarms.get(name) or ENGLISH.alarms.get(name)
     if text is None:
-        return AlarmText(alarm_id, words(detail, locale), "", "")
+        return AlarmText(alarm_id, words(detail, language), "", "")
 
     def filled(template: str) -> str:
         return template.replace("{subject}", subject)
 
     cause = filled(text.cause)
+    if detail is not None:
+        cause = language.style.now.format(cause=cause, detail=words(detail, language))
     return AlarmText(
         title=filled(text.title),
-        cause=cause if detail is None else f"{cause} Now: {words(detail, locale)}",
+        cause=cause,
         consequence=filled(text.consequence),
         action=filled(text.action),
     )
@@ -120,27 +131,39 @@ def unworded(reason: Reason) -> str:
 
 
 class _Words(Formatter):
-    """Fills a template of one locale."""
+    """Fills a template of one language."""
 
-    def __init__(self, locale: str) -> None:
-        self._locale = locale
+    def __init__(self, language: Language) -> None:
+        self._language = language
+
+    def get_value(self, key: int | str, args: Any, kwargs: Any) -> Any:
+        value = kwargs[key]
+        return self._language.style.term(str(key), value) if isinstance(value, str) else value
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        style = self._language.style
         if isinstance(value, Reason):
-            return words(value, self._locale)
+            return words(value, self._language)
         if isinstance(value, list):
-            separator = ", " if format_spec == "comma" else "; "
-            return separator.join(words(part, self._locale) for part in value)
-        if value is None and not format_spec:
-            return ""
-        if format_spec == "rule":
-            return rule_name(RuleId(value), self._locale)
-        if format_spec == "rule_number":
-            return str(RULE_NUMBERS[RuleId(value)])
-        if format_spec == "alarm_title":
-            return alarm_text(value, locale=self._locale).title
-        if format_spec == "setter":
-            return "the ratings" if value == RuleId.RATINGS.value else rule_name(RuleId(value), self._locale)
-        if format_spec in FORMATS:
-            return FORMATS[format_spec](value)
-        return str(super().format_field(value, format_spec))
+            separator = style.comma if format_spec == "comma" else style.semicolon
+            return separator.join(words(part, self._language) for part in value)
+        if not format_spec:
+            return "" if value is None else str(value)
+        if format_spec in _OF_NAMES:
+            return _OF_NAMES[format_spec](value, self._language)
+        if format_spec in STYLED:
+            return STYLED[format_spec](value, style)
+        made = FORMATS[format_spec](value) if format_spec in FORMATS else str(super().format_field(value, format_spec))
+        return style.figure(made)
+
+
+def _setter(value: str, language: Language) -> str:
+    return language.style.ratings if value == RuleId.RATINGS.value else rule_name(RuleId(value), language)
+
+
+_OF_NAMES: dict[str, Callable[[str, Language], str]] = {
+    "rule": lambda value, language: rule_name(RuleId(value), language),
+    "rule_number": lambda value, _: str(RULE_NUMBERS[RuleId(value)]),
+    "setter": _setter,
+    "alarm_title": lambda value, language: alarm_text(value, language=language).title,
+}

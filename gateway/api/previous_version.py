@@ -23,7 +23,7 @@ from dispatch.model.orders import Preview
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason, RuleId
-from dispatch.wording.catalogue import ALARMS, ENGLISH, RULE_NUMBERS, alarm_text, rule_name, words
+from dispatch.wording.catalogue import ENGLISH, RULE_NUMBERS, alarm_text, rule_name, words
 from gateway.api.protocol import (
     DrillPlan,
     EventMessage,
@@ -233,7 +233,7 @@ def _alarm_of(alarm: dict[str, Any]) -> dict[str, Any]:
     """What is seen now stands behind the cause, which this version knows by the alarm's id."""
     kept = {name: value for name, value in alarm.items() if name not in ("title", "cause", "consequence", "action")}
     name = alarm["id"].partition(":")[0]
-    if name not in ALARMS[ENGLISH]:  # not one of ours: all that it says
+    if name not in ENGLISH.alarms:  # not one of ours: all that it says
         said = " ".join(alarm[part] for part in ("title", "cause", "consequence", "action"))
         return kept | {"detail": _text(said)}
     _, now, detail = alarm["cause"].partition(f"{alarm_text(alarm['id']).cause} Now: ")

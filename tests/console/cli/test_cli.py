@@ -236,6 +236,17 @@ async def test_why_prints_the_chain(machine: Machine, gateway: LinkServer) -> No
     assert decision.reason == plain("discharging 12.0 kW: the interval's energy would not last")
 
 
+async def test_why_is_said_in_the_language_that_is_asked_for(machine: Machine, gateway: LinkServer) -> None:
+    german = await machine.skerry("--lang", "de", "why")
+    assert "Nennleistung 60,0 kW" in german.out
+    assert "Intervallbudget" in german.out
+    asjson = await machine.skerry("--lang=de", "why", "--json")
+    assert json.loads(asjson.out)["chain"][0]["reason"]["text"] == "rating 60.0 kW"
+    refused = await machine.skerry("--lang", "fr", "why")
+    assert refused.code == exit_codes.USAGE
+    assert "no language fr: expected one of en, de" in refused.err
+
+
 async def test_why_refused_and_misspelt(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("why", "--at", "2020-01-01")
     assert (ran.code, ran.err) == (exit_codes.REFUSED, "skerry: no decision is on record at or before that time\n")

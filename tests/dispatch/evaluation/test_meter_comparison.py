@@ -18,7 +18,7 @@ from dispatch.evaluation import meter_comparison
 from dispatch.evaluation.measured_energy import measured
 from dispatch.evaluation.meter_clock import Power
 from dispatch.evaluation.meter_comparison import Comparison, MeterValues, compare
-from dispatch.wording.catalogue import PHRASES, words
+from dispatch.wording.catalogue import ENGLISH, words
 
 BEGIN = 1_768_345_200  # 2026-01-14T00:00+01:00
 TRUE_S, RECORD_S, INTERVAL_S = 10, 60, 900  # the power itself, its record, the meter
@@ -195,7 +195,7 @@ def test_a_year_of_quarter_hours_takes_less_than_two_seconds() -> None:
 
 def test_every_finding_has_words_and_every_word_a_finding() -> None:
     given = set(re.findall(r'"(meter\.\w+)"', Path(meter_comparison.__file__).read_text(encoding="utf-8")))
-    assert {code for code in PHRASES["en"] if code.startswith("meter.")} == given
+    assert {code for code in ENGLISH.phrases if code.startswith("meter.")} == given
 
 
 # ── energy of the record ────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ from dispatch.planning.owner_notes import (
     waiting_note,
 )
 from dispatch.power_caps.pricing import HOW
-from dispatch.wording.catalogue import CATALOGUE, words
+from dispatch.wording.catalogue import ENGLISH, words
 
 ZONE = ZoneInfo("Europe/Berlin")
 NOW = 1_796_010_600.0
@@ -50,7 +50,7 @@ FREE = st.none() | st.builds(FreePower, POWERS, st.none() | st.just(CLOSED))
 def told_words(note: Reason) -> str:
     """Its words, all of whose codes have some."""
     text = words(note)
-    codes = CATALOGUE["en"].keys()
+    codes = ENGLISH.templates.keys()
     assert not any(f"{code} (" in text or text == code for code in codes), text
     assert text.isprintable()
     assert len(text) < 250

@@ -11,7 +11,7 @@ from dispatch.billing.charges.calendar import calendar_of
 from dispatch.billing.charges.description import described, next_spans, window_in_words
 from dispatch.config.charges import Charge, IndividualFee, MonthWeights, TariffWindow
 from dispatch.config.tariff_terms import TariffTerms
-from dispatch.wording.catalogue import CATALOGUE, PHRASES, words
+from dispatch.wording.catalogue import ENGLISH, words
 
 WINTER = TariffWindow(id="winter", months=("nov-mar",), days=("mon-fri",), times=("06:00-22:00",))
 PEAK = {"id": "p", "kind": "max", "price": 66.0}
@@ -168,9 +168,9 @@ def test_every_phrase_of_a_charge_is_used_above_and_none_is_missing() -> None:
 
     for charge in SAID.values():
         collect(described(charge, TERMS, 900))
-    charges = {code for locale in PHRASES for code in PHRASES[locale] if code.startswith("charge.")}
+    charges = {code for code in ENGLISH.phrases if code.startswith("charge.")}
     assert charges == {code for code in codes if code.startswith("charge.")}
-    assert not PHRASES["en"].keys() & CATALOGUE["en"].keys()
+    assert not ENGLISH.phrases.keys() & ENGLISH.templates.keys()
 
 
 def test_the_next_times_of_a_window() -> None:
