@@ -15,6 +15,7 @@ from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.islanding_text import battery_energy_text, soc_track_text
 from console.display.language import words
+from console.display.wrapping import padded
 from console.value_parsers import NOT_SAID, json_option, site_option
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandView
 from dispatch.model.reasons import Reason
@@ -158,7 +159,7 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
 def check_line(check: Check) -> str:
     """ "✗ energy  SoC 12.0 %, … → charge to 31.0 %"."""
     remedy = f" → {words(check.remedy)}" if check.remedy else ""
-    return f"{'✓' if check.ok else '✗'} {words(check.name):<18} {words(check.figure)}{remedy}"
+    return f"{'✓' if check.ok else '✗'} {padded(words(check.name), 18)} {words(check.figure)}{remedy}"
 
 
 def status_lines(found: dict[str, Any], zone: tzinfo) -> Iterator[str]:

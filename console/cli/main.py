@@ -167,7 +167,7 @@ def _can_show(locale: str) -> bool:
     expose_value=False,
     is_eager=True,
     callback=_choose_language,
-    help="Language of reasons and alarms: en, de. Default: by LC_ALL, LC_MESSAGES or LANG.",
+    help="Language of reasons and alarms: en, de, zh_CN. Default: by LC_ALL, LC_MESSAGES or LANG.",
 )
 def skerry() -> None:
     """The command itself; see HELP."""

@@ -16,6 +16,7 @@ from console.cli.island import check_line
 from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone
 from console.display.language import words
+from console.display.wrapping import padded
 from console.value_parsers import json_option, site_option
 from dispatch.model.islanding import Check
 from dispatch.model.proofs import Estimate, MeasuredResponse, Proof, ProofReport, Proofs, Reversion
@@ -88,7 +89,7 @@ def _checked(answer: dict[str, Any], as_json: bool, quiet: bool = False) -> None
         for check in msgspec.convert(answer["checks"], list[Check]):
             click.echo(check_line(check))
         if (peak := _peak(answer)) is not None:
-            click.echo(f"! {words(Reason('check.peak')):<18} {words(peak)}")
+            click.echo(f"! {padded(words(Reason('check.peak')), 18)} {words(peak)}")
     if not answer["ok"]:
         raise Failure(words(msgspec.convert(answer["reason"], Reason)), exit_codes.REFUSED)
 

@@ -14,6 +14,7 @@ from console.cli.json_output import json_text, with_words
 from console.cli.line_formats import caps_words, flow, mode_words
 from console.display.formats import date_clock_zone
 from console.display.language import rule_name, words
+from console.display.wrapping import columns, padded
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.islanding import IslandState
@@ -85,9 +86,9 @@ def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
         )
         for t in chain
     ]
-    widths = [max(len(row[n]) for row in rows) for n in range(6)]
+    widths = [max(columns(row[n]) for row in rows) for n in range(6)]
     for mark, number, name, low, high, preferred, reason in rows:
         yield (
-            f"{mark:<{widths[0]}} {number:>{widths[1]}} {name:<{widths[2]}}  {low:>{widths[3]}}  {high:>{widths[4]}}  "
-            f"{preferred:>{widths[5]}}  {reason}"
+            f"{mark:<{widths[0]}} {number:>{widths[1]}} {padded(name, widths[2])}  "
+            f"{low:>{widths[3]}}  {high:>{widths[4]}}  {preferred:>{widths[5]}}  {reason}"
         ).rstrip()

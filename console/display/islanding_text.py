@@ -19,6 +19,7 @@ from console.display.formats import (
 from console.display.ink import Ink, Line
 from console.display.language import words
 from console.display.viewmodel import Model
+from console.display.wrapping import padded
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import (
     OFF_GRID_STATES,
@@ -273,7 +274,7 @@ def check_lines(checks: Sequence[Check]) -> list[Line]:
     ordered = [c for c in checks if not c.ok] + [c for c in reversed(checks) if c.ok]
     return [
         (
-            f"{'✓' if c.ok else '✗'} {words(c.name):<17} {words(c.figure)}"
+            f"{'✓' if c.ok else '✗'} {padded(words(c.name), 17)} {words(c.figure)}"
             + (f" → {words(c.remedy)}" if c.remedy else ""),
             Ink.PLAIN if c.ok else Ink.MEDIUM,
         )

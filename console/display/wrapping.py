@@ -27,6 +27,11 @@ def character_columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+def padded(text: str, width: int) -> str:
+    """A text with blanks behind it, so that it takes at least this many columns."""
+    return text + " " * (width - columns(text))
+
+
 def wrap(text: str, width: int, rows: int) -> list[str]:
     """`text` broken into at most `rows` lines of `width` columns; the last ends in "…" when something was cut.
 
@@ -43,21 +48,22 @@ def wrap(text: str, width: int, rows: int) -> list[str]:
             lines.append(_whole_figures(rest, _characters_in(rest, width - 1)).rstrip() + "…")
             rest = ""
         else:
-            at = _line_end(rest, _characters_in(rest, width))
+            most = max(1, _characters_in(rest, width))
+            at = _line_end(rest, most, otherwise=most)
             lines.append(rest[:at].rstrip())
             rest = rest[at:].lstrip()
     return lines
 
 
-def _line_end(text: str, most: int) -> int:
-    """Where a line of at most so many characters ends: at the last place where it may be broken, else where it must."""
+def _line_end(text: str, most: int, otherwise: int) -> int:
+    """Where a line of at most so many characters ends: at the last place where it may be broken, if there is one."""
     for at in range(most, 0, -1):
         if text[at] == " ":
             return len(_whole_figures(text, at)) if text[at + 1 : at + 2].isalpha() else at
         wide = character_columns(text[at - 1]) == 2 or character_columns(text[at]) == 2
         if wide and text[at] not in NEVER_FIRST and text[at - 1] not in NEVER_LAST:
             return len(_whole_figures(text, at))
-    return max(1, most)
+    return otherwise
 
 
 def folded(line: str, width: int, indent: int) -> Iterator[str]:
@@ -67,9 +73,7 @@ def folded(line: str, width: int, indent: int) -> Iterator[str]:
     """
     rest = line
     while columns(rest) > width:
-        at = rest.rfind(" ", 0, _characters_in(rest, width) + 1)
-        if at > 0 and rest[at + 1 : at + 2].isalpha():
-            at = len(_whole_figures(rest, at))
+        at = _line_end(rest, _characters_in(rest, width), otherwise=0)
         if at <= indent:
             break
         yield rest[:at].rstrip()

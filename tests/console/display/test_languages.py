@@ -12,7 +12,7 @@ import pytest
 
 from console.display.language_choice import ENGLISH, available, folder, locale_for
 from console.display.language_files import ALARMS, GLOSSARY, codes, read, template_files
-from console.display.wrapping import wrap
+from console.display.wrapping import NEVER_FIRST, columns, wrap
 from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.wording import catalogue
 from dispatch.wording.catalogue import alarm_text, rule_name, words
@@ -124,9 +124,12 @@ def test_a_term_is_called_the_same_everywhere(locale: str) -> None:
         (None, {}, "en"),
         (None, {"LANG": "de_AT.UTF-8"}, "de"),
         (None, {"LANG": "de_DE.UTF-8", "LC_MESSAGES": "C"}, "en"),
+        (None, {"LANG": "C", "LC_ALL": "zh_CN.UTF-8"}, "zh_CN"),
         (None, {"LANG": "zh_TW.UTF-8"}, "en"),
         (None, {"LANG": "fr_FR.UTF-8"}, "en"),
         (None, {"LANG": ""}, "en"),
+        ("zh", {"LANG": "de_DE.UTF-8"}, "zh_CN"),
+        ("zh-CN", {}, "zh_CN"),
         ("en_GB", {"LANG": "de_DE.UTF-8"}, "en"),
     ],
 )
@@ -157,6 +160,20 @@ def test_german_writes_figures_and_times_as_german_does() -> None:
     silent = alarm_text("device-lost:meter1", Reason("alarm.silent", {"silent_s": 12.3}), german)
     assert silent.title == "meter1: keine gute Antwort"
     assert silent.cause.endswith("Jetzt: keine gute Antwort seit 12 s")
+
+
+def test_chinese_counts_columns_and_names_days_and_months() -> None:
+    chinese = read("zh_CN")
+    weight = Reason("charge.weight", {"month_names": "nov-mar", "pct": 62.5})
+    assert words(weight, chinese) == "11月–3月 62.5 %"
+    assert words(Reason("time.day", {"local": "2025-09-16T18:15+02:00"}), chinese) == "周二 18:15"
+    text = words(Reason("reserve.soc_unknown", {"reserve_pct": 20.0, "limit_w": 12_500.0}), chinese)
+    assert text == "荷电状态未知，备用 20 %：放电至多 12.5 kW"
+    lines = wrap(text, 20, 4)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(columns(line) <= 20 for line in lines)
+    assert not any(line[0] in NEVER_FIRST for line in lines)
+    assert any(line.endswith("12.5 kW") for line in lines), "a figure stays with its unit"
 
 
 def test_what_a_translation_lacks_is_said_in_english() -> None:
