@@ -12,12 +12,12 @@ import msgspec
 from console.cli.data_source import Live, Record, gateway, gateway_or_record
 from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
+from console.display.language import alarm_text, words
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, site_option
 from dispatch.alarms.flood import AlarmRate
 from dispatch.alarms.shelving import SHELVED
 from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
-from dispatch.wording.catalogue import alarm_text, words
 from dispatch.wording.formatting import span
 
 if TYPE_CHECKING:

@@ -111,7 +111,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
             f"{r.id}  {kw(r.power_w)}, {when}, {f'{r.name} of {r.who}' if r.who else 'of another user'}",
         )
     for advisory in published.advisories:
-        yield _row("Advisory", catalogue.words(advisory))
+        yield _row("Advisory", language.words(advisory))
     yield from _alarms(published, zone)
     yield from _devices(snapshot)
 
