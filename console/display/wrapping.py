@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 FIGURE = re.compile(r"(?:^|(?<=[\s(]))[+\-−≤≥~]?\d[\d.,:]*\s?$")
 FIGURE_AND_UNIT = re.compile(r"(?:^|(?<=[\s(]))[+\-−≤≥~]?\d[\d.,:]* \S+$")
 
+NEAR_END = 0.4  # of a line: behind it a blank is a better end than a place between two wide characters
 NEVER_FIRST, NEVER_LAST = "，。；：、）？！%…", "（《"  # on a line; what else is punctuated has blanks
 
 
@@ -56,14 +57,20 @@ def wrap(text: str, width: int, rows: int) -> list[str]:
 
 
 def _line_end(text: str, most: int, otherwise: int) -> int:
-    """Where a line of at most so many characters ends: at the last place where it may be broken, if there is one."""
-    for at in range(most, 0, -1):
-        if text[at] == " ":
-            return len(_whole_figures(text, at)) if text[at + 1 : at + 2].isalpha() else at
+    """Where a line of at most so many characters ends: at a blank, at a wide character where the blank is far back."""
+    blank = text.rfind(" ", 1, most + 1)
+    if blank >= most * NEAR_END or text[: most + 1].isascii():
+        return otherwise if blank <= 0 else _without_part_of_figure(text, blank)
+    for at in range(most, max(blank, 0), -1):
         wide = character_columns(text[at - 1]) == 2 or character_columns(text[at]) == 2
         if wide and text[at] not in NEVER_FIRST and text[at - 1] not in NEVER_LAST:
             return len(_whole_figures(text, at))
-    return otherwise
+    return otherwise if blank <= 0 else _without_part_of_figure(text, blank)
+
+
+def _without_part_of_figure(text: str, blank: int) -> int:
+    """Where a line ends that ends at a blank: before it a figure may have lost its unit."""
+    return len(_whole_figures(text, blank)) if text[blank + 1 : blank + 2].isalpha() else blank
 
 
 def folded(line: str, width: int, indent: int) -> Iterator[str]:
