@@ -73,6 +73,8 @@ def link_state_word(model: Model) -> tuple[str, Ink]:
         return f"NO GATEWAY {age(model.age_s)}, retrying", Ink.HIGH
     if model.stale:
         return f"STALE {age(model.age_s)}", Ink.MEDIUM
+    if model.slow_link:
+        return "slow link", Ink.MEDIUM
     if model.welcome is None:
         return "live", Ink.DIM
     role = ROLES.get(model.role, "")

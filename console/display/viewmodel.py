@@ -85,6 +85,7 @@ class Model(msgspec.Struct, frozen=True):
     drawn: tuple[JobRecord, ...] = ()  # by jobs that run, as far as this user may see them; asked while nodes are shown
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
+    slow_link: bool = False  # the terminal takes what is painted with delay, so less is sent
 
     @property
     def stale(self) -> bool:

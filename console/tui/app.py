@@ -12,6 +12,7 @@ import msgspec
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import Resize
 from textual.widget import Widget
 from textual.worker import Worker
 
@@ -26,6 +27,7 @@ from console.tui.list_view import ListView, Opening, Sorting
 from console.tui.model_store import NOTICE_S, ModelStore
 from console.tui.order_controller import OrderController, with_durability
 from console.tui.order_form import OrderForm
+from console.tui.output import Output
 from console.tui.prompt import FILTER, PALETTE, Prompt
 from console.tui.status_bars import (
     MIN_COLUMNS,
@@ -135,6 +137,15 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._link_worker = self.run_worker(self._feed.run(), name="link")
         self.set_interval(TICK_S, self._tick)
 
+    def on_resize(self, event: Resize) -> None:
+        """What a terminal shows after a change of its size is its own affair: all is sent again.
+
+        Also where it is as large as before: it was another size in between, or the console was suspended (ctrl+z).
+        """
+        if self._output is not None:
+            self._output.forget(event.size.width, event.size.height)
+            self.refresh(layout=True)
+
     @staticmethod
     def _new_view(name: str) -> Widget:
         module, class_name = VIEW_CLASSES[name]
@@ -151,9 +162,28 @@ class SkerryApp(App[None], inherit_bindings=False):
     def _prompt(self) -> Prompt:
         return self.query_one(Prompt)
 
+    @property
+    def _output(self) -> Output | None:
+        """What goes to the terminal; None in a test without one."""
+        return getattr(self._driver, "output", None)
+
+    def _must_wait(self) -> bool:
+        """Whether the terminal has not taken what was sent before."""
+        if getattr(self._driver, "backlog", 0) > BACKLOG_FRAMES:
+            return True
+        keys = getattr(self._driver, "keys", None)
+        return self._output is not None and self._output.pace.must_wait(time.monotonic(), keys and keys.last_s)
+
+    def on_link_answered(self) -> None:
+        """The terminal has taken what was sent: say whether that took long; send what had to wait."""
+        if self._output is not None:
+            self.store.update(slow_link=self._output.pace.slow)
+        if self._behind:
+            self._draw()
+
     def _draw(self) -> None:
         """Give the model to every visible widget. A terminal that does not keep up gets the next one instead."""
-        if getattr(self._driver, "backlog", 0) > BACKLOG_FRAMES:
+        if self._must_wait():
             self._behind = True
             return
         self._behind = False

@@ -4,13 +4,17 @@ tells a key that somebody pressed from one of a pasted text.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Key
+from textual.events import CursorPosition, Key
 from textual.message import Message
+
+from console.tui.output import Output
+from console.tui.terminal_kind import is_early
 
 BURST_S = 0.03  # keys of a paste follow each other within a few ms, those of a person do not
 KEPT = 4096  # keys: a longer paste is one whatever began it
@@ -57,20 +61,46 @@ class KeyTimes:
         return burst
 
 
+class LinkAnswered(Message):
+    """The terminal has taken what was sent before a question."""
+
+
 class ConsoleDriver(LinuxDriver):
     """Textual's driver for Linux and macOS.
 
-    Without mouse reporting the terminal's own selection works, in tmux too, and nothing is sent for a moving pointer.
+    Without mouse reporting, which is off unless the app asks for it, the terminal's own selection works, in tmux too,
+    and nothing is sent for a moving pointer.
     """
 
     def __init__(
         self, app: App[object], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(app, debug=debug, mouse=False, size=size)
+        super().__init__(app, debug=debug, mouse=getattr(app, "mouse", False), size=size)
         self.keys = KeyTimes()
+        self.output = Output(early=is_early(os.environ.get("TERM", "")))
+
+    def stop_application_mode(self) -> None:
+        """Leave without attributes in force."""
+        self.write("\x1b[m")
+        super().stop_application_mode()
+
+    def write(self, data: str) -> None:
+        """Send what the data changes on the terminal."""
+        if data := self.output.sent(data, time.monotonic()):
+            super().write(data)
+
+    def flush(self) -> None:
+        """A frame is complete: ask when it has arrived."""
+        if question := self.output.question(time.monotonic()):
+            super().write(question)
+        super().flush()
 
     def process_message(self, message: Message) -> None:
-        """Note when a key came, and pass it on."""
+        """Note when a key came, and pass it on; an answer about the link stays here."""
+        if isinstance(message, CursorPosition):
+            self.output.pace.answered(message.x + 1, time.monotonic())
+            self.send_message(LinkAnswered())
+            return
         if isinstance(message, Key):
             self.keys.add(time.monotonic(), message.key)
         super().process_message(message)

@@ -16,12 +16,17 @@ from scenes import read  # noqa: E402
 
 from console.tui.app import SkerryApp  # noqa: E402
 from gateway.api.protocol import EventMessage, PlanMessage, Published  # noqa: E402
+from gateway.errors import RequestFailed  # noqa: E402
 
 NOTHING: dict[str, Any] = {
     "role": {"role": "operator"},
     "history": {"t": [], "signals": {}},
     "drill.status": {"report": None},
     "drill.check": {"ok": True, "text": "", "checks": []},
+    "events": [],
+    "decisions": [],
+    "audit": [],
+    "drill.reports": [],
 }
 
 
@@ -48,7 +53,9 @@ class FastClient:
 
     async def request(self, method: str, **params: Any) -> Any:
         """There is nothing from before."""
-        return NOTHING.get(method, [])
+        if method not in NOTHING:
+            raise RequestFailed(f"a recording does not answer {method!r}")
+        return NOTHING[method]
 
     async def close(self) -> None:
         """Nothing is open."""

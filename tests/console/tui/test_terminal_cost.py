@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import pty
-import re
 import select
 import signal
 import struct
@@ -14,15 +13,33 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+import msgspec
 import pytest
+from counted_terminal import counted
+from record import Recorder
+from recorded_client import RecordedClient
+from scenes import read
+from screen import Eventually, open_view, screen_text
 from waiting import LIMIT_S
 
+from console.tui.app import SkerryApp
+
 CONSOLE = Path(__file__).parent / "pty_console.py"
-SNAPSHOTS = 30
-CLOCK = re.compile(rb"05:00:(\d\d)")  # the site's, in the status bar; the recording begins at 05:00:06
-FIRST, LAST = 10, 5 + SNAPSHOTS  # counted from the first one on that is painted in full
+SECONDS = 3  # in each view
+VIEW_KEYS = {
+    "2": "compute",
+    "3": "plan",
+    "4": "island",
+    "5": "alarms",
+    "6": "log",
+    "7": "devices",
+    "question_mark": "help",
+    "1": "overview",
+}
+MOST_PER_SECOND, MOST_PER_SWITCH = 500, 6000  # bytes
 
 
 class Terminal:
@@ -34,7 +51,7 @@ class Terminal:
             environment = {k: v for k, v in os.environ.items() if k not in ("COLORTERM", "COLUMNS", "LINES")}
             environment.update(TERM="xterm-256color", LANG="C.UTF-8")
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            os.execve(sys.executable, [sys.executable, str(CONSOLE), str(SNAPSHOTS)], environment)
+            os.execve(sys.executable, [sys.executable, str(CONSOLE), "1"], environment)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, until: bytes, seconds: float = LIMIT_S) -> bytes:
@@ -47,14 +64,6 @@ class Terminal:
                 except OSError:  # the program has ended
                     break
         return bytes(seen)
-
-    def bytes_per_snapshot(self) -> float:
-        """Let the site live on; what each of its seconds has cost."""
-        os.kill(self.pid, signal.SIGUSR1)
-        seen = self.read(b"05:00:%d" % LAST)
-        assert b"05:00:%d" % LAST in seen, seen[-500:]
-        first = next(shown for shown in CLOCK.finditer(seen) if int(shown[1]) >= FIRST)
-        return (len(seen) - first.end()) / (LAST - int(first[1]))
 
     def write(self, text: str) -> None:
         os.write(self.fd, text.encode())
@@ -94,41 +103,42 @@ def terminal(columns: int, rows: int) -> Iterator[Terminal]:
                 os.waitpid(opened.pid, 0)
 
 
-@pytest.mark.parametrize(("size", "budget"), [((120, 40), 2500), ((80, 24), 1500)])
-def test_a_snapshot_costs_few_bytes(size: tuple[int, int], budget: int) -> None:
-    with terminal(*size) as console:
-        start = console.read(b"live tech1")
-        assert b"live tech1" in start, start[-500:]
-        assert 0 < console.bytes_per_snapshot() < budget
-        assert console.leave() == 0
+class Recorded(RecordedClient):
+    """A site that lives on for some seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        recorder = Recorder()
+        recorder.run(5)
+        self.feed = [(recorder.step(), recorder.plan) for _ in range(seconds)]
+        super().__init__(msgspec.structs.replace(read("calm"), published=self.feed[0][0], plan=self.feed[0][1]))
 
 
-@pytest.mark.parametrize("columns", [60, 59, 40, 20])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_second_and_another_view_cost_few_bytes(size: tuple[int, int], eventually: Eventually) -> None:
+    client = Recorded(SECONDS * len(VIEW_KEYS) + 1)
+
+    async def connect() -> RecordedClient:
+        return client
+
+    feed = iter(client.feed[1:])
+    async with counted(SkerryApp(connect, monotonic=lambda: 100.0), size) as (pilot, terminal):
+        await eventually(pilot, lambda: "decisions" in [method for method, _ in client.asked])
+        for key, name in VIEW_KEYS.items():
+            before = terminal.count
+            await open_view(pilot, key, name, eventually)
+            await eventually(pilot, lambda: terminal.cells.lines == screen_text(pilot.app).split("\n"))
+            assert terminal.count - before < MOST_PER_SWITCH, name
+            before = terminal.count
+            for published, _ in islice(feed, SECONDS):
+                client.push(published)
+                await eventually(pilot, lambda p=published: pilot.app.model.published is p)
+            await pilot.pause()
+            assert 0 < (terminal.count - before) / SECONDS < MOST_PER_SECOND, name
+
+
+@pytest.mark.parametrize("columns", [20])
 def test_a_start_in_a_narrow_terminal_says_what_is_needed_and_answers_keys(columns: int) -> None:
     """Textual lays the hidden lines out once before it hides them: they must be drawn at any width."""
     with terminal(columns, 24) as console:
         assert b"80x24" in console.read(b"80x24")
-        assert console.leave() == 0
-
-
-def test_the_island_view_costs_little() -> None:
-    with terminal(80, 24) as console:
-        assert b"live tech1" in console.read(b"live tech1")
-        console.write("4")
-        assert b"Pre-checks" in console.read(b"Pre-checks")
-        assert 0 < console.bytes_per_snapshot() < 300
-        assert console.leave() == 0
-
-
-def test_the_plan_costs_little_while_nothing_changes_and_a_move_of_its_cursor_too() -> None:
-    """The clock and the why line are all that a second changes; a move redraws two columns and the text."""
-    with terminal(80, 24) as console:
-        assert b"live tech1" in console.read(b"live tech1")
-        console.write("3")
-        assert b"planned peak" in console.read(b"planned peak")
-        assert 0 < console.bytes_per_snapshot() < 250
-        console.write("\x1b[C")
-        moved = console.read(b"05:15")
-        assert b"05:15" in moved
-        assert len(moved) < 1500
         assert console.leave() == 0
