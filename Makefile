@@ -66,8 +66,8 @@ demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
 
 test: $(READY)  ## every test, in five processes
-	@$(BYTECODE) $(BIN)/python -m compileall -q -j 0 benchmarks console dispatch drivers gateway skerry storage  # once, not by each process
-	@$(BYTECODE) sh -c 'for part in "tests/dispatch tests/console" "tests/drivers tests/gateway tests/storage"; do $(COLLECT) $$part & done; wait' > /dev/null 2>&1  # likewise: pytest compiles the tests
+	@$(BYTECODE) $(BIN)/python -m compileall -q -j 0 benchmarks console dispatch drivers fleet gateway skerry storage  # once, not by each process
+	@$(BYTECODE) sh -c 'for part in "tests/dispatch tests/console" "tests/drivers tests/fleet tests/gateway tests/storage"; do $(COLLECT) $$part & done; wait' > /dev/null 2>&1  # likewise: pytest compiles the tests
 	$(PYTEST) $(PARALLEL) --durations 20
 
 test-system: $(READY)  ## with real parts of Debian (tests/system/packages.txt), as root; without them it says what to install

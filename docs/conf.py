@@ -26,6 +26,7 @@ PAGES = (
         "docs/signals",
         "docs/events",
         "docs/outputs",
+        "docs/fleet",
         "docs/operation",
         "docs/security",
         "docs/screens",

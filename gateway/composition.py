@@ -34,6 +34,7 @@ from gateway.api.consoles import Consoles
 from gateway.api.device_commands import DeviceCommands
 from gateway.api.dispatcher import Dispatcher
 from gateway.api.event_commands import EventCommands
+from gateway.api.fleet_queries import FleetQueries
 from gateway.api.island_commands import IslandCommands
 from gateway.api.job_queries import JobQueries
 from gateway.api.notify_commands import NotifyCommands
@@ -381,6 +382,7 @@ def compose_gateway(
     dispatcher = Dispatcher(
         log,
         queries.handlers,
+        FleetQueries(site, welcome, state_dir, loop=loop, records=queries).handlers,
         QueueCommands(queues, log).handlers,
         island_commands.handlers,
         AlarmCommands(

@@ -159,6 +159,7 @@ class EnergyIqService:
             month_of_h=running.month.of_h,
             month_saved_eur=running.month.saved_eur,
             yesterday_pct=None if before is None else before.iq.iq_pct,
+            today_cost_eur=None if running.iq.own is None else running.iq.own.total_eur,
         )
 
 

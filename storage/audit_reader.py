@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from storage.audit_format import FILE, open_read_only
+from storage.audit_format import FILE, GENESIS, head_words, open_read_only
 from storage.damage import DAMAGED
 from storage.reader import NoRecords, RecordDamaged
 
@@ -34,6 +34,15 @@ def ends_utc_s(directory: Path) -> float | None:
     newest = _query(directory, sql, ())
     with _reading(directory):
         return datetime.fromisoformat(json.loads(newest[0][0])["t"]).timestamp() if newest else None
+
+
+def head_and_row(directory: Path, seq: int) -> dict[str, Any]:
+    """`head`, as printed, of the newest row; `row`: the hash of row `seq`, hex, None if there is none. NoRecords."""
+    newest = _query(directory, "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1", ())
+    row = _query(directory, "SELECT hash FROM entry WHERE seq = ?", (seq,))
+    with _reading(directory):
+        head = head_words(*newest[0]) if newest else head_words(0, GENESIS)
+        return {"head": head, "row": row[0][0].hex() if row else None}
 
 
 LAST_RUN = (  # its rows, where a run that reads late has rows of its own behind them

@@ -140,12 +140,26 @@ def encode(
     away = [t - t0_us - k * step_us for k, t in enumerate(times_us)]
     streams = [_deflated(_shuffled([b - a for a, b in pairwise([0, *away])], 8))]
     streams += [_column_stream(column) for column in columns]
-    site, incarnation = source
-    head = (site.bytes, incarnation.bytes, sequence, t0_us, step_us, samples, len(columns), dictionary)
+    return _written(Head(*source, sequence, t0_us, step_us, samples, len(columns), dictionary), streams)
+
+
+def narrowed(block: Block, signals: Sequence[int], dictionary: bytes) -> bytes:
+    """The bytes of a block with only these of its signals, from 0, whose dictionary has this hash.
+
+    Their streams stay as they are, so the same block gives the same bytes each time. Raises IndexError for a signal
+    that it lacks.
+    """
+    streams = [block.streams[0], *(block.streams[1:][n] for n in signals)]
+    return _written(msgspec.structs.replace(block.head, signals=len(signals), dictionary=dictionary), streams)
+
+
+def _written(head: Head, streams: Sequence[bytes]) -> bytes:
+    """The bytes of a block. Raises ValueError for a figure that does not fit."""
+    figures = (head.sequence, head.t0_us, head.step_us, head.samples, head.signals, head.dictionary)
     try:
         content = b"".join(
             (
-                _HEAD.pack(_MAGIC, FORMAT, 0, *head),
+                _HEAD.pack(_MAGIC, FORMAT, 0, head.site.bytes, head.incarnation.bytes, *figures),
                 struct.pack(f"<{len(streams)}I", *map(len, streams)),
                 *streams,
             )

@@ -27,6 +27,7 @@ from storage.history import Buckets, means, minute_roll_ups
 from storage.intake import DECISION_EVERY_S
 from storage.jobs import Group, JobQuestion, KeptJob
 from storage.moment import Gap, Moment, gaps_between, moment
+from storage.outgoing import BlockPage, QuarterPage, Wanted, block_page, quarter_page, quarters_from
 from storage.rollup import MINUTE_S
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us
 from storage.samples import row_times_us
@@ -245,6 +246,19 @@ class Archive:
 
     def _has_jobs(self, con: sqlite3.Connection) -> bool:
         return int(con.execute("PRAGMA user_version").fetchone()[0]) >= JOBS_VERSION
+
+    def outgoing_blocks(self, after_seq: int, wanted: Wanted, most_bytes: int, offset: int = 0) -> BlockPage:
+        """Blocks after a sequence as they leave the site, see `storage/outgoing.py`. Empty of a record without any."""
+        with self._asking() as con:
+            has = int(con.execute("PRAGMA user_version").fetchone()[0]) >= BLOCKS_VERSION
+            return block_page(con, after_seq, wanted, most_bytes, offset) if has else BlockPage()
+
+    def outgoing_quarters(self, after: int, wanted: Wanted, *, by_time: bool) -> QuarterPage:
+        """Roll-ups of quarter hours as they leave, by the sequence of their blocks, or all after a time (UTC s)."""
+        with self._asking() as con:
+            if int(con.execute("PRAGMA user_version").fetchone()[0]) < BLOCKS_VERSION:
+                return QuarterPage()
+            return (quarters_from if by_time else quarter_page)(con, after, wanted)
 
     def last_state(self, key: str) -> Any:
         """What the controller last saved under a key, as decoded JSON; None if nothing."""

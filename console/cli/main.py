@@ -66,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("console.cli.jobs:jobs", "Show what compute jobs draw and cost."),
     "drill": ("console.cli.island:drill", "Rehearse an outage: start, abort, status, report."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
+    "fleet": ("console.cli.fleet:fleet", "Show several sites, the worst first."),
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),
     "audit": ("console.cli.records:audit", "List the commands given, with their results."),
     "export": ("console.cli.records:export", "Write the record of a site to a directory."),

@@ -21,7 +21,7 @@ def find_socket(site: str | None = None) -> Path:
     named = site or os.environ.get("SKERRY_SITE")
     if named:
         return _socket_of(named)
-    live = sorted({s for d in runtime_dirs() for s in d.glob("*" + SOCKET_SUFFIX) if listening(s)})
+    live = live_sockets()
     if not live:
         _check_readable(runtime_dirs())
         line = f"no gateway is running on this machine{of_others()}; start one with: skerry serve SITE.toml"
@@ -32,6 +32,11 @@ def find_socket(site: str | None = None) -> Path:
             f"several gateways are running; say which with --site SITE.toml or --site SOCKET: {names}"
         )
     return live[0]
+
+
+def live_sockets() -> list[Path]:
+    """The sockets of all gateways that run on this machine, as far as this user may see them."""
+    return sorted({s for d in runtime_dirs() for s in d.glob("*" + SOCKET_SUFFIX) if listening(s)})
 
 
 def of_others() -> str:

@@ -39,6 +39,11 @@ PERMISSIONS: dict[str, Permission] = {
     "flex": Permission(Role.VIEWER),
     "drill.reports": Permission(Role.VIEWER),
     "queue.jobs": Permission(Role.VIEWER),
+    # of somebody who looks after many sites; no names of users, jobs and nodes
+    "fleet.now": Permission(Role.VIEWER),
+    "fleet.blocks": Permission(Role.VIEWER),
+    "fleet.quarters": Permission(Role.VIEWER),
+    "fleet.head": Permission(Role.VIEWER),
     # jobs; a viewer sees those of its own Unix user
     "jobs.list": Permission(Role.VIEWER),
     "jobs.list of others": Permission(Role.OPERATOR, "seeing other users' jobs", query=True),

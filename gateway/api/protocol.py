@@ -137,6 +137,7 @@ class IqNow(msgspec.Struct, frozen=True):
     month_of_h: float = 0.0
     month_saved_eur: float | None = None  # against no battery; negative: it cost more than it saved
     yesterday_pct: float | None = None
+    today_cost_eur: float | None = None  # of the known part of the day: energy, rise of the peak, wear
 
 
 class Published(msgspec.Struct, frozen=True, tag="published"):

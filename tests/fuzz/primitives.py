@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("console", "dispatch", "drivers", "gateway", "storage")
+PACKAGES = ("console", "dispatch", "drivers", "fleet", "gateway", "storage")
 
 # Calls by their full name, and methods by their name alone: whose they are is not known without running the code.
 CALLS = frozenset(

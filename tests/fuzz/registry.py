@@ -11,6 +11,7 @@ import cli_parsers
 import device_parsers
 import feed_parsers
 import file_parsers
+import fleet_parsers
 import http_parsers
 import kubernetes_parsers
 import link_parsers
@@ -30,6 +31,7 @@ from fuzzing import Parser
 PARSERS: tuple[Parser, ...] = (
     *link_parsers.PARSERS,
     *file_parsers.PARSERS,
+    *fleet_parsers.PARSERS,
     *device_parsers.PARSERS,
     *http_parsers.PARSERS,
     *feed_parsers.PARSERS,
@@ -118,6 +120,10 @@ EXCEPTIONS = {
     "drivers.twin.map_registers:Text.words": "takes apart what it has packed itself",
     "drivers.twin.process:_control": "hands a line of bounded length on to drivers.twin.commands:answer",
     "storage.backup:before_migration": "copies pages and reads none of them",
+    "fleet.sites:default_path": "a path to look at; fleet.sites:parse reads what is there",
+    "fleet.sites:read": "hands bounded bytes on to fleet.sites:parse",
+    "fleet.transport:SshProcess.last_line": "text of a bounded length, shown in one line and not parsed",
+    "fleet.transport:_by_ssh": "hands this process's environment on",
     "gateway.api.command_log:recordable": "decodes what it has encoded itself",
     "gateway.api.island_commands:IslandCommands.start_scheduled": "an answer of the same object",
     "gateway.api.peer:credentials": "a struct of the kernel's",

@@ -117,3 +117,11 @@ _.abort_reason
 _.plan_before
 _.plan_before_utc_s
 _.over_limit_w
+
+# gateway/api/site_overview.py: into `skerry fleet --json`, by name of the field
+_.peak_at_least
+_.jobs_waiting
+
+# storage/outgoing.py: to whoever asks for blocks, by name of the field
+_.own_sha256
+_.asked_sha256

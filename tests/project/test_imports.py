@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("console", "dispatch", "drivers", "gateway", "skerry", "storage")
+PACKAGES = ("console", "dispatch", "drivers", "fleet", "gateway", "skerry", "storage")
 DYNAMIC = frozenset(
     {"import_module", "__import__", "find_spec", "run_module", "spec_from_file_location", "exec", "eval"}
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("console", "dispatch", "drivers", "gateway", "skerry", "storage")
+ROOMS = ("console", "dispatch", "drivers", "fleet", "gateway", "skerry", "storage")
 OTHERS = ("matplotlib", "pymodbus")  # libraries that are told to be quiet
 
 

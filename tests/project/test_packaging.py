@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("console", "dispatch", "drivers", "gateway", "storage")
+ROOMS = ("console", "dispatch", "drivers", "fleet", "gateway", "storage")
 REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+")
 
 

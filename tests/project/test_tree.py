@@ -26,6 +26,7 @@ PAGES = (
             "ups-and-contacts",
             "signals",
             "events",
+            "fleet",
             "outputs",
             "compute",
             "security",

@@ -18,6 +18,7 @@ SOURCES = (
     "console",
     "dispatch",
     "drivers",
+    "fleet",
     "gateway",
     "docs",
     "skerry",
@@ -27,7 +28,7 @@ SOURCES = (
     "LICENSE",
     "NOTICE",
 )
-PACKAGES = ("console", "dispatch", "drivers", "gateway", "storage")
+PACKAGES = ("console", "dispatch", "drivers", "fleet", "gateway", "storage")
 DECOY = "raise SystemExit('the decoy was imported')\n"
 FIGURES = {
     *("ticks", "period_s", "lateness_p50_ms", "lateness_p999_ms", "overruns", "reads", "writes"),

@@ -1,0 +1,145 @@
+"""What a fleet's rows and sums say, the same for `skerry fleet` as a screen, as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from console.display.formats import ABSENT, age, cents, kw, number
+from console.display.language import alarm_text
+from dispatch.alarms.priorities import Priority
+from dispatch.model.readings import Quality, Reading
+from fleet.table import CONNECTING, LIVE, Row, Sums, Total
+from gateway.api.site_overview import KindOfAlarm
+
+SHORT = {"synchronising": "synchron.", "black-start": "black st."}
+MARKS = {Priority.HIGH.value: "▲H", Priority.MEDIUM.value: "▲M", Priority.LOW.value: "▼L"}
+STATE_COLUMNS = 9
+MILLION = 1_000_000.0
+
+
+def state_text(row: Row) -> str:
+    """State of the site, or that it is silent and for how long; `STATE_COLUMNS` at most."""
+    if row.link == CONNECTING:
+        return "waiting"
+    if row.link != LIVE or row.overview is None:
+        return "silent" if row.age_s is None else f"silent {age(row.age_s)}"
+    return SHORT.get(row.overview.island, row.overview.island)[:STATE_COLUMNS]
+
+
+def kind_text(kind: KindOfAlarm | str) -> str:
+    """Title of a kind of alarm, without whose it is; the kind itself where this version does not know it."""
+    name = kind if isinstance(kind, str) else kind.kind
+    title = " ".join(alarm_text(name).title.split()).lstrip(": ")
+    return (title[:1].upper() + title[1:]) or name
+
+
+def alarm_words(row: Row) -> str:
+    """The top alarm, and how many others there are."""
+    top = row.top_alarm
+    if top is None or row.overview is None:
+        return ""
+    listed = sum(max(a.active, a.waiting) for a in row.overview.alarms)
+    return f"{MARKS.get(top.priority, '·')} {kind_text(top)}" + (f" +{listed - 1}" if listed > 1 else "")
+
+
+def last_text(row: Row) -> str:
+    """What stands at the end of a row: why it is silent, else its top alarm, else what is odd about it."""
+    if not row.fresh and row.trouble:
+        return row.trouble
+    return alarm_words(row) or row.trouble
+
+
+def figure(reading: Reading) -> str:
+    """A reading in kW; a value that is not fresh at the site itself is marked."""
+    text = kw(reading.value, 6)
+    return text if reading.quality is Quality.GOOD or reading.value is None else f"{text.strip()}?".rjust(6)
+
+
+def cells(row: Row) -> dict[str, str]:
+    """The figures of a row, each in its width."""
+    found = row.overview
+    if found is None:
+        return dict.fromkeys(("import", "soc", "pv", "load", "price", "iq", "peak", "stored", "jobs", "cost"), ABSENT)
+    peak_w = found.peak_w if found.peak_w else found.contracted_w
+    return {
+        "import": figure(found.import_w),
+        "soc": number(found.soc_pct.value, 3, 0),
+        "pv": kw(found.pv_w, 5),
+        "load": kw(found.load_w, 6),
+        "price": cents(found.price_eur_per_kwh),
+        "iq": number(found.iq_today_pct, 3, 0),
+        "peak": kw(peak_w, 6),
+        "stored": number(found.stored_kwh, 6, 0),
+        "jobs": number(found.jobs_running, 4, 0),
+        "cost": number(found.cost_today_eur, 7, 2),
+    }
+
+
+def sums_lines(sums: Sums) -> tuple[str, str]:
+    """The fleet together in two lines of 78 columns."""
+    answer = f"{sums.live} of {sums.sites} answer" + (f", {sums.silent} silent" if sums.silent else "")
+    stored, rated = sums.stored_kwh, sums.energy_kwh
+    of_rated = "" if rated.value is None or stored.value is None else f" of {rated.value:.0f}"
+    first = [answer, f"import {mega(sums.import_w, sums.live)}", f"load {mega(sums.load_w, sums.live)}"]
+    first += [f"stored {plain(stored)}{of_rated} kWh"] if stored.value is not None else []
+    kinds = [f"{kind_text(kind)} {sites}" for kind, sites in sums.alarms.items()]
+    second = [f"today {plain(sums.cost_today_eur)} EUR"] if sums.cost_today_eur.sites else []
+    second += [f"jobs {plain(sums.jobs_running)}"] if sums.jobs_running.sites else []
+    second.append("alarms " + (", ".join(kinds) if kinds else "none"))
+    return " · ".join(first), " · ".join(second)
+
+
+def mega(total: Total, sites: int) -> str:
+    """A sum of powers in MW, and of how many sites where not all have it."""
+    if total.value is None:
+        return ABSENT
+    return f"{total.value / MILLION:.2f} MW" + ("" if total.sites == sites else f" ({total.sites})")
+
+
+def plain(total: Total) -> str:
+    """A sum without decimals."""
+    return ABSENT if total.value is None else f"{total.value:.0f}"
+
+
+def document(rows: tuple[Row, ...], sums: Sums, utc_s: float) -> dict[str, Any]:
+    """The fleet for programs: every site, the worst first, and the sums."""
+    return {
+        "utc_s": utc_s,
+        "sites": [_site(row) for row in rows],
+        "sums": msgspec.to_builtins(sums),
+    }
+
+
+def _site(row: Row) -> dict[str, Any]:
+    found = row.overview
+    top = row.top_alarm
+    return {
+        "name": row.name,
+        "host": row.address.host,
+        "site_file": row.address.site,
+        "tags": row.address.tags,
+        "link": row.link,
+        "age_s": None if row.age_s is None else round(row.age_s, 1),
+        "trouble": row.trouble,
+        "urgency": row.urgency,
+        "top_alarm": None if top is None else top.kind,
+        "stored_kwh": None if found is None else found.stored_kwh,
+        "peak_share": row.peak_share,
+        "overview": None if found is None else msgspec.to_builtins(found),
+    }
+
+
+def table_lines(rows: tuple[Row, ...], sums: Sums) -> list[str]:
+    """The fleet as text of any length."""
+    names = max([12, *(len(row.name) for row in rows)])
+    head = f"{'Site':<{names}} {'State':<9} {'Import kW':>9} {'peak':>6} SoC    PV   Load    ct  IQ  Alarm"
+    lines = [head]
+    for row in rows:
+        c = cells(row)
+        lines.append(
+            f"{row.name:<{names}} {state_text(row):<9} {c['import']:>9} {c['peak']:>6} {c['soc']:>3} {c['pv']:>5} "
+            f"{c['load']:>6} {c['price']:>5} {c['iq']:>3}  {last_text(row)}".rstrip()
+        )
+    return [*lines, *sums_lines(sums)]

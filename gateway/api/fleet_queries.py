@@ -1,0 +1,83 @@
+"""Queries of somebody who looks after many sites: the overview of this one, its blocks and roll-ups, the audit's head.
+
+They change nothing, and no name of a user, job or compute node is in an answer: of nodes there is the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.api.command_log import Handler
+from gateway.api.interfaces import Loop, Records
+from gateway.api.peer import Peer
+from gateway.api.protocol import Welcome
+from gateway.api.site_overview import overview
+from gateway.errors import CommandRefused
+from gateway.site.schema import Site
+from storage.audit_reader import head_and_row
+from storage.signals import Signal
+
+PAGE_BYTES = 512 << 10  # of blocks in one answer, half of a frame
+SUMS = frozenset({"grid", "load", "month"})  # heads of measured and other signals that are of no single device
+
+
+class FleetQueries:
+    """Answers them."""
+
+    def __init__(
+        self, site: Site, welcome: Callable[[Peer], Welcome], state_dir: Path, *, loop: Loop, records: Records
+    ) -> None:
+        self._welcome, self._state_dir, self._loop, self._records = welcome, state_dir, loop, records
+        self._devices = SUMS | _power_devices(site)
+        self.handlers: dict[str, Handler] = {
+            "fleet.now": self._now,
+            "fleet.blocks": self._blocks,
+            "fleet.quarters": self._quarters,
+            "fleet.head": self._head,
+        }
+
+    async def _now(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """The site in one line."""
+        published = self._loop.published
+        if published is None:
+            raise CommandRefused("the gateway has not completed a tick yet; ask again in a second")
+        return msgspec.to_builtins(overview(published, self._welcome(peer)))
+
+    async def _blocks(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Blocks after `after_seq`; with `offset`, the next one from that byte on."""
+        after_seq, offset = int(params["after_seq"]), max(0, int(params.get("offset", 0)))
+        page = await self._records.ask(
+            lambda archive: archive.outgoing_blocks(after_seq, self._may_leave, PAGE_BYTES, offset)
+        )
+        return msgspec.to_builtins(page, builtin_types=(bytes,))
+
+    async def _quarters(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Roll-ups of the quarter hours of the blocks after `after_seq`; with `after_t`, of all after that time."""
+        after_t = params.get("after_t")
+        after = int(params["after_seq"]) if after_t is None else int(after_t)
+        page = await self._records.ask(
+            lambda archive: archive.outgoing_quarters(after, self._may_leave, by_time=after_t is not None)
+        )
+        return msgspec.to_builtins(page)
+
+    async def _head(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """The head of the audit, and the hash of row `seq`: whoever kept it sees whether it still is what it was."""
+        return await self._records.ask(lambda archive: head_and_row(self._state_dir, int(params.get("seq", 0))))
+
+    def _may_leave(self, signal: Signal) -> bool:
+        """Whether a signal is none of a compute node."""
+        return signal.kind != "measured" or _head_of(signal.name) in self._devices
+
+
+def _head_of(name: str) -> str:
+    return name.rpartition(".")[0].removeprefix("device:")
+
+
+def _power_devices(site: Site) -> frozenset[str]:
+    """Ids of the devices of the power side."""
+    sections = (site.battery, site.pcs, site.meter, site.pv, site.switch, site.ups)
+    return frozenset(device.id for section in sections for device in section)

@@ -1,0 +1,79 @@
+"""What a gateway tells whoever looks after many sites: a line of figures, without a name of a user, job or node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from small_gateway import Running, small_site
+
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.states import Alarm, AlarmState
+from gateway.api.client import GatewayClient
+from gateway.api.fleet_queries import FleetQueries
+from gateway.api.site_overview import SiteOverview, kinds_of
+from storage.signals import definition
+
+
+async def test_the_overview_of_a_site_that_runs(there: Running, client: GatewayClient) -> None:
+    answer = await client.request("fleet.now")
+    found = msgspec.convert(answer, SiteOverview)
+    published = there.gateway.loop.published
+    assert published is not None
+    assert (found.site, found.island, found.mode) == ("Small", "grid-tied", published.decision.mode.value)
+    assert found.import_w.good == pytest.approx(20_000.0 - there.devices.pcs_w)
+    assert (found.soc_pct.good, found.energy_kwh, found.stored_kwh) == (60.0, 100.0, 60.0)
+    assert (found.load_w, found.nodes_w, found.nodes, found.jobs_running) == (20_000.0, 4_090.0, 2, None)
+    assert (found.pv_w, found.contracted_w) == (None, 30_000.0)
+    assert "gpu-01" not in str(answer)
+
+
+async def test_audits_head_and_a_row_kept_elsewhere(there: Running, client: GatewayClient) -> None:
+    await client.request("order.set", kind="hold", reason="for a row")
+    rows = await client.request("audit")
+    answer = await client.request("fleet.head", seq=rows[0]["seq"])
+    assert answer["row"] == rows[0]["sha256"]
+    assert answer["head"] == f"{rows[-1]['seq']}:{rows[-1]['sha256']}"
+    assert (await client.request("fleet.head", seq=999))["row"] is None
+    page = await client.request("fleet.blocks", after_seq=0)
+    assert page["blocks"] == []
+    assert (await client.request("fleet.quarters", after_t=0))["rows"] == []
+
+
+def test_no_signal_of_a_node_may_leave(tmp_path: Any) -> None:
+    unused: Any = None
+    site = small_site(tmp_path, pv=[{"id": "grid2", "url": "tcp://127.0.0.1:1", "peak_w": 1000}])
+    queries = FleetQueries(site, unused, tmp_path, loop=unused, records=unused)
+    leave = {
+        name: queries._may_leave(definition(name))
+        for name in (
+            *("grid.w", "load.w", "site_load.w", "nodes.w", "pcs1.w", "bat1.soc_pct", "grid2.w", "price.eur_per_kwh"),
+            *("month.peak_w", "decision.able", "soc_pct", "gpu-01.w", "here.w", "gpu-01.GPU-4f2a.util_pct"),
+            *("device:grid.w", "device:nodes.w", "anna.w"),
+        )
+    }
+    assert [name for name, may in leave.items() if not may] == [
+        *("gpu-01.w", "here.w", "gpu-01.GPU-4f2a.util_pct", "device:nodes.w", "anna.w"),
+    ]
+
+
+def test_alarms_are_told_by_kind_without_whose_they_are() -> None:
+    def alarm(id: str, priority: Priority, state: AlarmState, since: float) -> Alarm:
+        return Alarm(id, priority, state, since)
+
+    low, high, medium = Priority.LOW, Priority.HIGH, Priority.MEDIUM
+    found = kinds_of(
+        [
+            alarm("node-lost:anna", low, AlarmState.ACKNOWLEDGED, 1.0),
+            alarm("device-lost:pcs1", medium, AlarmState.RETURNED, 5.0),
+            alarm("device-lost:grid", medium, AlarmState.UNACKNOWLEDGED, 4.0),
+            alarm("grid-lost", high, AlarmState.ACKNOWLEDGED, 3.0),
+            alarm("old", high, AlarmState.NORMAL, 3.0),
+        ]
+    )
+    assert [(k.kind, k.active, k.waiting, k.since_utc_s) for k in found] == [
+        ("device-lost", 1, 2, 4.0),
+        ("grid-lost", 1, 0, 3.0),
+        ("node-lost", 1, 0, 1.0),
+    ]
