@@ -27,7 +27,7 @@ from math import fsum
 
 import msgspec
 
-from dispatch.config.battery_ratings import mean_efficiency
+from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import BatteryConfig, DispatchConfig
 
 
@@ -74,6 +74,15 @@ def least_eur_per_kwh(config: DispatchConfig) -> float:
     """What taking a kWh out of the store costs at least; 0 where no cycle has a price."""
     ageing = ageing_of(config)
     return ageing.eur_per_kwh[0] if ageing is not None and ageing.eur_per_kwh else 0.0
+
+
+def full_cycle_eur_per_kwh(config: DispatchConfig) -> float:
+    """What a cycle between soc_max and the reserve costs by ageing, EUR per kWh taken out."""
+    ageing, top_kwh = ageing_of(config), full_kwh(config)
+    depth_kwh = top_kwh - reserve_soc_pct(config) / 100 * config.energy_kwh
+    if ageing is None or depth_kwh <= 0:
+        return 0.0
+    return CycleDepths(ageing, config.energy_kwh, ageing.widths_kwh).move(-depth_kwh) / depth_kwh
 
 
 def _slope_eur_per_kwh(battery: BatteryConfig, depth_pct: float) -> float:

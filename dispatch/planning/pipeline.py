@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -46,7 +45,7 @@ from dispatch.planning.peak.exceedance import DAY, Period
 from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
 from dispatch.planning.peak.rise_delay import RiseDelay
-from dispatch.planning.planner import Planner, day_trade_eur_per_kwh
+from dispatch.planning.planner import Planner
 from dispatch.planning.validator import check_plan
 from dispatch.power_caps.pricing import linear
 
@@ -84,14 +83,6 @@ class _Quarter(msgspec.Struct):
     pv_w: float = 0.0
 
 
-class _Traded(NamedTuple):
-    """What a kWh of battery earned a day on prices of late, as of an hour."""
-
-    hour: float
-    prices: PriceSeries
-    eur_per_kwh: float
-
-
 class PlanSource:
     """Learns finished quarter hours and makes plans. `make` may run in another thread than the rest."""
 
@@ -115,7 +106,6 @@ class PlanSource:
         self._outlook: JobOutlook | None = None  # what live queues say; None where there is none
         self._finished: dict[int, _Quarter] = {}  # by start; not handed over to the planner's thread yet
         self._fresh: deque[_Quarter] = deque()  # handed over; `make` may be busy with the ones before
-        self._traded: _Traded | None = None
         self._reservations: tuple[Reservation, ...] = ()
         self._base_w: float | None = None  # load without what reserved jobs drew of it, of the last quarter
 
@@ -315,7 +305,7 @@ class PlanSource:
                 inputs.soc_pct or 0.0,
                 levels_of(inputs)[0][1].free_w,
                 _days_left(inputs.now_utc_s, config, self._peak.terms),
-                self._day_trade(inputs),
+                inputs.prices,
                 inputs.load.load_w,
                 inputs.pv_w,
                 inputs.billed,
@@ -330,14 +320,6 @@ class PlanSource:
         inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
         plan = self._planner.solve(inputs, before)
         return plan, check_plan(plan, inputs)
-
-    def _day_trade(self, inputs: PlanInputs) -> float:
-        """`day_trade_eur_per_kwh`, worked out once for an hour and its prices."""
-        hour, last = inputs.now_utc_s // 3600, self._traded
-        if last is None or last.hour != hour or last.prices is not inputs.prices:
-            earned = day_trade_eur_per_kwh(self._config, inputs.prices, inputs.now_utc_s)
-            last = self._traded = _Traded(hour, inputs.prices, earned)
-        return last.eur_per_kwh
 
 
 def pv_site(config: DispatchConfig, pv_id: str | None = None) -> PvSite | None:

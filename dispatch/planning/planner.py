@@ -15,8 +15,6 @@ from itertools import pairwise
 import msgspec
 
 from dispatch.billing.battery_ageing import CycleDepths, ageing_of
-from dispatch.billing.charges.energy_prices import ImportPrices
-from dispatch.billing.market_prices import PriceSeries, published
 from dispatch.config.battery_ratings import (
     full_kwh,
     full_soc_pct,
@@ -161,37 +159,6 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
         co2_eur_per_tonne=config.tariff.co2_eur_per_tonne,
         co2_eur=all_eur - cost_eur,
     )
-
-
-def day_trade_eur_per_kwh(config: DispatchConfig, prices: PriceSeries, now_utc_s: float) -> float:
-    """What a kWh of battery capacity earned a day on prices of late: EUR, mean of the last week's known days.
-
-    Bought in the two cheapest hours of a day and used in its two dearest, less losses and wear; the price of CO2 counts
-    as in the plan. 0 without prices.
-    """
-    if not config.batteries:
-        return 0.0
-    (charging, discharging), wear = mean_efficiency(config), wear_eur_per_kwh(config)
-    aged = _full_cycle_eur_per_kwh(config)
-    last = int(now_utc_s // 3600) * 3600
-    earned, cost = [], ImportPrices(config.tariff, config.timezone)
-    for day in range(7):
-        instants = [last - 3600 * (24 * day + hour) for hour in range(24)]
-        found = [cost.at(t, published(prices, t)) for t in instants]
-        hours = sorted([price + config.tariff.co2_eur_per_kwh for price in found if price is not None])
-        if len(hours) >= 12:
-            low, high = sum(hours[:2]) / 2, sum(hours[-2:]) / 2
-            earned.append(max(0.0, (high - wear) * discharging - (low + wear) / charging - aged))
-    return sum(earned) / len(earned) if earned else 0.0
-
-
-def _full_cycle_eur_per_kwh(config: DispatchConfig) -> float:
-    """What a cycle between soc_max and the reserve costs by ageing, EUR per kWh taken out."""
-    ageing, top_kwh = ageing_of(config), full_kwh(config)
-    depth_kwh = top_kwh - reserve_soc_pct(config) / 100 * config.energy_kwh
-    if ageing is None or depth_kwh <= 0:
-        return 0.0
-    return CycleDepths(ageing, config.energy_kwh, ageing.widths_kwh).move(-depth_kwh) / depth_kwh
 
 
 def _optimum(inputs: PlanInputs, program: LinearProgram, problem: Problem) -> tuple[Problem, Solution]:

@@ -28,6 +28,7 @@ from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.model.forecast import QUARTER_S
+from dispatch.planning.peak.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,13 +185,13 @@ def peak_cost(
     net_kw: Floats,
     peak_kw: float,
     days_left: float,
-    kept_eur_per_kwh: float,
+    upkeep: Upkeep,
     billed: BilledMonths | None = None,
 ) -> PeakCost:
     """What a higher peak than the month's costs, given the days still to come.
 
-    Less, the likelier they exceed it anyway; and less what holding it would cost on each of them: a kW of peak keeps
-    battery from earning `kept_eur_per_kwh` a day for as many hours as the net load was above it, and takes caps.
+    Less, the likelier they exceed it anyway; and less what holding it would cost on each of them: what the battery
+    then earns less on prices (`upkeep`), and caps.
     `ways` are the days as they would have gone without caps and, where the site allows any, with them: an option that
     need not be used makes a low peak worth no less.
     """
@@ -203,18 +204,17 @@ def peak_cost(
     ends = [max(top_kw, highest_kw) + TAILS * tail_kw for top_kw, tail_kw in tops]
     edges = np.linspace(peak_kw, max(*ends, float(net_kw.max()) + 1.0), RISES_TRIED + 1)
     at = (edges[:-1] + edges[1:]) / 2
-    above = (len(net_kw) - np.searchsorted(np.sort(net_kw), at, side="right")) / len(net_kw)  # share of the quarters
-    kept = left * 24 * above * kept_eur_per_kwh / demand
+    kept = left * upkeep.eur_per_kw_at(at) / demand
     shares = np.zeros(RISES_TRIED)
     for seen, (top_kw, tail_kw) in zip(ways, tops, strict=True):
-        upkeep = kept
+        kept_up = kept
         if seen.caps.max_share > 0:
             capped_h = np.interp(at, seen.grid_kw, -np.gradient(seen.short_kwh, seen.grid_kw))
-            upkeep = kept + left * np.maximum(0.0, capped_h) * seen.caps.value_eur_per_kwh / demand
+            kept_up = kept + left * np.maximum(0.0, capped_h) * seen.caps.value_eur_per_kwh / demand
         lasts = _likely_to_last(seen, terms.top_days, at, top_kw, tail_kw, left)
         if billed is not None:
             lasts = _with_months(lasts, billed.reading(at, seen, top_kw, tail_kw))
-        shares = np.maximum(shares, lasts * np.maximum(0.0, 1 - upkeep))
+        shares = np.maximum(shares, lasts * np.maximum(0.0, 1 - kept_up))
     lasts = np.maximum.accumulate(lasts)  # of the days as they go: the last of the ways
     shares = np.maximum.accumulate(np.maximum(shares, LEAST_SHARE))
     widths, means = [], []

@@ -7,9 +7,9 @@ table, none of which needs a constant of the site:
 
 * `target_w`: how far the peak may rise now. It is the level at which four costs together are least over the rest of the
   month: the peak itself, the energy missing to keep it (GPU caps, or else more peak), the rise when the battery runs
-  empty all the same, and the trade that stored energy misses while it is kept for the peak. For the next day they are
-  counted over scenarios: the load's forecast, with the known jobs in it, each time with the errors of the forecast
-  made at a quarter hour like this one.
+  empty all the same, and what the battery earns less on prices while it keeps it (`dispatch.planning.peak.upkeep`). For
+  the next day they are counted over scenarios: the load's forecast, with the known jobs in it, each time with the
+  errors of the forecast made at a quarter hour like this one.
 * `rises`: what a higher peak costs beyond what the month will cost anyway (`dispatch.planning.peak.exceedance`); a peak
   that the rest of the month is likely to exceed is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter hour if the next pulse begins there, layer by layer; the
@@ -26,6 +26,7 @@ import msgspec
 
 from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from dispatch.billing.peak_charges import main_charge
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
 from dispatch.config.demand_terms import DemandTerms
@@ -42,6 +43,7 @@ from dispatch.planning.peak.exceedance import (
     peak_cost,
     summarise,
 )
+from dispatch.planning.peak.upkeep import Upkeep, UpkeepBook
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +59,6 @@ ENOUGH = 2 * DAY  # quarters with a known following day before any of this means
 BATCH = 16  # quarters whose following day is worked out together
 BISECTIONS = 9
 PEAKS_TRIED, FINER = 17, 9
-KEPT = 2.0  # energy kept for pulses, over what they take: nobody knows the days on which they come
 LEVELS = 161  # peaks up to the fuse that a battery is tried on
 LASTING = 6  # guesses of how long the present level lasts
 GAP = DAY  # a longer gap in the record starts it anew
@@ -103,6 +104,7 @@ class PeakForecaster:
         self._lack_kw: list[Floats] = []  # in each quarter, what each lacks to hold its peak
         self._days: dict[bool, DayStatistics] = {}  # summed up without caps and with them
         self._fuse_kw = config.grid.fuse_w / 1000
+        self._upkeep = UpkeepBook(config)
 
     def observe(self, start_utc_s: int, load_w: float, pv_w: float, path_w: Sequence[float] = ()) -> None:
         """Take the means of the quarter hour that began at `start_utc_s`. A short gap counts as the load held.
@@ -120,15 +122,20 @@ class PeakForecaster:
         else:
             for _ in range(quarter - following):
                 self._append(self._load_kw[-1], self._net_kw[-1], ())
+        net_kw, counts = (load_w - pv_w) / 1000, self._counts(start_utc_s)
+        self._upkeep.observe(quarter, net_kw, counts)
         # in hours that do not count towards the peak nothing is held, and the battery recharges as fast as it can
-        counts = interval_account(self.terms, self._timezone, start_utc_s).counts
-        self._append(load_w / 1000, (load_w - pv_w) / 1000 if counts else -self._charge_kw, path_w)
+        self._append(load_w / 1000, net_kw if counts else -self._charge_kw, path_w)
         excess = len(self._load_kw) - MEMORY
         if excess > 0:
             self._first += excess
             for kept in (self._load_kw, self._net_kw, self._paths_kw, self._lack_kw):
                 del kept[:excess]
             self._held = None if self._held is None else self._held[excess:]
+
+    def _counts(self, start_utc_s: int) -> bool:
+        """Whether an interval's mean counts towards the peak."""
+        return interval_account(self.terms, self._timezone, start_utc_s).counts
 
     def _append(self, load_kw: float, net_kw: float, path_w: Sequence[float]) -> None:
         """One more quarter. Each battery that holds a peak does nothing else; one that failed goes on empty."""
@@ -168,7 +175,7 @@ class PeakForecaster:
         soc_pct: float,
         month_peak_w: float,
         days_left: float,
-        trade_eur_per_kwh: float = 0.0,
+        prices: PriceSeries = NO_PRICES,
         path_w: Sequence[float] = (),
         pv_w: Sequence[float] = (),
         billed: Sequence[BilledPeak] = (),
@@ -176,10 +183,10 @@ class PeakForecaster:
     ) -> PeakOutlook | None:
         """What the past says; None while it is too short, or where no battery can hold anything or peaks cost nothing.
 
-        `days_left`: the days of the billing month still to come; `trade_eur_per_kwh`: what a kWh of battery earns on
-        prices on a day on which it is not kept for the peak; `path_w`, `pv_w`: what is forecast of load and PV from the
-        quarter after the last one observed on, the load held where that is not given; `billed`: what earlier months
-        were billed; `period`: what is left of the running one.
+        `days_left`: the days of the billing month still to come; `prices`: of the days seen, as far as they
+        are known; `path_w`, `pv_w`: what is forecast of load and PV from the quarter after the last one observed on,
+        the load held where that is not given; `billed`: what earlier months were billed; `period`: what is left of the
+        running one.
         """
         if self._demand <= 0 or self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
@@ -188,15 +195,15 @@ class PeakForecaster:
         held = self._held_peaks()
         stored_kwh = min(max(soc_pct / 100 * self._energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
         peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
-        kept_eur = KEPT * trade_eur_per_kwh
+        upkeep = self._upkeep.ask(prices)
         seen, net_kw = self._day_statistics(self.caps), np.array(self._net_kw)
         ways = [self._day_statistics(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
         taken_off_kw = max(0.0, float(net_kw.max()) - self._day_statistics(CapsConfig()).usual_kw)
         months = billed_months(billed, taken_off_kw, period)
-        cost = peak_cost(ways, self.terms, net_kw, peak_kw, days_left, kept_eur, months)
+        cost = peak_cost(ways, self.terms, net_kw, peak_kw, days_left, upkeep, months)
         like = self._similar_quarters(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
-        target_kw = self._target(futures, stored_kwh, peak_kw, days_left, trade_eur_per_kwh)
+        target_kw = self._target(futures, stored_kwh, peak_kw, days_left, upkeep)
         ready = self._readiness(held, like, futures, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
         return PeakOutlook(
@@ -253,12 +260,10 @@ class PeakForecaster:
             self._days[capping] = seen = summarise(newest, caps, self._levels_kw, lack_kw, load_kw)
         return seen
 
-    def _target(
-        self, futures: _Futures, stored_kwh: float, peak_kw: float, days_left: float, trade_eur_per_kwh: float
-    ) -> float:
+    def _target(self, futures: _Futures, stored_kwh: float, peak_kw: float, days_left: float, upkeep: Upkeep) -> float:
         """The peak, kW, whose own price and that of holding it are least over the rest of the month.
 
-        Held by caps, and by energy of the battery's that then earns nothing on prices. For the day to come by what the
+        Held by caps, and by a battery that then earns less on prices. For the day to come by what the
         futures lack at what is stored, then by the mean of the days seen.
         """
         import numpy as np
@@ -275,8 +280,7 @@ class PeakForecaster:
             if capping and later_days > 0:
                 beyond_kw = seen.highest_kw(futures.weights, rise_kw, levels, later_days)
             later_kwh = later_days * np.interp(levels, seen.grid_kw, seen.short_kwh)
-            above_kwh = 24 * np.maximum(0.0, np.array(self._net_kw)[:, None] - levels).mean(axis=0)  # a day
-            upkeep_eur = KEPT * max(0.0, days_left) * above_kwh * trade_eur_per_kwh
+            upkeep_eur = max(0.0, days_left) * upkeep.eur_at(levels)
             total = self._demand * (levels - peak_kw + beyond_kw) + value * (soon_kwh + later_kwh) + upkeep_eur
             best = int(np.argmin(total))
             target_kw = float(levels[best])
@@ -348,7 +352,7 @@ class PeakForecaster:
         nets = loads - sun_kw
         if self.terms.windows:
             starts_s = (QUARTER_S * (self._first + len(load) + np.arange(DAY))).tolist()
-            free = [not interval_account(self.terms, self._timezone, s).counts for s in starts_s]
+            free = [not self._counts(s) for s in starts_s]
             nets[:, free] = -self._charge_kw
         return _Futures(loads, nets, weights)
 

@@ -9,7 +9,8 @@ from dispatch.billing.bill import Flow, bill
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.energy_iq import Iq, Quarter, assess
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
-from dispatch.planning.planner import day_trade_eur_per_kwh, make_plan
+from dispatch.planning.peak.upkeep import DAY, UpkeepBook
+from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
 
 CO2, FEE = {"co2_g_per_kwh": 400.0, "co2_eur_per_tonne": 250.0}, {"fee_eur_per_kwh": 0.1}
@@ -38,11 +39,15 @@ def test_the_plan_trades_as_with_a_fee_of_that_amount_and_states_what_is_paid() 
     assert (bare.co2_eur, bare.co2_eur_per_tonne) == (0.0, 0.0)
 
 
-def test_what_capacity_earns_a_day_counts_it() -> None:
-    week = hourly(MARKET * 8, NOON - 7 * 86_400)
-    earned = [day_trade_eur_per_kwh(one, week, NOON) for one in sites()]
-    assert earned[0] == pytest.approx(earned[1])
-    assert earned[0] < earned[2]
+def test_what_holding_a_peak_costs_counts_it() -> None:
+    lost = []
+    for one in sites():
+        book = UpkeepBook(one)
+        for k in range(DAY):
+            book.observe((NOON + 43_200) // 900 + k, 10.0, True)
+        lost.append(book.ask(hourly(MARKET * 8, NOON)).eur[0])
+    assert lost[0] == pytest.approx(lost[1])
+    assert lost[0] < lost[2]
 
 
 def test_foresight_minimises_what_the_plan_does() -> None:

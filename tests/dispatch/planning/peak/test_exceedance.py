@@ -24,6 +24,7 @@ from dispatch.planning.peak.exceedance import (
     peak_cost,
     summarise,
 )
+from dispatch.planning.peak.upkeep import no_upkeep
 
 GRID = np.linspace(0.0, 80.0, 81)
 TERMS = DemandTerms(eur_per_kw=10.0)
@@ -38,7 +39,7 @@ def seen_of(highest_kw: list[float], caps: CapsConfig | None = None) -> DayStati
 
 
 def cost_of(highest_kw: list[float], peak_kw: float = 20.0, left: float = 30.0) -> PeakCost:
-    return peak_cost([seen_of(highest_kw)], TERMS, np.zeros(DAY), peak_kw, left, 0.0)
+    return peak_cost([seen_of(highest_kw)], TERMS, np.zeros(DAY), peak_kw, left, no_upkeep())
 
 
 def test_the_highest_of_ten_days_lasts_a_month_one_time_in_four() -> None:
@@ -84,7 +85,7 @@ def test_caps_give_no_more_than_their_depth_of_what_is_lacking() -> None:
 def test_an_option_to_cap_makes_a_low_peak_worth_no_less(eur_per_kwh: float) -> None:
     highest = [50.0, 30.0, 45.0, 40.0, 52.0, 30.0, 38.0, 41.0, 30.0, 47.0]
     caps = CapsConfig(value_eur_per_kwh=eur_per_kwh, max_share=0.25, idle_w=20_000)
-    both = peak_cost([seen_of(highest), seen_of(highest, caps)], TERMS, np.zeros(DAY), 20.0, 30.0, 0.0)
+    both = peak_cost([seen_of(highest), seen_of(highest, caps)], TERMS, np.zeros(DAY), 20.0, 30.0, no_upkeep())
     levels = np.linspace(20.0, 60.0, 9)
     more = both.total(levels) - cost_of(highest).total(levels)
     assert more.min() > -0.2, "kW, the width of a step"
@@ -117,7 +118,7 @@ def billed_at(*peaks_kw: float, left: float = 1.0) -> BilledMonths:
 def ends_of(
     highest_kw: list[float], billed: BilledMonths | None, peak_kw: float = 20.0, left: float = 30.0
 ) -> PeakCost:
-    return peak_cost([seen_of(highest_kw)], TERMS, np.zeros(DAY), peak_kw, left, 0.0, billed)
+    return peak_cost([seen_of(highest_kw)], TERMS, np.zeros(DAY), peak_kw, left, no_upkeep(), billed)
 
 
 QUIET = [28.0, 29.0, 30.0] * 4

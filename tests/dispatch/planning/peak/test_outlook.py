@@ -11,7 +11,7 @@ from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.config.schema import CapsConfig
 from dispatch.planning.peak.exceedance import Period
 from dispatch.planning.peak.outlook import LAYERS, PeakForecaster, PeakOutlook, Rise
-from dispatch.planning.planner import day_trade_eur_per_kwh, make_plan
+from dispatch.planning.planner import make_plan
 from dispatch.planning.validator import check_plan
 
 DAY = 96
@@ -178,12 +178,17 @@ def test_the_running_interval_is_held_to_the_target_and_a_cheap_rise_is_taken() 
     assert let.steps[0].grid_w == pytest.approx(60_000, abs=1)
 
 
-def test_what_a_battery_earns_a_day_on_prices() -> None:
-    config = site()
-    prices = hourly([40.0] * 12 + [100.0] * 12, NOON - 86_400)
-    # (0.10 - 0.01) x 0.9 - (0.04 + 0.01) / 0.9
-    assert day_trade_eur_per_kwh(config, prices, NOON) == pytest.approx(0.0254, abs=1e-3)
-    assert day_trade_eur_per_kwh(config, hourly([]), NOON) == 0.0
+def test_a_peak_beside_a_steady_load_gives_way_for_what_the_battery_then_earns() -> None:
+    """Found on a site that is close to its peak for days: a battery that is kept empty for want of room to charge."""
+    near = [48_000.0 + 1_000 * (k % 2) for k in range(12 * DAY)]
+    start = T0 - T0 % 86_400
+    prices = hourly(([20.0] * 12 + [200.0] * 12) * 13, start)
+    watch = PeakForecaster(site(tariff=DEMAND))
+    for k, w in enumerate(near):
+        watch.observe(start + 900 * k, w, 0.0)
+    kept, let = look(watch, peak_w=50_000.0), look(watch, peak_w=50_000.0, prices=prices)
+    assert let.rises[0].share < kept.rises[-2].share / 2
+    assert sum(rise.share < 0.1 for rise in let.rises) > sum(rise.share < 0.1 for rise in kept.rises)
 
 
 def test_earlier_months_make_a_rise_cheaper_after_quiet_days() -> None:
