@@ -52,7 +52,7 @@ def _millis(_context: click.Context, _option: click.Parameter, text: str | None)
     "--jobs",
     type=existing,
     help="CSV of jobs: job_id, reference_start_utc; where known submit_utc, duration_s, time_limit_s, power_w, gpus, "
-    "announced_utc.",
+    "announced_utc, user.",
 )
 @click.option("--from", "begin", required=True, help="Start, such as 2025-11-01 (local midnight), or with a time.")
 @click.option("--to", "end", required=True, help="End (exclusive).")

@@ -40,6 +40,7 @@ class Job(msgspec.Struct, frozen=True):
     power_w: float = 0.0
     gpus: int = 0
     announced_s: int | None = None
+    user: str = ""
 
 
 class JobFile(NamedTuple):
@@ -138,10 +139,12 @@ def _rows(count: int) -> str:
     return f"{count} {'row' if count == 1 else 'rows'}"
 
 
-def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, float | None, float, int, int | None]:
+def _forecast(
+    header: Sequence[str], row: Sequence[str]
+) -> tuple[int, float, float | None, float, int, int | None, str]:
     """What a forecast needs of a job, where the log has it, in the order of `Job`."""
     if not {"submit_utc", "duration_s", "power_w"} <= set(header):
-        return 0, 0.0, None, 0.0, 0, None
+        return 0, 0.0, None, 0.0, 0, None, ""
     given = dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
     return (
         instant(given["submit_utc"], "submit_utc"),
@@ -150,6 +153,7 @@ def _forecast(header: Sequence[str], row: Sequence[str]) -> tuple[int, float, fl
         _power_w(given),
         _gpus(given.get("gpus", "")),
         instant(announced, "announced_utc") if (announced := given.get("announced_utc", "")) else None,
+        one_line(given.get("user", "")),
     )
 
 

@@ -45,4 +45,5 @@ class JobLog:
             firm=self._notice_s > 0,
             gpus=job.gpus,
             announced_utc_s=float(job.reference_s) if announced else None,
+            user=job.user,
         )

@@ -12,11 +12,12 @@ import bisect
 import heapq
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from dispatch.forecasting.job_arrivals import JobArrivals
 from dispatch.forecasting.load import LATEST_S
 from dispatch.model.forecast import QUARTER_S
 
@@ -43,6 +44,7 @@ class KnownJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expected_utc_s: float | None = None  # the scheduler's own estimate of the start, of a job that waits
     counts_from_utc_s: float = -math.inf  # until then a reservation has its power
     firm: bool = False  # reserved hours: it ends at its limit, not as such jobs usually do
+    user: str = ""  # whose jobs that wait may come more or less often; empty: not known
 
 
 class JobModel:
@@ -53,18 +55,35 @@ class JobModel:
         self._running: dict[str, KnownJob] = {}
         self._order: deque[float] = deque()
         self._ratios: list[float] = []  # of real duration to limit, sorted
+        self.arrivals = JobArrivals()
 
-    def observe(self, now_utc_s: float, jobs: Sequence[KnownJob]) -> None:
-        """Take in the jobs known now. One that ran before and is gone has ended since; one that waits was requeued."""
+    def observe(
+        self,
+        now_utc_s: float,
+        jobs: Sequence[KnownJob],
+        begun: Collection[str] = (),
+        listed: Collection[str] | None = (),
+    ) -> None:
+        """Take in the jobs known now. One that ran before and is gone has ended since; one that waits was requeued.
+
+        `begun`: ids of other jobs that do not wait any more; `listed`: of all that the queue lists; None: it lists not
+        all, so that one that waited may have gone or not.
+        """
         there = {job.id for job in jobs}
         for name, job in self._running.items():
             if name not in there and job.started_utc_s is not None:
                 self.finished(job, now_utc_s - job.started_utc_s)
         self._running = {job.id: job for job in jobs if job.started_utc_s is not None}
+        if listed is None:
+            self.arrivals.forget_waiting()
+            return
+        waiting = {job.id: job.user for job in jobs if job.started_utc_s is None}
+        self.arrivals.look(waiting, self._running.keys() | set(begun), listed)
 
     def forget_running(self) -> None:
-        """Nothing was seen for a while: which jobs ended in it, and when, is not known."""
+        """Nothing was seen for a while: which jobs ended or came in it, and when, is not known."""
         self._running = {}
+        self.arrivals.forget_waiting()
 
     def finished(self, job: KnownJob, duration_s: float) -> None:
         """Learn from one job that ended after `duration_s`; one without a limit teaches nothing."""
@@ -101,6 +120,10 @@ class JobModel:
         powers_w: list[float] = self.powers_w(now_utc_s, jobs, starts, starts_utc_s).sum(axis=0).tolist()
         return powers_w
 
+    def share_of(self, job: KnownJob) -> float:
+        """For how much of its power a job counts, 0..1: one that waits as its user's jobs come."""
+        return self.arrivals.share(job.user) if job.started_utc_s is None else 1.0
+
     def powers_w(
         self,
         now_utc_s: float,
@@ -120,7 +143,7 @@ class JobModel:
         limits = np.array([max(LEAST_S, job.time_limit_s or UNLIMITED_S) for job in jobs])
         since = np.array([job.counts_from_utc_s for job in jobs])
         firm = np.array([job.firm for job in jobs], dtype=bool)
-        power_w = np.array([job.power_w for job in jobs])
+        power_w = np.array([job.power_w * self.share_of(job) for job in jobs])
         ratios = np.array(self._ratios)
         now = _longer(ratios, (np.maximum(now_utc_s, begun) - begun) / limits)
         powers_w = np.zeros((len(jobs), len(middles)))

@@ -28,6 +28,7 @@ TOO_OLD_S = 900.0  # of a queue: after a step of the forecast it says nothing of
 RESIDENT_W_PER_GPU = 50.0
 OVERDUE_S = 900.0  # a job that could have started for so long waits for something that the queue does not show
 HOLDING = ("configuring", "running", "suspended")  # states of jobs that hold GPUs and are not over
+DOUBTED = 0.1  # one that counts for so much less than its power is told
 ERRORS_KEPT = 200  # starts, of each kind
 
 
@@ -136,7 +137,7 @@ class QueueModel:
         pool.most_gpus = max(pool.most_gpus, sum(job.gpus for job in found.running))
         model = pool.model
         model.gpus_total = max(pool.gpus_total or 0, pool.most_gpus)
-        model.observe(now_utc_s, found.known)
+        model.observe(now_utc_s, found.known, *_begun_and_listed(queue))
         expected = model.expected_starts(now_utc_s, found.known)
         theirs = {j.id: j.expected_utc_s for j in found.known if j.expected_utc_s is not None}
         ours = expected
@@ -152,6 +153,7 @@ class QueueModel:
         near = total.add_power(model, now_utc_s, self._end_utc_s, jobs, expected)
         told = [job for job in near if now_utc_s >= job.counts_from_utc_s]
         total.count(told, expected, theirs)
+        total.doubt(told, model)
         total.counts["assumed"] += sum(1 for job in told if job.id in found.assumed)
 
     def _sort_out(self, queue: QueueSeen, now_utc_s: float, reserved: _Reserved) -> _Sorted:
@@ -207,6 +209,7 @@ class QueueModel:
             time_limit_s=job.time_limit_s,
             gpus=job.gpus,
             expected_utc_s=job.expected_start_utc_s if waits else None,
+            user=job.user,
         )
         if reserved_until_s is not None:
             known = msgspec.structs.replace(known, counts_from_utc_s=reserved_until_s)
@@ -222,7 +225,7 @@ class _Total:
         self.late_w = self.next_late_w = 0.0
         self.ahead_w, self.waiting_w = np.zeros(quarters + 1), np.zeros(quarters + 1)
         self.counts: Counter[str] = Counter()
-        self.running_w = self.expected_w = 0.0
+        self.running_w = self.expected_w = self.doubted_w = 0.0
         self.starts: list[ExpectedStart] = []  # of the largest
         self.first_start_s = math.inf
         self.read: set[str] = set()  # schedulers
@@ -262,6 +265,12 @@ class _Total:
             end_s = start_s + (job.time_limit_s or UNLIMITED_S)
             self.starts.append(ExpectedStart(job.id, start_s, end_s, job.power_w, by))
 
+    def doubt(self, jobs: Sequence[KnownJob], model: JobModel) -> None:
+        """Count those that wait and count for less, as their users' jobs often do not come."""
+        less_w = [job.power_w * less for job in jobs if (less := 1 - model.share_of(job)) >= DOUBTED]
+        self.counts["doubted"] += len(less_w)
+        self.doubted_w += sum(less_w)
+
     def outlook(self, now_utc_s: float, end_s: int, errors: tuple[StartErrors, ...]) -> JobOutlook:
         """What came out."""
         counts = self.counts
@@ -291,6 +300,8 @@ class _Total:
                 unlisted=counts["unlisted"],
                 unlimited=counts["unlimited"],
                 assumed=counts["assumed"],
+                doubted=counts["doubted"],
+                doubted_w=self.doubted_w,
             ),
             queues=len(self.read),
             starts=tuple(sorted(self.starts, key=lambda start: (-start.power_w, start.job))[:SHOWN_STARTS]),
@@ -359,6 +370,12 @@ class _StartRecord:
                 low_s, median_s, high_s = (ordered[round(share * (len(ordered) - 1))] for share in (0.1, 0.5, 0.9))
                 found.append(StartErrors(by, len(ordered), median_s, low_s, high_s))
         return tuple(found)
+
+
+def _begun_and_listed(queue: QueueSeen) -> tuple[set[str], set[str] | None]:
+    """The ids of a queue's jobs that do not wait, and of all; None: it lists not all."""
+    begun = {job.id for job in queue.jobs if job.state != "pending"}
+    return begun, None if queue.unlisted else {job.id for job in queue.jobs}
 
 
 def _overdue(pool: _Pool, now_utc_s: float, expected: dict[str, float], theirs: dict[str, float]) -> set[str]:

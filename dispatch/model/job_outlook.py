@@ -55,6 +55,8 @@ class JobCounts(msgspec.Struct, frozen=True):
     unlisted: int = 0  # wait behind all that were read
     unlimited: int = 0  # have no time limit, of those forecast
     assumed: int = 0  # of those forecast, whose like was never measured: their power is a default
+    doubted: int = 0  # of those expected, whose users' jobs often do not come: they count for less
+    doubted_w: float = 0.0  # by so much
 
 
 class JobOutlook(msgspec.Struct, frozen=True, kw_only=True):

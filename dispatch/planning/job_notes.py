@@ -70,6 +70,8 @@ def _counted(counts: JobCounts, now_utc_s: float, zone: ZoneInfo) -> Iterator[Re
         )
     if counts.assumed:
         yield Reason("jobs.assumed", {"jobs": counts.assumed})
+    if counts.doubted:
+        yield Reason("jobs.doubted", {"jobs": counts.doubted, "power_w": counts.doubted_w})
     if counts.reserved:
         yield Reason("jobs.reserved", {"jobs": counts.reserved})
 

@@ -64,6 +64,20 @@ def test_the_schedulers_start_comes_before_ours() -> None:
     assert ours.starts[0].by == "queue"
 
 
+def test_waiting_jobs_of_a_user_whose_jobs_seldom_come_count_for_less_and_that_is_told() -> None:
+    model, waits = QueueModel(16), job("2", state="pending", user="eve", expected_start_utc_s=NOW + HOUR)
+    for n in range(5):
+        looked_at(job("1"), msgspec.structs.replace(waits, id=f"no{n}"), model=model)
+        held = msgspec.structs.replace(waits, id="held", reason="JobHeldUser")
+        looked_at(job("1"), held, model=model)
+    told = looked_at(job("1"), waits, model=model)
+    assert told.waiting_w[5] == pytest.approx(8 * EACH_W / 2)
+    assert (told.counts.expected_w, told.counts.doubted) == (8 * EACH_W, 1)
+    assert told.counts.doubted_w == pytest.approx(8 * EACH_W / 2)
+    begun = looked_at(job("1"), msgspec.structs.replace(waits, state="running", started_utc_s=NOW), model=model)
+    assert begun.counts.running_w == 16 * EACH_W
+
+
 def test_without_a_number_of_gpus_it_is_what_jobs_ever_held() -> None:
     model = QueueModel(16)
     looked_at(job("1"), job("2"), model=model)
