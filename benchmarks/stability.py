@@ -25,9 +25,20 @@ DELAYS_S = (0.1, 0.5, 1.0, 1.5, 2.0)
 LAGS_S = (0.1, 0.3, 1.0, 2.0, 3.0)
 STEP_W = 60_000.0
 BASE_W = 19_700.0
-UP_S, DOWN_S, END_S = 30.0, 150.0, 270.0
-QUIET_S = 60.0
 SETTLED = 0.02
+
+
+@dataclass(frozen=True)
+class Times:
+    """When the load steps up and down and the run ends, site seconds; `quiet_s` at the end of each must be settled."""
+
+    up_s: float = 30.0
+    down_s: float = 150.0
+    end_s: float = 270.0
+    quiet_s: float = 60.0
+
+
+WHOLE = Times()
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,12 @@ def config() -> DispatchConfig:
     )
 
 
-def load_w(t_s: float) -> float:
-    """The step."""
-    return BASE_W + (STEP_W if UP_S <= t_s < DOWN_S else 0.0)
-
-
-def play(delay_s: float, lag_s: float, rate_hz: float = 5.0) -> list[Point]:
+def play(delay_s: float, lag_s: float, rate_hz: float = 5.0, times: Times = WHOLE) -> list[Point]:
     """Run the controller against the twin; one point per tick."""
+
+    def load_w(t_s: float) -> float:
+        return BASE_W + (STEP_W if times.up_s <= t_s < times.down_s else 0.0)
+
     site_config = config()
     twin = TwinConfig(
         start_utc="2025-09-16T08:00:00Z", soc_pct=60, pcs_lag_s=lag_s, pcs_ramp_w_per_s=1e6, meter_delay_s=delay_s
@@ -75,23 +85,23 @@ def play(delay_s: float, lag_s: float, rate_hz: float = 5.0) -> list[Point]:
     lockstep = LockstepSite(site, VirtualClock(site.start_utc_s))
     controller = Controller(site_config)
     points = []
-    for seq in range(round(END_S * rate_hz)):
+    for seq in range(round(times.end_s * rate_hz)):
         lockstep.apply(controller.step(lockstep.snapshot(seq), None))
         lockstep.advance(1 / rate_hz)
         points.append(Point(site.t_s, site.pcs[0].w, site.grid_w))
     return points
 
 
-def judge(points: list[Point]) -> Result:
-    """Overshoot, settling and ripple of a run."""
-    up = _step(points, UP_S, DOWN_S, sign=1.0)
-    down = _step(points, DOWN_S, END_S, sign=-1.0)
+def judge(points: list[Point], times: Times = WHOLE) -> Result:
+    """Overshoot, settling and ripple of a run with these times."""
+    up = _step(points, times.up_s, times.down_s, times.quiet_s, sign=1.0)
+    down = _step(points, times.down_s, times.end_s, times.quiet_s, sign=-1.0)
     return Result(*(max(pair) for pair in zip(up, down, strict=True)))
 
 
-def _step(points: list[Point], from_s: float, to_s: float, sign: float) -> tuple[float, float, float]:
+def _step(points: list[Point], from_s: float, to_s: float, quiet_s: float, sign: float) -> tuple[float, float, float]:
     run = [p for p in points if from_s < p.t_s < to_s]
-    quiet = [p for p in run if p.t_s > to_s - QUIET_S]
+    quiet = [p for p in run if p.t_s > to_s - quiet_s]
     final_pcs_w = sum(p.pcs_w for p in quiet) / len(quiet)
     final_import_w = sum(p.import_w for p in quiet) / len(quiet)
     beyond_w = max(sign * (p.pcs_w - final_pcs_w) for p in run)

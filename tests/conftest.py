@@ -64,6 +64,8 @@ def machine_root() -> Iterator[Path]:
             patch.setenv("LC_CTYPE", os.environ["LC_ALL"])
             patch.delenv("LC_ALL")
         patch.setenv("LC_MESSAGES", "C")
+        # Scripts that name `env python3` find this interpreter: a shim of pyenv takes as long as it to find another.
+        patch.setenv("PATH", os.pathsep.join((f"{sys.base_prefix}/bin", os.environ.get("PATH", os.defpath))))
         patch.setenv("SKERRY_ROOT", name)
         patch.setenv("HOME", f"{name}/home")
         patch.setenv("XDG_RUNTIME_DIR", f"{name}/session")

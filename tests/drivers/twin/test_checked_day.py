@@ -135,10 +135,11 @@ def test_every_real_pulse_is_followed_within_two_samples() -> None:
 
 
 class Twins:
-    """Two days that are alike, but for what is corrupted in the second."""
+    """Two days that are alike after so many seconds, but for what is corrupted in the second from then on."""
 
-    def __init__(self) -> None:
-        self.clean, self.other = day_of(pulses, None, 45), day_of(pulses, None, 45)
+    def __init__(self, after_s: float = 0.0) -> None:
+        self.clean = day_of(pulses, None, 45).run(after_s)
+        self.other = Copies(self.clean).copy()
 
     def run(self, seconds: float) -> None:
         self.clean.run(seconds)
@@ -174,8 +175,7 @@ def test_one_corrupted_sample_moves_no_setpoint_and_loosens_no_limit(
 ) -> None:
     """A power that is within what the site may do from one sample to the next moves it by as much. A protective reading
     acts at once, but only towards 0."""
-    twins = Twins()
-    twins.run(after_s)
+    twins = Twins(after_s)
     part, name = figure
     wrong = VALUE_FAULTS[fault] if isinstance(fault, str) else lambda _: fault
     twins.clean.tick()

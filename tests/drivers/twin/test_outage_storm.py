@@ -36,7 +36,7 @@ def test_same_seed_same_ride() -> None:
     assert ride(11) == ride(11)
 
 
-LONG = Draw(1, 60.0, 6.0, 15_000.0, 0.0, 0.0, 0.3, False, "permit", ((10.0, 2500.0, 0.0, 0.0),), None, 2520.0)
+LONG = Draw(1, 30.0, 6.0, 15_000.0, 0.0, 0.0, 0.3, False, "permit", ((10.0, 1000.0, 0.0, 0.0),), None, 1020.0)
 SAG = Draw(1, 90.0, 100.0, 15_000.0, 0.0, 0.0, 0.3, False, "permit", ((10.0, 90.0, 0.7, 50.0),), None, 200.0)
 
 
