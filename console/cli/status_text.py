@@ -19,6 +19,7 @@ from console.display.formats import (
     weekday_hour_minute,
     zone_named,
 )
+from console.display.import_limit import interval_limit
 from console.display.islanding_text import (
     cause_word,
     in_normal_operation,
@@ -176,7 +177,7 @@ def _grid(model: Model, published: Published, limits: dict[str, float]) -> Itera
         return
     if not switch_open(snapshot.switches):
         yield flow(grid.value, "import", "export") + told
-        yield from _grid_limits(limits)
+        yield from ("switch not closed",) if off_grid(model) else _grid_limits(limits)
         return
     yield f"{kw(grid.value):>{KW_WIDTH}} open{told}"
     if (view := islanding_view(model)) is not None:
@@ -200,7 +201,10 @@ def _interval(interval: Interval, utc_s: float, room: bool) -> Iterator[str]:
     allowed_kwh = interval.limit_w * interval.length_s / 3.6e6
     energy = "—" if interval.never_read else f"{interval.energy_wh / 1000:.2f}"
     yield f"{energy} of {allowed_kwh:.2f} kWh"
-    yield f"{left_s // 60}:{left_s % 60:02d} left" + (f", room for {kw(interval.left_w)}" if room else "")
+    left_w = None if interval.never_read else interval.left_w
+    yield f"{left_s // 60}:{left_s % 60:02d} left" + (f", room for {kw(left_w)}" if room else "")
+    word, limit_w = interval_limit(interval)
+    yield f"mean below {word} {kw(limit_w)}"
     yield from unmeasured_texts(interval)
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from console.display.formats import Zone, hour_minute_zone
 from console.display.signal_text import NEAR_W, moment_words
-from dispatch.events.life_cycle import limit_at
 from dispatch.events.model import EventState, Phase
-from dispatch.model.signals import Quantity
 from dispatch.wording.formatting import kw
-from gateway.api.protocol import Published
 
 ORDER = (Phase.HELD, Phase.ENDING, Phase.PREPARING, Phase.ANNOUNCED, Phase.OVER, Phase.ABORTED)
 
@@ -19,18 +15,6 @@ ORDER = (Phase.HELD, Phase.ENDING, Phase.PREPARING, Phase.ANNOUNCED, Phase.OVER,
 def most_pressing_event(states: Sequence[EventState]) -> EventState | None:
     """The one to show where there is room for one: held first, then ending, preparing, announced; of these the next."""
     return min(states, key=lambda state: (ORDER.index(state.phase), state.event.start_utc_s), default=None)
-
-
-def lowest_import(published: Published) -> tuple[str, float]:
-    """("event" or "signal", W) of the lowest import that is asked for now; infinite where nothing is."""
-    now_s = published.snapshot.utc_s
-    events = (("event", limit_at(state, now_s)) for state in published.grid_events)
-    signals = (
-        ("signal", view.signal.limit_w)
-        for view in published.signals
-        if view.signal.quantity is Quantity.IMPORT and view.signal.in_force(now_s)
-    )
-    return min((*events, *signals), key=lambda found: found[1], default=("", math.inf))
 
 
 def event_words(state: EventState, now_utc_s: float, zone: Zone) -> str:

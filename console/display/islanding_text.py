@@ -144,13 +144,18 @@ def runtime_is_old(model: Model) -> bool:
     return silent and ride is not None and ride.runtime_s is not None
 
 
+def silent_nodes(model: Model) -> int:
+    """How many nodes do not answer."""
+    devices = model.published.snapshot.devices if model.published else ()
+    return sum(d.kind == "node" and not d.online for d in devices)
+
+
 def nodes_run_text(model: Model) -> str:
     """How many nodes run: "6 of 8 run". Of nodes that do not answer only what they are asked is known."""
     if model.published is None:
         return ""
-    snapshot = model.published.snapshot
-    silent = sum(d.kind == "node" and not d.online for d in snapshot.devices)
-    text = f"{node_counts(model)[0]} of {len(snapshot.nodes)} "
+    silent, nodes = silent_nodes(model), model.published.snapshot.nodes
+    text = f"{node_counts(model)[0]} of {len(nodes)} "
     return f"{text}may run, {silent} {'does' if silent == 1 else 'do'} not answer" if silent else f"{text}run"
 
 
@@ -213,7 +218,9 @@ def _shutdown_text(model: Model, now_s: float) -> str:
     ride = model.published.decision.ride if model.published else None
     if ride is None or ride.shutdown_in_s is None:
         return ""
-    return f"{hour_minute(now_s + ride.shutdown_in_s, model.timezone)} orderly shutdown if the grid stays away"
+    when = hour_minute(now_s + ride.shutdown_in_s, model.timezone)
+    old = " (STALE estimate)" if runtime_is_old(model) else ""
+    return f"{when}{old} orderly shutdown if the grid stays away"
 
 
 def last_drill_text(model: Model) -> str:

@@ -192,6 +192,13 @@ def interval_mean_text(interval: Interval, elapsed_s: float) -> str:
     return f"interval{'~' if interval.unknown_s >= TOLD_S and mean_w is not None else ' '}{kw(mean_w)}"
 
 
+def interval_gap_text(interval: Interval) -> str:
+    """How much of the interval was not measured: "gap 42s"; that nothing was; empty: all of it."""
+    if interval.never_read:
+        return "unread"
+    return f"gap {age(interval.unknown_s)}" if interval.unknown_s >= TOLD_S else ""
+
+
 def peak_label(published: Published) -> str:
     """What the peak of the billing period is called: a lower bound, or known; of listed charges what is free now."""
     if published.charges is not None:

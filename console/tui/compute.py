@@ -73,7 +73,7 @@ class Compute(ListView):
         spare = self.spare
         canvas.put(1, y, cut_name(item.id, 13 + spare))
         canvas.put(15 + spare, y, kw(item.w.value), reading_ink(item.w))
-        full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
+        full = max((n.w.good or 0.0) for n in model.published.snapshot.nodes)
         canvas.put(21 + spare, y, bar(item.w.good, full, 8))
         canvas.put(33 + spare, y, number(item.cpu_pct.value, 5, 0), reading_ink(item.cpu_pct))
         canvas.put(40 + spare, y, number(item.memory_pct.value, 5, 0), reading_ink(item.memory_pct))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.display.event_text import lowest_import
 from console.display.formats import ABSENT, duration, hour_minute, kw, number
+from console.display.import_limit import import_limit
 from console.display.ink import Ink
 from console.display.islanding_text import (
     island_state,
     islanding_view,
     left_grid_utc_s,
     node_counts,
+    off_grid,
     runtime_is_old,
     runtime_texts,
+    silent_nodes,
     switch_open,
 )
 from console.display.status_text import battery_direction, flow_arrow, grid_direction, stale_word
@@ -97,7 +99,10 @@ class GridFlow(EnergyFlow):
             return
         draw_power(canvas, model, grid.w, grid_direction(grid.w.value), frozen)
         canvas.put(0, 2, flow_arrow(grid.w.value), Ink.DIM)
-        self._draw_limit(canvas, published)
+        if off_grid(model):  # the contact does not say open: no limit of import counts
+            canvas.fit(0, 3, ["switch not closed", "not closed"], Ink.MEDIUM)
+        else:
+            self._draw_limit(canvas, model, published)
         self._draw_bus(canvas, grid)
 
     @staticmethod
@@ -114,22 +119,19 @@ class GridFlow(EnergyFlow):
             canvas.put(0, 3, "rating unknown", Ink.DIM)
             return
         draw_kw(canvas, canvas.put(0, 3, "rated ", Ink.DIM), 3, rated_w)
-        draw_gauge(canvas, 0, 4, Gauge(w.value, 1.25 * rated_w, rated_w), BAR_COLUMNS)
+        draw_gauge(canvas, 0, 4, Gauge(w, 1.25 * rated_w, rated_w), BAR_COLUMNS)
 
     @staticmethod
-    def _draw_limit(canvas: Canvas, published: Published) -> None:
-        """The limit of this interval and the bar; a mark where this import would raise the interval's mean above it.
-
-        Where a grid event or a signal asks for less, that stands instead, with its word.
+    def _draw_limit(canvas: Canvas, model: Model, published: Published) -> None:
+        """Which limit of import binds, and the bar; a mark where this import would raise the interval's mean above the
+        contract or the month's peak.
         """
         grid_w, interval = published.snapshot.grid.w, published.interval
-        word, limit_w = lowest_import(published)
-        if limit_w >= interval.limit_w:
-            word, limit_w = "limit", interval.limit_w
+        word, limit_w = import_limit(published, model.limit("fuse_w"))
         draw_kw(canvas, canvas.put(0, 3, f"{word} ", Ink.DIM), 3, limit_w)
         if grid_w.good is not None and grid_w.good > interval.held_w(published.snapshot.utc_s):
             canvas.put(6, 0, "▲H", Ink.MEDIUM)
-        draw_gauge(canvas, 0, 4, Gauge(grid_w.value, 1.25 * interval.limit_w, limit_w), BAR_COLUMNS)
+        draw_gauge(canvas, 0, 4, Gauge(grid_w, 1.25 * max(interval.limit_w, limit_w), limit_w), BAR_COLUMNS)
 
     @staticmethod
     def _draw_grid_side(canvas: Canvas, model: Model, switch: Switch) -> None:
@@ -175,7 +177,7 @@ class BatteryFlow(EnergyFlow):
             canvas.fit(x, 3, [f" {note}", f" {note.replace(' of ', '/')}", f" {note.split()[0]}"], Ink.MEDIUM)
         elif soc.good is not None and reserve is not None and soc.good < reserve:
             canvas.put(x + 1, 3, "▼L", Ink.MEDIUM)
-        x = draw_gauge(canvas, 0, 4, Gauge(soc.value, 100, reserve), BAR_COLUMNS)
+        x = draw_gauge(canvas, 0, 4, Gauge(soc, 100, reserve), BAR_COLUMNS)
         if reserve is not None:
             canvas.put(x, 4, f" {reserve:.0f} reserve", Ink.DIM)
 
@@ -237,7 +239,7 @@ class PvFlow(EnergyFlow):
         peak_w = model.limit("pv_peak_w")
         if peak_w:
             canvas.put(0, 3, f"of {kw(peak_w).strip()} kWp", Ink.DIM)
-            draw_gauge(canvas, 0, 4, Gauge(power.value, peak_w), BAR_COLUMNS)
+            draw_gauge(canvas, 0, 4, Gauge(power, peak_w), BAR_COLUMNS)
 
 
 class ComputeFlow(EnergyFlow):
@@ -256,12 +258,14 @@ class ComputeFlow(EnergyFlow):
         else:
             canvas.put(0, 3, "no pulse", Ink.DIM)
         self._draw_critical(canvas, [n for n in nodes if n.critical])
+        asked = "asked: " if silent_nodes(model) else ""  # what nodes do that do not answer is not known
         if off:
-            canvas.put(0, 5, f"shut down {off}", Ink.MEDIUM)
+            canvas.fit(0, 5, [f"{asked}shut down {off}", f"{asked}off {off}"], Ink.MEDIUM)
         elif capped and not suspended:
-            canvas.put(0, 5, f"capped {capped}", Ink.MEDIUM)
+            canvas.put(0, 5, f"{asked}capped {capped}", Ink.MEDIUM)
         elif suspended:
-            canvas.fit(0, 5, [f"capped {capped} susp. {suspended}", f"cap {capped} susp {suspended}"], Ink.MEDIUM)
+            texts = [f"capped {capped} susp. {suspended}", f"cap {capped} susp {suspended}", f"susp {suspended}"]
+            canvas.fit(0, 5, [f"{asked}{text}" for text in texts], Ink.MEDIUM)
         else:
             self._draw_gpus(canvas, nodes)
 
@@ -287,14 +291,19 @@ class ComputeFlow(EnergyFlow):
 
     @staticmethod
     def _draw_gpus(canvas: Canvas, nodes: Sequence[Node]) -> None:
-        """How many GPUs are busy, as far as is known."""
+        """How many GPUs are busy of those that are known, and how many of all those are."""
         count = sum(n.gpus_total for n in nodes)
-        busy = [n.gpus_busy.good for n in nodes if n.gpus_total and n.gpus_busy.good is not None]
+        known = [n for n in nodes if n.gpus_total and n.gpus_busy.good is not None]
+        busy, of = [n.gpus_busy.good or 0.0 for n in known], sum(n.gpus_total for n in known)
         x = canvas.put(0, 5, "GPUs ", Ink.DIM)
         if not count:
             canvas.put(x, 5, "none")
             return
         x = canvas.put(x, 5, f"{sum(busy):.0f}" if busy else ABSENT)
+        if busy and of < count:
+            unread = count - of
+            canvas.fit(x, 5, [f" of {of}, {unread} unread", f", {unread} unread", f", {unread} —"], Ink.MEDIUM)
+            return
         canvas.fit(x, 5, [f" of {count} busy", f" of {count}"], Ink.DIM)
 
 

@@ -56,14 +56,16 @@ def draw_soc(canvas: Canvas, y: int, model: Model) -> None:
     soc = soc_reading(model)
     x = canvas.put(FIGURE_COLUMN, y, number(soc.value, 5), reading_ink(soc))
     x = canvas.put(x, y, " % ", Ink.DIM)
-    x = draw_gauge(canvas, x, y, Gauge(soc.value, 100, model.limit("reserve_soc_pct")), BAR_COLUMNS) + 1
+    x = draw_gauge(canvas, x, y, Gauge(soc, 100, model.limit("reserve_soc_pct")), BAR_COLUMNS) + 1
     if note := soc_gap(model) or stale_word(soc, model.extra_age_s):
         x = canvas.put(x, y, note, Ink.MEDIUM) + 1
         if soc.good is None:
             return
     total = combined([p.w for p in model.published.snapshot.pcs])
-    x = canvas.put(x, y, kw(None if total.value is None else abs(total.value)))
-    canvas.put(x, y, f" kW {battery_direction(total.value)}", Ink.DIM)
+    x = canvas.put(x, y, kw(None if total.value is None else abs(total.value)), reading_ink(total))
+    stale = "" if total.value is None else stale_word(total, model.extra_age_s)
+    x = canvas.put(x, y, " kW ", Ink.DIM)
+    canvas.put(x, y, stale or battery_direction(total.value), Ink.MEDIUM if stale else Ink.DIM)
 
 
 def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:

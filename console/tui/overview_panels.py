@@ -102,15 +102,15 @@ class TopNodes(DiffWidget):
         for y, node in enumerate(top_nodes(model.published.snapshot.nodes), start=1):
             canvas.put(0, y, cut(node.id, 13))
             canvas.put(14, y, kw(node.w.value), Ink.DIM if node.w.good is None else Ink.PLAIN)
-            full = max((n.w.value or 0.0) for n in model.published.snapshot.nodes)
+            full = max((n.w.good or 0.0) for n in model.published.snapshot.nodes)
             canvas.put(20, y, bar(node.w.good, full, 10))
             if node.gpus_total:
                 canvas.right(36, y, gpus_text(node))
 
 
 def top_nodes(nodes: tuple[Node, ...]) -> list[Node]:
-    """The five that draw most, those with no reading last."""
-    return sorted(nodes, key=lambda n: (n.w.value is None, -(n.w.value or 0.0), n.id))[:TOP_NODES]
+    """The five that draw most, those with no reading that may be used last."""
+    return sorted(nodes, key=lambda n: (n.w.good is None, -(n.w.good or 0.0), n.id))[:TOP_NODES]
 
 
 class GatewayPanel(DiffWidget):

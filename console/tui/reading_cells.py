@@ -18,17 +18,20 @@ def reading_ink(reading: Reading) -> Ink:
 class Gauge(msgspec.Struct, frozen=True):
     """A value on a scale from 0 to `full`, with a limit or reserve marked on it."""
 
-    value: float | None
+    reading: Reading
     full: float
     mark: float | None = None
 
 
 def draw_gauge(canvas: Canvas, x: int, y: int, gauge: Gauge, columns: int) -> int:
-    """A bar of some columns in its frame. Returns the column after the frame."""
-    x = canvas.put(x, y, "▕", Ink.DIM)
-    filled = bar(gauge.value, gauge.full, columns)
-    canvas.put(x, y, filled)
+    """A bar of some columns in its frame, dim where the value is old, of dots where there is none.
+
+    Returns the column after the frame.
+    """
+    x, value = canvas.put(x, y, "▕", Ink.DIM), gauge.reading.value
+    filled = "·" * columns if value is None else bar(value, gauge.full, columns)
+    canvas.put(x, y, filled, reading_ink(gauge.reading))
     if gauge.mark is not None:
         at = mark_at(gauge.mark, gauge.full, columns)
-        canvas.put(x + at, y, "┊", Ink.PLAIN if filled[at] == " " else Ink.MARK)
+        canvas.put(x + at, y, "┊", Ink.PLAIN if filled[at] in " ·" else Ink.MARK)
     return canvas.put(x + columns, y, "▏", Ink.DIM)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from console.display.formats import cents, countdown, fetched_text, hour_minute, kw, number
+from console.display.import_limit import interval_limit
 from console.display.ink import Ink
-from console.display.status_text import interval_mean_text
+from console.display.islanding_text import off_grid
+from console.display.status_text import interval_gap_text, interval_mean_text
 from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
 from console.tui.canvas import Canvas
 from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
@@ -127,16 +129,18 @@ class ImportChart(DiffWidget):
         elapsed, left_s = now - interval.start_utc_s, interval.start_utc_s + interval.length_s - now
         on_genset = model.published.decision.island is IslandState.GENSET
         canvas.put(x, 0, "Generator kW" if on_genset else "Import kW")
-        limit_w = shown_limit_w(model, interval.limit_w)
-        canvas.put(x, 1, f"{'limit' if limit_w == interval.limit_w else 'rated'}    {kw(limit_w)}", Ink.DIM)
+        word, limit_w = interval_limit(interval)
+        if on_genset and (rated_w := model.limit("genset_w")) is not None:
+            word, limit_w = "rated", rated_w
+        canvas.put(x, 1, f"{word:<8} {kw(limit_w)}", Ink.DIM)
+        canvas.fit(x + 10, 0, [interval_gap_text(interval), ""], Ink.MEDIUM)
         canvas.put(x, 2, interval_mean_text(interval, elapsed))
         over = interval.energy_left_wh < 0
-        if on_genset:
-            canvas.put(x, 3, f"{countdown(left_s):>5} paused", Ink.DIM)
+        if on_genset or off_grid(model):
+            canvas.put(x, 3, f"{countdown(left_s):>5} {'paused' if on_genset else 'off grid'}", Ink.DIM)
             return
-        canvas.put(
-            x, 3, f"{countdown(left_s):>5} left ≤{kw(max(0.0, interval.left_w))}", Ink.MEDIUM if over else Ink.PLAIN
-        )
+        left_w = None if interval.never_read else max(0.0, interval.left_w)  # of an energy not known nothing is left
+        canvas.put(x, 3, f"{countdown(left_s):>5} left ≤{kw(left_w)}", Ink.MEDIUM if over else Ink.PLAIN)
         if over:
             canvas.put(x + 10, 0, "▲H", Ink.MEDIUM)
 

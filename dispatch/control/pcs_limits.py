@@ -11,6 +11,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import ac_of_dc_w, bms_share
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
+from dispatch.control.balance_witness import STEADY_W
 from dispatch.control.proven_behaviour import HALF
 from dispatch.model.battery_bank import counted, highest_soc
 from dispatch.model.equipment import NOT_RUNNING, Battery, DeviceProof, Pcs, alarm_words
@@ -141,11 +142,8 @@ def _unread(
     proof: DeviceProof | None = None,
 ) -> tuple[float, Reason]:
     """What a PCS that cannot be read does, W: what the meters prove, else what its own timeout lets expect."""
-    asked = None if last_w is None else Reason("pcs.last_setpoint", {"setpoint_w": last_w})
-    if proven_w is not None and together_w is not None:
-        return proven_w, Reason("pcs.sum_by_meters", {"lost": lost, "sum_w": together_w, "asked": asked})
     if proven_w is not None:
-        return proven_w, Reason("pcs.power_by_meters", {"lost": lost, "power_w": proven_w, "asked": asked})
+        return proven_w, _by_meters(pcs, lost, last_w, proven_w, together_w, proof)
     if last_w is None:
         if pcs is None or pcs.w.value is None:  # then the net load is unknown, and nothing uses the 0
             return 0.0, Reason("pcs.lost_without_setpoint", {"lost": lost})
@@ -173,6 +171,38 @@ def _revert_left_s(pcs: Pcs, proof: DeviceProof | None) -> float | None:
     if proof is None or proof.revert_high_s is None or pcs.w.age_s is None:
         return None
     return proof.revert_high_s - pcs.w.age_s
+
+
+def _by_meters(
+    pcs: Pcs | None,
+    lost: Reason | None,
+    last_w: float | None,
+    proven_w: float,
+    together_w: float | None,
+    proof: DeviceProof | None,
+) -> Reason:
+    """What the meters prove of a PCS that cannot be read, or of several together."""
+    asked = None if last_w is None else Reason("pcs.last_setpoint", {"setpoint_w": last_w})
+    if together_w is not None:
+        return Reason("pcs.sum_by_meters", {"lost": lost, "sum_w": together_w, "asked": asked})
+    reverted = None if last_w is None or pcs is None else _reverted(pcs, lost, last_w, proven_w, proof)
+    return reverted or Reason("pcs.power_by_meters", {"lost": lost, "power_w": proven_w, "asked": asked})
+
+
+def _reverted(
+    pcs: Pcs, lost: Reason | None, last_w: float, proven_w: float, proof: DeviceProof | None
+) -> Reason | None:
+    """That a silent PCS has dropped its setpoint, where the meters show it: its timeout is over, and its power is what
+    it reverts to (nothing, where it does not say) and no longer its setpoint. None: that is not shown.
+    """
+    left_s, to_w = _revert_left_s(pcs, proof), pcs.revert_to_w.value
+    if to_w is None:
+        to_w = proof.revert_to_w if proof is not None and proof.revert_to_w is not None else 0.0
+    if left_s is None or left_s > 0 or abs(proven_w - to_w) > STEADY_W or abs(last_w - proven_w) <= 2 * STEADY_W:
+        return None
+    return Reason(
+        "pcs.reverted_by_meters", {"lost": lost, "power_w": proven_w, "setpoint_w": last_w, "over_s": -left_s}
+    )
 
 
 def _last_power_w(pcs: Pcs | None) -> float:

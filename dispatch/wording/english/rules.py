@@ -59,6 +59,10 @@ TEMPLATES = {
     "pcs.power_assumed": "{lost}: assumed to go on ({power_w:action}), no setpoint of it is known",
     "pcs.power_by_meters": "{lost}; measured by grid and load meter: {power_w:action}{asked}",
     "pcs.sum_by_meters": "{lost}; measured by grid and load meter: {sum_w:action} by all PCS that are silent{asked}",
+    "pcs.reverted_by_meters": (
+        "{lost}; it has reverted: grid and load meter show {power_w:action}, its setpoint ({setpoint_w:action}) ran "
+        "out {over_s:.0f} s ago"
+    ),
     "pcs.last_setpoint": " (last setpoint: {setpoint_w:action})",
     "pcs.setpoint_assumed": "{lost}: assumed to keep its setpoint ({setpoint_w:action}), its timeout is not known",
     "pcs.setpoint_until": (

@@ -167,7 +167,7 @@ async def test_status(machine: Machine, gateway: LinkServer) -> None:
     assert "21.4 kW import" in shown["Grid"]
     assert "contracted peak 32.0 kW · fuse 43.5 kW" in shown["Grid"]
     assert "2.10 of 8.00 kWh" in shown["Interval"]
-    assert "12:00 left, room for 29.5 kW · month's peak 31.0 kW" in shown["Interval"]
+    assert "12:00 left, room for 29.5 kW · mean below limit 32.0 kW · month's peak 31.0 kW" in shown["Interval"]
     assert "12.0 kW discharge" in shown["Battery"]
     assert "bat1 SoC 54.3 % · reserve 17.8 %" in shown["Battery"]
     assert "8.2 kW production STALE 3 s" in shown["PV"]

@@ -9,6 +9,7 @@ import pytest
 import scenes
 
 from console.cli import status_text, why
+from console.display.import_limit import interval_limit
 from console.display.islanding_text import next_step_text
 from console.display.viewmodel import Model, received
 from console.tui.canvas import Canvas
@@ -130,7 +131,8 @@ def test_the_broken_line_is_the_generators_rating(model: Model) -> None:
     assert model.published is not None
     tied = msgspec.structs.replace(model.published.decision, island=IslandState.GRID_TIED)
     calm = msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, decision=tied))
-    assert "limit     " in drawn(ImportChart(), calm, 80, 6)[1]
+    word, limit_w = interval_limit(model.published.interval)
+    assert f"{word:<8} {limit_w / 1000:5.1f}" in drawn(ImportChart(), calm, 80, 6)[1]
 
 
 @pytest.mark.parametrize("state", [IslandState.GENSET, IslandState.GRID_TIED])

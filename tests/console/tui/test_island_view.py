@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from console.cli import status_text
 from console.display.audit_rows import audit_lines
+from console.display.import_limit import interval_limit
 from console.display.ink import Ink
 from console.display.islanding_text import (
     check_lines,
@@ -307,7 +308,7 @@ def test_grid_events_stand_there_before_signals() -> None:
 def test_the_grid_panel_names_the_lower_limit_that_is_asked() -> None:
     calm = shown("calm")
     assert calm.published is not None
-    utc_s, own_w = calm.published.snapshot.utc_s, calm.published.interval.limit_w
+    utc_s, (word, own_w) = calm.published.snapshot.utc_s, interval_limit(calm.published.interval)
     signal = Signal("s1", Sort.MARKET, "acme", Quantity.IMPORT, 20_000.0, utc_s, utc_s + 3600, utc_s)
     event = GridEvent(
         id="e1", source="order", who="otto", reason="", limit_w=15_000.0, given_utc_s=utc_s, notice_utc_s=utc_s,
@@ -320,7 +321,7 @@ def test_the_grid_panel_names_the_lower_limit_that_is_asked() -> None:
         return drawn(GridFlow(), told(calm, **changes), 19, 6)[3].strip()
 
     views = (SignalView(signal, 20_000.0),)
-    assert row() == row(grid_events=(later,)) == f"limit {own_w / 1000:.1f} kW"
+    assert row() == row(grid_events=(later,)) == f"{word} {own_w / 1000:.1f} kW"
     assert row(signals=views) == "signal 20.0 kW"
     assert row(signals=views, grid_events=(held,)) == "event 15.0 kW"
 

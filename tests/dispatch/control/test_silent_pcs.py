@@ -21,7 +21,8 @@ TOTAL_W = LOAD_W - GRID_W
 class Pair:
     """A site with two PCS of 30 kW, which together give what grid and load meter differ by."""
 
-    def __init__(self, load_meter: bool) -> None:
+    def __init__(self, load_meter: bool, countdown: bool = False) -> None:
+        self.countdown = countdown
         battery = BatteryConfig(id="bat1", energy_kwh=100)
         ratings = (PcsRatings(id=id, battery="bat1", charge_w=30_000, discharge_w=30_000) for id in ("pcs1", "pcs2"))
         config = site_config(contracted_peak_w=GRID_W + 500, pcs=tuple(ratings), batteries=(battery,))
@@ -32,7 +33,9 @@ class Pair:
         self.silent_s[id] = self.silent_s[id] + 0.2 if silent else 0.0
         age_s = self.silent_s[id]
         quality = Quality.GOOD if age_s < 0.5 else Quality.STALE
-        return replace(a_pcs(Reading(w, age_s, quality), setpoint_w=reading(w), setpoint_enabled=reading(1.0)), id=id)
+        left = Reading(5.0, age_s, quality)  # of its timeout, when it was last heard
+        pcs = a_pcs(Reading(w, age_s, quality), setpoint_w=reading(w), setpoint_enabled=reading(1.0))
+        return replace(pcs, id=id, revert_remaining_s=left if self.countdown else Reading())
 
     def run(self, ticks: int, each_w: float, silent: tuple[str, ...] = ()) -> Decision:
         for _ in range(ticks):
@@ -71,6 +74,27 @@ def test_of_one_silent_pcs_of_two_its_own_power_is_measured(each_w: float, told:
     assert "all PCS that are silent" not in chain
     assert not any("not believed" in e.text for e in decision.events)
     assert decision.implausible == ()
+
+
+@pytest.mark.parametrize(
+    ("ticks", "each_w", "told"),
+    [
+        (
+            40,
+            TOTAL_W / 4,
+            "it has reverted: grid and load meter show battery at 0 kW, its setpoint (discharge 10.0 kW)",
+        ),
+        (20, TOTAL_W / 4, "measured by grid and load meter: battery at 0 kW"),  # its timer still runs: something else
+    ],
+)
+def test_a_silent_pcs_has_reverted_where_its_timeout_is_over_and_the_meters_show_it(
+    ticks: int, each_w: float, told: str
+) -> None:
+    """Its timeout ends 5 s after it was last heard; a tick is 0.2 s."""
+    site = Pair(load_meter=True, countdown=True)
+    site.run(60, TOTAL_W / 2)
+    decision = site.run(ticks, each_w, ("pcs2",))
+    assert told in " ".join(words(t.reason) for t in decision.chain)
 
 
 def test_without_a_load_meter_both_are_said_to_be_assumed() -> None:

@@ -1,0 +1,67 @@
+"""Which of all limits binds the import at the PCC now, in one word. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from dispatch.control.contact_states import operator_limits
+from dispatch.events.life_cycle import limit_at
+from dispatch.model.metering_interval import Interval
+from dispatch.model.orders import OrderKind
+from dispatch.model.signals import Quantity, Sort
+from gateway.api.protocol import Published
+
+Limit = tuple[str, float]
+# The word of each peak that an interval may be kept below (`Interval.guard_peak`).
+PEAK_WORDS = {
+    "peak.contracted": "contract",
+    "peak.month": "month",
+    "peak.year": "year",
+    "peak.free_today": "day",
+    "peak.charge": "charge",
+}
+
+
+def import_limit(published: Published, fuse_w: float | None) -> Limit:
+    """The word and W of the import limit that binds now.
+
+    fuse: the connection's. operator: a step or signal of the grid operator. Both outrank an order, "order", which
+    outranks the others: a grid event, a signal of a market or fleet, and what the interval's mean is kept below
+    (`interval_limit`).
+    """
+    hard = [*_operator(published), *([("fuse", fuse_w)] if fuse_w is not None else [])]
+    order = next((o for o in published.orders if o.kind is OrderKind.IMPORT_TARGET), None)
+    others = [("order", order.value)] if order is not None else [interval_limit(published.interval), *_asked(published)]
+    return min([*hard, *others], key=lambda found: found[1])
+
+
+def interval_limit(interval: Interval) -> Limit:
+    """What the mean of the interval is kept below: plan, contract, month (year, day), or the charge on peaks.
+
+    "limit" from a gateway of an earlier version, which does not say.
+    """
+    if interval.limit_w < interval.peak_limit_w:
+        return "plan", interval.limit_w
+    return "limit" if interval.guard_peak is None else PEAK_WORDS[interval.guard_peak.code], interval.limit_w
+
+
+def _operator(published: Published) -> Iterator[Limit]:
+    yield "operator", operator_limits(published.decision.contacts).import_w
+    now_s = published.snapshot.utc_s
+    for view in published.signals:
+        signal = view.signal
+        if signal.quantity is Quantity.IMPORT and signal.sort is Sort.OBLIGATION and signal.in_force(now_s):
+            yield "operator", signal.limit_w
+
+
+def _asked(published: Published) -> Iterator[Limit]:
+    """What grid events, markets and a fleet ask for now."""
+    now_s = published.snapshot.utc_s
+    for state in published.grid_events:
+        if (limit_w := limit_at(state, now_s)) < math.inf:
+            yield "event", limit_w
+    for view in published.signals:
+        signal = view.signal
+        if signal.quantity is Quantity.IMPORT and signal.sort is not Sort.OBLIGATION and signal.in_force(now_s):
+            yield "signal", signal.limit_w
