@@ -15,6 +15,7 @@ from dispatch.events.book import EventBook, Judged
 from dispatch.events.life_cycle import AIM_DEADBANDS, Moment, limits_ahead, limits_now, phase_at
 from dispatch.events.model import EventState, GridEvent, KeptEvents, Phase, Wanted
 from dispatch.events.recent_import import RecentImport
+from dispatch.events.target_text import target_text
 from dispatch.model.clock import Clock
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
@@ -192,12 +193,8 @@ class GridEventsInForce:
 
 def described(event: GridEvent) -> str:
     """An event in words: its id, whose, what, from when to when."""
-    if event.limit_w is not None:
-        what = f"import at most {kw(event.limit_w)}"
-    else:
-        what = f"import lower by {kw(event.drop_w or 0.0)}"
     whose = f"{'rehearsal' if event.rehearsal else event.source} of {one_line(event.who)}"
-    return f"{event.id} ({whose}): {what} from {_utc(event.start_utc_s)} to {_utc(event.end_utc_s)}"
+    return f"{event.id} ({whose}): {target_text(event)} from {_utc(event.start_utc_s)} to {_utc(event.end_utc_s)}"
 
 
 def _change_words(state: EventState) -> str:
@@ -219,12 +216,7 @@ def _change_words(state: EventState) -> str:
 def _target_words(state: EventState) -> str:
     if state.limit_w is None:
         return "its target is not known yet: import without the battery must be known for a minute"
-    if state.event.drop_w is None or state.baseline_w is None:
-        return f"import at most {kw(state.limit_w)}"
-    return (
-        f"import at most {kw(state.limit_w)}, {kw(state.event.drop_w)} below the {kw(state.baseline_w)} before its "
-        "notice"
-    )
+    return target_text(state.event, state, than=True)
 
 
 def _held_words(state: EventState) -> str:

@@ -12,6 +12,7 @@ from console.display.formats import date_clock_zone, hour_minute, hour_minute_zo
 from dispatch.events.flexibility import Expected, Offer
 from dispatch.events.model import EventState, GridEvent, Phase
 from dispatch.events.report import Cost, EventReport, Peak, Settled
+from dispatch.events.target_text import target_text
 from dispatch.wording.formatting import kw, kw_column, one_line, span
 
 RESULTS = {
@@ -35,20 +36,14 @@ class CappedRun(msgspec.Struct, frozen=True):
     lost_gpu_h: float
 
 
-def target_text(event: GridEvent) -> str:
-    """ "import at most 20.0 kW", or "10.0 kW below the 5 min before its notice"."""
-    if event.limit_w is not None:
-        return f"import at most {kw(event.limit_w)}"
-    means = "the 5 min before its notice" if event.baseline == "before-notice" else "similar days"
-    return f"{kw(event.drop_w)} below {means}"
-
-
 def event_line(event: GridEvent, zone: tzinfo) -> str:
     """One event: id, target, times, whose."""
     what = "rehearsal" if event.rehearsal else "event"
     when = f"{date_clock_zone(event.start_utc_s, zone)} to {hour_minute_zone(event.end_utc_s, zone)}"
     whose = event.who if event.source == "order" else f"{event.source} {event.who}"
-    return one_line(f"{event.id:<5} {what}: {target_text(event)}, {when}, {whose}: {event.reason}".rstrip(": "))
+    return one_line(
+        f"{event.id:<5} {what}: {target_text(event, than=True)}, {when}, {whose}: {event.reason}".rstrip(": ")
+    )
 
 
 def status_lines(state: EventState, now_utc_s: float, zone: tzinfo) -> Iterator[str]:
@@ -125,8 +120,8 @@ def report_lines(found: EventReport, runs: Sequence[CappedRun], audit_row: int |
     state, event = found.state, found.state.event
     what = "Rehearsal" if event.rehearsal else "Event"
     yield f"{what} {event.id}, {date_clock_zone(event.start_utc_s, zone)}: {RESULTS[found.result]}"
-    yield one_line(f"Asked     {target_text(event)} for {span(event.end_utc_s - event.start_utc_s)} by {event.who}: "
-                   f"{event.reason}".rstrip(": "))  # fmt: skip
+    asked = f"{target_text(event, than=True)} for {span(event.end_utc_s - event.start_utc_s)}"
+    yield one_line(f"Asked     {asked} by {event.who}: {event.reason}".rstrip(": "))
     notice = hour_minute_zone(event.notice_utc_s, zone)
     yield f"Held      {span(state.end_utc_s - event.start_utc_s)}; notice {notice}, ramp {span(event.ramp_s)} after it"
     if state.aborted_utc_s is not None:

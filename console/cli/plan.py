@@ -14,6 +14,7 @@ from console.display.formats import hour_minute, hour_minute_zone, weekday_hour_
 from console.display.language import words
 from console.value_parsers import json_option, site_option
 from dispatch.model.plan import NEAR_W, Plan, PlanStep
+from dispatch.planning.plan_totals import plan_totals
 from dispatch.planning.step_costs import hours
 from dispatch.wording.formatting import kw, kw_column
 
@@ -46,6 +47,12 @@ def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     yield (
         f"Plan of {hour_minute_zone(plan.made_utc_s, zone)}: import to be kept below {kw(plan.peak_target_w)}, "
         f"cost {plan.cost_eur:.2f} EUR, solved in {plan.solve_ms:.0f} ms"
+    )
+    totals = plan_totals(plan)
+    yield (
+        f"Sums      import {totals.import_kwh:.1f} kWh for {totals.import_eur:.2f} EUR, without battery "
+        f"{totals.bare_import_kwh:.1f} kWh for {totals.bare_import_eur:.2f} EUR; of the cost "
+        f"{totals.other_eur + 0.0:.2f} EUR are peaks and wear, less export and stored energy"
     )
     if plan.co2_eur_per_tonne:
         yield f"CO2 at {plan.co2_eur_per_tonne:g} EUR/t: {plan.co2_eur:.2f} EUR, not billed"

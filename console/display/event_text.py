@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from console.display.formats import Zone, hour_minute_zone
 from console.display.signal_text import NEAR_W, moment_words
 from dispatch.events.model import EventState, Phase
+from dispatch.events.target_text import target_text
 from dispatch.wording.formatting import kw
 
 ORDER = (Phase.HELD, Phase.ENDING, Phase.PREPARING, Phase.ANNOUNCED, Phase.OVER, Phase.ABORTED)
@@ -20,22 +21,12 @@ def most_pressing_event(states: Sequence[EventState]) -> EventState | None:
 def event_words(state: EventState, now_utc_s: float, zone: Zone) -> str:
     """One line: "import at most 40.0 kW until 20:00 CET, 3.1 kW over, asked by otto: the utility called"."""
     event = state.event
-    parts = [f"{target_words(state)} {_time(state, now_utc_s, zone)}"]
+    parts = [f"{target_text(event, state)} {_time(state, now_utc_s, zone)}"]
     if state.over_limit_w is not None and state.over_limit_w > NEAR_W:
         parts.append(f"{kw(state.over_limit_w)} over")
     whose = f"signal {event.signal} of {event.who}" if event.signal else f"asked by {event.who}"
     parts.append(f"a rehearsal {whose}" if event.rehearsal else whose)
     return ", ".join(parts) + (f": {event.reason}" if event.reason else "")
-
-
-def target_words(state: EventState) -> str:
-    """What import is to keep to; of a drop also by how much, once that is known."""
-    drop_w = state.event.drop_w
-    if state.limit_w is None and drop_w is not None:
-        return f"import lower by {kw(drop_w)}"
-    by = "" if drop_w is None else f" (lower by {kw(drop_w)})"
-    limit_w = state.limit_w if state.limit_w is not None else state.event.limit_w or 0.0
-    return f"import at most {kw(limit_w)}{by}"
 
 
 def _time(state: EventState, now_utc_s: float, zone: Zone) -> str:

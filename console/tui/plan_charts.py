@@ -22,6 +22,7 @@ PAGE_COLUMNS = 24  # that the charts move by, once the cursor would leave a plan
 LABEL_H = 6  # hours between two times on the axis
 THIN = "⡀⡄⡆⡇"  # bars of prices that are not published yet
 NAME_COLUMNS = 14  # at most, for a reservation's name among the times
+CONTRACT_DOTS = 12  # of a dash of the contract and the gap behind it
 TARGET_DOTS = 4  # from one dot of the planned peak to the next
 
 
@@ -83,17 +84,22 @@ def draw_load(canvas: Canvas, top: int, height: int, window: Window) -> None:
     _draw_chart(canvas, top, raster, [number(ceiling / 1000, 4, 0), "load", "PV ┄"])
 
 
-def draw_import(canvas: Canvas, top: int, height: int, window: Window, month_peak_w: float) -> None:
-    """Import as planned, the peak so far as a broken line, the planned peak as dots."""
+def draw_import(
+    canvas: Canvas, top: int, height: int, window: Window, month_peak_w: float, contract_w: float | None
+) -> None:
+    """Import as planned, the peak so far as a broken line, the planned peak as dots, the contract in long dashes."""
     planned = window.dots(lambda s: s.grid_w)
     target_w = window.plan.peak_target_w
     # The rest of the running step may be planned far above the others. The scale follows the others.
     whole = window.dots(lambda s: s.grid_w if s is not window.plan.steps[0] else 0.0)
-    ceiling = _ceiling(whole, [month_peak_w * 1.05, target_w * 1.05])
+    ceiling = _ceiling(whole, [month_peak_w * 1.05, target_w * 1.05, (contract_w or 0.0) * 1.05])
     lowest = min([v for v in whole if v is not None], default=0.0)
     floor = -nice_ceiling(-lowest) if lowest < -0.1 * ceiling else 0.0
     raster = Raster(PLOT_COLUMNS, height, floor, ceiling)
     raster.dashed([month_peak_w] * 2 * PLOT_COLUMNS)
+    for x in range(2 * PLOT_COLUMNS if contract_w is not None else 0):
+        if x % CONTRACT_DOTS < CONTRACT_DOTS - 2:
+            raster.dot(x, raster.level(contract_w or 0.0))
     for x in range(0, 2 * PLOT_COLUMNS, TARGET_DOTS):
         raster.dot(x, raster.level(target_w))
     raster.line(planned)

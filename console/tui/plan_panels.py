@@ -13,9 +13,12 @@ from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan, PlanStep
+from dispatch.model.reasons import RuleId
+from dispatch.planning.plan_totals import plan_totals
 from dispatch.planning.step_costs import StepCost
 
 TEXT_ROWS = 5
+DONE_W = 500.0  # a battery power this close to the planned one is the planned one
 TEXT_WIDTH = 80
 NOTE_COLUMN = 58  # of what stands behind a row of figures
 TABLE_HEAD = "           ct/kWh   load     PV        battery  import  SoC %  Reason"
@@ -43,8 +46,17 @@ def draw_plan_head(canvas: Canvas, plan: Plan, model: Model) -> None:
         canvas.put(x + 2, 0, "it has run out: the rules steer alone", Ink.MEDIUM)
     else:
         peak = "peak so far" if model.published is None else peak_label(model.published)
-        _figures(canvas, 21, 0, peak, kw(peak_w), "kW ┄  planned peak", kw(plan.peak_target_w), "kW ·")
-    canvas.right(TEXT_WIDTH - 1, 0, "← → [ ]", Ink.DIM)
+        parts = [(peak, peak_w, "┄"), ("planned", plan.peak_target_w, "·")]
+        if (contract_w := model.limit("contracted_peak_w")) is not None:
+            parts.append(("contract", contract_w, "╌"))
+        x = 21
+        for label, watts, line in parts:
+            x = canvas.put(x, 0, f"{label} ", Ink.DIM)
+            x = canvas.put(x, 0, kw(watts).strip())
+            x = canvas.put(x, 0, f" {line}  ", Ink.DIM)
+        x = canvas.put(x - 1, 0, "kW", Ink.DIM)
+        if x < TEXT_WIDTH - 4:
+            canvas.right(TEXT_WIDTH - 1, 0, "← →", Ink.DIM)
 
 
 def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: Plan, model: Model) -> None:
@@ -56,7 +68,7 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: P
         number(step.soc_pct, 5), "%  load", kw(step.load_w), f"({kw(step.load_low_w)} –{kw(step.load_high_w)})  PV",
         kw(step.pv_w),
     )  # fmt: skip
-    for y, line in enumerate(wrap(words(step.reason) or "the plan gives no reason", TEXT_WIDTH - 13, 2), start=top + 1):
+    for y, line in enumerate(wrap(_reason_text(step, plan, model), TEXT_WIDTH - 13, 2), start=top + 1):
         canvas.put(12, y, line)
     price = number(100 * step.price_eur_per_kwh, 5)
     if step.grid_w < 0:
@@ -74,6 +86,20 @@ def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: P
     if worth.peak_rise_w:
         cost = f" {worth.peak_rise_w / 1000 * rate:.0f} EUR" if rate else ""
         canvas.put(NOTE_COLUMN, top + 4, f"peak +{kw(worth.peak_rise_w).strip()} kW{cost}", Ink.BOLD)
+
+
+def _reason_text(step: PlanStep, plan: Plan, model: Model) -> str:
+    """Why a step is as planned; of the one that runs first whether that is done, and if not, what is and why."""
+    reason = words(step.reason) or "the plan gives no reason"
+    if model.published is None or not is_now(step, plan, model):
+        return reason
+    decision = model.published.decision
+    if decision.island is not IslandState.GRID_TIED:
+        return f"not done, the site is {decision.island.value}; planned: {reason}"
+    near = decision.battery_w is not None and abs(decision.battery_w - step.battery_w) <= DONE_W
+    if near or decision.binding is RuleId.PLAN:
+        return f"done now: {reason}"
+    return f"not done, now {words(decision.reason)}; planned: {reason}"
 
 
 def _figures(canvas: Canvas, x: int, y: int, *parts: str) -> int:
@@ -100,13 +126,14 @@ def draw_summary(canvas: Canvas, x: int, worths: Sequence[StepCost], plan: Plan,
         canvas.put(x, y, label, Ink.DIM)
         canvas.put(x + 18, y, text)
     canvas.put(x, 5, "                     planned   without", Ink.DIM)
-    for y, (label, planned, bare) in enumerate(_comparison_rows(worths, plan, model), start=6):
+    compared = list(_comparison_rows(worths, plan, model))
+    for y, (label, planned, bare) in enumerate(compared, start=6):
         canvas.put(x, y, label, Ink.DIM)
         canvas.right(x + 28, y, planned)
         canvas.right(x + 38, y, bare)
     texts = (plan.pv_source, plan.month_end, plan.note)
     said = [line for of in texts if of for line in wrap(words(of), canvas.width - x - 1, 4)]
-    for y, line in enumerate(said, start=12):
+    for y, line in enumerate(said, start=6 + len(compared)):
         canvas.put(x, y, line, Ink.DIM)
 
 
@@ -133,8 +160,10 @@ def _summary_rows(plan: Plan, model: Model) -> Iterator[tuple[str, str]]:
 def _comparison_rows(worths: Sequence[StepCost], plan: Plan, model: Model) -> Iterator[tuple[str, str, str]]:
     """Label, as planned, without the battery."""
     whole = worths[1:]  # the step that runs is only the rest of one: its power is no mean of a whole step
-    yield "import kWh", *_pair(sum(w.import_kwh for w in worths), sum(w.bare_import_kwh for w in worths), 1)
-    yield "energy EUR", *_pair(sum(w.import_eur for w in worths), sum(w.bare_import_eur for w in worths), 2)
+    totals = plan_totals(plan)
+    yield "import kWh", *_pair(totals.import_kwh, totals.bare_import_kwh, 1)
+    yield "import EUR", *_pair(totals.import_eur, totals.bare_import_eur, 2)
+    yield "other EUR", number(totals.other_eur + 0.0, 9, 2), ""
     if any(step.co2_g_per_kwh is not None for step in plan.steps):
         grams = [step.co2_g_per_kwh or 0.0 for step in plan.steps]
         planned_kg = sum(g * w.import_kwh for g, w in zip(grams, worths, strict=True)) / 1000

@@ -64,7 +64,7 @@ class PlanView(DiffWidget):
         prices, load, grid, soc = CHARTS
         plan_charts.draw_prices(canvas, prices[0], window, published.tariff.ends_utc_s)
         plan_charts.draw_load(canvas, *load, window)
-        plan_charts.draw_import(canvas, *grid, window, published.month_peak_w)
+        plan_charts.draw_import(canvas, *grid, window, published.month_peak_w, model.limit("contracted_peak_w"))
         plan_charts.draw_soc(canvas, *soc, window, model.limit("reserve_soc_pct"))
         plan_charts.draw_times(canvas, TIMES_ROW, window, step.start_utc_s, model)
         canvas.ink_column(AXIS_COLUMNS + window.column(step.start_utc_s), load[0], TIMES_ROW, Ink.REVERSE)
@@ -93,5 +93,6 @@ def shown_key(model: Model) -> object:
         return (*common, model.no_plan, model.events[-1:])
     if plan is None:
         return (*common, model.no_plan, published.decision.binding, model.events[-1:])
-    peak_w, interval_s = round(published.month_peak_w, -2), published.interval.length_s
-    return (*common, plan.made_utc_s, published.tariff.ends_utc_s, interval_s, peak_w, published.reservations)
+    peak_w, interval_s, done = round(published.month_peak_w, -2), published.interval.length_s, published.decision
+    done_now = (done.binding, None if done.battery_w is None else round(done.battery_w, -3))  # the step that runs
+    return (*common, plan.made_utc_s, published.tariff.ends_utc_s, interval_s, peak_w, published.reservations, done_now)

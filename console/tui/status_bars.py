@@ -34,6 +34,7 @@ from console.tui.diff_widget import DiffWidget
 from dispatch.alarms.states import Alarm
 from dispatch.model.islanding import OFF_GRID_STATES, IslandState
 from dispatch.orders.book import words
+from dispatch.wording.catalogue import words as reason_words
 from gateway.api.protocol import Published
 
 MIN_COLUMNS, MIN_ROWS = 80, 24
@@ -187,7 +188,7 @@ def why_rows(model: Model, width: int) -> list[str]:
 
 
 class NextLine(DiffWidget):
-    """The next changes of the plan; off the grid, what comes next."""
+    """What must be known of the hours to come, then the next changes of the plan; off the grid, what comes next."""
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row: as many changes as fit whole."""
@@ -195,11 +196,16 @@ class NextLine(DiffWidget):
             canvas.put(TEXT_COLUMN, 0, rest[0])
             return
         canvas.put(1, 0, "Next", Ink.DIM)
-        room = canvas.width - TEXT_MARGIN
+        x = TEXT_COLUMN
+        for advisory in model.published.advisories[:1] if model.published else ():
+            x = canvas.put(x, 0, f"▲ {cut(reason_words(advisory), canvas.width - TEXT_MARGIN - 2)}", Ink.MEDIUM)
+            x = canvas.put(x, 0, " · ", Ink.DIM)
+        room = canvas.width - 1 - x
         text = self._text(model)
         while len(text) > room and " · " in text:
             text = text.rpartition(" · ")[0]
-        canvas.put(TEXT_COLUMN, 0, cut(text, room))
+        if x == TEXT_COLUMN or len(text) <= room:
+            canvas.put(x, 0, cut(text, room))
 
     @staticmethod
     def _text(model: Model) -> str:

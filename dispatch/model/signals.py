@@ -96,7 +96,7 @@ class SignalView(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The tightest of several limits, W; infinite: none. `by`: whose."""
+    """The tightest of several limits, W; infinite: none. `by`: whose they are; of limits that do not bind, nobody's."""
 
     import_w: float = math.inf
     export_w: float = math.inf
@@ -106,27 +106,29 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def tightest(signals: Iterable[Signal]) -> Limits:
-    """What signals that are in force ask together: of each quantity the lowest limit."""
-    limits = dict.fromkeys(Quantity, math.inf)
-    by: dict[str, None] = {}
+    """What signals that are in force ask together: of each quantity the lowest limit, and whose that is."""
+    lowest: dict[Quantity, Signal] = {}
     for signal in signals:
-        limits[signal.quantity] = min(limits[signal.quantity], signal.limit_w)
-        by[f"{signal.sender} {signal.id}"] = None
+        before = lowest.get(signal.quantity)
+        if before is None or signal.limit_w < before.limit_w:
+            lowest[signal.quantity] = signal
+    limits = {quantity: found.limit_w for quantity, found in lowest.items()}
     return Limits(
-        limits[Quantity.IMPORT],
-        limits[Quantity.EXPORT],
-        limits[Quantity.CHARGE],
-        limits[Quantity.PRODUCTION],
-        tuple(by),
+        *(limits.get(q, math.inf) for q in (Quantity.IMPORT, Quantity.EXPORT, Quantity.CHARGE, Quantity.PRODUCTION)),
+        by=tuple(dict.fromkeys(f"{found.sender} {found.id}" for found in lowest.values())),
     )
 
 
 def both(first: Limits, second: Limits) -> Limits:
-    """The tighter of each."""
+    """The tighter of each; whose, where it is the tighter in any."""
+    ours, theirs = _each(first), _each(second)
+    by_first = any(w < math.inf and w <= other for w, other in zip(ours, theirs, strict=True))
+    by_second = any(w < math.inf and w < other for w, other in zip(theirs, ours, strict=True))
     return Limits(
-        min(first.import_w, second.import_w),
-        min(first.export_w, second.export_w),
-        min(first.charge_w, second.charge_w),
-        min(first.production_w, second.production_w),
-        (*first.by, *second.by),
+        *(min(w, other) for w, other in zip(ours, theirs, strict=True)),
+        by=(*(first.by if by_first else ()), *(second.by if by_second else ())),
     )
+
+
+def _each(limits: Limits) -> tuple[float, float, float, float]:
+    return limits.import_w, limits.export_w, limits.charge_w, limits.production_w

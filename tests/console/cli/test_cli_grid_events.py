@@ -149,7 +149,8 @@ def test_status_says_how_far_each_is(link: Link, capsys: pytest.CaptureFixture[s
     link.answers["event.list"] = {"standing": (held,), "ended": (over,)}
     assert run(["event", "status"]) == exit_codes.OK
     assert capsys.readouterr().out.splitlines() == [
-        "e4    event: 10.0 kW below the 5 min before its notice, 2025-09-16 09:59:00 CEST to 11:30 CEST, ada: DSO call",
+        "e4    event: import 10.0 kW lower than the 5 min before its notice, "
+        "2025-09-16 09:59:00 CEST to 11:30 CEST, ada: DSO call",
         "      held: ends in 1 h 30 min",
         "      limit 30.0 kW: 10.0 kW below 40.0 kW",
         "      import is 1.5 kW above the limit",

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 async def test_an_hour_is_a_row_with_the_reason_of_its_busiest_step(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("plan")
     assert (ran.code, ran.err) == (exit_codes.OK, "")
-    head, note, _, names, noon, one = ran.out.splitlines()
+    head, sums, note, _, names, noon, one = ran.out.splitlines()
     assert head.startswith("Plan of 12:10 CEST: import to be kept below 26.0 kW, cost 4.20 EUR")
+    assert sums.startswith("Sums      import ")
     assert note == "Note      load band: from the load's range"
     # made at 12:10, the first quarter counts for 5 min
     battery_kw = (-4 * 15 + 12 * 15) / (5 + 3 * 15)
@@ -40,7 +41,7 @@ async def test_an_hour_is_a_row_with_the_reason_of_its_busiest_step(machine: Mac
 
 async def test_every_step_is_a_row_if_wanted(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("plan", "--by", "quarter")
-    table = ran.out.splitlines()[4:]
+    table = ran.out.splitlines()[5:]
     assert [line[4:9] for line in table] == ["12:00", "12:15", "12:30", "12:45", "13:00"]
     assert " -4.0 " in table[1]
     assert table[1].endswith("cheap")
@@ -91,7 +92,7 @@ def test_a_price_of_co2_has_its_line() -> None:
     steps = (PlanStep(1_758_024_000, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0),)
     priced = Plan(1_758_024_000.0, 900, steps, 0.0, 0.0, 0.0, co2_eur_per_tonne=80.0, co2_eur=12.4)
     found = [list(lines(plan, ZoneInfo("Europe/Oslo"), "hour")) for plan in (priced, Plan(0.0, 900, steps, 0, 0, 0))]
-    assert found[0][1] == "CO2 at 80 EUR/t: 12.40 EUR, not billed"
+    assert found[0][2] == "CO2 at 80 EUR/t: 12.40 EUR, not billed"
     assert len(found[1]) == len(found[0]) - 1
 
 

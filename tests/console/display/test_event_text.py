@@ -34,10 +34,9 @@ def test_each_phase_says_what_is_to_be_kept_and_until_when() -> None:
     state = EventState(event=EVENT)
     whose = ", asked by otto: the utility called"
     assert (
-        line(state, 0)
-        == f"import lower by 12.0 kW from 12:00 CEST until 13:00 CEST, prepared for from 11:00 CEST{whose}"
+        line(state, 0) == f"import 12.0 kW lower from 12:00 CEST until 13:00 CEST, prepared for from 11:00 CEST{whose}"
     )
-    known = "import at most 20.0 kW (lower by 12.0 kW)"
+    known = "import at most 20.0 kW (12.0 kW lower)"
     assert line(state, 3600) == f"{known} from 12:00 CEST until 13:00 CEST, the site prepares{whose}"
     assert line(state, 7200, 20_400.0) == f"{known} until 13:00 CEST{whose}"
     assert line(state, 7200, 23_000.0) == f"{known} until 13:00 CEST, 3.0 kW over{whose}"

@@ -75,8 +75,8 @@ def test_a_peak_that_is_a_lower_bound_says_so_in_plan_and_status() -> None:
             assert interval.endswith(said)
             PlanView().paint(canvas := Canvas(80, 16), msgspec.structs.replace(model, published=published))
             assert head in canvas.lines()[0]
-            assert "planned peak" in canvas.lines()[0]
-            assert canvas.lines()[0].rstrip().endswith("← → [ ]")
+            assert "planned 31.7 ·  contract 32.0 ╌ kW" in canvas.lines()[0]
+            assert canvas.lines()[0].rstrip().endswith("← →" if len(head) < 12 else "kW")
 
 
 def test_a_peak_that_is_one_day_of_three_costs_a_third() -> None:

@@ -6,12 +6,14 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 import scenes
 from recorded_client import RecordedClient
 
+from console.cli.plan import lines
 from console.display.ink import Ink
 from console.display.viewmodel import Model, received
 from console.tui.app import SkerryApp
@@ -20,9 +22,11 @@ from console.tui.chart_axis import AXIS_COLUMNS
 from console.tui.plan_charts import LEVELS, PLOT_COLUMNS, THIN, Window
 from console.tui.plan_view import PlanView, shown_key
 from dispatch.model.events import Event
+from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan
-from dispatch.model.reasons import plain
+from dispatch.model.reasons import RuleId, plain
 from dispatch.model.reservations import Reservation
+from dispatch.planning.step_costs import hours
 from dispatch.wording.catalogue import words
 from gateway.api.protocol import EventMessage, PlanMessage
 
@@ -309,3 +313,57 @@ def test_carbon_stands_beside_the_price_and_is_added_up_where_it_is_told() -> No
     planned, kept = (next(line for line in wide.lines() if label in line) for label in ("import kWh", "CO2 kg"))
     kwh, kg = (list(map(float, line.split(label)[1].split()[:2])) for line, label in ((planned, "kWh"), (kept, "kg")))
     assert kg == pytest.approx([0.32 * each for each in kwh], abs=0.06)
+
+
+def test_the_contract_is_drawn_and_named() -> None:
+    model = shown()
+    assert model.welcome is not None
+    canvas = drawn(model)
+    assert "contract 32.0 ╌ kW" in canvas.lines()[0]
+    higher = msgspec.structs.replace(model.welcome, limits=model.welcome.limits | {"contracted_peak_w": 75_000.0})
+    above = drawn(msgspec.structs.replace(model, welcome=higher)).lines()
+    assert above[5].startswith("  80"), "the scale reaches it"
+    assert sum(c not in " ┤│80" for c in above[5]) > 50, "its line"
+
+
+@pytest.mark.parametrize(
+    ("binding", "battery_w", "told"),
+    [
+        (RuleId.PLAN, 4_000.0, "done now: "),
+        (RuleId.INTERVAL_BUDGET, 200.0, "done now: "),
+        (RuleId.INTERVAL_BUDGET, 18_400.0, "not done, now held for a test; planned: "),
+        (RuleId.ISLANDING, None, "not done, now held for a test; planned: "),
+    ],
+)
+def test_the_step_that_runs_says_whether_it_is_done_and_else_why_not(
+    binding: RuleId, battery_w: float | None, told: str
+) -> None:
+    model = shown()
+    assert model.published is not None
+    assert model.plan is not None
+    assert model.plan.steps[0].battery_w == 0.0
+    decision = msgspec.structs.replace(
+        model.published.decision, binding=binding, battery_w=battery_w, reason=plain("held for a test")
+    )
+    now = msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, decision=decision))
+    assert drawn(now).lines()[TEXT + 1].strip().startswith(told)
+    assert shown_key(now) != shown_key(model) or battery_w == 0.0
+    away = msgspec.structs.replace(decision, island=IslandState.ISLANDED)
+    off = msgspec.structs.replace(model, published=msgspec.structs.replace(model.published, decision=away))
+    assert drawn(off).lines()[TEXT + 1].strip().startswith("not done, the site is islanded; planned: ")
+
+
+def test_the_sums_are_those_of_skerry_plan() -> None:
+    """The same figures on both, and those of the steps that both list."""
+    model = shown()
+    assert model.plan is not None
+    side = "\n".join(line[80:] for line in drawn(model, (120, 32)).lines())
+    kwh, bare_kwh = re.search(r"import kWh +([\d.]+) +([\d.]+)", side).groups()  # type: ignore[union-attr]
+    eur, bare_eur = re.search(r"import EUR +([\d.]+) +([\d.]+)", side).groups()  # type: ignore[union-attr]
+    other = re.search(r"other EUR +([-\d.]+)", side)[1]  # type: ignore[index]
+    head, sums, *_ = lines(model.plan, ZoneInfo("Europe/Oslo"), "quarter")
+    assert f"import {kwh} kWh for {eur} EUR, without battery {bare_kwh} kWh for {bare_eur} EUR" in sums
+    assert f"of the cost {other} EUR" in sums
+    assert float(eur) + float(other) == pytest.approx(float(re.search(r"cost ([\d.]+) EUR", head)[1]), abs=0.011)  # type: ignore[index]
+    steps = enumerate(model.plan.steps)
+    assert float(kwh) == pytest.approx(sum(max(s.grid_w, 0) * hours(model.plan, n) for n, s in steps) / 1000, abs=0.06)
