@@ -15,6 +15,7 @@ from console.display.islanding_text import (
     left_grid_utc_s,
     next_step_text,
 )
+from console.display.language import words as reason_words
 from console.display.signal_text import NEAR_W, most_pressing, short_words
 from console.display.status_text import (
     MODES,
@@ -34,7 +35,6 @@ from console.tui.diff_widget import DiffWidget
 from dispatch.alarms.states import Alarm
 from dispatch.model.islanding import OFF_GRID_STATES, IslandState
 from dispatch.orders.book import words
-from dispatch.wording.catalogue import words as reason_words
 from gateway.api.protocol import Published
 
 MIN_COLUMNS, MIN_ROWS = 80, 24
@@ -199,7 +199,7 @@ class NextLine(DiffWidget):
         x = TEXT_COLUMN
         for advisory in model.published.advisories[:1] if model.published else ():
             x = canvas.put(x, 0, f"▲ {cut(reason_words(advisory), canvas.width - TEXT_MARGIN - 2)}", Ink.MEDIUM)
-            x = canvas.put(x, 0, " · ", Ink.DIM)
+            x = canvas.put(x, 0, " · ", Ink.DIM) if x < canvas.width - TEXT_MARGIN else x
         room = canvas.width - 1 - x
         text = self._text(model)
         while len(text) > room and " · " in text:

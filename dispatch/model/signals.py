@@ -114,7 +114,10 @@ def tightest(signals: Iterable[Signal]) -> Limits:
             lowest[signal.quantity] = signal
     limits = {quantity: found.limit_w for quantity, found in lowest.items()}
     return Limits(
-        *(limits.get(q, math.inf) for q in (Quantity.IMPORT, Quantity.EXPORT, Quantity.CHARGE, Quantity.PRODUCTION)),
+        import_w=limits.get(Quantity.IMPORT, math.inf),
+        export_w=limits.get(Quantity.EXPORT, math.inf),
+        charge_w=limits.get(Quantity.CHARGE, math.inf),
+        production_w=limits.get(Quantity.PRODUCTION, math.inf),
         by=tuple(dict.fromkeys(f"{found.sender} {found.id}" for found in lowest.values())),
     )
 
@@ -125,7 +128,10 @@ def both(first: Limits, second: Limits) -> Limits:
     by_first = any(w < math.inf and w <= other for w, other in zip(ours, theirs, strict=True))
     by_second = any(w < math.inf and w < other for w, other in zip(theirs, ours, strict=True))
     return Limits(
-        *(min(w, other) for w, other in zip(ours, theirs, strict=True)),
+        import_w=min(first.import_w, second.import_w),
+        export_w=min(first.export_w, second.export_w),
+        charge_w=min(first.charge_w, second.charge_w),
+        production_w=min(first.production_w, second.production_w),
         by=(*(first.by if by_first else ()), *(second.by if by_second else ())),
     )
 

@@ -477,3 +477,18 @@ def test_the_status_of_a_site_on_the_grid_has_no_island_rows() -> None:
     assert "contracted peak" in text
     assert "lasts" not in text
     assert "\nNext" not in text
+
+
+def test_an_advisory_stands_before_the_next_changes_of_the_plan() -> None:
+    calm = shown("calm")
+    usual = drawn(NextLine(), calm, 80, 1)[0]
+    over = Reason(
+        "advisory.contract",
+        {"over_w": 5_000.0, "contract_w": 32_000.0, "start_local": "2025-09-16T15:45+02:00", "more": None},
+    )
+    for width, more in ((80, ""), (120, usual.split()[1])):
+        canvas = Canvas(width, 1)
+        NextLine().paint(canvas, told(calm, advisories=(over,)))
+        assert canvas.lines()[0].startswith(" Next   ▲ plan 5.0 kW above the contract 32.0 kW at 15:45")
+        assert canvas.ink[0][8] is Ink.MEDIUM
+        assert more in canvas.lines()[0]
