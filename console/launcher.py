@@ -9,16 +9,21 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from console.end_signals import leaving_on_signals
 from dispatch.model.islanding import IslandState
+from fleet.sites import SiteAddress
+from fleet.transport import remote_command
 from gateway import exit_codes
 from gateway.api.ask import Conversation
 from gateway.api.client import GatewayClient
+from gateway.api.discovery import find_socket
 from gateway.api.socket_file import listening
-from gateway.errors import LinkLost, RequestFailed
+from gateway.errors import LinkLost, NoAccess, NoGateway, RequestFailed
 from gateway.shutdown_policy import reason_to_stay
 from gateway.site import paths
 from gateway.site.loader import load, load_or_say
@@ -140,6 +145,56 @@ class Supervisor:
             await self._child.stop()
 
 
+class Attachment:
+    """Hands the console a client of a gateway that runs. It starts none, and ends none."""
+
+    started_own = left_behind = False
+
+    def __init__(self, site: str | None) -> None:
+        self._site = site
+
+    async def connect(self) -> GatewayClient:
+        """A client, connected. Raises LinkLost with a line to show while it cannot be had."""
+        try:
+            return await GatewayClient.connect(find_socket(self._site))
+        except (NoGateway, NoAccess) as error:
+            raise LinkLost(str(error)) from None
+
+    async def stop(self) -> None:
+        """Nothing was started."""
+
+
+def attach(site: str | None) -> int:
+    """`skerry console`: the console of a gateway that runs. Raises NoGateway where there is none."""
+    find_socket(site)
+    if not _in_terminal():
+        print("skerry: no terminal for the console; use: skerry status", file=sys.stderr)
+        return exit_codes.USAGE
+    return _console(Attachment(site))
+
+
+def fleet(sites: Sequence[SiteAddress], ssh: Sequence[str]) -> int:
+    """`skerry fleet`: several sites on one screen."""
+    if not _in_terminal():
+        print("skerry: no terminal for the screen; use: skerry fleet --once", file=sys.stderr)
+        return exit_codes.USAGE
+    from console.tui.fleet_app import FleetApp  # loads Textual
+    from fleet.watch import Watch
+
+    app = FleetApp(Watch(sites, ssh), partial(site_console, ssh))
+    with leaving_on_signals(app.exit) as signals:
+        app.run()
+    return 128 + signals[0] if signals else app.return_code or exit_codes.OK
+
+
+def site_console(ssh: Sequence[str], site: SiteAddress) -> list[str]:
+    """The command that opens the console of a site, on the machine where its gateway runs."""
+    if site.host:
+        return [*ssh, "-t", site.host, remote_command(site, "console")]
+    named = ["--site", site.site] if site.site else []
+    return [sys.executable, "-P", "-m", "skerry", "console", *named]
+
+
 def open_site(site_path: Path) -> int:
     """`skerry SITE.toml`: the console on a site, attached or with a gateway of its own."""
     site = load_or_say(site_path)
@@ -232,7 +287,7 @@ def _say_ended(signal_name: str, own_gateway: bool) -> None:
         )
 
 
-def _console(supervisor: Supervisor) -> int:
+def _console(supervisor: Supervisor | Attachment) -> int:
     """Run the Textual console on what the supervisor connects to."""
     from console.tui.app import SkerryApp  # loads Textual
 

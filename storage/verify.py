@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from storage import identity
 from storage.audit_chain import Chain, check_checkpoints
 from storage.audit_copies import AUDIT_CSV, MOST, check_copies
 from storage.audit_format import (
@@ -102,6 +103,20 @@ def verify(directory: Path, heads: tuple[str, ...] = (), public_key: str = "") -
         remarks=tuple(remarks),
         unsigned=unsigned,
     )
+
+
+def site_of(directory: Path) -> str | None:
+    """The UUID of the site that a state directory, a backup or an export is of; None where it does not say."""
+    found = identity.read(directory)
+    if found is not None:
+        return found.site
+    try:
+        manifest, _ = _manifest(directory)
+    except CannotVerify:
+        return None
+    site = (manifest or {}).get("site")
+    uuid = site.get("uuid") if isinstance(site, dict) else None
+    return uuid if isinstance(uuid, str) else None
 
 
 def _key_of(words: str) -> bytes:

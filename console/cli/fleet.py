@@ -1,35 +1,25 @@
-"""`skerry fleet`: several sites as text or as JSON. It reads, and commands no site."""
+"""`skerry fleet`: several sites on one screen, as text or as JSON. It reads, and commands no site."""
 
 from __future__ import annotations
 
 import asyncio
-import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from console.cli.fleet_pull import pull
+from console.cli.fleet_sites import chosen_sites, sites_option, ssh_option
 from console.cli.json_output import json_text
 from console.display.fleet_text import document, table_lines
 from console.value_parsers import duration, json_option
-from fleet import sites
-from fleet.sites import FleetFile, FleetFileError, SiteAddress
+from fleet.sites import SiteAddress
 from gateway import exit_codes
 
 DEFAULT = "show"
 LOOK = "10s"  # for the first answers, where the fleet is only printed
-
-sites_option = click.option(
-    "--file",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="fleet.toml",
-    help="File with the sites. Default: skerry/fleet.toml in $XDG_CONFIG_HOME or ~/.config.",
-)
-ssh_option = click.option(
-    "--ssh", "ssh", metavar="COMMAND", help="Program that opens the links, with its options. Default: ssh."
-)
 
 
 class FleetGroup(click.Group):
@@ -43,51 +33,39 @@ class FleetGroup(click.Group):
 
 @click.group(cls=FleetGroup)
 def fleet() -> None:
-    """Several sites, the worst first: `skerry fleet SITE...`, the same as `skerry fleet show SITE...`.
+    """Several sites on one screen: `skerry fleet SITE...`, the same as `skerry fleet show SITE...`.
 
     A SITE is the name or a tag of a site in fleet.toml; user@host, host: or host:/path/to/SITE.toml, reached by SSH; or
-    a site file of this machine. Nothing here commands a site.
+    a site file of this machine. Nothing here commands a site: for that open its own console, with Enter.
     """
 
 
 @fleet.command()
 @click.argument("names", metavar="[SITE]...", nargs=-1)
-@click.option("--wait", "wait_s", type=duration, default=LOOK, metavar="TIME", help="For the first answers. [10s]")
+@click.option("--once", is_flag=True, help="Print the sites once, as text.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=duration,
+    default=LOOK,
+    metavar="TIME",
+    help="For the first answers, where it only prints. [10s]",
+)
 @sites_option
 @ssh_option
 @json_option
-def show(names: tuple[str, ...], wait_s: float, file: Path | None, ssh: str | None, as_json: bool) -> int:
+def show(names: tuple[str, ...], once: bool, wait_s: float, file: Path | None, ssh: str | None, as_json: bool) -> int:
     """Show the sites, the worst first. Without SITE: those of fleet.toml.
 
-    Exit code 3 if no site has answered.
+    A site that does not answer keeps what was last known of it, with its age. With --once or --json, and where the
+    output is no terminal, the sites are printed once: exit code 3 if none has answered.
     """
     found, command = chosen_sites(names, file, ssh)
+    if not (once or as_json) and sys.stdout.isatty():
+        from console import launcher
+
+        return launcher.fleet(found, command)
     return asyncio.run(_print(found, command, wait_s, as_json))
-
-
-def chosen_sites(
-    names: tuple[str, ...], file: Path | None, ssh: str | None
-) -> tuple[tuple[SiteAddress, ...], tuple[str, ...]]:
-    """The sites meant, and the program that opens links. Raises click.ClickException."""
-    try:
-        listed = _file(file)
-        found = sites.chosen(names, listed)
-    except FleetFileError as error:
-        raise click.UsageError(str(error)) from None
-    if not found:
-        raise click.UsageError(f"expected a SITE, or sites in {file or sites.default_path()}")
-    return found, tuple(shlex.split(ssh)) if ssh else listed.ssh
-
-
-def _file(given: Path | None) -> FleetFile:
-    """The file of sites; without one, none. Raises FleetFileError, click.ClickException."""
-    path = given or sites.default_path()
-    try:
-        return sites.read(path)
-    except FileNotFoundError:
-        if given is not None:
-            raise click.UsageError(f"{given}: no such file") from None
-        return FleetFile()
 
 
 async def _print(found: tuple[SiteAddress, ...], ssh: tuple[str, ...], wait_s: float, as_json: bool) -> int:
@@ -105,3 +83,6 @@ async def _print(found: tuple[SiteAddress, ...], ssh: tuple[str, ...], wait_s: f
     said: Any = document(rows, sums, time.time())
     click.echo(json_text(said) if as_json else "\n".join(table_lines(rows, sums)))
     return exit_codes.OK if sums.live else exit_codes.NO_GATEWAY
+
+
+fleet.add_command(pull)

@@ -19,6 +19,7 @@ from gateway import exit_codes
 # name -> module:attribute, and the line in the help; "" hides it. Kept here so that --help imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("console.cli.run:demo", "Run a demonstration: a simulated site on this machine."),
+    "console": ("console.cli.run:console", "Open the console of a gateway that runs."),
     "open": ("console.cli.run:open_", ""),
     "serve": ("console.cli.run:serve", "Run the gateway of a site without a console, for systemd."),
     "twin": ("console.cli.run:twin", "Run only the simulated devices of a site."),
@@ -66,7 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("console.cli.jobs:jobs", "Show what compute jobs draw and cost."),
     "drill": ("console.cli.island:drill", "Rehearse an outage: start, abort, status, report."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
-    "fleet": ("console.cli.fleet:fleet", "Show several sites, the worst first."),
+    "fleet": ("console.cli.fleet:fleet", "Show several sites on one screen, the worst first."),
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),
     "audit": ("console.cli.records:audit", "List the commands given, with their results."),
     "export": ("console.cli.records:export", "Write the record of a site to a directory."),

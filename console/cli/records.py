@@ -171,16 +171,26 @@ def audit(limit: int, site: str | None, as_json: bool) -> None:
     help="Head noted earlier, from an export or syslog. May be repeated.",
 )
 @click.option("--key", default="", metavar="HEX", help="Public key that must have signed the audit.")
+@click.option(
+    "--against",
+    "hub",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Compare with the heads of this site's audit that `skerry fleet pull` has collected in DIR.",
+)
 @json_option
-def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> int:
+def verify(directory: Path, heads: tuple[str, ...], key: str, hub: Path | None, as_json: bool) -> int:
     """Check an export, a backup or a state directory for edited, deleted and cut-off rows. Needs no gateway.
 
     An export is verified by the signature of its manifest. Changes by somebody who has the key of this machine, or an
-    export signed with another key, are found only with a --head or --key that was noted elsewhere before.
+    export signed with another key, are found only with a --head or --key that was noted elsewhere before, or --against
+    what was collected on another machine.
     """
     from storage.verify import CannotVerify
     from storage.verify import verify as check
 
+    if hub is not None:
+        heads += _collected(hub, directory)
     try:
         report = check(directory, heads, key)
     except CannotVerify as error:
@@ -205,3 +215,20 @@ def verify(directory: Path, heads: tuple[str, ...], key: str, as_json: bool) -> 
     else:
         click.echo("verified: as it was written" if report.files else "verified: the audit is as it was written")
     return exit_codes.OK if report.ok else exit_codes.FAILED
+
+
+def _collected(hub: Path, directory: Path) -> tuple[str, ...]:
+    """The heads of a site's audit that were collected elsewhere. Raises Failure where there are none."""
+    from fleet.store import NotAHub, collected_heads
+    from storage.verify import site_of
+
+    uuid = site_of(directory)
+    if uuid is None:
+        raise Failure(f"{directory}: it does not say which site it is of; give the heads with --head")
+    try:
+        found = collected_heads(hub, uuid)
+    except NotAHub as error:
+        raise Failure(str(error)) from None
+    if not found:
+        raise Failure(f"{hub}: no head of the audit of site {uuid} was collected there")
+    return tuple(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from console.value_parsers import duration
+from console.value_parsers import duration, site_option
 from gateway import exit_codes
 
 SITE = click.Path(path_type=Path, dir_okay=False)
@@ -60,6 +60,15 @@ def open_(site: Path) -> int:
     from console import launcher
 
     return launcher.open_site(site)
+
+
+@click.command()
+@site_option
+def console(site: str | None) -> int:
+    """Open the console of a gateway that runs on this machine. It starts none, and leaves it running."""
+    from console import launcher
+
+    return launcher.attach(site)
 
 
 @click.command()

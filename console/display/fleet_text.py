@@ -51,6 +51,19 @@ def last_text(row: Row) -> str:
     return alarm_words(row) or row.trouble
 
 
+def detail_text(row: Row) -> str:
+    """One site in a sentence, nothing cut."""
+    found = row.overview
+    parts = [row.name if found is None or found.site == row.name else f"{row.name} ({found.site})"]
+    if row.link != LIVE:
+        parts.append("no answer yet" if row.age_s is None else f"silent, as it was {age(row.age_s)} ago")
+    parts += [row.trouble] if row.trouble else []
+    parts += [alarm_words(row)] if row.top_alarm else []
+    if row.address.tags:
+        parts.append(" ".join(f"#{tag}" for tag in row.address.tags))
+    return " · ".join(parts)
+
+
 def figure(reading: Reading) -> str:
     """A reading in kW; a value that is not fresh at the site itself is marked."""
     text = kw(reading.value, 6)

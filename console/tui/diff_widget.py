@@ -30,25 +30,17 @@ STYLES: dict[Ink, Style | None] = {
 }
 
 
-class DiffWidget(Widget):
-    """Draws the model. Subclasses say how in `paint`, and set `fresh_only` if their values go dim when stale."""
-
-    DEFAULT_CSS = "DiffWidget { height: auto; width: 1fr; }"
-    fresh_only = True
-    model: reactive[Model | None] = reactive(None, repaint=False, init=False)
+class CanvasWidget(Widget):
+    """Draws something on a canvas. Subclasses say what in `painted`, and call `redraw` when it may have changed."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._canvas = Canvas(0, 0)
         self._due = False  # something changed while there was no room to draw it: a view out of sight has none
 
-    def paint(self, canvas: Canvas, model: Model) -> None:
-        """Draw the whole widget."""
+    def painted(self, width: int, height: int) -> Canvas | None:
+        """The whole widget, drawn anew; None: there is nothing to draw yet."""
         raise NotImplementedError(f"{type(self).__name__} must say what it draws")
-
-    def watch_model(self) -> None:
-        """A new model: draw what differs."""
-        self.redraw()
 
     def on_resize(self, event: Resize) -> None:
         """A new size: nothing that was drawn holds. Shown again at the same size, what is drawn still does."""
@@ -59,12 +51,9 @@ class DiffWidget(Widget):
         """Draw again and mark the cells that changed as dirty."""
         width, height = self.size
         self._due = not width or not height
-        if self.model is None or self._due:
+        canvas = None if self._due else self.painted(width, height)
+        if canvas is None:
             return
-        canvas = Canvas(width, height)
-        self.paint(canvas, self.model)
-        if self.fresh_only and self.model.stale:
-            canvas.dim()
         last, self._canvas = self._canvas, canvas
         if (last.width, last.height) != (width, height):
             self.refresh()
@@ -76,3 +65,29 @@ class DiffWidget(Widget):
         if y >= self._canvas.height:
             return Strip.blank(self.size.width)
         return Strip([Segment(text, STYLES[ink]) for text, ink in self._canvas.runs(y)], self._canvas.width)
+
+
+class DiffWidget(CanvasWidget):
+    """Draws the model. Subclasses say how in `paint`, and set `fresh_only` if their values go dim when stale."""
+
+    DEFAULT_CSS = "DiffWidget { height: auto; width: 1fr; }"
+    fresh_only = True
+    model: reactive[Model | None] = reactive(None, repaint=False, init=False)
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """Draw the whole widget."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it draws")
+
+    def painted(self, width: int, height: int) -> Canvas | None:
+        """The model, dim where it is no longer fresh."""
+        if self.model is None:
+            return None
+        canvas = Canvas(width, height)
+        self.paint(canvas, self.model)
+        if self.fresh_only and self.model.stale:
+            canvas.dim()
+        return canvas
+
+    def watch_model(self) -> None:
+        """A new model: draw what differs."""
+        self.redraw()

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from console import launcher
 from console.launcher import GatewayChild, Supervisor
+from fleet.sites import SiteAddress
 from gateway.api.client import GatewayClient
-from gateway.errors import LinkLost
+from gateway.errors import LinkLost, NoGateway
 
 
 @pytest.fixture
@@ -54,3 +56,16 @@ async def test_a_gateway_it_was_attached_to_is_waited_for_not_replaced(
     reachable["runs"] = 1
     await supervisor.connect()
     assert (reachable["started"], supervisor.started_own) == (0, False)
+
+
+def test_the_console_of_a_site_is_opened_where_its_gateway_runs() -> None:
+    near, far = SiteAddress("a", "", "/run/a b.sock"), SiteAddress("b", "ops@b", "/etc/s p.toml")
+    assert launcher.site_console(("ssh",), near)[-3:] == ["console", "--site", "/run/a b.sock"]
+    ssh = ["ssh", "-F", "x"]
+    assert launcher.site_console(ssh, far) == [*ssh, "-t", "ops@b", "skerry console --site '/etc/s p.toml'"]
+    assert launcher.site_console(ssh, SiteAddress("c", "c"))[-1] == "skerry console"
+
+
+def test_a_console_that_only_attaches_starts_no_gateway() -> None:
+    with pytest.raises(NoGateway, match="no gateway is running"):
+        launcher.attach(None)

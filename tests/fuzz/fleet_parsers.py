@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from fleet_samples import LOST, OUTAGE, FakeClient, site
-from fuzzing import Parser, simple
+from fuzzing import Feed, Parser, simple
 
 from console.display.fleet_text import document, table_lines
 from dispatch.model.decoding import decoded
+from fleet.pull import Pace, SitePull
 from fleet.sites import FleetFileError, SiteAddress, parse
+from fleet.store import HubFile
 from fleet.table import rows_of, sums_of
 from fleet.watch import SiteState, ask_overview
+from storage.audit_format import head_words
+from storage.blocks import Column, dictionary_hash, encode
+from storage.identity import Identity
+from storage.outgoing import BlockPage, OutgoingBlock, QuarterPage, RolledRow
+from storage.signals import Signal
+
+SITE = uuid.UUID(int=5)
 
 FILES = (
     b'ssh = ["ssh"]\n[[site]]\nname = "a"\nhost = "ops@a"\nsite = "/etc/s.toml"\ntags = ["x"]\n',
@@ -37,7 +51,56 @@ def shown(data: bytes, _: Path) -> None:
     document(rows, sums, 0.0)
 
 
+def answers() -> list[bytes]:
+    """What a gateway answers to a pull: of a small block, and of nothing."""
+    signals = (Signal("grid.w", "W", 1.0, "measured"),)
+    digest = dictionary_hash(signals)
+    times_us = [n * 1_000_000 for n in range(30)]
+    data = encode((SITE, SITE), 7, 1_000_000, digest, times_us, [Column(list(range(30)))])
+    block = OutgoingBlock(7, bytes(32), len(data), 0, data)
+    full = {
+        "fleet.head": {"head": head_words(3, bytes(32)), "row": None},
+        "fleet.quarters": QuarterPage(
+            last_seq=7, next_seq=7, next_t=900, signals=signals, rows=(RolledRow(900, 0, 1, 9, 5, 7, 30),)
+        ),
+        "fleet.blocks": BlockPage(first_seq=7, last_seq=7, blocks=(block,), dictionaries={digest.hex(): signals}),
+    }
+    empty = {
+        "fleet.head": {"head": head_words(0, bytes(32))},
+        "fleet.quarters": QuarterPage(),
+        "fleet.blocks": BlockPage(),
+    }
+    return [msgspec.msgpack.encode(each) for each in (full, empty)]
+
+
+@contextlib.contextmanager
+def pulled(directory: Path) -> Iterator[Feed]:
+    """A hub that is told the same whatever it asks."""
+    with tempfile.TemporaryDirectory(dir=directory) as name:
+        store = HubFile(Path(name))
+        try:
+            yield lambda data: asyncio.run(pull_of(decoded(msgspec.msgpack.decode, data), store))
+        finally:
+            store.close()
+
+
+async def pull_of(found: Any, store: HubFile) -> None:
+    client = FakeClient("a", lambda method, params: found.get(method, {}) if isinstance(found, dict) else found)
+    identity = Identity(str(SITE), str(uuid.uuid4()), "", kept=True)
+    client.welcome = msgspec.structs.replace(client.welcome, identity=identity)
+    await SitePull("a", client, store, Pace(None), lambda: 0.0).run({}, take_current=True)
+
+
 PARSERS = (
+    Parser(
+        "answers to a pull",
+        ("fleet.pull:SitePull._collect_head", "fleet.pull:SitePull._quarters", "fleet.pull:SitePull._ask_blocks"),
+        answers,
+        pulled,
+        (msgspec.DecodeError,),
+        "msgpack",
+        share=0.1,
+    ),
     Parser(
         "fleet files",
         ("fleet.sites:parse",),

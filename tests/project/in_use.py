@@ -122,6 +122,5 @@ _.over_limit_w
 _.peak_at_least
 _.jobs_waiting
 
-# storage/outgoing.py: to whoever asks for blocks, by name of the field
-_.own_sha256
-_.asked_sha256
+# console/tui/fleet_app.py: read by Textual
+_.CSS

@@ -1,0 +1,359 @@
+"""Copies the history of a site to the hub: roll-ups first, then blocks, each page checked before it is kept.
+
+Where it goes on is with the store, so a pull that was ended anywhere is simply begun again. Nothing that the hub has is
+ever overwritten by another content of the same sequence; what is odd stops that site and is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from fleet.store import KeptBlock, KeptQuarter, KeptSite, Source, Store
+from gateway.api.protocol import Welcome
+from gateway.errors import LinkLost, RequestFailed
+from storage.audit_format import head_of
+from storage.blocks import BlockDamaged, dictionary_hash, opened
+from storage.outgoing import BlockPage, OutgoingBlock, QuarterPage, RolledRow
+from storage.signals import Signal
+
+MOST_BLOCK_BYTES = 64 << 20
+TRIES = 3  # of a block that arrives damaged
+
+
+class Client(Protocol):
+    """What is used of the link."""
+
+    @property
+    def welcome(self) -> Welcome:
+        """Who is on the other end."""
+        ...
+
+    async def request(self, method: str, **params: Any) -> Any:
+        """Raises RequestFailed, LinkLost."""
+        ...
+
+
+class Stopped(Exception):
+    """This site is not pulled any further. `kind`: a word for programs; the text says why and what to do."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
+class Pulled(msgspec.Struct):
+    """What a pull of one site has brought."""
+
+    name: str
+    site: str = ""  # UUID
+    blocks: int = 0
+    known: int = 0  # blocks that the hub had already
+    lost: int = 0  # blocks that will not come: damaged at the site, or deleted there before
+    quarters: int = 0  # rows
+    bytes: int = 0
+    kind: str = ""  # of what stopped it
+    trouble: str = ""
+    remarks: list[str] = []
+
+
+class Pace:
+    """Keeps the bytes of all sites together below a rate, by pauses after what came."""
+
+    def __init__(
+        self,
+        bytes_per_s: float | None,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._rate, self._monotonic, self._sleep = bytes_per_s, monotonic, sleep
+        self._free_s = float("-inf")  # when the next bytes may be asked for
+
+    async def came(self, count: int) -> None:
+        """Wait as long as so many bytes may take."""
+        if self._rate is None:
+            return
+        now_s = self._monotonic()
+        self._free_s = max(self._free_s, now_s) + count / self._rate
+        await self._sleep(self._free_s - now_s)
+
+
+class SitePull:
+    """The pull of one site over one link."""
+
+    def __init__(self, name: str, client: Client, store: Store, pace: Pace, utc: Callable[[], float] = time.time):
+        self.result = Pulled(name)
+        self._client, self._store, self._pace, self._utc = client, store, pace, utc
+        self._uuid = self._incarnation = ""
+        self._source = Source()
+
+    async def run(self, claimed: dict[str, str], take_current: bool = False) -> Pulled:
+        """Bring what is new. `claimed`: names by UUID of the sites that this pull has seen; this one is added.
+
+        `take_current`: read an incarnation whose time was over. Raises LinkLost, RequestFailed, OSError, sqlite3.Error.
+        """
+        try:
+            self._begin(claimed, take_current)
+            await self._collect_head()
+            await self._quarters()
+            await self._blocks()
+        except Stopped as stop:
+            self._stop(stop.kind, str(stop))
+        except (msgspec.ValidationError, OverflowError) as error:  # the latter: a number of more than 64 bits
+            self._stop("answer", f"its answer is not one of a gateway's: {error}")
+        return self.result
+
+    def _stop(self, kind: str, text: str) -> None:
+        self.result.kind, self.result.trouble = kind, text
+        if self._uuid:
+            self._store.note(self._uuid, kind, text, self._utc())
+
+    def _remark(self, kind: str, text: str) -> None:
+        self.result.remarks.append(text)
+        self._store.note(self._uuid, kind, text, self._utc())
+
+    # ── whose history it is ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, claimed: dict[str, str], take_current: bool) -> None:
+        """Find out which site it is, and where to go on. Raises Stopped."""
+        welcome, name = self._client.welcome, self.result.name
+        identity = welcome.identity
+        if identity is None:
+            raise Stopped("version", "a gateway of an earlier release: it has no identity, and its history stays there")
+        if not identity.kept:
+            raise Stopped("identity", "its state directory cannot keep an identity now; nothing is on record there")
+        if (other := claimed.setdefault(identity.site, name)) != name:
+            raise Stopped(
+                "claimed-twice",
+                f"{other} calls itself the same site, {identity.site}; nothing is pulled from here. Listed twice, or a "
+                "copy of the other's state directory: delete identity.json in the copy and restart its gateway",
+            )
+        self._uuid, self._incarnation = identity.site, identity.incarnation
+        self.result.site = identity.site
+        known = self._store.site(identity.site)
+        if known is not None:
+            self._check_incarnation(known, take_current)
+        self._source = self._store.begin(
+            self._uuid, self._incarnation, welcome.site, welcome.timezone, name, self._utc()
+        )
+        if known is not None and known.name != welcome.site:
+            self._remark("renamed", f"it calls itself {welcome.site} now, {known.name} before")
+
+    def _check_incarnation(self, known: KeptSite, take_current: bool) -> None:
+        """Raises Stopped for one whose time was over."""
+        if known.current == self._incarnation:
+            return
+        if self._store.is_known(self._uuid, self._incarnation) and not take_current:
+            raise Stopped(
+                "claimed-twice",
+                f"this incarnation, {self._incarnation}, was followed by {known.current}, which another gateway of the "
+                "same site has: one of them is a copy. Delete identity.json in the copy and restart its gateway; then "
+                "pull the other one with --current",
+            )
+        self._remark("incarnation", f"a new incarnation, {self._incarnation}: restored, moved or copied")
+
+    # ── audit ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _collect_head(self) -> None:
+        """Keep the head of the audit, and see whether the row of the last one is still what it was."""
+        kept = self._store.head(self._uuid)
+        answer = msgspec.convert(await self._ask("fleet.head", seq=kept[0] if kept else 0), _Head)
+        try:
+            seq, digest = head_of(answer.head)
+        except ValueError as error:
+            raise Stopped("answer", f"its audit has no head: {error}") from None
+        if kept is not None and kept[0] > 0 and answer.row != kept[1].hex():
+            now = "is not there any more" if answer.row is None else "is another one"
+            self._remark(
+                "audit",
+                f"row {kept[0]} of its audit, collected before, {now}: its end was cut off, rewritten or restored "
+                "from a backup; look at it with: skerry verify --against",
+            )
+        if seq > 0:
+            self._store.put_head(self._uuid, seq, digest, self._utc())
+
+    # ── roll-ups ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _quarters(self) -> None:
+        """All roll-ups by time at first, afterwards those of the blocks that are new."""
+        while (after_t := self._source.quarters_t) is not None:
+            page = msgspec.convert(await self._ask("fleet.quarters", after_t=after_t), QuarterPage)
+            if page.next_t is not None and page.next_t <= after_t:
+                raise Stopped("answer", "its roll-ups go back in time")
+            self._keep_quarters(page, quarters_t=page.next_t)
+        while True:
+            page = msgspec.convert(await self._ask("fleet.quarters", after_seq=self._source.quarters_seq), QuarterPage)
+            if page.next_seq is None or page.next_seq <= self._source.quarters_seq:
+                return
+            self._keep_quarters(page, quarters_seq=page.next_seq)
+
+    def _keep_quarters(self, page: QuarterPage, **read: int | None) -> None:
+        rows = [_in_unit(page.signals, row) for row in page.rows]
+        self._source = msgspec.structs.replace(self._source, **read)
+        self._store.put_quarters(self._uuid, self._incarnation, rows, self._source)
+        self.result.quarters += len(rows)
+
+    # ── blocks ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _blocks(self) -> None:
+        first = True
+        while True:
+            page = await self._block_page(self._source.seq)
+            if first:
+                self._check_last(page)
+                first = False
+            if not page.blocks:
+                return
+            await self._keep(page)
+
+    def _check_last(self, page: BlockPage) -> None:
+        """Compare the last block that the hub has with the one of this sequence there. Raises Stopped."""
+        seq = self._source.seq
+        if seq == 0:
+            return
+        if page.asked_sha256 is None and (page.last_seq is None or page.last_seq < seq):
+            raise Stopped("set-back", f"its record ends before block {seq}, which is here already: {_SET_BACK}")
+        if page.asked_sha256 is not None and page.asked_sha256 != self._source.own_sha256:
+            raise Stopped("set-back", f"its block {seq} is another one than the one that is here: {_SET_BACK}")
+        if page.first_seq is not None and page.first_seq > seq + 1:
+            self._lose(seq + 1, page.first_seq - 1, "deleted at the site before it was pulled")
+
+    async def _block_page(self, after_seq: int) -> BlockPage:
+        """A page, with a block that is larger than one put together of its pieces. Raises Stopped."""
+        page = await self._ask_blocks(after_seq, 0)
+        if len(page.blocks) != 1 or len(page.blocks[0].data) >= page.blocks[0].size:
+            return page
+        (block,) = page.blocks
+        if block.size > MOST_BLOCK_BYTES:
+            raise Stopped("answer", f"block {block.seq} of {block.size} bytes is none")
+        data = bytearray(block.data)
+        while len(data) < block.size:
+            more = await self._ask_blocks(after_seq, len(data))
+            if not more.blocks or more.blocks[0].seq != block.seq or not more.blocks[0].data:
+                raise Stopped("answer", f"block {block.seq} ends after {len(data)} of {block.size} bytes")
+            data += more.blocks[0].data
+        return msgspec.structs.replace(page, blocks=(msgspec.structs.replace(block, data=bytes(data)),))
+
+    async def _ask_blocks(self, after_seq: int, offset: int) -> BlockPage:
+        page = msgspec.convert(await self._ask("fleet.blocks", after_seq=after_seq, offset=offset), BlockPage)
+        count = sum(len(block.data) for block in page.blocks)
+        self.result.bytes += count
+        await self._pace.came(count)
+        return page
+
+    async def _keep(self, page: BlockPage) -> None:
+        """Check each block and keep them; one that arrives damaged is asked for again. Raises Stopped."""
+        page, blocks = await self._sound(page)
+        numbers = [block.seq for block in page.blocks]
+        if numbers != sorted(set(numbers)) or numbers[-1] <= self._source.seq:
+            raise Stopped("answer", "its blocks are not in the order of their sequence")
+        for block in page.blocks:
+            if block.damaged:
+                self._lose(block.seq, block.seq, f"damaged at the site: {block.damaged}")
+        read = msgspec.structs.replace(self._source, seq=numbers[-1], own_sha256=page.blocks[-1].own_sha256)
+        dictionaries = {block.dictionary: page.dictionaries[block.dictionary.hex()] for block in blocks}
+        new = self._store.put_blocks(self._uuid, self._incarnation, blocks, dictionaries, read)
+        self._source = read
+        self.result.blocks += new
+        self.result.known += len(blocks) - new
+
+    async def _sound(self, page: BlockPage) -> tuple[BlockPage, list[KeptBlock]]:
+        """The page, or the same again if a block has arrived damaged, and its blocks. Raises Stopped."""
+        tries = 1
+        while True:
+            try:
+                return page, [self._checked(page, block) for block in page.blocks if not block.damaged]
+            except BlockDamaged as error:
+                if tries == TRIES:
+                    raise Stopped("damaged", f"a block arrives damaged each time: {error}") from None
+            tries += 1
+            page = await self._block_page(self._source.seq)
+            if not page.blocks:
+                raise Stopped("answer", "blocks that were there a moment ago are not there any more")
+
+    def _checked(self, page: BlockPage, sent: OutgoingBlock) -> KeptBlock:
+        """A block whose checksum, sequence, site and dictionary are right. Raises BlockDamaged, Stopped."""
+        head = opened(sent.data).head
+        signals = page.dictionaries.get(head.dictionary.hex())
+        if head.sequence != sent.seq or len(sent.own_sha256) != len(head.dictionary):
+            raise BlockDamaged(f"it says that it is block {head.sequence}, {sent.seq} expected")
+        if signals is None or dictionary_hash(signals) != head.dictionary or len(signals) != head.signals:
+            raise BlockDamaged(f"block {sent.seq}: its dictionary is another one")
+        if str(head.site) != self._uuid:
+            raise Stopped("foreign", f"block {sent.seq} is one of another site, {head.site}")
+        return KeptBlock(
+            incarnation=str(head.incarnation),
+            seq=sent.seq,
+            own_sha256=sent.own_sha256,
+            t0_us=head.t0_us,
+            step_us=head.step_us,
+            samples=head.samples,
+            dictionary=head.dictionary,
+            v=sent.data,
+        )
+
+    def _lose(self, first_seq: int, last_seq: int, why: str) -> None:
+        self.result.lost += last_seq - first_seq + 1
+        self._store.put_lost(self._uuid, first_seq, last_seq, why, self._utc())
+
+    async def _ask(self, method: str, **params: Any) -> Any:
+        """Raises Stopped where the gateway does not know the request; RequestFailed, LinkLost."""
+        try:
+            return await self._client.request(method, **params)
+        except RequestFailed as error:
+            if "unknown method" in str(error):
+                raise Stopped("version", "a gateway of an earlier release: its history cannot be pulled") from None
+            raise
+
+
+_SET_BACK = (
+    "its state directory or machine was set back to an earlier state. Nothing here was changed. Delete "
+    "incarnation.json in its state directory and restart its gateway: it then goes on as a new incarnation"
+)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The answer to `fleet.head`."""
+
+    head: str
+    row: str | None = None
+
+
+def _in_unit(signals: Sequence[Signal], row: RolledRow) -> KeptQuarter:
+    """A row with its figures in the unit of its signal. Raises msgspec.ValidationError."""
+    if not 0 <= row.place < len(signals):
+        raise msgspec.ValidationError(f"a roll-up of signal {row.place}, of {len(signals)}")
+    signal = signals[row.place]
+    scaled = (row.mn * signal.scale, row.mx * signal.scale, row.mean * signal.scale, row.last * signal.scale)
+    if not all(map(math.isfinite, scaled)):
+        raise msgspec.ValidationError(f"a roll-up of {signal.name} that is no number")
+    return KeptQuarter(row.t, signal, *scaled, row.n)
+
+
+async def pull_site(
+    open_client: Callable[[], Awaitable[Any]],
+    name: str,
+    store: Store,
+    pace: Pace,
+    claimed: dict[str, str],
+    take_current: bool = False,
+) -> Pulled:
+    """One site, from link to end. A link that cannot be had or breaks is trouble of this site."""
+    link = None
+    pull: SitePull | None = None
+    try:
+        link = await open_client()
+        pull = SitePull(name, link.client, store, pace)
+        return await pull.run(claimed, take_current)
+    except (LinkLost, RequestFailed, OSError) as error:
+        result = Pulled(name) if pull is None else pull.result
+        result.kind, result.trouble = "link", str(error)
+        return result
+    finally:
+        if link is not None:
+            await link.close()

@@ -1,0 +1,123 @@
+"""`skerry fleet` as a screen: how many sites it shows, what is marked, keys, and the console that Enter opens."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fleet_samples import LOST, NOW_S, OUTAGE, answering, connecting, site
+from screen import screen_text, write
+from waiting import LIMIT_S
+
+from console.tui.canvas import Canvas
+from console.tui.fleet_app import FleetApp
+from console.tui.fleet_page import FleetPage
+from fleet.sites import SiteAddress
+from fleet.table import Row, rows_of
+from fleet.watch import SiteState, Watch
+
+
+def states(count: int, now_s: float = 100.0) -> list[SiteState]:
+    """Sites with distinct content; number 1 is silent, 2 has an outage, 3 an alarm that waits."""
+    found = []
+    for n in range(count):
+        alarms: tuple[Any, ...] = {2: (OUTAGE, LOST), 3: (LOST,)}.get(n, ())
+        overview = site(n, alarms=alarms, island="islanded" if n == 2 else "grid-tied")
+        address = SiteAddress(f"site-{n:03}", tags=("north",) if n % 2 else ("south",))
+        found.append(SiteState(address, overview, now_s - (240.0 if n == 1 else 1.0), trouble="no route" * (n == 1)))
+    return found
+
+
+def rows(count: int) -> tuple[Row, ...]:
+    return rows_of(states(count), 100.0)
+
+
+def lines(shown: FleetPage, width: int, height: int) -> list[str]:
+    return shown.painted(width, height).lines()
+
+
+def listing(found: tuple[Row, ...]) -> FleetPage:
+    page = FleetPage()
+    page.rows = found
+    return page
+
+
+@pytest.mark.parametrize(("size", "count"), [((80, 24), 20), ((120, 40), 36), ((120, 40), 100), ((117, 40), 108)])
+def test_so_many_sites_are_on_one_screen(size: tuple[int, int], count: int) -> None:
+    text = "\n".join(lines(listing(rows(count)), *size))
+    assert [f"site-{n:03}" for n in range(count) if f"site-{n:03}" not in text] == []
+    more = "\n".join(lines(listing(rows(200)), *size))
+    assert "1 of 200" in more
+
+
+@pytest.mark.parametrize("width", [80, 100, 111, 112, 117, 120, 160])
+def test_no_figures_touch_and_the_last_column_is_blank(width: int) -> None:
+    wide = site(0, import_w=site(0).import_w.__class__(987_654.0, 0.0, site(0).import_w.quality), load_w=1_234_567.0)
+    state = SiteState(SiteAddress("a-very-long-name-of-a-site"), wide, 99.0)
+    line = lines(listing(rows_of([state], 100.0)), width, 24)[3]
+    assert line.startswith(" a-very-long")
+    assert line[-1] == " "
+    figures = line[(26 if width < 112 else 30) :].replace("█", " ")
+    assert [part for part in figures.split() if not part.replace(".", "").replace("—", "").isdigit()] == []
+
+
+def test_silent_looks_silent_and_the_worst_is_first() -> None:
+    canvas: Canvas = listing(rows(20)).painted(80, 24)
+    text = canvas.lines()
+    assert [line.split()[0] for line in text[3:6]] == ["site-002", "site-001", "site-003"]
+    assert "silent 4m" in text[4]
+    assert "no route" in text[4]
+    assert "10.0" in text[4], "what was known is kept"
+    assert "19 of 20 answer, 1 silent" in text[0]
+    assert "import 0.19 MW" in text[0]
+    assert "islanded" in text[3]
+    assert "site-002 (Site 2)" in text[-1]
+
+
+def test_a_small_terminal_is_told_what_is_needed() -> None:
+    assert "needs 80x24" in lines(listing(rows(3)), 60, 20)[0]
+
+
+@contextlib.asynccontextmanager
+async def app(names: Sequence[str], opened: list[Any], size: tuple[int, int] = (80, 24)) -> Any:
+    answers = {name: answering(site(n, alarms=(LOST,) if n == 2 else ())) for n, name in enumerate(names)}
+    sites = [SiteAddress(name, tags=("even",) if n % 2 == 0 else ()) for n, name in enumerate(names)]
+    watch = Watch(sites, connect=connecting({**answers}), utc=lambda: NOW_S)
+    found = FleetApp(watch, lambda address: ["console", address.name], opened.append)
+    async with found.run_test(size=size) as pilot:
+        await watch.all_looked(LIMIT_S)
+        found._draw()
+        await pilot.pause()
+        yield found, pilot
+
+
+async def test_keys_filter_tags_order_and_enter() -> None:
+    opened: list[Any] = []
+    async with app(["alpha", "beta", "gamma", "delta"], opened) as (shown, pilot):
+        assert "4 of 4 answer" in screen_text(shown)
+        await pilot.press("slash")
+        await write(pilot, "qt")  # letters that are keys otherwise
+        assert "0 of 4 sites" in screen_text(shown)
+        assert 'no site has "qt"' in screen_text(shown)
+        await pilot.press("backspace", "backspace")
+        await write(pilot, "amm")
+        assert "1 of 4 sites" in screen_text(shown)
+        await pilot.press("enter", "escape", "t")
+        assert "#even" in screen_text(shown)
+        assert "beta" not in screen_text(shown)
+        await pilot.press("t", "s")
+        assert "by name" in screen_text(shown)
+        await pilot.press("question_mark")
+        assert "enter open its console" in screen_text(shown)
+        await pilot.press("down", "down", "k")
+        assert [row.name for row in shown._list.page.listed] == ["alpha", "beta", "delta", "gamma"]
+        shown.suspend = contextlib.nullcontext  # there is no terminal to give away
+        await pilot.press("enter")
+        await pilot.pause()
+        assert opened == [["console", "beta"]]
+        left: list[Any] = []
+        shown.exit = lambda: left.append(True)
+        await pilot.press("q")
+        assert left

@@ -1,0 +1,318 @@
+"""The hub has every block of every site exactly once, by hash against the site's own file, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from storage_samples import QUARTER, SOURCE, Site
+
+from fleet.pull import Pace, Pulled, SitePull
+from fleet.store import FILE, HubFile, NotAHub
+from gateway.api.protocol import VERSION, Welcome
+from gateway.errors import LinkLost, RequestFailed
+from storage.audit_format import head_words
+from storage.blocks import opened
+from storage.identity import Identity
+from storage.reader import Archive
+
+NODE = "gpu-anna.w"
+OTHER = UUID(int=99)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record of four quarter hours."""
+    directory = tmp_path_factory.mktemp("record")
+    made = Site(directory)
+    made.run(3_600, {NODE: 7.0, "pcs1.w": 5.0})
+    made.write(whole=True)
+    made.pack(made.now_s + 1e5)
+    made.file.abandon()
+    return directory
+
+
+class FakeGateway:
+    """Answers as `gateway.api.fleet_queries` does, of a record on disk."""
+
+    def __init__(self, directory: Path, incarnation: UUID = SOURCE[1], name: str = "Fjord", page: int = 60_000) -> None:
+        self.directory, self.page = directory, page
+        self.rows = {seq: bytes([seq]) * 32 for seq in range(1, 6)}  # of the audit
+        self.asked: list[str] = []
+        self.breaks_after: int | None = None  # answers
+        self.spoil: Callable[[bytes], bytes] = lambda data: data
+        identity = Identity(str(SOURCE[0]), str(incarnation), "", kept=True)
+        self.welcome = Welcome(VERSION, name, "UTC", "root", 1, 0.0, 1.0, False, 5.0, identity=identity)
+
+    async def request(self, method: str, **params: Any) -> Any:
+        self.asked.append(method)
+        if self.breaks_after is not None and len(self.asked) > self.breaks_after:
+            raise LinkLost("the link broke")
+        if method == "fleet.head":
+            row = self.rows.get(params["seq"])
+            return {"head": head_words(max(self.rows), self.rows[max(self.rows)]), "row": row.hex() if row else None}
+        archive = Archive(self.directory)
+        try:
+            return msgspec.msgpack.decode(msgspec.msgpack.encode(self._page(archive, method, params)))
+        finally:
+            archive.close()
+
+    def _page(self, archive: Archive, method: str, params: dict[str, Any]) -> Any:
+        def wanted(signal: Any) -> bool:
+            return bool(signal.name != NODE)
+
+        if method == "fleet.quarters":
+            after = params.get("after_t", params.get("after_seq"))
+            return archive.outgoing_quarters(after, wanted, by_time="after_t" in params)
+        page = archive.outgoing_blocks(params["after_seq"], wanted, self.page, params["offset"])
+        blocks = tuple(msgspec.structs.replace(b, data=self.spoil(b.data)) for b in page.blocks)
+        return msgspec.structs.replace(page, blocks=blocks)
+
+
+class Hub:
+    """A hub's file, opened for each pull as a process would."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    async def pull(self, gateway: FakeGateway, name: str = "fjord", **how: Any) -> Pulled:
+        store = HubFile(self.directory)
+        try:
+            pull = SitePull(name, gateway, store, Pace(None), lambda: 1e9)
+            return await pull.run(how.pop("claimed", {}), **how)
+        finally:
+            store.close()
+
+    def all(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(self.directory / FILE)) as con:
+            return con.execute(sql).fetchall()
+
+    def kinds(self) -> list[str]:
+        return [kind for (kind,) in self.all("SELECT kind FROM trouble ORDER BY id")]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    return Hub(tmp_path / "hub")
+
+
+def own(directory: Path) -> list[tuple[int, bytes]]:
+    """Sequence and hash of the site's own blocks."""
+    with closing(sqlite3.connect(directory / "telemetry.db")) as con:
+        rows = con.execute("SELECT seq, v FROM block ORDER BY seq").fetchall()
+    return [(seq, hashlib.sha256(v).digest()) for seq, v in rows]
+
+
+def copied(directory: Path, to: Path) -> Path:
+    shutil.copytree(directory, to)
+    return to
+
+
+def change(directory: Path, sql: str, *values: Any) -> None:
+    with closing(sqlite3.connect(directory / "telemetry.db")) as con:
+        con.execute(sql, values)
+        con.commit()
+
+
+KEPT = "SELECT seq, own_sha256 FROM block ORDER BY seq"
+
+
+async def test_every_block_once_roll_ups_first_and_no_node(recorded: Path, hub: Hub) -> None:
+    gateway = FakeGateway(recorded)
+    first = await hub.pull(gateway)
+    assert hub.all(KEPT) == own(recorded)
+    assert (first.blocks, first.known, first.trouble) == (4, 0, "")
+    assert gateway.asked.index("fleet.blocks") > max(n for n, m in enumerate(gateway.asked) if m == "fleet.quarters")
+    again = await hub.pull(FakeGateway(recorded))
+    assert (again.blocks, again.known, again.bytes) == (0, 0, 0)
+    assert {NODE, "grid.w"} & {name for (name,) in hub.all("SELECT name FROM signal")} == {"grid.w"}
+    assert not any(NODE in text for (text,) in hub.all("SELECT signals FROM dictionary"))
+    times = {t for (t,) in hub.all("SELECT t FROM quarter")}
+    assert times == {QUARTER + 900 * n for n in range(4)}
+    (mean,) = hub.all("SELECT mean FROM quarters WHERE signal = 'grid.w' AND t = (SELECT min(t) FROM quarters)")
+    assert mean[0] == pytest.approx(sum((QUARTER + n) % 86_400 for n in range(900)) / 900, abs=1)
+    for (v,) in hub.all("SELECT v FROM block"):
+        assert len(opened(v).times_us()) > 0
+
+
+@pytest.mark.parametrize("page", [900, 5_000, 10_000_000])
+async def test_ended_after_any_answer_it_goes_on(recorded: Path, hub: Hub, page: int) -> None:
+    """Also with blocks that are larger than a page and come in pieces."""
+    whole = FakeGateway(recorded, page=page)
+    await Hub(hub.directory.with_name("whole")).pull(whole)
+    for answers in range(0, len(whole.asked), max(1, len(whole.asked) // 6)):
+        gateway = FakeGateway(recorded, page=page)
+        gateway.breaks_after = answers
+        with contextlib.suppress(LinkLost):
+            await hub.pull(gateway)
+        assert hub.all(KEPT) == own(recorded)[: len(hub.all(KEPT))]
+    await hub.pull(FakeGateway(recorded, page=page))
+    assert hub.all(KEPT) == own(recorded)
+
+
+async def test_a_block_that_arrives_damaged_is_asked_for_again(recorded: Path, hub: Hub) -> None:
+    gateway = FakeGateway(recorded)
+    spoilt = iter([True])
+    gateway.spoil = lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:] if next(spoilt, False) else data
+    assert (await hub.pull(gateway)).blocks == 4
+    gateway = FakeGateway(recorded)
+    gateway.spoil = lambda data: data[:200] + data[201:]
+    other = Hub(hub.directory.with_name("other"))
+    stopped = await other.pull(gateway)
+    assert stopped.kind == "damaged"
+    assert "its checksum is another one" in stopped.trouble
+    assert other.all(KEPT) == []
+    assert (await other.pull(FakeGateway(recorded))).blocks == 4, "nothing was skipped"
+
+
+async def test_what_is_damaged_or_deleted_at_the_site_is_noted_and_the_rest_comes(
+    recorded: Path, hub: Hub, tmp_path: Path
+) -> None:
+    site = copied(recorded, tmp_path / "site")
+    numbers = [seq for seq, _ in own(site)]
+    change(site, "UPDATE block SET v = CAST(substr(v, 1, 300) AS BLOB) WHERE seq = ?", numbers[2])
+    found = await hub.pull(FakeGateway(site))
+    assert (found.blocks, found.lost, found.trouble) == (3, 1, "")
+    assert hub.all("SELECT first_seq, last_seq FROM lost") == [(numbers[2], numbers[2])]
+    late = Hub(tmp_path / "late")
+    change(site, "DELETE FROM block WHERE seq = ?", numbers[2])
+    await late.pull(FakeGateway(site))
+    shift = 100
+    change(site, "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'block'", shift)
+    change(site, "DELETE FROM block WHERE seq <= ?", numbers[-1])
+    assert (await late.pull(FakeGateway(site))).trouble == f"its record ends before block {numbers[-1]}, " + (
+        (await late.pull(FakeGateway(site))).trouble.partition(", ")[2]
+    )
+
+
+async def test_a_site_restored_from_a_backup_goes_on_as_a_new_incarnation(
+    recorded: Path, hub: Hub, tmp_path: Path
+) -> None:
+    """The same sequences with other content: both are kept, by incarnation."""
+    await hub.pull(FakeGateway(recorded))
+    site, last = copied(recorded, tmp_path / "restored"), own(recorded)[-1][0]
+    (v,) = sqlite3.connect(site / "telemetry.db").execute("SELECT v FROM block WHERE seq = ?", (last,)).fetchone()
+    data = bytearray(v)
+    data[24:40] = OTHER.bytes  # the incarnation that wrote it
+    data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
+    change(site, "UPDATE block SET v = ? WHERE seq = ?", bytes(data), last)
+    found = await hub.pull(FakeGateway(site, OTHER))
+    assert (found.trouble, found.blocks, found.known) == ("", 1, 3)
+    assert found.remarks == [f"a new incarnation, {OTHER}: restored, moved or copied"]
+    kept = hub.all("SELECT incarnation, seq FROM block ORDER BY seq, incarnation")
+    assert kept[-2:] == sorted([(str(SOURCE[1]), last), (str(OTHER), last)])
+    assert len(kept) == 5
+
+
+async def test_a_record_set_back_without_a_new_incarnation_is_stopped_and_nothing_overwritten(
+    recorded: Path, hub: Hub, tmp_path: Path
+) -> None:
+    await hub.pull(FakeGateway(recorded))
+    before, last = hub.all(KEPT), own(recorded)[-1][0]
+    site = copied(recorded, tmp_path / "set-back")
+    change(site, "DELETE FROM block WHERE seq = ?", last)
+    found = await hub.pull(FakeGateway(site))
+    assert found.kind == "set-back"
+    assert "Delete incarnation.json" in found.trouble
+    (v,) = sqlite3.connect(site / "telemetry.db").execute("SELECT v FROM block ORDER BY seq LIMIT 1").fetchone()
+    change(site, "INSERT INTO block SELECT ?, t0, step_us, n, dictionary, ? FROM block LIMIT 1", last, v)
+    found = await hub.pull(FakeGateway(site))
+    assert (found.kind, "is another one" in found.trouble) == ("set-back", True)
+    assert hub.all(KEPT) == before
+    assert hub.kinds() == ["set-back", "set-back"]
+    again = await hub.pull(FakeGateway(site, OTHER))
+    assert again.kind == "", "as a new incarnation it goes on"
+
+
+async def test_two_gateways_claim_one_site(recorded: Path, hub: Hub) -> None:
+    claimed: dict[str, str] = {}
+    assert (await hub.pull(FakeGateway(recorded), "first", claimed=claimed)).kind == ""
+    second = await hub.pull(FakeGateway(recorded, OTHER), "second", claimed=claimed)
+    assert (second.kind, "first calls itself the same site" in second.trouble) == ("claimed-twice", True)
+    assert (await hub.pull(FakeGateway(recorded, OTHER), "second")).remarks != []  # alone: moved, as far as one sees
+    former = await hub.pull(FakeGateway(recorded), "first")
+    assert (former.kind, former.blocks) == ("claimed-twice", 0)
+    assert (await hub.pull(FakeGateway(recorded), "first", take_current=True)).kind == ""
+
+
+async def test_a_site_that_was_renamed_stays_the_same(recorded: Path, hub: Hub) -> None:
+    await hub.pull(FakeGateway(recorded))
+    found = await hub.pull(FakeGateway(recorded, name="Fjord North"), "another address")
+    assert (found.remarks, found.known, found.blocks) == (["it calls itself Fjord North now, Fjord before"], 0, 0)
+    assert hub.all("SELECT name FROM site") == [("Fjord North",)]
+
+
+async def test_a_clock_that_was_two_days_ahead_hides_no_roll_up(hub: Hub, tmp_path: Path) -> None:
+    made = Site(tmp_path)
+    made.run(900)
+    made.now_s += 172_800
+    made.run(900)
+    made.write(whole=True)
+    made.pack(made.now_s + 1e5)
+    await hub.pull(FakeGateway(tmp_path))
+    made.now_s -= 172_800
+    made.run(1_800)
+    made.write(whole=True)
+    made.pack(made.now_s + 1e5)
+    made.file.abandon()
+    await hub.pull(FakeGateway(tmp_path))
+    assert hub.all(KEPT) == own(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "telemetry.db")) as con:
+        there = con.execute("SELECT DISTINCT t FROM r15 ORDER BY t").fetchall()
+    assert hub.all("SELECT DISTINCT t FROM quarter ORDER BY t") == there
+    assert len(there) >= 4
+
+
+async def test_a_rewritten_audit_shows_at_the_next_pull(recorded: Path, hub: Hub) -> None:
+    await hub.pull(FakeGateway(recorded))
+    honest = FakeGateway(recorded)
+    honest.rows[6] = bytes(32)
+    assert (await hub.pull(honest)).remarks == []
+    for rows in ({6: b"x" * 32}, {}):
+        forged = FakeGateway(recorded)
+        forged.rows |= rows
+        (remark,) = (await hub.pull(forged)).remarks
+        assert remark.startswith("row ")
+    assert len(hub.all("SELECT * FROM head")) >= 3
+    assert set(hub.kinds()) == {"audit"}
+
+
+async def test_gateways_without_history_say_so(recorded: Path, hub: Hub) -> None:
+    older = FakeGateway(recorded)
+    older.welcome = msgspec.structs.replace(older.welcome, identity=None)
+    assert (await hub.pull(older)).kind == "version"
+
+    class Refusing(FakeGateway):
+        async def request(self, method: str, **params: Any) -> Any:
+            raise RequestFailed(f"unknown method '{method}'; known: at", "refused")
+
+    assert (await hub.pull(Refusing(recorded))).kind == "version"
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as con:
+        con.execute("CREATE TABLE t (a)")
+    with pytest.raises(NotAHub, match="expected a fleet's file"):
+        HubFile(tmp_path)
+
+
+async def test_the_pace_is_kept() -> None:
+    now_s = [0.0]
+
+    async def sleep(seconds: float) -> None:
+        now_s[0] += seconds
+
+    pace = Pace(1000.0, lambda: now_s[0], sleep)
+    for _ in range(5):
+        await pace.came(500)
+    assert now_s[0] == pytest.approx(2.5)
