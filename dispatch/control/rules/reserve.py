@@ -28,7 +28,12 @@ def reserve(s: Situation, so_far: Bounds) -> Ask:
     soc = counted(in_service(s.soc_pct, s.available_pct), s.snapshot.batteries)
     level = Reason("reserve.level", {"soc": soc, "reserve_pct": mark_pct, "whose": whose})
     if s.islanding.import_high_w is not None:
-        return Ask(Reason("reserve.after_ramp", {"level": level}))
+        below = s.recharging or s.available_pct < mark_pct
+        after_ramp, untouched = (
+            Reason("reserve.after_ramp", {"level": level}),
+            Reason("reserve.untouched", {"level": level}),
+        )
+        return Ask(after_ramp if below else untouched)
     if s.recharging:
         refill = Reason("reserve.refill", {"level": level, "import_w": charge_ceiling_w(s)})
         if s.islanding.state is IslandState.GENSET:

@@ -87,11 +87,12 @@ TEMPLATES = {
     "shedding.cap_critical": "cap critical",
     "shedding.shutdown": "shutdown",
     "shedding.lacks": "{step}, not on {without:.0f} of {nodes:.0f}",
+    # why the last step was taken: it stands as long as the step does
     "ride.kept": "kept over a restart of the gateway",
-    "ride.shutdown": "the battery lasts {lasts_s:minutes} at least, shutdown takes {shutdown_s:minutes}",
+    "ride.shutdown": "the battery lasted {lasts_s:minutes} at least, shutdown takes {shutdown_s:minutes}",
     "ride.low_by_report": (
-        "by the SoC that the BMS reports the battery lasts {lasts_s:minutes} at least, shutdown takes "
-        "{shutdown_s:minutes}; neither energy nor BMS limits confirm it, so one step after the other"
+        "by the SoC that the BMS reports the battery lasted {lasts_s:minutes} at least, shutdown takes "
+        "{shutdown_s:minutes}; neither energy nor BMS limits confirmed it, so one step after the other"
     ),
     "ride.waits": (
         "by the SoC that the BMS reports the battery lasts {lasts_s:minutes}, by the energy counted "
@@ -103,9 +104,9 @@ TEMPLATES = {
         "by the SoC that the BMS reports the battery lasts {lasts_s:minutes}; nothing else confirms it, and no energy "
         "is counted yet, so jobs are requeued and critical nodes are touched once it has stood for {for_s:minutes}"
     ),
-    "ride.genset_overload": "{drawn_w:kw} drawn from the generator, rated {rated_w:kw}",
-    "ride.overload": "{drawn_w:kw} is drawn, PCS and battery can give {most_w:kw}",
-    "ride.too_short": "{left_s:minutes} left at {drawn_w:kw}, {promised_s:minutes} are promised",
-    "ride.recovered_on_genset": "the generator has room, and {soc} has reached the reserve's {reserve_pct:.1f} %",
-    "ride.recovered": "the grid is back and {soc} has reached the reserve's {reserve_pct:.1f} %",
+    "ride.genset_overload": "{drawn_w:kw} was drawn from the generator, rated {rated_w:kw}",
+    "ride.overload": "{drawn_w:kw} was drawn, PCS and battery could give {most_w:kw}",
+    "ride.too_short": "{left_s:minutes} were left at {drawn_w:kw}, {promised_s:minutes} were promised",
+    "ride.recovered_on_genset": "the generator had room, and {soc} had reached the reserve's {reserve_pct:.1f} %",
+    "ride.recovered": "the grid was back and {soc} had reached the reserve's {reserve_pct:.1f} %",
 }

@@ -52,7 +52,7 @@ TEMPLATES = {
     "pcs.not_running": "{pcs} is in state {state}",
     "pcs.disconnected": "{pcs} is disconnected from the grid",
     "pcs.power_unknown": "{pcs}'s power is not known ({absence})",
-    "pcs.last_read": "last read {age_s:.1f} s ago",
+    "pcs.last_read": "last usable reading {age_s:.1f} s ago",
     "pcs.answers_without_power": "it answers, but without its power",
     "pcs.no_answer": "no answer that names it",
     "pcs.lost_without_setpoint": "{lost}: no setpoint of it is known",
@@ -234,5 +234,6 @@ TEMPLATES = {
         "{import_w:kw}"
     ),
     "idle.not_idle": "not idle: {preferred_w:action} is preferred",
+    "idle.held": "nothing asks for power; earlier rules do not allow 0 kW",
     "idle.idle": "nothing asks for power: idle at 0 kW",
 }

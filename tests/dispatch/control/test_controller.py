@@ -413,8 +413,9 @@ def test_pcs_reading_lost_keeps_its_last_setpoint_and_says_so() -> None:
     lost = a_pcs(Reading(10_300.0, 2.5, Quality.STALE))
     decision = settle(controller, a_snapshot(4, 55_000, lost))
     assert (decision.battery_w, decision.setpoints[0].w, decision.mode) == (held, held, Mode.SAFE)
-    assert "last read 2.5 s ago): assumed to keep its setpoint (discharge 10.3 kW), its timeout is not known" in words(
-        decision.reason
+    assert (
+        "last usable reading 2.5 s ago): assumed to keep its setpoint (discharge 10.3 kW), its timeout is not known"
+        in words(decision.reason)
     )
     unknown = Controller(site_config()).step(a_snapshot(0, 40_000, a_pcs(None)), None)
     assert (unknown.battery_w, unknown.mode) == (None, Mode.OBSERVE)

@@ -292,7 +292,7 @@ def test_a_load_above_the_rating_that_the_battery_cannot_take_leads_to_steps_of_
     assert decision.ride is not None
     assert decision.ride.rung == 5, "critical nodes are capped, none is shut down"
     assert decision.ride.why is not None
-    assert words(decision.ride.why).endswith("kW drawn from the generator, rated 30.0 kW")
+    assert words(decision.ride.why).endswith("kW was drawn from the generator, rated 30.0 kW")
     assert site.genset.tripped == ""
     site.load["w"] = 10_000.0
     decision = site.run(70)
