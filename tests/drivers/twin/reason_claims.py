@@ -209,6 +209,7 @@ CLAIMS: dict[str, Claim] = {
     "pcs.power_unknown": lambda t, f: t.disturbed,
     "pcs.power_by_meters": lambda t, f: t.faulty("pcs1") and t.near("pcs_w", f["power_w"], 3_000.0),
     "pcs.sum_by_meters": lambda t, f: t.faulty("pcs1") and t.near("pcs_w", f["sum_w"], 3_000.0),
+    "pcs.reverted_by_meters": lambda t, f: t.faulty("pcs1"),
     "pcs.power_assumed": lambda t, f: t.faulty("pcs1"),
     "pcs.setpoint_assumed": lambda t, f: t.faulty("pcs1"),
     "pcs.setpoint_until": lambda t, f: t.disturbed and f["left_s"] > 0,
