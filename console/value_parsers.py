@@ -9,7 +9,7 @@ import click
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?")
-_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 site_option = click.option(
     "--site", metavar="SITE.toml", help="Site file of the gateway, needed if several run. Default: $SKERRY_SITE."
@@ -85,7 +85,7 @@ def moment(text: str, now_utc_s: float, zone: tzinfo) -> float:
     try:
         if text.startswith("-"):
             return now_utc_s - seconds(text[1:])
-        if match := _TIME_OF_DAY.fullmatch(text):
+        if match := TIME_OF_DAY.fullmatch(text):
             hour, minute, second = (int(part or 0) for part in match.groups())
             return now.replace(hour=hour, minute=minute, second=second, microsecond=0).timestamp()
         found = datetime.fromisoformat(text)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,15 @@ def rows(directory: Path, limit: int = 50, before_seq: int | None = None) -> lis
     """The newest rows, oldest first: the body's keys, `seq` and `sha256`. Raises NoRecords."""
     sql = "SELECT seq, hash, body FROM entry WHERE seq < ? ORDER BY seq DESC LIMIT ?"
     found = _query(directory, sql, (before_seq or 1 << 62, max(0, min(limit, MAX_ROWS))))
+    with _reading(directory):
+        return [{"seq": seq, **json.loads(body), "sha256": digest.hex()} for seq, digest, body in reversed(found)]
+
+
+def rows_until(directory: Path, utc_s: float, limit: int = 50) -> list[dict[str, Any]]:
+    """The newest of the rows that were written up to a time of the site's clock, oldest first. Raises NoRecords."""
+    sql = "SELECT seq, hash, body FROM entry WHERE body ->> 't' <= ? ORDER BY seq DESC LIMIT ?"
+    until = datetime.fromtimestamp(utc_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    found = _query(directory, sql, (until, max(0, min(limit, MAX_ROWS))))
     with _reading(directory):
         return [{"seq": seq, **json.loads(body), "sha256": digest.hex()} for seq, digest, body in reversed(found)]
 

@@ -127,17 +127,28 @@ class Archive:
         return found
 
     def events(
-        self, limit: int, before_utc_s: float | None = None, text: str | None = None, kind: str | None = None
+        self,
+        limit: int,
+        before_utc_s: float | None = None,
+        text: str | None = None,
+        kinds: Sequence[str] = (),
+        since_utc_s: float | None = None,
     ) -> list[Event]:
-        """Events, newest first, at most `limit` (and `ROWS`). `text` is looked for in text, subject and who."""
+        """Events in [since, before), newest first, at most `limit` (and `ROWS`); of all kinds where none is named.
+
+        `text` is looked for in text, subject and who.
+        """
         where = ["true"]
         values: list[str | int] = []
         if before_utc_s is not None:
             where.append("ts_utc_us < ?")
             values.append(to_us(before_utc_s))
-        if kind is not None:
-            where.append("kind = ?")
-            values.append(kind)
+        if since_utc_s is not None:
+            where.append("ts_utc_us >= ?")
+            values.append(to_us(since_utc_s))
+        if kinds:
+            where.append(f"kind IN ({','.join('?' * len(kinds))})")
+            values += kinds
         if text:
             pattern = "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
             where.append(r"(text LIKE ? ESCAPE '\' OR subject LIKE ? ESCAPE '\' OR who LIKE ? ESCAPE '\')")

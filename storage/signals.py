@@ -101,7 +101,7 @@ def signal_values(
     values = {name: reading.good for name, reading in _readings(snapshot)}
     values.update(_sums(snapshot))
     if nodes:
-        values.update((_node(node.id), node.w.good) for node in snapshot.nodes)
+        values.update((node_signal(node.id), node.w.good) for node in snapshot.nodes)
     values["decision.battery_w"] = None if decision is None else decision.battery_w
     values["decision.import_target_w"] = None if decision is None else decision.import_target_w
     if extras:
@@ -111,7 +111,7 @@ def signal_values(
 
 def node_signals(snapshot: Snapshot) -> set[str]:
     """The signals of compute nodes: there may be thousands, and they may come and go."""
-    return {_node(node.id) for node in snapshot.nodes}
+    return {node_signal(node.id) for node in snapshot.nodes}
 
 
 def gpu_readings(snapshot: Snapshot) -> dict[str, Reading]:
@@ -119,7 +119,7 @@ def gpu_readings(snapshot: Snapshot) -> dict[str, Reading]:
     found: dict[str, Reading] = {}
     for node in snapshot.nodes:
         for gpu in node.gpus:
-            own = f"{_own(node.id)}.{gpu.uuid or f'gpu{gpu.index}'}"
+            own = f"{own_name(node.id)}.{gpu.uuid or f'gpu{gpu.index}'}"
             found[f"{own}.w"] = gpu.w
             found[f"{own}.temp_c"] = gpu.temp_c
             found[f"{own}.util_pct"] = gpu.util_pct
@@ -129,7 +129,7 @@ def gpu_readings(snapshot: Snapshot) -> dict[str, Reading]:
 def doubted_signals(snapshot: Snapshot) -> set[str]:
     """The signals whose value is the last accepted one, because what the device says now is doubted."""
     doubted = {name for name, reading in _readings(snapshot) if reading.quality is Quality.SUSPECT}
-    return doubted | {_node(node.id) for node in snapshot.nodes if node.w.quality is Quality.SUSPECT}
+    return doubted | {node_signal(node.id) for node in snapshot.nodes if node.w.quality is Quality.SUSPECT}
 
 
 def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
@@ -146,11 +146,11 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
     if snapshot.load is not None:
         yield "load.w", snapshot.load.w
     for pcs in snapshot.pcs:
-        own = _own(pcs.id)
+        own = own_name(pcs.id)
         yield f"{own}.w", pcs.w
         yield f"{own}.setpoint_w", pcs.setpoint_w
     for battery in snapshot.batteries:
-        own = _own(battery.id)
+        own = own_name(battery.id)
         yield soc_signal(battery.id), battery.soc_pct
         yield f"{own}.temp_c", battery.temp_c
         if battery.cell_v_max.value is not None:
@@ -158,11 +158,11 @@ def _readings(snapshot: Snapshot) -> Iterator[tuple[str, Reading]]:
             yield f"{own}.highest_cell_v", battery.cell_v_max
         yield from _battery_states(own, battery)
     for pv in snapshot.pv:
-        yield f"{_own(pv.id)}.w", pv.w
+        yield f"{own_name(pv.id)}.w", pv.w
     for switch in snapshot.switches:
-        yield from _said(f"{_own(switch.id)}.on_genset", switch.source, "genset")
+        yield from _said(f"{own_name(switch.id)}.on_genset", switch.source, "genset")
     for ups in snapshot.ups:
-        own = _own(ups.id)
+        own = own_name(ups.id)
         yield f"{own}.w", ups.w
         yield f"{own}.load_pct", ups.load_pct
         yield f"{own}.charge_pct", ups.charge_pct
@@ -201,15 +201,16 @@ def _sums(snapshot: Snapshot) -> Iterator[tuple[str, float | None]]:
         yield "nodes.w", total(node.w for node in snapshot.nodes)
 
 
-def _node(node_id: str) -> str:
-    return f"{_own(node_id)}.w"
+def node_signal(node_id: str) -> str:
+    """The signal of a node's power."""
+    return f"{own_name(node_id)}.w"
 
 
 def soc_signal(battery_id: str) -> str:
     """The signal of a battery's SoC."""
-    return f"{_own(battery_id)}.soc_pct"
+    return f"{own_name(battery_id)}.soc_pct"
 
 
-def _own(device_id: str) -> str:
+def own_name(device_id: str) -> str:
     """A device's id as the head of its signals, kept apart from the names of sums."""
     return f"device:{device_id}" if device_id in RESERVED else device_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +69,17 @@ class Live:
 
         return msgspec.convert(self.link.request("at", utc_s=utc_s), Moment)
 
-    def events(self, limit: int) -> list[Event]:
-        """The newest events."""
-        return msgspec.convert(self.link.request("events", limit=limit), list[Event])
+    def events(
+        self,
+        limit: int,
+        since_utc_s: float | None = None,
+        before_utc_s: float | None = None,
+        kinds: Sequence[str] = (),
+    ) -> list[Event]:
+        """The newest events, of those in [since, before) and of these kinds; all that an earlier gateway sends."""
+        named = {"since_utc_s": since_utc_s, "before_utc_s": before_utc_s, "kinds": list(kinds) or None}
+        asked = {name: value for name, value in named.items() if value is not None}
+        return msgspec.convert(self.link.request("events", limit=limit, **asked), list[Event])
 
     def audit(self, limit: int) -> list[dict[str, Any]]:
         """The newest rows of the audit, oldest first."""
@@ -109,9 +117,15 @@ class Record:
         """The site as it was at a moment."""
         return self.archive.at(utc_s)
 
-    def events(self, limit: int) -> list[Event]:
-        """The newest events."""
-        return self.archive.events(limit)
+    def events(
+        self,
+        limit: int,
+        since_utc_s: float | None = None,
+        before_utc_s: float | None = None,
+        kinds: Sequence[str] = (),
+    ) -> list[Event]:
+        """The newest events, of those in [since, before) and of these kinds."""
+        return self.archive.events(limit, before_utc_s=before_utc_s, since_utc_s=since_utc_s, kinds=kinds)
 
     def audit(self, limit: int) -> list[dict[str, Any]]:
         """The newest rows of the audit, oldest first. Raises NoRecords."""

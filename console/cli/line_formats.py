@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from console.display.audit_rows import asked_words, command_words
-from console.display.formats import IDLE_W, date_clock_zone
+from console.display.formats import IDLE_W, date_clock_zone, local_times
 from console.display.language import words
 from console.terminal_output import one_line
 from dispatch.model.decision import Decision, Mode
@@ -35,7 +35,9 @@ def event_line(event: Event, zone: tzinfo) -> str:
     """One event on one line."""
     who = f"  [{event.who}]" if event.who else ""
     when = date_clock_zone(event.utc_s, zone)
-    return one_line(f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {event.text}{who}")
+    return one_line(
+        f"{when}  {event.severity:<7}  {event.kind:<7}  {event.subject:<16}  {local_times(event.text, zone)}{who}"
+    )
 
 
 def audit_line(row: dict[str, Any], zone: tzinfo) -> str:

@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tariff": ("console.cli.tariff:tariff", "Say a tariff back in words, price a typical day."),
     "bill": ("console.cli.bill:bill", "Price the record; compare it with the utility's meter values."),
     "report": ("console.cli.report:report", "Report a year's energy by source, PUE, REF and CO2."),
-    "events": ("console.cli.records:events", "List the events of the log."),
+    "events": ("console.cli.events:events", "List the events of the log."),
     "alarms": ("console.cli.alarms:alarms", "List the alarms; with --history those that came and went."),
     "alarm": ("console.cli.alarms:alarm", "Shelve an alarm, take it out of service, list it again."),
     "ack": ("console.cli.records:ack", "Acknowledge an alarm."),

@@ -1,4 +1,4 @@
-"""The commands for records: events, acknowledgement, audit, export, verify."""
+"""The commands for records: acknowledgement, audit, export, verify."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from console.cli.data_source import Record, gateway, gateway_or_record, record_of_gateway
 from console.cli.failures import Failure
 from console.cli.json_output import json_text
-from console.cli.line_formats import audit_line, event_line
+from console.cli.line_formats import audit_line
 from console.cli.progress import Progress
 from console.value_parsers import json_option, moment, site_option
 from dispatch.alarms.contact_conditions import starts_the_battery
@@ -19,23 +19,6 @@ from gateway import exit_codes
 
 if TYPE_CHECKING:
     from storage.export.size import Size
-
-
-@click.command()
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Number of events.")
-@site_option
-@json_option
-def events(limit: int, site: str | None, as_json: bool) -> None:
-    """List the events of the log, newest last."""
-    with gateway_or_record(site) as source:
-        found = sorted(source.events(limit), key=lambda event: event.utc_s)
-        if isinstance(source, Record):
-            click.echo(f"skerry: no gateway is running; read from {source.directory}", err=True)
-    if as_json:
-        click.echo(json_text(found))
-        return
-    for event in found:
-        click.echo(event_line(event, source.zone))
 
 
 @click.command()

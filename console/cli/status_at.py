@@ -8,24 +8,13 @@ from datetime import tzinfo
 from console.cli.line_formats import flow, mark, mode_words
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.language import words
+from console.display.record_text import gap_texts, how_text
 from console.terminal_output import one_line
 from dispatch.alarms.states import AlarmState
 from dispatch.model.readings import Quality, Reading
 from storage.moment import Moment, Value
 
 SHOWN = 60  # signals; all of them with --json
-HOW = {
-    "raw": "samples",
-    "1m": "means of the minute: samples of then are not on record",
-    "15m": "means of the quarter hour: samples and minutes of then are not on record",
-    "": "nothing is on record",
-}
-RESOLUTIONS = {"raw": "samples", "1m": "minutes", "15m": "quarter hours"}
-REASONS = {
-    "disk-cap": "they did not fit under disk_cap_mb",
-    "hold-reserve": "they did not fit into unsent_max_mb",
-    "damaged": "they were damaged",
-}
 _ALARM = {AlarmState.ACKNOWLEDGED: "acknowledged", AlarmState.RETURNED: "gone, not acknowledged"}
 # label, signal, words for > 0 and < 0
 FLOWS = (
@@ -39,13 +28,9 @@ FLOWS = (
 
 def lines(moment: Moment, zone: tzinfo) -> Iterator[str]:
     """The site at a moment, line by line."""
-    yield one_line(f"{date_clock_zone(moment.utc_s, zone)} · {HOW.get(moment.resolution, moment.resolution)}")
-    for gap in moment.gaps:
-        what, why = RESOLUTIONS.get(gap.resolution, gap.resolution), REASONS.get(gap.reason, gap.reason)
-        begin, end = (date_clock_zone(t, zone) for t in (gap.begin_utc_s, gap.end_utc_s))
-        yield one_line(f"Gap       {what} from {begin} to {end} were deleted before their time: {why}")
-    if not moment.resolution:
-        yield one_line(f"Gap       {_hole(moment, zone)}")
+    yield one_line(f"{date_clock_zone(moment.utc_s, zone)} · {how_text(moment)}")
+    for text in gap_texts(moment, zone):
+        yield one_line(f"Gap       {text}")
     for label, name, out, back in FLOWS:
         if name in moment.values:
             value = moment.values[name]
@@ -68,19 +53,6 @@ def _others(moment: Moment) -> Iterator[str]:
         yield one_line(f"{'' if n else 'Signals':<9} {name:<{width}}  {figure}{_mark(value)}")
     if len(others) > SHOWN:
         yield f"{'':<9} and {len(others) - SHOWN} more, see --json"
-
-
-def _hole(moment: Moment, zone: tzinfo) -> str:
-    """Between which rows nothing is on record."""
-    before, after = moment.before_utc_s, moment.after_utc_s
-    if before is not None and after is not None:
-        between = (
-            f"the row before it is of {date_clock_zone(before, zone)}, the next one of {date_clock_zone(after, zone)}"
-        )
-        return f"{between}: no gateway ran in between, or it could not write"
-    if after is not None:
-        return f"the record begins at {date_clock_zone(after, zone)}"
-    return "the record is empty" if before is None else f"the last row on record is of {date_clock_zone(before, zone)}"
 
 
 def _alarms(moment: Moment, zone: tzinfo) -> Iterator[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -71,6 +72,8 @@ def elapsed(seconds: float) -> str:
     return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
+UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ")  # as texts on record have it
+
 # ── times of the site; zone: its name, or the zone itself ───────────────────────────────────────────────────────────
 
 Zone = str | tzinfo
@@ -88,6 +91,18 @@ def zone_named(name: str) -> tzinfo:
 def local(utc_s: float, zone: Zone) -> datetime:
     """POSIX seconds on the site's calendar."""
     return datetime.fromtimestamp(utc_s, zone_named(zone) if isinstance(zone, str) else zone)
+
+
+def local_times(text: str, zone: Zone) -> str:
+    """A text of the record with its UTC times on the site's calendar: "2026-11-03 14:00:00 CET"."""
+
+    def here(found: re.Match[str]) -> str:
+        try:
+            return date_clock_zone(datetime.fromisoformat(found[0]).timestamp(), zone)
+        except (ValueError, OverflowError):
+            return found[0]  # no time after all
+
+    return UTC_TIME.sub(here, text)
 
 
 def hour_minute(utc_s: float, zone: Zone) -> str:

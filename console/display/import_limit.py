@@ -39,8 +39,10 @@ def import_limit(published: Published, fuse_w: float | None) -> Limit:
 def interval_limit(interval: Interval) -> Limit:
     """What the mean of the interval is kept below: plan, contract, month (year, day), or the charge on peaks.
 
-    "limit" from a gateway of an earlier version, which does not say.
+    "limit" from a gateway of an earlier version, which does not say, and from the record, where the peak is infinite.
     """
+    if math.isinf(interval.peak_limit_w):
+        return "limit", interval.limit_w
     if interval.limit_w < interval.peak_limit_w:
         return "plan", interval.limit_w
     return "limit" if interval.guard_peak is None else PEAK_WORDS[interval.guard_peak.code], interval.limit_w

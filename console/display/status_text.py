@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
@@ -109,9 +110,11 @@ def flow_arrow(watts: float | None) -> str:
 
 def why_text(model: Model) -> str:
     """What the controller does and why; without a gateway, why there is none."""
+    if model.published is None and model.past is not None:
+        return f"nothing is on record of then: {model.past.record}"
     if model.published is None:
         return model.link_note or "waiting for the first snapshot"
-    if model.link is Link.LOST:
+    if model.link is Link.LOST and model.past is None:
         return f"unknown, last values shown: {model.link_note}"
     decision = model.published.decision
     if (ride := decision.ride) is not None and ride.rung:
@@ -193,7 +196,9 @@ def interval_mean_text(interval: Interval, elapsed_s: float) -> str:
 
 
 def interval_gap_text(interval: Interval) -> str:
-    """How much of the interval was not measured: "gap 42s"; that nothing was; empty: all of it."""
+    """How much of the interval was not measured: "gap 42s"; that nothing was, or that it is not known; empty: all."""
+    if math.isinf(interval.unknown_s):
+        return "gap ?"
     if interval.never_read:
         return "unread"
     return f"gap {age(interval.unknown_s)}" if interval.unknown_s >= TOLD_S else ""

@@ -34,6 +34,7 @@ TREND_STEP_S = 15  # one dot of the charts' past
 DAY_STEP_S = 900  # one dot of the SoC chart: a plan step
 TREND_POINTS = 480
 DAY_POINTS = 96
+TREND_SIGNALS = ("site_load.w", "grid.w", "soc_pct", "grid.hz")
 EVENTS_KEPT = 500
 SAME_EVENT_S = 0.01
 PRIORITY_ORDER = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
@@ -56,6 +57,19 @@ class Point(msgspec.Struct, frozen=True, array_like=True):
     grid_w: float | None = None
     soc_pct: float | None = None
     samples: int = 1
+    hz: float | None = None
+
+
+class PastMark(msgspec.Struct, frozen=True):
+    """That a moment of the record is shown, not the present. `now_...`: of the present, which is not on screen."""
+
+    utc_s: float
+    record: str = ""  # what the values are, and what is lacking and why
+    decided: bool = True  # the decision of then is on record
+    ago: str = ""
+    other_day: bool = False  # than the present's, by the site's calendar
+    now_state: str = ""  # of the islanding state machine
+    now_waiting: int = 0  # alarms to be acknowledged
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -86,11 +100,14 @@ class Model(msgspec.Struct, frozen=True):
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
     slow_link: bool = False  # the terminal takes what is painted with delay, so less is sent
+    past: PastMark | None = None  # a moment of the record is shown; None: the present
 
     @property
     def stale(self) -> bool:
         """Whether what is shown must not be taken for the present."""
-        return self.published is not None and (self.link is not Link.LIVE or self.age_s > STALE_AFTER_S)
+        if self.past is not None or self.published is None:
+            return False
+        return self.link is not Link.LIVE or self.age_s > STALE_AFTER_S
 
     @property
     def extra_age_s(self) -> float:
@@ -104,7 +121,9 @@ class Model(msgspec.Struct, frozen=True):
 
     @property
     def now_utc_s(self) -> float | None:
-        """Site time of the last snapshot."""
+        """Site time of the last snapshot, or of the moment that is shown."""
+        if self.past is not None:
+            return self.past.utc_s
         return self.published.snapshot.utc_s if self.published else None
 
     def limit(self, name: str) -> float | None:
@@ -135,7 +154,7 @@ def received(model: Model, published: Published) -> Model:
         age_s=0.0,
         published=published,
         events=events,
-        trend=extended(model.trend, *point, step_s=TREND_STEP_S, keep=TREND_POINTS),
+        trend=extended(model.trend, *point, step_s=TREND_STEP_S, keep=TREND_POINTS, hz=snapshot.grid.hz.good),
         day=extended(model.day, *point, step_s=DAY_STEP_S, keep=DAY_POINTS),
     )
 
@@ -166,13 +185,14 @@ def extended(
     *,
     step_s: int,
     keep: int,
+    hz: float | None = None,
 ) -> tuple[Point, ...]:
     """A trend with one more sample, averaged into its step. A clock that stepped back starts the trend anew."""
     start = int(utc_s // step_s) * step_s
     if trend and trend[-1].start_utc_s > start:
         trend = ()
     if not trend or trend[-1].start_utc_s < start:
-        return (*trend[-keep + 1 :], Point(start, load_w, grid_w, soc_pct))
+        return (*trend[-keep + 1 :], Point(start, load_w, grid_w, soc_pct, hz=hz))
     last = trend[-1]
     merged = Point(
         start,
@@ -180,6 +200,7 @@ def extended(
         _mean(last.grid_w, grid_w, last.samples),
         _mean(last.soc_pct, soc_pct, last.samples),
         last.samples + 1,
+        _mean(last.hz, hz, last.samples),
     )
     return (*trend[:-1], merged)
 
@@ -197,10 +218,10 @@ def with_history(
     """A trend preceded by what the gateway remembers; what was seen live wins."""
     live = {p.start_utc_s: p for p in trend}
     empty: Sequence[float | None] = [None] * len(times)
-    columns = (signals.get("site_load.w", empty), signals.get("grid.w", empty), signals.get("soc_pct", empty))
+    columns = (signals.get(name, empty) for name in TREND_SIGNALS)
     old = {
-        int(t // step_s) * step_s: Point(int(t // step_s) * step_s, load, grid, soc)
-        for t, load, grid, soc in zip(times, *columns, strict=True)
+        int(t // step_s) * step_s: Point(int(t // step_s) * step_s, load, grid, soc, hz=hz)
+        for t, load, grid, soc, hz in zip(times, *columns, strict=True)
     }
     return tuple(sorted({**old, **live}.values(), key=lambda p: p.start_utc_s))
 

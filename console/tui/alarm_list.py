@@ -26,6 +26,7 @@ class AlarmList(ListView):
     header = "    Since          Age   Alarm                          State"
     name_end, name_room = 55, 30
     empty_text = "none: every condition that is watched is normal"
+    past_text = "no alarm on record was listed then"
 
     def items(self, model: Model) -> list[Hashable]:
         """The most urgent first."""

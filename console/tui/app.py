@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import msgspec
+from textual.actions import ActionParseResult
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.dom import DOMNode
 from textual.events import Resize
 from textual.widget import Widget
 from textual.worker import Worker
@@ -19,16 +21,17 @@ from textual.worker import Worker
 from console.display.islanding_text import abortable, off_grid
 from console.display.language import alarm_text
 from console.display.viewmodel import Model, unacknowledged
-from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, Needs, key_name
+from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, OPENS, ORDERING, Needs, key_name
 from console.tui.diff_widget import DiffWidget
 from console.tui.driver import BURST_S, ConsoleDriver
 from console.tui.gateway_feed import Client, GatewayFeed
-from console.tui.list_view import ListView, Opening, Sorting
+from console.tui.list_view import ByKind, ListView, Opening
 from console.tui.model_store import NOTICE_S, ModelStore
 from console.tui.order_controller import OrderController, with_durability
 from console.tui.order_form import OrderForm
 from console.tui.output import Output
-from console.tui.prompt import FILTER, PALETTE, Prompt
+from console.tui.prompt import FILTER, PALETTE, TIME, Prompt
+from console.tui.record_view import NO_ORDER, RecordView
 from console.tui.status_bars import (
     MIN_COLUMNS,
     MIN_ROWS,
@@ -57,6 +60,7 @@ VIEW_CLASSES = {
 TICK_S = 0.5
 FRAME_S = 1 / 60
 BACKLOG_FRAMES = 2  # a terminal this far behind is not given more
+LAST_LINE = 100_000  # beyond any
 NO_ALARM_WAITS = "no alarm waits to be acknowledged"
 
 
@@ -100,6 +104,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         self.store = ModelStore(self._draw, monotonic)
         self._feed = GatewayFeed(connect, self.store, self._start_worker, monotonic)
         self._orders = OrderController(self.order_form, self.store, self._feed, self._start_worker, monotonic)
+        self._record = RecordView(self.store, self._feed, self._start_worker, self._draw)
         self._behind = False  # the terminal does not keep up: the present model is not drawn yet
         self._leaving = False
         self._warned_until_s = float("-inf")
@@ -108,8 +113,13 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     @property
     def model(self) -> Model:
-        """What is on screen."""
+        """The present."""
         return self.store.model
+
+    @property
+    def shown(self) -> Model:
+        """What is on screen: the present, or a moment of the record."""
+        return self._record.shown()
 
     # ── what is on screen ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -189,11 +199,12 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._behind = False
         if not self.screen_stack:  # the app is closing, and what was under way still reports
             return
+        model = self.shown
         with self.batch_update():
             shown = ("prompt", "order-form", f"view-{self._shown_view}")
             for widget in self.screen.query(DiffWidget):
                 if widget.display and (widget.parent is not self._body or widget.id in shown):
-                    widget.model = self.model
+                    widget.model = model
 
     @property
     def _body(self) -> Widget:
@@ -220,11 +231,25 @@ class SkerryApp(App[None], inherit_bindings=False):
         """Start a coroutine that runs while the app goes on. Of one name only the latest goes on."""
         return self.run_worker(cast(Any, work), name=name, group=name, exclusive=True)
 
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key or the palette asks. What orders something says why it does not while the past is shown."""
+        if self._record.active and action in ORDERING:
+            self.store.notify(NO_ORDER)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands whose needs are not met do nothing."""
         needs = next((c.needs for c in COMMANDS if c.action.partition("(")[0] == action), Needs.NOTHING)
-        if needs in (Needs.PLAN, Needs.DEVICES, Needs.NODES):
+        if needs in (Needs.PLAN, Needs.LOG):
             return bool(self._shown_view == needs.value)
+        if needs is Needs.OPENS:
+            return self._shown_view in OPENS
         return needs is not Needs.LIST or self._shown_view in FILTERABLE
 
     def action_view(self, name: str) -> None:
@@ -234,7 +259,7 @@ class SkerryApp(App[None], inherit_bindings=False):
         if name == self.model.view:
             return
         self.store.replace(msgspec.structs.replace(self.model, view=name), draw=False)
-        self.query_one(Footer).model = self.model
+        self.query_one(Footer).model = self.shown
         self.set_timer(FRAME_S, self._open_view)
 
     async def _open_view(self) -> None:
@@ -257,10 +282,45 @@ class SkerryApp(App[None], inherit_bindings=False):
         if isinstance(self._view, Movable):
             self._view.move(by)
 
-    def action_sort_nodes(self) -> None:
-        """List the nodes in the next order."""
-        if isinstance(self._view, Sorting):
+    def action_record(self, by_s: int) -> None:
+        """Show the record so much earlier or later."""
+        self._close_prompt()
+        self._record.step(by_s)
+
+    def action_go(self) -> None:
+        """Type a time to show."""
+        self._open_prompt(TIME)
+
+    def action_end(self) -> None:
+        """Back to the present; where it is shown, the last line."""
+        if self._record.active:
+            self._record.leave()
+        else:
+            self.action_move(LAST_LINE)
+
+    def on_prompt_time_given(self, message: Prompt.TimeGiven) -> None:
+        """Show that time; the prompt stays open with what is wrong."""
+        if wrong := self._record.go(message.text):
+            self.store.notify(wrong)
+        else:
+            self._close_prompt()
+
+    def action_sort(self) -> None:
+        """List in the next order."""
+        if isinstance(self._view, ListView):
             self._view.sort_next()
+
+    def action_kind(self) -> None:
+        """List the next kind of events."""
+        if isinstance(self._view, ByKind):
+            self._view.next_kind()
+
+    def action_page(self, by: int) -> None:
+        """A page of the open list up or down; in other views ten lines or steps."""
+        if isinstance(self._view, ListView):
+            self._view.page(by)
+        else:
+            self.action_move(10 * by)
 
     def action_cursor(self, by: int) -> None:
         """Move the plan's cursor by steps."""
@@ -276,7 +336,7 @@ class SkerryApp(App[None], inherit_bindings=False):
 
     def _open_prompt(self, kind: str, text: str = "") -> None:
         self.order_form.close()
-        self._prompt.model = self.model
+        self._prompt.model = self.shown
         self._prompt.open(kind, text)
 
     def _close_prompt(self) -> None:
@@ -365,10 +425,11 @@ class SkerryApp(App[None], inherit_bindings=False):
         elif not (isinstance(self._view, Opening) and self._view.close_opened()):
             self.action_view("overview")
 
-    def action_registers(self) -> None:
-        """Show the registers of the selected device."""
-        if isinstance(self._view, Opening) and (device := self._view.open_selected()):
-            self._feed.show_registers(device)
+    def action_open(self) -> None:
+        """Open the selected line: the registers of a device, the GPUs of a node, its jobs."""
+        opened = self._view.open_selected() if isinstance(self._view, Opening) else ""
+        if opened and self._shown_view == "devices":
+            self._feed.show_registers(opened)
 
     def on_event_log_older_wanted(self) -> None:
         """The log's end was reached."""

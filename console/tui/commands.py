@@ -18,8 +18,8 @@ class Needs(enum.Enum):
     ALARM = "alarm"  # one that waits to be acknowledged
     LIST = "list"  # a view that can be filtered
     PLAN = "plan"  # the plan is open
-    DEVICES = "devices"  # the list of devices is open
-    NODES = "compute"  # the list of nodes is open
+    OPENS = "opens"  # a list is open whose lines can be opened
+    LOG = "log"  # the log is open
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -36,6 +36,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 FILTERABLE = ("compute", "log", "devices")
+OPENS = ("compute", "devices")
 ABORT_KEY = "exclamation_mark"
 
 COMMANDS: tuple[Command, ...] = (
@@ -85,20 +86,21 @@ COMMANDS: tuple[Command, ...] = (
         "filter", ("slash",), "Filter", "show only lines that hold a text; empty shows all", "filter", Needs.LIST, True
     ),
     Command(
-        "nodes.sort",
-        ("n",),
-        "Sort nodes",
-        "by power, lost first, by name, by the site file",
-        "sort_nodes",
-        Needs.NODES,
+        "list.sort",
+        ("s", "n"),
+        "Sort",
+        "the list in its next order, such as by name",
+        "sort",
+        Needs.LIST,
     ),
+    Command("log.kind", ("f",), "Kind", "one kind of events only, such as alarms", "kind", Needs.LOG),
     Command(
-        "devices.registers",
+        "list.open",
         ("enter",),
-        "Registers",
-        "those of the selected device, raw and decoded",
-        "registers",
-        Needs.DEVICES,
+        "Open",
+        "registers of a device; GPUs of a node, its jobs",
+        "open",
+        Needs.OPENS,
     ),
     Command(
         "palette",
@@ -108,6 +110,20 @@ COMMANDS: tuple[Command, ...] = (
         "palette",
         footer=True,
     ),
+    Command(
+        "past.earlier",
+        ("left_square_bracket",),
+        "Earlier",
+        "every view as it was a minute earlier; { an hour",
+        "record(-60)",
+    ),
+    Command("past.later", ("right_square_bracket",), "Later", "a minute later; } an hour", "record(60)"),
+    Command(
+        "past.hour_earlier", ("left_curly_bracket",), "Hour earlier", "an hour earlier", "record(-3600)", listed=False
+    ),
+    Command("past.hour_later", ("right_curly_bracket",), "Hour later", "an hour later", "record(3600)", listed=False),
+    Command("past.go", ("g",), "Go to a time", "of the record: 14:20, 2026-11-03 02:40, -2h", "go"),
+    Command("past.leave", ("end",), "Now", "back from the record; else the last line", "end"),
     Command(
         "drill.abort",
         (ABORT_KEY,),
@@ -154,15 +170,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("back", ("escape",), "Back", "close; clear the filter; return to the overview", "step_back"),
     Command("line.up", ("up", "k"), "Line up", "select the line above", "move(-1)", listed=False),
     Command("line.down", ("down", "j"), "Line down", "select the line below", "move(1)", listed=False),
-    Command("line.page_up", ("pageup",), "Page up", "ten lines up", "move(-10)", listed=False),
-    Command("line.page_down", ("pagedown",), "Page down", "ten lines down", "move(10)", listed=False),
-    Command("line.first", ("home", "g"), "First line", "select the first line", "move(-100000)", listed=False),
-    Command("line.last", ("end", "G"), "Last line", "select the last line", "move(100000)", listed=False),
+    Command("line.page_up", ("pageup",), "Page up", "a page up", "page(-1)", listed=False),
+    Command("line.page_down", ("pagedown",), "Page down", "a page down", "page(1)", listed=False),
+    Command("line.first", ("home",), "First line", "select the first line", "move(-100000)", listed=False),
+    Command("line.last", ("G",), "Last line", "select the last line", "move(100000)", listed=False),
     Command("plan.earlier", ("left", "h"), "Earlier", "a quarter earlier", "cursor(-1)", Needs.PLAN, listed=False),
     Command("plan.later", ("right", "l"), "Later", "a quarter later", "cursor(1)", Needs.PLAN, listed=False),
     Command(
         "plan.hour_earlier",
-        ("left_square_bracket", "shift+left", "ctrl+left"),
+        ("shift+left", "ctrl+left"),
         "Hour earlier",
         "an hour earlier in the plan",
         "cursor(-4)",
@@ -171,7 +187,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "plan.hour_later",
-        ("right_square_bracket", "shift+right", "ctrl+right"),
+        ("shift+right", "ctrl+right"),
         "Hour later",
         "an hour later in the plan",
         "cursor(4)",
@@ -187,9 +203,18 @@ COMMANDS: tuple[Command, ...] = (
         footer=True,
     ),
 )
+ORDERING = frozenset(c.action for c in COMMANDS if c.id.startswith(("alarm.", "drill.", "island.", "order.")))
 LISTED = tuple(c for c in COMMANDS if c.listed)
 
-KEY_NAMES = {"slash": "/", "colon": ":", "question_mark": "?", "escape": "esc", ABORT_KEY: "!"}
+KEY_NAMES = {
+    "slash": "/",
+    "colon": ":",
+    "question_mark": "?",
+    "escape": "esc",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    ABORT_KEY: "!",
+}
 
 
 def key_name(key: str) -> str:

@@ -1,4 +1,7 @@
-"""View 2: the nodes in an order that can be chosen; GPUs, powers and jobs of the selected one; UPSs; the queues."""
+"""View 2: the nodes in an order that can be chosen; GPUs, powers and jobs of the selected one; UPSs; the queues.
+
+Opened on a node it lists its GPUs, then its jobs.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,19 @@ from console.display.wrapping import cut, cut_name
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.list_view import ListView
+from console.tui.node_parts import (
+    GPU_HEADER,
+    JOB_HEADER,
+    MOST_TEXT_ROWS,
+    draw_gpu_row,
+    draw_job_detail,
+    draw_job_row,
+    gpu_search_text,
+    job_search_text,
+)
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu, Node, Ups
+from dispatch.model.jobs import RunningJob
 
 HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
 # in which order nodes are listed, and the head of their names' column
@@ -27,44 +41,92 @@ MOST_POWERS = MOST_JOBS = 4  # lines of a node's detail
 
 
 class Compute(ListView):
-    """A line per node, then one per UPS; never a zero where there is no reading."""
+    """A line per node, then one per UPS; opened on a node one per GPU, then one per job. No reading is never a zero."""
 
     header = HEADER
     name_end = name_room = 13
+    orders = tuple(ORDERS)
     empty_text = "no [[node]] and no [[ups]] in the site file"
 
     def __init__(self) -> None:
         super().__init__()
-        self._order = next(iter(ORDERS))
+        self._node, self._jobs = "", False  # which node it is opened on, empty: none; and whether on its jobs
+
+    # ── nodes, GPUs, jobs ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def opened(self) -> str:
+        """The node that it is opened on; empty: none."""
+        return self._node
+
+    def open_selected(self) -> str:
+        """Open the selected node, or go on from its GPUs to its jobs; the node, empty if there is nothing to open."""
+        selected = self.selected
+        if not self._node and isinstance(selected, Node):
+            self._turn(selected.id, jobs=False)
+        elif self._node and not self._jobs:
+            self._turn(self._node, jobs=True)
+        else:
+            return ""
+        return self._node
+
+    def close_opened(self) -> bool:
+        """Back from the jobs to the GPUs, from those to the nodes; False: these are shown already."""
+        if not self._node:
+            return False
+        node, jobs = self._node, self._jobs
+        self._turn(node if jobs else "", jobs=False)
+        if not jobs:
+            self._selected = node
+            self.redraw()
+        return True
+
+    def _turn(self, node: str, *, jobs: bool) -> None:
+        self._node, self._jobs, self._selected, self.filter_text = node, jobs, None, ""
+        self.redraw()
 
     def sort_next(self) -> None:
-        """List the nodes in the next order."""
-        orders = list(ORDERS)
-        self._order = orders[(orders.index(self._order) + 1) % len(orders)]
-        self.header = ORDERS[self._order].ljust(15) + HEADER[15:]
-        self.redraw()
+        """List the nodes in the next order; UPSs stay below them."""
+        if not self._node:
+            super().sort_next()
+
+    def listed(self, model: Model) -> list[Hashable]:
+        """As `items`, which sorts the nodes alone."""
+        return self.items(model)
 
     def items(self, model: Model) -> list[Hashable]:
         """Nodes in the order chosen, then UPSs."""
         if model.published is None:
             return []
         text, snapshot = self.filter_text.lower(), model.published.snapshot
+        if self._jobs:
+            return [job for job in jobs_on(self._node, model.published.queues) if text in job_search_text(job)]
+        if self._node:
+            gpus = next((node.gpus for node in snapshot.nodes if node.id == self._node), ())
+            return [gpu for gpu in gpus if text in gpu_search_text(gpu)]
         found = [n for n in snapshot.nodes if text in f"{n.id} {n.source} {n.note}".lower()]
-        nodes: list[Hashable] = [*in_order(found, self._order)]
+        nodes: list[Hashable] = [*in_order(found, self.order)]
         return [*nodes, *(u for u in snapshot.ups if text in f"{u.id} ups {ups_state(u)}".lower())]
 
     def key(self, item: Hashable) -> Hashable:
-        """Its id."""
-        assert isinstance(item, (Node, Ups))
+        """Its id, or the place of a GPU."""
+        if isinstance(item, Gpu):
+            return item.index
+        assert isinstance(item, (Node, Ups, RunningJob))
         return item.id
 
     def listed_name(self, item: Hashable) -> str:
-        """Its id."""
-        assert isinstance(item, (Node, Ups))
-        return item.id
+        """Its id; GPUs and jobs have no column for it."""
+        return item.id if isinstance(item, (Node, Ups)) else ""
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
-        """One node or UPS."""
+        """One node or UPS, one GPU, one job."""
+        if isinstance(item, Gpu):
+            draw_gpu_row(canvas, y, item)
+            return
+        if isinstance(item, RunningJob):
+            draw_job_row(canvas, y, item, model)
+            return
         if isinstance(item, Ups):
             draw_ups(canvas, y, item, self.spare)
             return
@@ -86,6 +148,8 @@ class Compute(ListView):
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
         """Room for the GPUs, two to a row, while most of the nodes stay in sight."""
+        if self._node:
+            return 1 + (MOST_TEXT_ROWS if self._jobs else 1) + len(last_lines(model))
         nodes = model.published.snapshot.nodes if model.published else ()
         gpus = max((len(n.gpus) for n in nodes), default=0)
         powers = max((len(n.powers) for n in nodes), default=0)
@@ -97,6 +161,13 @@ class Compute(ListView):
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """GPUs, powers and jobs of the selected node, or why there is nothing to show; below them the queues."""
+        if isinstance(item, RunningJob):
+            draw_job_detail(canvas, top, item, model)
+            return
+        if isinstance(item, Gpu):
+            canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
+            canvas.put(1, top + 1, cut(f"GPUs of {self._node} · enter its jobs · esc back", canvas.width - 2), Ink.DIM)
+            return
         if isinstance(item, Ups):
             canvas.put(1, top, cut(" · ".join(ups_texts(item)), canvas.width - 2))
             return
@@ -108,11 +179,26 @@ class Compute(ListView):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """The list; in the last rows each queue, with what is kept back from its jobs, and each list that changes."""
+        self.header = ORDERS[self.order].ljust(15) + HEADER[15:]
+        self.name_end = self.name_room = 0 if self._node else 13
+        self.empty_text = "no [[node]] and no [[ups]] in the site file"
+        if self._node:
+            self.header = f"{JOB_HEADER if self._jobs else GPU_HEADER}"
+            self.empty_text = f"{self._node}: {'no job holds it' if self._jobs else self._no_gpus(model)}"
         super().paint(canvas, model)
         lines = last_lines(model)
         for y, (line, ink) in enumerate(lines, start=canvas.height - len(lines)):
             canvas.put(0, y, f" {cut(line, canvas.width - 2)}".ljust(canvas.width))
             canvas.fill(y, ink)
+
+    def _no_gpus(self, model: Model) -> str:
+        """Why no GPU of the opened node is listed."""
+        nodes = model.published.snapshot.nodes if model.published else ()
+        node = next((node for node in nodes if node.id == self._node), None)
+        if node is None:
+            return "it is not listed any more · esc back"
+        counted = f"{node.gpus_total} GPUs, counted, not read one by one" if node.gpus_total else "no GPU"
+        return f"{counted} · enter its jobs · esc back"
 
 
 def last_lines(model: Model) -> list[tuple[str, Ink]]:

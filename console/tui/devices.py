@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 
 from console.display.battery_text import battery_text
+from console.display.bus_text import frequency_text, phases_text
 from console.display.device_text import identity_text, link_text, proven_text, raw_text, register_value_text
 from console.display.formats import age, number
 from console.display.ink import Ink
@@ -28,7 +29,9 @@ OLD_S = 10.0  # a register that was read longer ago is not read in every round
 class Devices(ListView):
     """A line per device; opened on one, a line per value of its registers."""
 
+    orders = ("site file", "name", "lost first", "slowest first", "failures")
     empty_text = "no device is known"
+    past_text = "how the devices answered then is not on record; what was lost is in the Log (6)"
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +71,21 @@ class Devices(ListView):
             return [r for r in rows if text in f"{r.address} {r.name} {register_value_text(r)}".lower()]
         devices = model.published.snapshot.devices if model.published else ()
         return [d for d in devices if text in f"{d.id} {d.kind} {identity_text(d)} {d.error}".lower()]
+
+    def listed(self, model: Model) -> list[Hashable]:
+        """Registers always by address."""
+        return self.items(model) if self._opened else super().listed(model)
+
+    def sort_key(self, item: Hashable, order: str) -> tuple[float, str]:
+        """A device by its name, its link or its failures."""
+        assert isinstance(item, DeviceHealth)
+        slow_ms = item.link.round_trip_ms if item.link is not None else None
+        first = {
+            "lost first": float(item.online),
+            "slowest first": -(slow_ms or 0.0),
+            "failures": -float(item.failures),
+        }
+        return first.get(order, 0.0), item.id
 
     def key(self, item: Hashable) -> Hashable:
         """A device's id, a register's place."""
@@ -166,6 +184,7 @@ def _about(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple[str
     yield device.id, f"{device.kind}{by_map}{f' at {device.link.at}' if device.link else ''}"
     yield from _wrapped("Is", identity_text(device) or "it does not say", width, 2)
     yield "Link", link_text(device)
+    yield from _bus_lines(device, model, width)
     if battery := _battery_of(device, model):
         yield from _wrapped("Battery", battery_text(battery), width, 2)
     if proven := proven_text(device, model.proofs, model.timezone):
@@ -180,6 +199,16 @@ def _battery_of(device: DeviceHealth, model: Model) -> Battery | None:
     """The battery whose values this device reads."""
     batteries = model.published.snapshot.batteries if model.published else ()
     return next((b for b in batteries if b.id == device.battery), None)
+
+
+def _bus_lines(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple[str, str]]:
+    """Of the grid meter: voltage, current and power of each phase as it gives them, and the frequency's trend."""
+    if model.published is None or device.id != model.published.snapshot.grid.id:
+        return
+    if phases := phases_text(model.published.snapshot.grid):
+        yield from _wrapped("Phases", phases, width, 2)
+    if trend := frequency_text(model, width - TEXT_COLUMN - 1):
+        yield "Frequency", trend
 
 
 def _wrapped(label: str, text: str, width: int, most: int) -> Iterator[tuple[str, str]]:

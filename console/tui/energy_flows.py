@@ -41,7 +41,7 @@ class EnergyFlow(DiffWidget):
         """Six rows."""
         canvas.put(0, 0, self.title, Ink.DIM)
         if model.published is None:
-            canvas.put(4, 1, "…", Ink.DIM)
+            canvas.put(4, 1, ABSENT if model.past else "…", Ink.DIM)
             return
         self.draw_values(canvas, model, model.published)
 
@@ -202,9 +202,10 @@ def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
 def holds_s(model: Model) -> float | None:
     """How long the battery alone would carry the load of now, s: stored energy above the lowest SoC, losses included.
 
-    None where SoC, rated energy or load is not known, or there is no load.
+    None where SoC, rated energy or load is not known, or there is no load; in the past, of which the PCS's limits are
+    not on record.
     """
-    if model.published is None:
+    if model.published is None or model.past is not None:
         return None
     snapshot = model.published.snapshot
     soc, load_w, energy_kwh = soc_reading(model).good, site_load(snapshot)[0].good, model.limit("energy_kwh")
@@ -255,7 +256,7 @@ class ComputeFlow(EnergyFlow):
         self._draw_nodes(canvas, nodes, run)
         if published.pulse_since_utc_s is not None:
             canvas.put(0, 3, f"PULSE since {hour_minute(published.pulse_since_utc_s, model.timezone)}", Ink.BOLD)
-        else:
+        elif model.past is None:
             canvas.put(0, 3, "no pulse", Ink.DIM)
         self._draw_critical(canvas, [n for n in nodes if n.critical])
         asked = "asked: " if silent_nodes(model) else ""  # what nodes do that do not answer is not known

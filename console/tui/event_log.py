@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
 
 from textual.message import Message
 
 from console.display.audit_rows import AuditLine, full_text, one_line, searchable_text
-from console.display.formats import month_day_clock
+from console.display.formats import local_times, month_day_clock
 from console.display.ink import Ink
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
@@ -23,19 +23,47 @@ class EventLog(ListView):
     """A line per event, and a line per command from the audit."""
 
     fresh_only = False
+    orders = ("newest", "oldest", "subject")
     header = "When             Kind    Subject           What"
     empty_text = "nothing has happened yet"
 
     class OlderWanted(Message):
         """The end of what is known was reached."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._kind = ""  # of the lines that are listed; empty: all
+
+    def next_kind(self) -> None:
+        """List the next kind of which there is a line; after the last all of them."""
+        if self.model is not None:
+            lines: list[Event | AuditLine] = [*self.model.events, *self.model.audit]
+            kinds = ["", *sorted({kind_of(line) for line in lines})]
+            self._kind = kinds[(kinds.index(self._kind) + 1) % len(kinds)] if self._kind in kinds else ""
+            self.redraw()
+
     def items(self, model: Model) -> list[Hashable]:
-        """Events and commands that hold the filter's text, newest first."""
+        """Events and commands of the kind that hold the filter's text, newest first."""
         text = self.filter_text.lower()
         found: list[Event | AuditLine] = [e for e in model.events if text in event_text(e)]
         found += [a for a in model.audit if text in searchable_text(a)]
+        if self._kind:
+            found = [line for line in found if kind_of(line) == self._kind]
         found.sort(key=lambda item: item.utc_s)
         return list(reversed(found))
+
+    def sort_key(self, item: Hashable, order: str) -> tuple[str, float]:
+        """Its time, or what it is of."""
+        assert isinstance(item, (Event, AuditLine))
+        return (item.subject, -item.utc_s) if order == "subject" else ("", item.utc_s)
+
+    def notes(self, model: Model, listed: Sequence[Hashable]) -> Iterator[str]:
+        """The kind that is listed, too, and how many lines are above the selected one: at the newest it follows."""
+        if self._kind:
+            yield f"only {self._kind}: f next kind"
+        yield from super().notes(model, listed)
+        if not self._order and (newer := self._index(list(listed)) if listed else 0):
+            yield f"{newer} newer: home follows"
 
     def key(self, item: Hashable) -> Hashable:
         """The number of a command's row, as its result comes later; an event as it is."""
@@ -51,10 +79,10 @@ class EventLog(ListView):
             mark = "▲" if not item.durable else "!" if item.outcome == "refused" else " "
             ink = Ink.HIGH if mark == "▲" else Ink.MEDIUM
             when = month_day_clock(item.utc_s, model.timezone)
-            line_row(canvas, y, when, (mark, ink), "audit", item.subject, one_line(item))
+            line_row(canvas, y, when, (mark, ink), "audit", item.subject, local_times(one_line(item), model.timezone))
             return
         assert isinstance(item, Event)
-        event_row(canvas, y, item, month_day_clock(item.utc_s, model.timezone))
+        event_row(canvas, y, item, month_day_clock(item.utc_s, model.timezone), model.timezone)
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
         """Room for the whole text of the selected line."""
@@ -68,8 +96,13 @@ class EventLog(ListView):
         else:
             assert isinstance(item, Event)
             text = item.text + (f" — {item.who}" if item.who else "")
-        for y, line in enumerate(wrap(text, canvas.width - 2, DETAIL_ROWS), start=top + 1):
+        for y, line in enumerate(wrap(local_times(text, model.timezone), canvas.width - 2, DETAIL_ROWS), start=top + 1):
             canvas.put(1, y, cut(line, canvas.width - 2))
+
+
+def kind_of(line: Event | AuditLine) -> str:
+    """The kind of a line of the log."""
+    return "audit" if isinstance(line, AuditLine) else line.kind
 
 
 def event_text(event: Event) -> str:

@@ -17,6 +17,7 @@ from console.display.viewmodel import (
     DAY_STEP_S,
     STALE_AFTER_S,
     TREND_POINTS,
+    TREND_SIGNALS,
     TREND_STEP_S,
     Link,
     decision_events,
@@ -45,7 +46,6 @@ MOST_JOBS = 500
 PROOFS_S = 30.0  # between two requests for what has been proven
 REGISTERS_S = 3.0  # between two requests for the registers that are shown
 AUDITED_KINDS = ("command", "island", "alarm", "gateway")  # of events that come with rows of the audit
-HISTORY_SIGNALS = ["site_load.w", "grid.w", "soc_pct"]
 DAY_S = 86_400
 
 # Starts a coroutine that runs while the console goes on drawing. Of one name only the latest goes on.
@@ -290,7 +290,7 @@ class GatewayFeed:
         """The past of the charts."""
         for name, step_s, points in (("trend", TREND_STEP_S, TREND_POINTS), ("day", DAY_STEP_S, DAY_POINTS)):
             span = {"start_utc_s": now_utc_s - points * step_s, "end_utc_s": now_utc_s, "step_s": step_s}
-            answer = await self.request_or_notify("history", signals=HISTORY_SIGNALS, **span)
+            answer = await self.request_or_notify("history", signals=list(TREND_SIGNALS), **span)
             if answer:
                 known = getattr(self._store.model, name)
                 self._store.update(**{name: with_history(known, answer["t"], answer["signals"], step_s)})

@@ -57,5 +57,5 @@ def help_rows() -> list[tuple[str, str, str]]:
     keys = f"{views[0].keys[0]} – {views[-1].keys[0]}"
     rows = [(keys, "  ".join(f"{c.keys[0]} {c.label}" for c in views), "")]
     rows += [(" ".join(key_name(k) for k in c.keys), c.label, c.help) for c in LISTED if c not in views]
-    rows.append(("↑ ↓", "Line", "k j too; pgup pgdn home end; ← → [ ] in the plan"))
+    rows.append(("↑ ↓", "Line", "k j too; pgup pgdn home G; ← → (shift) in the plan"))
     return rows + [(mark, meaning, "") for mark, meaning in MARKS]

@@ -65,7 +65,7 @@ class Island(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """Head, states, values; below them the list."""
         if model.published is None:
-            canvas.put(1, 0, "nothing has arrived yet", Ink.DIM)
+            canvas.put(1, 0, "nothing is on record of then" if model.past else "nothing has arrived yet", Ink.DIM)
             return
         draw_head(canvas, model)
         draw_states(canvas, 1, model)
@@ -102,6 +102,8 @@ def draw_head(canvas: Canvas, model: Model) -> None:
 def head_line(model: Model) -> Line:
     """The head line: the drill under way, else when the next is due; off the grid, for how long."""
     state, view, drill = island_state(model), islanding_view(model), running_drill(model)
+    if model.past is not None:
+        return f"{state.value.upper()}; checks, steps and criteria of then are not on record", Ink.PLAIN
     if drill is not None:
         return f"Drill {drill.minutes:g} min by {drill.who}: {drill.reason}", Ink.BOLD
     if state is IslandState.GRID_TIED:
@@ -115,6 +117,8 @@ def head_line(model: Model) -> Line:
 
 def head_key(model: Model) -> str:
     """The key that ends what is going on, or that begins what may be begun."""
+    if model.past is not None:
+        return ""
     if abortable(model):
         return "abort: press  !"
     if in_normal_operation(model):
@@ -179,7 +183,7 @@ def list_content(model: Model) -> tuple[str, list[Line]]:
     drill = running_drill(model)
     if drill is not None:
         return _drill_content(drill, model)
-    if in_normal_operation(model):
+    if model.past is None and in_normal_operation(model):
         return _prechecks_title(model), [
             *check_lines(model.checks),
             *lacking_lines(model),
@@ -187,7 +191,8 @@ def list_content(model: Model) -> tuple[str, list[Line]]:
         ]
     events = [e for e in reversed(model.events) if e.kind in ("island", "node")]
     lines = [_event_line(e, model.timezone) for e in events]
-    return "What happened", [*node_order_lines(model), *lacking_lines(model), *lines, *drill_record_lines(model)]
+    title = "What happened" if model.past is None else "What had happened"
+    return title, [*node_order_lines(model), *lacking_lines(model), *lines, *drill_record_lines(model)]
 
 
 def _drill_content(drill: DrillStatus, model: Model) -> tuple[str, list[Line]]:

@@ -36,6 +36,11 @@ LEAST_SPAN_PCT = 0.5  # of the SoC track's scale
 
 def draw_values(canvas: Canvas, top: int, model: Model) -> int:
     """All rows, fewer in normal operation. Returns the row below them."""
+    if model.past is not None:
+        draw_soc(canvas, top, model)
+        draw_soc_track(canvas, top, model)
+        draw_label(canvas, top + 1, "Not on record: runtime, switch, return to the grid, orders to nodes")
+        return top + 2
     rows = (draw_soc, draw_runtime, draw_switch, draw_return, draw_bus, draw_nodes)
     shown = rows[:3] if in_normal_operation(model) else rows
     for y, draw in enumerate(shown, start=top):

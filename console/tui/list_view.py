@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Protocol, runtime_checkable
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from console.display.formats import WAITING
-from console.display.ink import Ink
+from console.display.ink import Ink, Line
 from console.display.viewmodel import Model
-from console.display.wrapping import columns
+from console.display.wrapping import columns, cut
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
 
+LEAST_ROWS = 3  # of items; with fewer there is no row for what narrows the list
 NARROW = 80  # columns, for which lists are laid out
 
 
@@ -28,13 +29,16 @@ class ListView(DiffWidget):
 
     header = ""
     name_end = name_room = 0  # where in the header the column of the names ends, and how wide it is at 80 columns
+    orders: ClassVar[tuple[str, ...]] = ()  # in which items can be listed; in the first `items` gives them
     empty_text = "none"
+    past_text = "nothing is on record of then"  # in an empty list of a moment of the record
 
     def __init__(self) -> None:
         super().__init__()
         self.filter_text = ""  # only items that hold it are listed
         self._selected: Hashable = None  # None: the first, whatever it is
-        self._top = 0
+        self._top = self._order = 0
+        self._room = 1  # rows of items
         self.spare = 0  # columns that names have besides those at 80 columns; what follows them moves by as much
 
     def items(self, model: Model) -> list[Hashable]:
@@ -52,12 +56,50 @@ class ListView(DiffWidget):
         """How many rows `detail` needs in a widget of that size."""
         return 0
 
+    # ── order and filter ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def order(self) -> str:
+        """In which order items are listed."""
+        return self.orders[self._order] if self.orders else ""
+
+    def sort_next(self) -> None:
+        """List in the next order."""
+        if self.orders:
+            self._order = (self._order + 1) % len(self.orders)
+            self.redraw()
+
+    def sort_key(self, item: Hashable, order: str) -> Any:
+        """What items are sorted by in any order but the first; those alike stay as they are."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it sorts by")
+
+    def listed(self, model: Model) -> list[Hashable]:
+        """What is listed, filtered and in the order chosen."""
+        items = self.items(model)
+        return sorted(items, key=lambda item: self.sort_key(item, self.order)) if self._order else items
+
+    def notes(self, model: Model, listed: Sequence[Hashable]) -> Iterator[str]:
+        """What narrows or orders the list, for the row below it."""
+        if self.filter_text:
+            yield f"/{self.filter_text}  {len(listed)} of {self._unfiltered(model)}"
+        if self._order:
+            yield f"sorted by {self.order}"
+
+    def _unfiltered(self, model: Model) -> int:
+        text, self.filter_text = self.filter_text, ""
+        try:
+            return len(self.items(model))
+        finally:
+            self.filter_text = text
+
+    # ── selection ───────────────────────────────────────────────────────────────────────────────────────────────────
+
     @property
     def selected(self) -> Hashable | None:
         """The selected item, or None in an empty list."""
         if self.model is None:
             return None
-        listed = self.items(self.model)
+        listed = self.listed(self.model)
         return listed[self._index(listed)] if listed else None
 
     def _index(self, listed: list[Hashable]) -> int:
@@ -74,7 +116,7 @@ class ListView(DiffWidget):
 
     def move(self, by: int) -> None:
         """Move the selection; reaching the last line asks for more."""
-        if self.model is None or not (listed := self.items(self.model)):
+        if self.model is None or not (listed := self.listed(self.model)):
             return
         index = max(0, min(len(listed) - 1, self._index(listed) + by))
         self._selected = None if index == 0 else self.key(listed[index])
@@ -82,24 +124,25 @@ class ListView(DiffWidget):
         if by > 0 and index == len(listed) - 1:
             self.at_end()
 
+    def page(self, by: int) -> None:
+        """Move the selection by as many lines as are shown, less one."""
+        self.move(by * max(1, self._room - 1))
+
     def at_end(self) -> None:
         """The last line was reached."""
 
+    # ── what is drawn ───────────────────────────────────────────────────────────────────────────────────────────────
+
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """Header, lines, and the selected one's detail."""
-        listed, end = self.items(model), self.name_end
-        longest = max((columns(self.listed_name(item)) for item in listed), default=0)
-        self.spare = spare_columns(canvas.width, longest - self.name_room) if self.name_room else 0
-        canvas.put(1, 0, self.header[:end] + " " * self.spare + self.header[end:], Ink.DIM)
+        """Header, lines, what narrows the list and what of it is out of sight, and the selected one's detail."""
+        listed = self.listed(model)
+        self._draw_header(canvas, listed)
         below = self.detail_rows(model, canvas.width, canvas.height)
-        room = max(1, canvas.height - 1 - below)
-        if not listed and model.published is None:
-            canvas.put(1, 1, WAITING, Ink.DIM)
-            return
+        noted = self._draw_notes(canvas, model, listed, max(1, canvas.height - 1 - below))
         if not listed:
-            canvas.put(1, 1, f'no line holds "{self.filter_text}"' if self.filter_text else self.empty_text)
+            canvas.put(1, 1, *self._nothing(model))
             return
-        at = self._index(listed)
+        room, at = self._room, self._index(listed)
         self._top = max(0, min(self._top, len(listed) - room, at), at - room + 1)
         for y, item in enumerate(listed[self._top : self._top + room], start=1):
             self.draw(canvas, y, item, model)
@@ -107,8 +150,42 @@ class ListView(DiffWidget):
                 canvas.fill(y, Ink.REVERSE)
         if len(listed) > room:
             canvas.right(canvas.width - 1, 0, f"{at + 1} of {len(listed)}", Ink.DIM)
+        if noted and (more := len(listed) - self._top - room) > 0:
+            canvas.right(canvas.width - 1, 1 + room, f"+{more} more", Ink.DIM)
         if below:
-            self.detail(canvas, 1 + room, listed[at], model)
+            self.detail(canvas, 1 + room + noted, listed[at], model)
+
+    def _draw_header(self, canvas: Canvas, listed: Sequence[Hashable]) -> None:
+        """The columns' names; on a wider screen that of the names has more room."""
+        end = self.name_end
+        longest = max((columns(self.listed_name(item)) for item in listed), default=0)
+        self.spare = spare_columns(canvas.width, longest - self.name_room) if self.name_room else 0
+        canvas.put(1, 0, self.header[:end] + " " * self.spare + self.header[end:], Ink.DIM)
+
+    def _draw_notes(self, canvas: Canvas, model: Model, listed: Sequence[Hashable], room: int) -> bool:
+        """A row below the items for what narrows them, if there is any or they do not fit; whether there is one."""
+        notes = " · ".join(self.notes(model, listed))
+        noted = room > LEAST_ROWS and (notes != "" or len(listed) > room)
+        self._room = room - noted
+        if noted:
+            canvas.put(1, 1 + self._room, cut(notes, canvas.width - 14), Ink.BOLD)
+        return noted
+
+    def _nothing(self, model: Model) -> Line:
+        """What stands in an empty list."""
+        if model.past is not None:
+            return self.past_text, Ink.DIM
+        if model.published is None:
+            return WAITING, Ink.DIM
+        return f'no line holds "{self.filter_text}"' if self.filter_text else self.empty_text, Ink.PLAIN
+
+
+@runtime_checkable
+class ByKind(Protocol):
+    """A list of which one kind can be shown."""
+
+    def next_kind(self) -> None:
+        """Show the next kind; after the last all of them."""
 
 
 @runtime_checkable
@@ -124,11 +201,3 @@ class Opening(Protocol):
 
     def close_opened(self) -> bool:
         """Back to the list; False: it is shown already."""
-
-
-@runtime_checkable
-class Sorting(Protocol):
-    """A view that lists in several orders."""
-
-    def sort_next(self) -> None:
-        """List in the next order."""

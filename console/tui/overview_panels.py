@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.display.formats import age, clock, kw
+from console.display.formats import age, clock, kw, local_times
 from console.display.ink import Ink
 from console.display.status_text import clock_line, gpus_text, limiting_texts, peak_label
 from console.display.viewmodel import Model, peak_is_lower_bound
@@ -22,6 +22,7 @@ from gateway.api.protocol import Published
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
 TOP_NODES = 5
+NOT_KEPT = "charges and plan then: not on record"
 SUBJECT_MORE = 16  # columns of a subject on a wide screen besides 16
 
 
@@ -34,6 +35,10 @@ class MonthPanel(DiffWidget):
             canvas.put(0, 0, "Month", Ink.DIM)
             return
         contracted_w = model.limit("contracted_peak_w")
+        if model.past is not None:
+            draw_figure(canvas, 1, "peak then", kw(model.published.month_peak_w, 7), " kW")
+            canvas.put(0, 2, NOT_KEPT, Ink.DIM)
+            return
         canvas.put(0, 0, "Month" if model.demand.per == "month" else "Year", Ink.DIM)
         if model.published.charges is None:
             self._draw_peak(canvas, model.published, model.demand)
@@ -119,6 +124,9 @@ class GatewayPanel(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and rows of devices."""
         x = canvas.put(0, 0, "Gateway", Ink.DIM) + 2
+        if model.past is not None:
+            canvas.put(0, 1, "devices' links then: not on record", Ink.DIM)
+            return
         if model.published is None:
             return
         if model.published.clock is not None and model.published.clock.machine_utc_s is not None:
@@ -154,14 +162,14 @@ class RecentEvents(DiffWidget):
         """A row each, the newest first."""
         canvas.put(1, 0, "Events", Ink.DIM)
         for y, event in enumerate(reversed(model.events[-(canvas.height - 1) :]), start=1):
-            event_row(canvas, y, event, clock(event.utc_s, model.timezone))
+            event_row(canvas, y, event, clock(event.utc_s, model.timezone), model.timezone)
 
 
-def event_row(canvas: Canvas, y: int, event: Event, when: str) -> None:
-    """One event: when, mark of its severity, kind, subject, text, who."""
+def event_row(canvas: Canvas, y: int, event: Event, when: str, timezone: str) -> None:
+    """One event: when, mark of its severity, kind, subject, text, who. Times in its text are the site's."""
     mark = SEVERITY_MARK.get(event.severity, " "), SEVERITY_INK.get(event.severity, Ink.PLAIN)
     who = f"  {event.who}" if event.who else ""
-    line_row(canvas, y, when, mark, event.kind, event.subject, event.text + who)
+    line_row(canvas, y, when, mark, event.kind, event.subject, local_times(event.text, timezone) + who)
 
 
 def line_row(canvas: Canvas, y: int, when: str, mark: tuple[str, Ink], kind: str, subject: str, text: str) -> None:

@@ -203,14 +203,14 @@ def draw_table(canvas: Canvas, top: int, plan: Plan, cursor: int, model: Model) 
 def draw_no_plan(canvas: Canvas, model: Model) -> None:
     """That there is none, why, and what steers instead."""
     if model.published is None:
-        canvas.put(1, 0, "nothing has arrived yet", Ink.DIM)
+        canvas.put(1, 0, "nothing is on record of then" if model.past else "nothing has arrived yet", Ink.DIM)
         return
     reason = model.no_plan or "no plan is in force, the rules steer alone"
     lines = wrap(reason[:1].upper() + reason[1:], canvas.width - 2, 4)
     for y, line in enumerate(lines):
         canvas.put(1, y, line)
     y = len(lines) + 1
-    canvas.put(1, y, "Steers now", Ink.DIM)
+    canvas.put(1, y, "Steers now" if model.past is None else "Steered", Ink.DIM)
     canvas.put(13, y, rule_name(model.published.decision.binding))
     event = next((e for e in reversed(model.events) if e.kind == "plan"), None)
     if event is not None:

@@ -88,7 +88,7 @@ def shown_key(model: Model) -> object:
     published, plan = model.published, model.plan
     minute = None if model.now_utc_s is None else int(model.now_utc_s // 60)
     state = None if published is None else published.decision.island
-    common = (minute, model.stale, model.welcome, state)
+    common = (minute, model.past is not None, model.stale, model.welcome, state)
     if published is None:
         return (*common, model.no_plan, model.events[-1:])
     if plan is None:

@@ -1,4 +1,7 @@
-"""The line at the bottom of a view to type in: a command's name, or a filter. The values above it stay live."""
+"""The line at the bottom of a view to type in: a command's name, a filter, a time of the record.
+
+The values above it stay live.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from console.tui.commands import ABORT_KEY, Command, key_name, matching
 from console.tui.diff_widget import DiffWidget
 from console.tui.keystrokes import EDITING, edited
 
-PALETTE, FILTER = "palette", "filter"
+PALETTE, FILTER, TIME = "palette", "filter", "time"
+TITLES = {PALETTE: " Command ", FILTER: " Filter ", TIME: " Time in the record "}
+MARKS = {PALETTE: ":", FILTER: "/", TIME: "@"}
+HINTS = {TIME: "14:20 · 2026-11-03 02:40 · -2h · enter · esc"}
 PALETTE_ROWS = 8
 KEYS = EDITING | {"up", "down", "enter", "escape", "tab"}
 
@@ -30,6 +36,13 @@ class Prompt(DiffWidget, can_focus=True):
         def __init__(self, text: str, done: bool) -> None:
             super().__init__()
             self.text, self.done = text, done
+
+    class TimeGiven(Message):
+        """Enter was pressed behind a time."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     class Chosen(Message):
         """A command was chosen."""
@@ -59,13 +72,13 @@ class Prompt(DiffWidget, can_focus=True):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A rule, the text with its cursor, and for a palette the commands that match."""
-        title = " Command " if self.kind == PALETTE else " Filter "
         canvas.put(1, 0, "─" * (canvas.width - 2), Ink.DIM)
-        canvas.put(3, 0, title, Ink.DIM)
-        x = canvas.put(1, 1, ":" if self.kind == PALETTE else "/", Ink.BOLD)
-        x = canvas.put(x + 1, 1, self.text[-(canvas.width - 30) :])
+        canvas.put(3, 0, TITLES[self.kind], Ink.DIM)
+        x = canvas.put(1, 1, MARKS[self.kind], Ink.BOLD)
+        hint = HINTS.get(self.kind, "enter accept · esc close")
+        x = canvas.put(x + 1, 1, self.text[-max(8, canvas.width - 6 - len(hint)) :])
         canvas.put(x, 1, " ", Ink.REVERSE)
-        canvas.right(canvas.width - 1, 1, "enter accept · esc close", Ink.DIM)
+        canvas.right(canvas.width - 1, 1, hint, Ink.DIM)
         if self.kind != PALETTE:
             return
         found = matching(self.text)
@@ -106,6 +119,8 @@ class Prompt(DiffWidget, can_focus=True):
     def _accept(self, found: list[Command]) -> None:
         if self.kind == FILTER:
             self.post_message(self.Typed(self.text, done=True))
+        elif self.kind == TIME:
+            self.post_message(self.TimeGiven(self.text))
         elif found:
             self.post_message(self.Chosen(found[self._selected_index]))
 

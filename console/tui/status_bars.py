@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.display.event_text import event_words, most_pressing_event
-from console.display.formats import WAITING, clock_zone, countdown, elapsed, hour_minute
+from console.display.formats import WAITING, clock_zone, countdown, elapsed, hour_minute, month_day_clock
 from console.display.ink import Ink, Line
 from console.display.islanding_text import (
     cause_word,
@@ -27,7 +27,7 @@ from console.display.status_text import (
     next_change_text,
     why_text,
 )
-from console.display.viewmodel import Link, Model, is_unacknowledged, ranked, unacknowledged
+from console.display.viewmodel import Link, Model, PastMark, is_unacknowledged, ranked, unacknowledged
 from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS, Needs, key_name
@@ -39,6 +39,7 @@ from gateway.api.protocol import Published
 
 MIN_COLUMNS, MIN_ROWS = 80, 24
 WHY_ROWS = 2
+PAST_WIDE = 60  # columns of the state line, from which a past one says what steered
 TEXT_COLUMN = 8  # behind "Why", "Next", "Alarms"
 TEXT_MARGIN = TEXT_COLUMN + 1  # columns that the text of a line cannot have
 VIEW_COMMAND = "view."
@@ -51,7 +52,7 @@ class StateLine(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row. Where there is not room for all, the site's name is shortened first."""
-        words = state_words(model)
+        words = state_words(model, canvas.width)
         taken = sum(columns(text) + 2 for text, _ in words)
         name = cut(model.welcome.site if model.welcome else "Skerry", 20)
         marks = simulation_marks(model)
@@ -71,8 +72,20 @@ def simulation_marks(model: Model) -> tuple[str, ...]:
     return f"simulated{factor}", f"sim.{factor}"
 
 
-def state_words(model: Model) -> list[Line]:
-    """The state at the PCC and what steers; off the grid, for how long and whether it is a drill or an outage."""
+def state_words(model: Model, width: int) -> list[Line]:
+    """The state at the PCC and what steers; off the grid, for how long and whether it is a drill or an outage.
+
+    In front of a past one, how long ago it was; what steered has room on wider screens only, unless it is unusual.
+    """
+    if model.past is None:
+        return present_words(model)
+    then = present_words(model) if model.past.decided else []
+    ago = (f"PAST {model.past.ago} ago", Ink.REVERSE)
+    return [ago, *(line for n, line in enumerate(then) if width >= PAST_WIDE or not n or line[1] is not Ink.PLAIN)]
+
+
+def present_words(model: Model) -> list[Line]:
+    """The same without a thought of the past."""
     if model.published is None:
         return []
     decision, view, now_s = model.published.decision, islanding_view(model), model.now_utc_s
@@ -94,6 +107,9 @@ class LinkLine(DiffWidget):
         """One row: the clock at the left, so that a second costs eight characters; without a gateway no time."""
         now = model.now_utc_s
         word, ink = link_state_word(model)
+        if model.past is not None:
+            self._paint_past(canvas, model, model.past)
+            return
         if model.link is Link.LOST:
             canvas.put(0, 0, word, ink)
             return
@@ -103,6 +119,14 @@ class LinkLine(DiffWidget):
             0, 0, time if known else "NO TIME KNOWN", Ink.DIM if model.stale else Ink.PLAIN if known else Ink.MEDIUM
         )
         canvas.put(15, 0, cut(word, canvas.width - 16), ink)
+
+    @staticmethod
+    def _paint_past(canvas: Canvas, model: Model, past: PastMark) -> None:
+        """The time that is shown, with its day where that is another one, and the key that returns to now."""
+        short = clock_zone(past.utc_s, model.timezone)
+        long = f"{month_day_clock(past.utc_s, model.timezone)} {short.split()[-1]}"
+        x = canvas.put(0, 0, long if past.other_day else short)
+        canvas.fit(x + 2, 0, ["End: live", "End"], Ink.DIM)
 
 
 class Separator(DiffWidget):
@@ -123,6 +147,9 @@ class OrderLine(Separator):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row; the battery's order first, how many more there are, and the key that ends one."""
         super().paint(canvas, model)
+        if model.past is not None:
+            canvas.put(2, 0, f" {now_text(model, model.past)} ", Ink.BOLD)
+            return
         if model.published is None:
             return
         orders = model.published.orders
@@ -169,6 +196,14 @@ class OrderLine(Separator):
         canvas.put(2, 0, cut(text, canvas.width - 4), ink)
 
 
+def now_text(model: Model, past: PastMark) -> str:
+    """How the site stands now, while the past is shown: the link, the state at the PCC, the alarms that wait."""
+    link = "no gateway" if model.link is not Link.LIVE else ""
+    alarms = f"▲ {past.now_waiting} alarm{'s' if past.now_waiting > 1 else ''} to acknowledge"
+    now = (link or past.now_state.upper(), alarms if past.now_waiting else "no alarm waits")
+    return f"Now {' · '.join(filter(None, now))}"
+
+
 class WhyLine(DiffWidget):
     """What the controller does and why."""
 
@@ -194,6 +229,10 @@ class NextLine(DiffWidget):
         """One row: as many changes as fit whole."""
         if rest := why_rows(model, canvas.width)[WHY_ROWS:]:
             canvas.put(TEXT_COLUMN, 0, rest[0])
+            return
+        if model.past is not None:
+            canvas.put(1, 0, "Record", Ink.DIM)
+            canvas.put(TEXT_COLUMN, 0, cut(model.past.record, canvas.width - TEXT_MARGIN))
             return
         canvas.put(1, 0, "Next", Ink.DIM)
         x = TEXT_COLUMN
@@ -225,14 +264,14 @@ class AlarmLine(DiffWidget):
             return
         canvas.put(1, 0, "Alarms", Ink.DIM)
         if model.published is None:
-            canvas.put(TEXT_COLUMN, 0, WAITING, Ink.DIM)
+            canvas.put(TEXT_COLUMN, 0, "not on record" if model.past else WAITING, Ink.DIM)
             return
         alarms = ranked(model.published.alarms)
         waiting = unacknowledged(alarms)
-        note = "a acknowledge" if waiting else last_drill_text(model)
+        note = "" if model.past else "a acknowledge" if waiting else last_drill_text(model)
         room = canvas.width - 2 - (len(note) + 2 if note else 0)
         x = self._draw_alarms(canvas, alarms, room, model)
-        if not waiting:
+        if not waiting and model.past is None:
             note = longest_fitting(note, iq_texts(model.published.iq), canvas.width - 2 - x)
         if x + columns(note) < canvas.width:
             canvas.right(canvas.width - 1, 0, note, Ink.DIM)

@@ -67,6 +67,11 @@ def draw_past_and_plan(canvas: Canvas, past: Raster, ahead: Raster) -> None:
         canvas.put(x + 1, y, right, Ink.DIM)
 
 
+def now_word(model: Model) -> str:
+    """What stands below the mark between past and plan."""
+    return "now" if model.past is None else "then"
+
+
 class LoadChart(DiffWidget):
     """Site load by balance, and the plan's load with its band."""
 
@@ -165,7 +170,7 @@ class TimeAxis(DiffWidget):
         for x in range(AXIS_COLUMNS, mark - 12, 20):
             at = scale.end_utc_s + TREND_STEP_S - (mark - x) * CELL_S
             canvas.put(x, 0, f"{hour_minute(at, model.timezone)}", Ink.DIM)
-        canvas.put(mark - 1, 0, "now", Ink.DIM)
+        canvas.put(mark - 1, 0, now_word(model), Ink.DIM)
         steps = ahead_steps(model.plan, now, scale.ahead)
         if steps[-1] is not None:
             canvas.right(mark + 1 + scale.ahead, 0, hour_minute(steps[-1].start_utc_s, model.timezone), Ink.DIM)
@@ -180,6 +185,10 @@ class TariffStrip(DiffWidget):
             return
         tariff, now, zone = model.published.tariff, model.published.snapshot.utc_s, model.timezone
         canvas.put(0, 0, " ct/kWh", Ink.DIM)
+        if model.past is not None:
+            x = canvas.put(8, 0, cents(tariff.now_eur_per_kwh))
+            canvas.put(x, 0, " then; prices ahead: not on record", Ink.DIM)
+            return
         hours = hourly(tariff.ahead, now, tariff.ends_utc_s)
         x = canvas.put(8, 0, strip(hours)) + 1
         x = canvas.put(x, 0, cents(tariff.now_eur_per_kwh))
@@ -237,7 +246,8 @@ class SocChart(DiffWidget):
         canvas.put(x, 0, "SoC %")
         if (reserve := model.limit("reserve_soc_pct")) is not None:
             canvas.put(x, 1, f"reserve {reserve:.0f}", Ink.DIM)
-        made = "no plan" if model.plan is None else f"plan of {hour_minute(model.plan.made_utc_s, model.timezone)}"
+        none = "no plan" if model.past is None else "no plan kept"
+        made = none if model.plan is None else f"plan of {hour_minute(model.plan.made_utc_s, model.timezone)}"
         canvas.put(x, 2, made, Ink.DIM)
 
     @staticmethod
@@ -259,7 +269,7 @@ class SocChart(DiffWidget):
         """Draw the time axis in the last row: start, now, and every eight hours of the plan."""
         y, mark = canvas.height - 1, AXIS_COLUMNS + past
         end_utc_s = _soc_end_utc_s(model.now_utc_s or 0.0)
-        canvas.put(mark - 1, y, "now", Ink.DIM)
+        canvas.put(mark - 1, y, now_word(model), Ink.DIM)
         begin_utc_s = end_utc_s - (2 * past - 1) * DAY_STEP_S
         canvas.put(AXIS_COLUMNS, y, hour_minute(begin_utc_s, model.timezone), Ink.DIM)
         for column in range(SOC_LABEL_COLUMNS, ahead - 2, SOC_LABEL_COLUMNS):

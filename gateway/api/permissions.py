@@ -32,6 +32,7 @@ PERMISSIONS: dict[str, Permission] = {
     "history": Permission(Role.VIEWER),
     "events": Permission(Role.VIEWER),
     "at": Permission(Role.VIEWER),
+    "past": Permission(Role.VIEWER),
     "why": Permission(Role.VIEWER),
     "decisions": Permission(Role.VIEWER),
     "audit": Permission(Role.VIEWER),

@@ -28,11 +28,13 @@ from gateway.errors import CommandRefused
 from gateway.site.schema import Site
 from gateway.supervised_calls import PartHangs, SupervisedCalls
 from storage import audit_reader
+from storage.past import past
 from storage.reader import Archive
 
 MAX_EVENTS = 500
 MAX_TIMES = 50
 FlexHours = Annotated[list[Annotated[float, msgspec.Meta(gt=0, le=48)]], msgspec.Meta(max_length=MAX_TIMES)]
+Kinds = Annotated[list[str], msgspec.Meta(max_length=MAX_TIMES)]  # of events
 FlexStarts = Annotated[list[float], msgspec.Meta(max_length=MAX_TIMES)]
 
 
@@ -71,6 +73,7 @@ class Queries:
             "history": self._history,
             "events": self._events,
             "at": self._at,
+            "past": self._past,
             "why": self._why,
             "decisions": self._decisions,
             "audit": self._audit,
@@ -157,9 +160,11 @@ class Queries:
 
     async def _events(self, peer: Peer, params: dict[str, Any]) -> Any:
         limit = min(int(params.get("limit", 100)), MAX_EVENTS)
-        before = params.get("before_utc_s")
+        named = msgspec.convert(params.get("kinds") or [], Kinds)
+        kinds = [*named, *([str(kind)] if (kind := params.get("kind")) is not None else [])]
+        before, since, text = params.get("before_utc_s"), params.get("since_utc_s"), params.get("text")
         events = await self.ask(
-            lambda archive: archive.events(limit, before_utc_s=before, text=params.get("text"), kind=params.get("kind"))
+            lambda archive: archive.events(limit, before_utc_s=before, text=text, kinds=kinds, since_utc_s=since)
         )
         return [msgspec.to_builtins(event) for event in events]
 
@@ -179,6 +184,13 @@ class Queries:
         """The site as it was at `utc_s`, and whether that is in a gap."""
         utc_s = float(params["utc_s"])
         return msgspec.to_builtins(await self.ask(lambda archive: archive.at(utc_s)))
+
+    async def _past(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """What a console shows of `utc_s`: the site then, the charts up to then, the log before it."""
+        utc_s = float(params["utc_s"])
+        if not math.isfinite(utc_s):
+            raise ValueError("utc_s: expected a finite number")
+        return msgspec.to_builtins(await self.ask(lambda archive: past(archive, self._state_dir, utc_s)))
 
     async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:
         start_s, end_s = float(params["start_utc_s"]), float(params["end_utc_s"])

@@ -277,6 +277,7 @@ def start_from(place: Path) -> None:
 
 def read_audit(place: Path) -> None:
     audit_reader.rows(place)
+    audit_reader.rows_until(place, BEGIN_S)
     audit_reader.ends_utc_s(place)
     audit_reader.orders_in_force(place)
     audit_reader.orders_stopped(place)
@@ -350,6 +351,7 @@ ARCHIVE = (
 AUDIT = (
     "storage.audit_format:open_read_only",
     "storage.audit_reader:rows",
+    "storage.audit_reader:rows_until",
     "storage.audit_reader:ends_utc_s",
     "storage.audit_reader:orders_in_force",
     "storage.audit_reader:orders_stopped",

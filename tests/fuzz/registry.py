@@ -105,6 +105,8 @@ EXCEPTIONS = {
     "console.tui.gateway_feed:GatewayFeed._load_jobs": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_proofs": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_registers": _OUR_GATEWAY,
+    "console.tui.record_view:RecordView._load": _OUR_GATEWAY,
+    "gateway.api.queries:Queries._events": "a short list of texts, bounded by its type; who reads the record is tried",
     "console.tui.order_controller:OrderController._asked": _OUR_GATEWAY,
     "console.tui.order_controller:order_answer": _OUR_GATEWAY,
     "console.tui.order_controller:site_checks": _OUR_GATEWAY,

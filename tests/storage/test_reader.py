@@ -127,7 +127,8 @@ def test_history_refuses_nonsense(archive: Archive, start: float, end: float, st
 def test_events_newest_first_and_filtered(archive: Archive) -> None:
     assert [e.subject for e in archive.events(3)] == ["pcs4", "pcs3", "pcs2"]
     assert [e.subject for e in archive.events(9, before_utc_s=T0 + 120)] == ["pcs1", "pcs0"]
-    assert [e.subject for e in archive.events(9, kind="device")] == ["pcs3", "pcs1"]
+    assert [e.subject for e in archive.events(9, kinds=["device"])] == ["pcs3", "pcs1"]
+    assert [e.subject for e in archive.events(9, kinds=["device", "plan"], since_utc_s=T0 + 150)] == ["pcs3"]
     assert [e.subject for e in archive.events(9, text="ADA")] == ["pcs3"]
     assert [e.subject for e in archive.events(9, text="0 % of 2_")] == ["pcs2"]
     assert archive.events(9, text="%of%") == []

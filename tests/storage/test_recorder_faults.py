@@ -63,8 +63,8 @@ def test_a_state_directory_that_cannot_be_used_is_said_and_used_once_it_can(tmp_
     recorder.close()
     archive = Archive(tmp_path / "state")
     assert archive.counts()["hot"] == 20
-    assert archive.events(10, kind="device") == [HELLO]
-    assert [e.severity for e in archive.events(10, kind="gateway")] == ["info", "alarm"]
+    assert archive.events(10, kinds=["device"]) == [HELLO]
+    assert [e.severity for e in archive.events(10, kinds=["gateway"])] == ["info", "alarm"]
     assert "nothing was lost" in archive.events(10, text="written again")[0].text
 
 
@@ -100,7 +100,7 @@ def test_a_file_locked_by_someone_else_is_written_when_they_let_go(recorder: Rec
     flushed(recorder)
     archive = Archive(tmp_path / "state")
     assert archive.counts()["hot"] == 20
-    assert archive.events(10, kind="device") == [HELLO]
+    assert archive.events(10, kinds=["device"]) == [HELLO]
 
 
 @pytest.mark.parametrize("damage", ["header", "page", "truncated"])

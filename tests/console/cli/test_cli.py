@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import warm_start
 from file_modes import bound_by_modes
+from waiting import LIMIT_S
 
 from console.cli.orders import _shown
 from dispatch.model.decision import Decision
@@ -268,6 +271,31 @@ async def test_events(machine: Machine, gateway: LinkServer) -> None:
         "2025-09-16 12:00:00 CEST  warning  device   pv1               lost: no answer",
     ]
     assert [e["subject"] for e in json.loads((await machine.skerry("events", "--json")).out)] == ["start", "pv1"]
+
+
+async def test_events_of_a_time_and_a_kind(machine: Machine, gateway: LinkServer) -> None:
+    ran = await machine.skerry("events", "--since", "-30s", "--kind", "device", "--kind", "plan")
+    assert machine.asked[-1] == ("events", {"limit": 500, "since_utc_s": NOON_UTC_S - 30, "kinds": ["device", "plan"]})
+    assert [line.split()[4] for line in ran.out.splitlines()] == ["device"]  # a gateway that sends others, too
+    ran = await machine.skerry("events", "--follow", "--until", "12:00")
+    assert (ran.code, "--follow goes on until Ctrl-C" in ran.err) == (exit_codes.USAGE, True)
+
+
+async def test_events_are_followed_until_ctrl_c(machine: Machine, gateway: LinkServer) -> None:
+    process = await warm_start.start(
+        ("events", "--follow", "--json"), machine.environment, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    lines = [json.loads(await asyncio.wait_for(process.stdout.readline(), LIMIT_S)) for _ in range(2)]
+    assert [line["subject"] for line in lines] == ["start", "pv1"]
+    async with asyncio.timeout(LIMIT_S):
+        while True:  # until it has asked again
+            if [method for method, _ in machine.asked].count("events") > 2:
+                break
+            await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    rest, _ = await process.communicate()
+    assert (rest, process.returncode) == (b"", 130)  # nothing is told twice
 
 
 async def test_ack(machine: Machine, gateway: LinkServer) -> None:

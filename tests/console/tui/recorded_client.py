@@ -56,7 +56,7 @@ class RecordedClient:
         if method == "history":
             points = self.scene.trend if params["step_s"] == TREND_STEP_S else self.scene.day
             points = tuple(p for p in points if params["start_utc_s"] <= p.start_utc_s < params["end_utc_s"])
-            names = {"site_load.w": "load_w", "grid.w": "grid_w", "soc_pct": "soc_pct"}
+            names = {"site_load.w": "load_w", "grid.w": "grid_w", "soc_pct": "soc_pct", "grid.hz": "hz"}
             return {
                 "t": [p.start_utc_s for p in points],
                 "signals": {name: [getattr(p, names[name]) for p in points] for name in params["signals"]},

@@ -51,13 +51,14 @@ def test_the_list_has_the_rows_that_the_detail_does_not_need(model: Model) -> No
     many = tuple(DeviceHealth(f"contact-{n}", "contact", True, 0.1, 9, 0, 0) for n in range(14))
     snapshot = msgspec.structs.replace(model.published.snapshot, devices=many)
     lines = drawn(Devices(), received(model, msgspec.structs.replace(model.published, snapshot=snapshot)), 80, 19)
-    assert sum(line.startswith(" contact-") for line in lines) == 14
+    assert sum(line.startswith(" contact-") for line in lines) == 12 + 1  # and the detail's first line
+    assert lines[13].endswith("+2 more")
     assert "" not in lines
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_list_shows_who_answers_and_how_fast(model: Model, width: int) -> None:
-    lines = drawn(Devices(), model, width)
+    lines = drawn(Devices(), model, width, 24)
     grid = next(line for line in lines if line.startswith(" grid"))
     assert grid.split()[:6] == ["grid", "LOST", "1.2", "3.3", "60", "12s"]
     assert next(line for line in lines if line.startswith(" load")).split()[1] == "answers"
@@ -194,7 +195,7 @@ def test_lists_give_their_names_what_a_wide_screen_has_more(model: Model) -> Non
     event = Event(0.0, "device", "warning", "battery-inverter-of-the-old-barn", "lost: no answer")
     for width, shown in ((80, "battery-inverte…  lost"), (120, "battery-inverter-of-the-old-barn  lost")):
         canvas = WatchedCanvas(width, 2)
-        event_row(canvas, 0, event, "18:38:32")
+        event_row(canvas, 0, event, "18:38:32", "UTC")
         assert shown in canvas.lines()[0]
 
 

@@ -78,7 +78,7 @@ async def test_the_cursor_moves_by_quarter_and_hour_and_stops_at_the_ends(eventu
     async with opened(calm(), eventually) as (pilot, view):
         seen = []
         for keys in (
-            [], ["right"], ["right_square_bracket"], ["left"], ["ctrl+right"], ["shift+left"], ["left_square_bracket"],
+            [], ["right"], ["shift+right"], ["left"], ["ctrl+right"], ["shift+left"], ["ctrl+left"],
             ["home", "left"], ["end"], ["right"], ["pageup"], ["home"],
         ):  # fmt: skip
             await pilot.press(*keys)
@@ -95,7 +95,7 @@ async def test_each_quarter_says_why_and_what_it_costs(eventually: Eventually) -
         plan = client.scene.plan
         assert plan is not None
         index = at_hour(plan, 18)  # 20:00 in Oslo: the battery carries the load
-        await pilot.press(*["right_square_bracket"] * (index // 4))
+        await pilot.press(*["shift+right"] * (index // 4))
         step, text = plan.steps[index], rows(view)[TEXT : TEXT + 5]
         assert step.battery_w > 20_000
         assert text[0].split()[:5] == ["Tue", "20:00", "discharge", f"{step.battery_w / 1000:.1f}", "kW"]
@@ -210,7 +210,7 @@ async def test_without_a_plan_the_gateway_says_why(eventually: Eventually) -> No
     async with opened(client, eventually) as (pilot, view):
         await eventually(pilot, lambda: "No plan is in force, the rules steer alone: SoC unknown" in rows(view)[0])
         assert client.scene.published.decision.binding.value in rows(view)[2]
-        await pilot.press("right", "end", "left_square_bracket")  # nothing to move
+        await pilot.press("right", "end", "shift+left")  # nothing to move
         now = client.scene.published.snapshot.utc_s
         client.push(EventMessage(Event(now, "plan", "warning", "planner", "no plan: the solver gave up")))
         await eventually(pilot, lambda: "no plan: the solver gave up" in "\n".join(rows(view)))
@@ -234,10 +234,10 @@ async def test_a_plan_that_ran_out_says_so(eventually: Eventually) -> None:
 async def test_every_place_holds_at_every_size(size: tuple[int, int], eventually: Eventually) -> None:
     """A larger terminal adds beside and below; the first 80 columns of the charts and the text are the same."""
     async with opened(calm(), eventually) as (pilot, view):
-        await pilot.press("right_square_bracket")
+        await pilot.press("shift+right")
         small = [line[:80].rstrip() for line in rows(view)[:16]]
     async with opened(calm(), eventually, size) as (pilot, view):
-        await pilot.press("right_square_bracket")
+        await pilot.press("shift+right")
         lines = rows(view)
         assert [line[:80].rstrip() for line in lines[:16]] == small
         assert ("The plan" in lines[0]) is (size[0] >= 120)

@@ -59,6 +59,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "role": ("role", {}),
     "plan": ("plan", {}),
     "at": ("at", {"utc_s": 60}),
+    "past": ("past", {"utc_s": 86400}),
     "history": ("history", {"signals": ["grid.w"], "start_utc_s": 0, "end_utc_s": 60, "step_s": 1}),
     "events": ("events", {}),
     "why": ("why", {}),

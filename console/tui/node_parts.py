@@ -1,0 +1,58 @@
+"""What a node of view 2 is opened on: a line for each GPU, then a line for each job that holds the node."""
+
+from __future__ import annotations
+
+from console.display.formats import ABSENT, number
+from console.display.ink import Ink
+from console.display.language import words
+from console.display.queue_text import job_line
+from console.display.viewmodel import Model
+from console.display.wrapping import cut, wrap
+from console.tui.canvas import Canvas
+from console.tui.charts import bar
+from console.tui.reading_cells import reading_ink
+from dispatch.model.equipment import Gpu
+from dispatch.model.jobs import RunningJob
+
+GPU_HEADER = "GPU      W  limit           Use %  Temp C  Mem GiB  Name"
+JOB_HEADER = "Job, its name, user, share, since when, what it has drawn"
+MIB_PER_GIB = 1024.0
+MOST_TEXT_ROWS = 4
+
+
+def gpu_search_text(gpu: Gpu) -> str:
+    """Everything of a GPU that a filter looks at, lower case."""
+    return f"{gpu.index} {gpu.name} {gpu.uuid}".lower()
+
+
+def job_search_text(job: RunningJob) -> str:
+    """Everything of a job that a filter looks at, lower case."""
+    return f"{job.id} {job.name} {job.user} {job.state}".lower()
+
+
+def draw_gpu_row(canvas: Canvas, y: int, gpu: Gpu) -> None:
+    """One GPU: power, the limit that it follows, use, temperature, memory, and what it is known by."""
+    held = gpu.enforced_w if gpu.enforced_w.value is not None else gpu.limit_w
+    canvas.right(4, y, str(gpu.index))
+    canvas.right(11, y, number(gpu.w.value, 5, 0), reading_ink(gpu.w))
+    canvas.right(18, y, number(held.value, 5, 0), Ink.DIM)
+    canvas.put(19, y, bar(gpu.w.good, held.value or 1.0, 8))
+    canvas.right(34, y, number(gpu.util_pct.value, 5, 0), reading_ink(gpu.util_pct))
+    canvas.right(42, y, number(gpu.temp_c.value, 5, 0), reading_ink(gpu.temp_c))
+    used = gpu.memory_used_mib
+    canvas.right(51, y, number(None if used.value is None else used.value / MIB_PER_GIB, 7), reading_ink(used))
+    canvas.put(53, y, cut(f"{gpu.name}  {gpu.uuid}".strip() or ABSENT, canvas.width - 54), Ink.DIM)
+
+
+def draw_job_row(canvas: Canvas, y: int, job: RunningJob, model: Model) -> None:
+    """One job in a line."""
+    canvas.put(1, y, cut(job_line(job, model.now_utc_s, model.drawn), canvas.width - 2))
+
+
+def draw_job_detail(canvas: Canvas, top: int, job: RunningJob, model: Model) -> None:
+    """The whole line, the nodes, and what its owner is told."""
+    canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
+    told = "" if job.told is None else f"; {words(job.told)}"
+    text = f"{job_line(job, model.now_utc_s, model.drawn)}; on {', '.join(job.nodes)}{told}"
+    for y, line in enumerate(wrap(text, canvas.width - 2, MOST_TEXT_ROWS), start=top + 1):
+        canvas.put(1, y, line)

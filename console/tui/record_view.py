@@ -1,0 +1,101 @@
+"""Shows moments of the record in place of the present: steps through it, jumps to a time, returns to now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+import msgspec
+
+from console.display.formats import DAY_S, date_clock_zone, zone_named
+from console.display.past_model import past_model, seen_from
+from console.display.viewmodel import Model
+from console.tui.gateway_feed import Requester, StartWorker
+from console.tui.model_store import ModelStore
+from console.value_parsers import TIME_OF_DAY, moment
+from gateway.errors import LinkLost, RequestFailed
+from storage.past import Past
+
+MINUTE_S = 60
+NO_ORDER = "nothing is ordered or acknowledged in the past: End returns to now"
+EARLIER_GATEWAY = "this gateway is of an earlier version, which does not answer what the console shows of the past"
+
+
+class RecordView:
+    """Which moment is shown. The live model goes on in the store meanwhile.
+
+    changed: called when another moment is to be drawn, or the present again.
+    """
+
+    def __init__(
+        self, store: ModelStore, requester: Requester, start_worker: StartWorker, changed: Callable[[], None]
+    ) -> None:
+        self._store, self._requester, self._start_worker, self._changed = store, requester, start_worker, changed
+        self._past: Model | None = None
+        self._wanted_utc_s: float | None = None  # asked for, whether it is there yet or not; None: the present
+
+    @property
+    def active(self) -> bool:
+        """Whether the past is shown, or about to be."""
+        return self._wanted_utc_s is not None
+
+    def shown(self) -> Model:
+        """What is to be drawn."""
+        return self._store.model if self._past is None else seen_from(self._store.model, self._past)
+
+    def step(self, by_s: int) -> None:
+        """Go on by so many whole minutes; beyond now, to the present."""
+        now_s = self._store.model.now_utc_s
+        if now_s is None:
+            self._store.notify("nothing has arrived from the gateway yet")
+            return
+        if self._wanted_utc_s is None and by_s > 0:
+            return  # the present is shown
+        at_s = now_s if self._wanted_utc_s is None else self._wanted_utc_s
+        whole_s = -(-at_s // MINUTE_S) * MINUTE_S if by_s < 0 else at_s // MINUTE_S * MINUTE_S
+        self._show(whole_s + by_s)
+
+    def go(self, text: str) -> str:
+        """Go to a time as it is typed; why not, or nothing."""
+        model = self._store.model
+        if model.now_utc_s is None:
+            return "nothing has arrived from the gateway yet"
+        zone = zone_named(model.timezone)
+        try:
+            utc_s = moment(text, model.now_utc_s, zone)
+        except click.BadParameter as error:
+            return error.message
+        if utc_s > model.now_utc_s and TIME_OF_DAY.fullmatch(text.strip()):
+            utc_s = moment(text, model.now_utc_s - DAY_S, zone)  # that of yesterday
+        if utc_s > model.now_utc_s:
+            return f"{date_clock_zone(utc_s, zone)} has not come yet"
+        self._show(utc_s)
+        return ""
+
+    def leave(self) -> None:
+        """Return to the present."""
+        self._wanted_utc_s = self._past = None
+        self._changed()
+
+    def _show(self, utc_s: float) -> None:
+        if utc_s >= (self._store.model.now_utc_s or utc_s):
+            self.leave()
+            return
+        self._wanted_utc_s = utc_s
+        self._start_worker(self._load, "past")
+
+    async def _load(self) -> None:
+        """Ask for the moment that is wanted. Without an answer what is on screen stays."""
+        wanted_s = self._wanted_utc_s
+        try:
+            found = msgspec.convert(await self._requester.request("past", utc_s=wanted_s), Past)
+        except (RequestFailed, LinkLost, msgspec.ValidationError) as error:
+            self._stay(EARLIER_GATEWAY if "unknown method" in str(error) else f"the record was not read: {error}")
+            return
+        if wanted_s == self._wanted_utc_s:
+            self._past = past_model(self._store.model, found)
+            self._changed()
+
+    def _stay(self, why: str) -> None:
+        self._wanted_utc_s = None if self._past is None else self._past.now_utc_s
+        self._store.notify(why)
