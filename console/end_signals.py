@@ -1,6 +1,7 @@
 """Ends the console on SIGTERM and SIGHUP so that its last picture does not stay on the terminal like a live one.
 
 A terminal that is gone counts as SIGHUP: the kernel sends that to the leader of the session only, which may ignore it.
+So does a parent that is gone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+PARENT_MS = 1000  # between two looks at whether our parent is there
 LIMIT_S = 5.0  # for the app to leave; a terminal that takes nothing more would keep it for ever
 
 
@@ -52,10 +54,14 @@ def leaving_on_signals(leave: Callable[[], None]) -> Iterator[list[signal.Signal
 
 
 def _watch(terminal: int) -> None:
-    """Wait until nobody holds the other end of the terminal any more, then act as on SIGHUP."""
-    poll = select.poll()
+    """Wait until nobody holds the other end of the terminal any more, or our parent is gone; then act as on SIGHUP.
+
+    A console whose shell or sudo was killed would read the keys of whoever uses the terminal next.
+    """
+    poll, parent = select.poll(), os.getppid()
     poll.register(terminal, 0)  # that it hangs up is told in any case
-    poll.poll()
+    while not poll.poll(PARENT_MS) and os.getppid() == parent:
+        pass
     os.kill(os.getpid(), signal.SIGHUP)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from console.end_signals import leaving_on_signals
+from console.look import USUAL_LOOK, Look
+from console.tui.appearance import Appearance, appearance
+from console.tui.theme import ThemeError
 from dispatch.model.islanding import IslandState
 from fleet.sites import SiteAddress
 from fleet.transport import remote_command
@@ -26,7 +30,6 @@ from gateway.api.socket_file import listening
 from gateway.errors import LinkLost, NoAccess, NoGateway, RequestFailed
 from gateway.shutdown_policy import reason_to_stay
 from gateway.site import paths
-from gateway.site.loader import load, load_or_say
 
 START_LIMIT_S = 20.0
 KEPT_DEMOS = 5
@@ -109,10 +112,11 @@ class Supervisor:
     records, know no proof and no found mode, and hold the site against a service that is about to start again.
     """
 
-    def __init__(self, site_path: Path, state_dir: Path, options: list[str] | None = None) -> None:
-        self._child = GatewayChild(site_path, state_dir, options or [])
+    def __init__(self, site_path: Path, state_dir: Path | None, options: list[str] | None = None) -> None:
+        """state_dir: of a gateway that is started; None: one runs already, and none is started."""
+        self._child = GatewayChild(site_path, state_dir or Path(), options or [])
         self.started_own = False
-        self._attached = False  # to a gateway that somebody else has started
+        self._attached = state_dir is None  # to a gateway that somebody else has started
 
     async def connect(self) -> GatewayClient:
         """A client, connected. Raises LinkLost with a line to show while it cannot be had."""
@@ -164,13 +168,13 @@ class Attachment:
         """Nothing was started."""
 
 
-def attach(site: str | None) -> int:
+def attach(site: str | None, look: Look = USUAL_LOOK) -> int:
     """`skerry console`: the console of a gateway that runs. Raises NoGateway where there is none."""
     find_socket(site)
     if not _in_terminal():
         print("skerry: no terminal for the console; use: skerry status", file=sys.stderr)
         return exit_codes.USAGE
-    return _console(Attachment(site))
+    return _console(Attachment(site), look)
 
 
 def fleet(sites: Sequence[SiteAddress], ssh: Sequence[str]) -> int:
@@ -181,7 +185,9 @@ def fleet(sites: Sequence[SiteAddress], ssh: Sequence[str]) -> int:
     from console.tui.fleet_app import FleetApp  # loads Textual
     from fleet.watch import Watch
 
-    app = FleetApp(Watch(sites, ssh), partial(site_console, ssh))
+    if (chosen := _appearance(USUAL_LOOK)) is None:
+        return exit_codes.USAGE
+    app = FleetApp(Watch(sites, ssh), partial(site_console, ssh), appearance=chosen)
     with leaving_on_signals(app.exit) as signals:
         app.run()
     return 128 + signals[0] if signals else app.return_code or exit_codes.OK
@@ -195,15 +201,19 @@ def site_console(ssh: Sequence[str], site: SiteAddress) -> list[str]:
     return [sys.executable, "-P", "-m", "skerry", "console", *named]
 
 
-def open_site(site_path: Path) -> int:
+def open_site(site_path: Path, look: Look = USUAL_LOOK) -> int:
     """`skerry SITE.toml`: the console on a site, attached or with a gateway of its own."""
+    if _in_terminal() and listening(paths.socket_path(site_path)):  # its gateway has read and checked the file
+        return _console(Supervisor(site_path, None), look)
+    from gateway.site.loader import load_or_say  # takes as long as the rest of an attached console's start
+
     site = load_or_say(site_path)
     if site is None:
         return exit_codes.USAGE
     if not _in_terminal():
         print(f"skerry: no terminal for the console; use: skerry serve {site_path}", file=sys.stderr)
         return exit_codes.USAGE
-    return _console(Supervisor(site_path, paths.state_dir(site)))
+    return _console(Supervisor(site_path, paths.state_dir(site)), look)
 
 
 def demo(
@@ -213,6 +223,7 @@ def demo(
     for_s: float | None = None,
     json_summary: bool = False,
     nodes: int | None = None,
+    look: Look = USUAL_LOOK,
 ) -> int:
     """`skerry demo`: the bundled site on its twin, in a fresh state directory, with the console or headless.
 
@@ -228,13 +239,14 @@ def demo(
         site_path.write_text(text if nodes is None else with_exporters(text, nodes, _free_port()), encoding="utf-8")
     if headless:
         from gateway.service import ServeOptions, serve  # the console does without the gateway's modules
+        from gateway.site.loader import load
 
         return serve(
             load(site_path),
             ServeOptions(state_dir=state_dir, for_s=for_s, json_summary=json_summary, rate_hz=rate_hz, speed=speed),
         )
     options = [f"--{name}={value:g}" for name, value in (("speed", speed), ("rate", rate_hz)) if value is not None]
-    code = _console(Supervisor(site_path, state_dir, options))
+    code = _console(Supervisor(site_path, state_dir, options), look)
     print(f"The records of this demo: {state_dir / 'telemetry.db'} (SQLite; or: skerry why --site {site_path})")
     return code
 
@@ -287,11 +299,22 @@ def _say_ended(signal_name: str, own_gateway: bool) -> None:
         )
 
 
-def _console(supervisor: Supervisor | Attachment) -> int:
+def _appearance(look: Look) -> Appearance | None:
+    """How the console looks here; None once it is said why not so."""
+    try:
+        return appearance(os.environ, look.theme, look.ascii, look.mouse)
+    except ThemeError as error:
+        print(f"skerry: {error}", file=sys.stderr)
+        return None
+
+
+def _console(supervisor: Supervisor | Attachment, look: Look) -> int:
     """Run the Textual console on what the supervisor connects to."""
     from console.tui.app import SkerryApp  # loads Textual
 
-    app = SkerryApp(supervisor.connect, supervisor.stop)
+    if (chosen := _appearance(look)) is None:
+        return exit_codes.USAGE
+    app = SkerryApp(supervisor.connect, supervisor.stop, appearance=chosen)
     with leaving_on_signals(app.exit) as signals:
         app.run()
     if signals:

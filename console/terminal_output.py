@@ -5,15 +5,17 @@ from __future__ import annotations
 import codecs
 import io
 import sys
+import unicodedata
 from typing import TextIO
 
 from dispatch.wording.formatting import REPLACED, neutralised
 
 # One character for one, so that columns stay where they are. What is not listed becomes "?".
 PLAIN = {
-    **dict.fromkeys("–—─━┄", "-"),
-    **dict.fromkeys("│┊┤╵▏▕", "|"),
-    **dict.fromkeys("▁▂▃▄▅▆▇█▉▊▋▌▍▎", "#"),
+    **dict.fromkeys("–—─━┄╌−", "-"),
+    **dict.fromkeys("│┊┤╵▏▕▎", "|"),
+    **dict(zip("▁▂▃▄▅▆▇", "_.-=+*%", strict=True)),  # a curve of eight heights
+    **dict.fromkeys("█▉▊▋▌▍", "#"),
     **dict.fromkeys("●✓", "*"),
     "✗": "x",
     "…": ".",
@@ -23,6 +25,8 @@ PLAIN = {
     "≤": "<",
     "≥": ">",
     "∞": "-",
+    "±": "~",
+    "§": "S",
     "Δ": "d",
     "φ": "p",
     "←": "<",
@@ -36,6 +40,8 @@ PLAIN = {
     "\u00a0": " ",
 }
 BRAILLE = range(0x2800, 0x2900)
+BRAILLE_ROWS = (0x09, 0x12, 0x24, 0xC0)  # the dots of each row of four, from the top
+BRAILLE_PLAIN = "'--._"  # by the mean of the rows with dots
 ERRORS = "skerry.plain"
 
 
@@ -48,13 +54,27 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     """Codec error handler: the plain characters for those that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(_plain_character(c) for c in error.object[error.start : error.end]), error.end
+    return "".join(plain_character(c) for c in error.object[error.start : error.end]), error.end
 
 
-def _plain_character(character: str) -> str:
+def plain_character(character: str) -> str:
+    """One ASCII character in place of another; "?" for what looks like none, and for the second half of a wide one."""
+    if len(character) != 1:
+        return "?"
     if ord(character) in BRAILLE:
-        return " " if character == "\u2800" else ":"
-    return PLAIN.get(character, "?")
+        return _plain_braille(ord(character))
+    if character in PLAIN:
+        return PLAIN[character]
+    base = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode("ascii")
+    return base if len(base) == 1 and base.isprintable() else "?"
+
+
+def _plain_braille(code: int) -> str:
+    """Dots at one height by a character of that height; those that rise or fall by ":"."""
+    rows = [n for n, bits in enumerate(BRAILLE_ROWS) if code & bits]
+    if not rows:
+        return " "
+    return ":" if rows[-1] - rows[0] > 1 else BRAILLE_PLAIN[round(sum(rows) / len(rows) + 0.1)]
 
 
 class _TerminalOutput(io.TextIOWrapper):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from console.look import Look
 from console.value_parsers import duration, site_option
 from gateway import exit_codes
 
@@ -18,6 +22,21 @@ speed_option = click.option(
 )
 rate_option = click.option("--rate", "rate_hz", type=click.FloatRange(1, 10), metavar="HZ", help="Ticks per second.")
 stdin_option = click.option("--stop-on-stdin-eof", is_flag=True, help="Shut down when standard input ends.")
+
+
+def look_options(command: Callable[..., int]) -> Callable[..., int]:
+    """How the console looks: passed to the command as `look`."""
+
+    @click.option(
+        "--theme", metavar="NAME", help="Colours: default, light, ansi-16, mono, deuteranopia, or one of your own."
+    )
+    @click.option("--ascii", is_flag=True, help="Draw with ASCII characters only.")
+    @click.option("--mouse", is_flag=True, help="Report clicks and the wheel; the terminal selects no text then.")
+    @functools.wraps(command)
+    def with_look(theme: str | None, ascii: bool, mouse: bool, **options: Any) -> int:
+        return command(look=Look(theme, ascii, mouse), **options)
+
+    return with_look
 
 
 @click.command()
@@ -34,7 +53,9 @@ stdin_option = click.option("--stop-on-stdin-eof", is_flag=True, help="Shut down
     metavar="N",
     help="So many nodes of 8 GPUs, read from their exporters over HTTP, in place of the eight on Modbus.",
 )
+@look_options
 def demo(
+    look: Look,
     headless: bool,
     for_s: float | None,
     json_summary: bool,
@@ -50,25 +71,27 @@ def demo(
         raise click.UsageError("--for and --json belong to --headless; the console runs until you quit it")
     from console import launcher
 
-    return launcher.demo(speed, rate_hz, headless, for_s, json_summary, nodes)
+    return launcher.demo(speed, rate_hz, headless, for_s, json_summary, nodes, look)
 
 
 @click.command("open")
 @click.argument("site", type=SITE)
-def open_(site: Path) -> int:
+@look_options
+def open_(site: Path, look: Look) -> int:
     """Open the console on SITE. It attaches to the running gateway, or starts one that ends with the console."""
     from console import launcher
 
-    return launcher.open_site(site)
+    return launcher.open_site(site, look)
 
 
 @click.command()
 @site_option
-def console(site: str | None) -> int:
+@look_options
+def console(site: str | None, look: Look) -> int:
     """Open the console of a gateway that runs on this machine. It starts none, and leaves it running."""
     from console import launcher
 
-    return launcher.attach(site)
+    return launcher.attach(site, look)
 
 
 @click.command()

@@ -10,26 +10,26 @@ from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import msgspec
 from textual.actions import ActionParseResult
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
-from textual.events import Resize
 from textual.widget import Widget
 from textual.worker import Worker
 
 from console.display.islanding_text import abortable, off_grid
 from console.display.language import alarm_text
+from console.display.status_text import why_text
 from console.display.viewmodel import Model, unacknowledged
+from console.tui.appearance import Appearance
 from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, OPENS, ORDERING, Needs, key_name
 from console.tui.diff_widget import DiffWidget
-from console.tui.driver import BURST_S, ConsoleDriver
+from console.tui.driver import BURST_S
 from console.tui.gateway_feed import Client, GatewayFeed
 from console.tui.list_view import ByKind, ListView, Opening
 from console.tui.model_store import NOTICE_S, ModelStore
 from console.tui.order_controller import OrderController, with_durability
 from console.tui.order_form import OrderForm
-from console.tui.output import Output
 from console.tui.prompt import FILTER, PALETTE, TIME, Prompt
 from console.tui.record_view import NO_ORDER, RecordView
 from console.tui.status_bars import (
@@ -45,6 +45,7 @@ from console.tui.status_bars import (
     TooSmall,
     WhyLine,
 )
+from console.tui.terminal_app import TerminalApp
 from dispatch.alarms.contact_conditions import starts_the_battery
 
 VIEW_CLASSES = {
@@ -59,7 +60,6 @@ VIEW_CLASSES = {
 }
 TICK_S = 0.5
 FRAME_S = 1 / 60
-BACKLOG_FRAMES = 2  # a terminal this far behind is not given more
 LAST_LINE = 100_000  # beyond any
 NO_ALARM_WAITS = "no alarm waits to be acknowledged"
 
@@ -72,13 +72,14 @@ class Movable(Protocol):
         """Move by lines or steps, stopping at the ends."""
 
 
-class SkerryApp(App[None], inherit_bindings=False):
+class SkerryApp(TerminalApp, inherit_bindings=False):
     """The console.
 
     connect: gives a client, or raises LinkLost (or OSError) with a line to show; called again, with back-off, whenever
         the link is gone.
     stop: awaited before the app leaves: stops a gateway the console started.
     monotonic: the clock ages are counted on.
+    appearance: theme, characters, mouse; not given: the default theme, all characters, no mouse.
     """
 
     TITLE = "Skerry"
@@ -97,15 +98,15 @@ class SkerryApp(App[None], inherit_bindings=False):
         stop: Callable[[], Awaitable[None]] | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        appearance: Appearance | None = None,
     ) -> None:
-        super().__init__(driver_class=ConsoleDriver, ansi_color=True)
+        super().__init__(appearance)
         self._stop, self._monotonic = stop, monotonic
         self.order_form = OrderForm()
         self.store = ModelStore(self._draw, monotonic)
         self._feed = GatewayFeed(connect, self.store, self._start_worker, monotonic)
         self._orders = OrderController(self.order_form, self.store, self._feed, self._start_worker, monotonic)
         self._record = RecordView(self.store, self._feed, self._start_worker, self._draw)
-        self._behind = False  # the terminal does not keep up: the present model is not drawn yet
         self._leaving = False
         self._warned_until_s = float("-inf")
         self._shown_view = self.model.view
@@ -147,15 +148,6 @@ class SkerryApp(App[None], inherit_bindings=False):
         self._link_worker = self.run_worker(self._feed.run(), name="link")
         self.set_interval(TICK_S, self._tick)
 
-    def on_resize(self, event: Resize) -> None:
-        """What a terminal shows after a change of its size is its own affair: all is sent again.
-
-        Also where it is as large as before: it was another size in between, or the console was suspended (ctrl+z).
-        """
-        if self._output is not None:
-            self._output.forget(event.size.width, event.size.height)
-            self.refresh(layout=True)
-
     @staticmethod
     def _new_view(name: str) -> Widget:
         module, class_name = VIEW_CLASSES[name]
@@ -172,24 +164,11 @@ class SkerryApp(App[None], inherit_bindings=False):
     def _prompt(self) -> Prompt:
         return self.query_one(Prompt)
 
-    @property
-    def _output(self) -> Output | None:
-        """What goes to the terminal; None in a test without one."""
-        return getattr(self._driver, "output", None)
+    def _say(self, text: str) -> None:
+        self.store.notify(text)
 
-    def _must_wait(self) -> bool:
-        """Whether the terminal has not taken what was sent before."""
-        if getattr(self._driver, "backlog", 0) > BACKLOG_FRAMES:
-            return True
-        keys = getattr(self._driver, "keys", None)
-        return self._output is not None and self._output.pace.must_wait(time.monotonic(), keys and keys.last_s)
-
-    def on_link_answered(self) -> None:
-        """The terminal has taken what was sent: say whether that took long; send what had to wait."""
-        if self._output is not None:
-            self.store.update(slow_link=self._output.pace.slow)
-        if self._behind:
-            self._draw()
+    def _link_is(self, slow: bool) -> None:
+        self.store.update(slow_link=slow)
 
     def _draw(self) -> None:
         """Give the model to every visible widget. A terminal that does not keep up gets the next one instead."""
@@ -469,6 +448,19 @@ class SkerryApp(App[None], inherit_bindings=False):
         answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm_id, **seen)
         if answer is not None:
             self.store.notify(with_durability(done, answer))
+
+    def action_copy(self) -> None:
+        """Copy the line under the cursor; in a view without one the why line."""
+        view = self._view
+        self.copy_line((view.copied() if isinstance(view, DiffWidget) else "") or why_text(self.model))
+
+    def on_mouse_scroll_down(self) -> None:
+        """With the mouse reported: one line down."""
+        self.action_move(1)
+
+    def on_mouse_scroll_up(self) -> None:
+        """With the mouse reported: one line up."""
+        self.action_move(-1)
 
     def action_leave(self) -> None:
         """Leave; a gateway that this console started is stopped in order first. Asked twice, it does not wait.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from console.display.ink import Ink
 from console.display.wrapping import character_columns, columns, fitting
+from console.terminal_output import plain_character
 
 FILLED = frozenset((Ink.REVERSE, Ink.MARK))  # inks that show on a blank too
 
@@ -66,6 +67,12 @@ class Canvas:
         """Make everything that is plain dim: the values are no longer fresh."""
         for y, inks in enumerate(self.ink):
             self.ink[y] = [Ink.DIM if ink is Ink.PLAIN else ink for ink in inks]
+
+    def to_ascii(self) -> None:
+        """Replace what is not ASCII, cell for cell; a wide character by two."""
+        for y, row in enumerate(self.text):
+            if not all(map(str.isascii, row)) or "" in row:
+                self.text[y] = [c if c and c.isascii() else plain_character(c) for c in row]
 
     def runs(self, y: int) -> list[tuple[str, Ink]]:
         """Row `y` as the fewest runs of one ink. A blank takes on its left neighbour's ink where that shows nothing."""

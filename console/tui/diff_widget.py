@@ -6,28 +6,26 @@ compared with the last, and only rows and columns that differ are marked dirty: 
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 from rich.segment import Segment
-from rich.style import Style
 from textual.events import Resize
 from textual.geometry import Region
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.display.ink import Ink
 from console.display.viewmodel import Model
+from console.tui.appearance import Appearance
 from console.tui.canvas import Canvas
 
-STYLES: dict[Ink, Style | None] = {
-    Ink.PLAIN: None,
-    Ink.DIM: Style(dim=True),
-    Ink.BOLD: Style(bold=True),
-    Ink.REVERSE: Style(reverse=True),
-    Ink.HIGH: Style(color="red", bold=True),
-    Ink.MEDIUM: Style(color="yellow", bold=True),
-    Ink.LOW: Style(color="cyan"),
-    Ink.MARK: Style(reverse=True),
-}
+
+class Shown(Protocol):
+    """The app, as far as widgets ask it."""
+
+    @property
+    def appearance(self) -> Appearance:
+        """How the console looks on this terminal."""
 
 
 class CanvasWidget(Widget):
@@ -42,6 +40,15 @@ class CanvasWidget(Widget):
         """The whole widget, drawn anew; None: there is nothing to draw yet."""
         raise NotImplementedError(f"{type(self).__name__} must say what it draws")
 
+    @property
+    def appearance(self) -> Appearance:
+        """How the console looks on this terminal."""
+        return cast(Shown, self.app).appearance
+
+    def copied(self) -> str:
+        """The text of the line or value under the cursor; empty: nothing is selected here."""
+        return ""
+
     def on_resize(self, event: Resize) -> None:
         """A new size: nothing that was drawn holds. Shown again at the same size, what is drawn still does."""
         if self._due or self.size != (self._canvas.width, self._canvas.height):
@@ -54,6 +61,8 @@ class CanvasWidget(Widget):
         canvas = None if self._due else self.painted(width, height)
         if canvas is None:
             return
+        if self.appearance.ascii:
+            canvas.to_ascii()
         last, self._canvas = self._canvas, canvas
         if (last.width, last.height) != (width, height):
             self.refresh()
@@ -64,7 +73,8 @@ class CanvasWidget(Widget):
         """One row, as the fewest segments."""
         if y >= self._canvas.height:
             return Strip.blank(self.size.width)
-        return Strip([Segment(text, STYLES[ink]) for text, ink in self._canvas.runs(y)], self._canvas.width)
+        styles = self.appearance.theme.styles
+        return Strip([Segment(text, styles.get(ink)) for text, ink in self._canvas.runs(y)], self._canvas.width)
 
 
 class DiffWidget(CanvasWidget):

@@ -13,6 +13,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import CursorPosition, Key
 from textual.message import Message
 
+from console.tui.appearance import Appearance
 from console.tui.output import Output
 from console.tui.terminal_kind import is_early
 
@@ -65,6 +66,11 @@ class LinkAnswered(Message):
     """The terminal has taken what was sent before a question."""
 
 
+def _mouse(app: App[object]) -> bool:
+    look = getattr(app, "appearance", None)
+    return isinstance(look, Appearance) and look.mouse
+
+
 class ConsoleDriver(LinuxDriver):
     """Textual's driver for Linux and macOS.
 
@@ -75,9 +81,23 @@ class ConsoleDriver(LinuxDriver):
     def __init__(
         self, app: App[object], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(app, debug=debug, mouse=getattr(app, "mouse", False), size=size)
+        super().__init__(app, debug=debug, mouse=_mouse(app), size=size)
         self.keys = KeyTimes()
         self.output = Output(early=is_early(os.environ.get("TERM", "")))
+
+    def _enable_mouse_support(self) -> None:
+        """Report presses and the wheel, not where the pointer moves: that is much on a slow link."""
+        if self._mouse:
+            super().write("\x1b[?1000h\x1b[?1006h")
+
+    def _disable_mouse_support(self) -> None:
+        if self._mouse:
+            super().write("\x1b[?1000l\x1b[?1006l")
+
+    def start_application_mode(self) -> None:
+        """Nothing is known of what the terminal shows: at the start, after ctrl+z, and after another program."""
+        self.output.forget(*self._get_terminal_size())
+        super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
         """Leave without attributes in force."""

@@ -6,20 +6,20 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from console.tui.driver import ConsoleDriver
+from console.tui.appearance import Appearance
 from console.tui.fleet_list import FleetList
+from console.tui.terminal_app import TerminalApp
 from fleet.sites import SiteAddress
 from fleet.table import rows_of
 from fleet.watch import Watch
 
 DRAW_S = 1.0  # ages count on
-BACKLOG_FRAMES = 2  # a terminal this far behind is not given more
 
 
-class FleetApp(App[None], inherit_bindings=False):
+class FleetApp(TerminalApp, inherit_bindings=False):
     """The sites of a fleet.
 
     console: the command that opens the console of a site; run in the terminal of this screen, which it gives back.
@@ -38,8 +38,9 @@ class FleetApp(App[None], inherit_bindings=False):
         watch: Watch,
         console: Callable[[SiteAddress], Sequence[str]],
         run: Callable[[Sequence[str]], Any] = lambda command: subprocess.run(command, check=False),
+        appearance: Appearance | None = None,
     ) -> None:
-        super().__init__(driver_class=ConsoleDriver, ansi_color=True)
+        super().__init__(appearance)
         self._watch, self._console, self._run_console = watch, console, run
 
     def compose(self) -> ComposeResult:
@@ -63,7 +64,8 @@ class FleetApp(App[None], inherit_bindings=False):
 
     def _draw(self) -> None:
         """What is known now. A terminal that does not keep up gets the next one instead."""
-        if getattr(self._driver, "backlog", 0) <= BACKLOG_FRAMES:
+        self._behind = self._must_wait()
+        if not self._behind:
             self._list.show(rows_of(self._watch.states, self._watch.monotonic()))
 
     def on_fleet_list_opened(self, message: FleetList.Opened) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from textual.events import Click
+
 from console.display.formats import WAITING
 from console.display.ink import Ink, Line
 from console.display.viewmodel import Model
@@ -13,6 +15,7 @@ from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
 
 LEAST_ROWS = 3  # of items; with fewer there is no row for what narrows the list
+COPIED_COLUMNS = 400  # of a line that is copied
 NARROW = 80  # columns, for which lists are laid out
 
 
@@ -130,6 +133,22 @@ class ListView(DiffWidget):
 
     def at_end(self) -> None:
         """The last line was reached."""
+
+    def copied(self) -> str:
+        """The selected line, not cut."""
+        if self.model is None or (item := self.selected) is None:
+            return ""
+        line = Canvas(COPIED_COLUMNS, 1)
+        self.draw(line, 0, item, self.model)
+        return " ".join("".join(line.text[0]).split())
+
+    def on_click(self, event: Click) -> None:
+        """With the mouse reported: select the line."""
+        if self.model is None or not (listed := self.listed(self.model)):
+            return
+        row = event.y - 1
+        if 0 <= row < self._room and self._top + row < len(listed):
+            self.move(self._top + row - self._index(listed))
 
     # ── what is drawn ───────────────────────────────────────────────────────────────────────────────────────────────
 

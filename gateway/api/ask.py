@@ -12,7 +12,6 @@ import msgspec
 from dispatch.model.decoding import decoded
 from dispatch.wording.catalogue import words
 from gateway.api.frames import MAX_FRAME, encode
-from gateway.api.previous_version import from_version
 from gateway.api.protocol import LOWEST, ONE_RELEASE, VERSION, GatewayMessage, Request, Response, Welcome, hello, spoken
 from gateway.errors import LinkLost, LinkRefused, NoAccess, RequestFailed
 from gateway.site.file_access import no_access
@@ -122,6 +121,8 @@ def decode(body: bytes, path: Path, version: int = VERSION) -> GatewayMessage:
         if version == VERSION:
             message = decoded(_DECODER.decode, body)
         else:
+            from gateway.api.previous_version import from_version  # a link of this version does without
+
             message = msgspec.convert(from_version(decoded(msgspec.msgpack.decode, body), version), GatewayMessage)
     except msgspec.DecodeError as error:
         raise LinkLost(f"{path}: not a message of {spoken()}: {error}") from None

@@ -71,6 +71,11 @@ class Terminal:
         """Whether the terminal shows what is typed and edits lines, as a shell expects it."""
         return termios.tcgetattr(self._fd)[3] & (termios.ECHO | termios.ICANON) == termios.ECHO | termios.ICANON
 
+    def restored(self) -> bool:
+        """Whether the terminal is back from the alternate screen, shows the cursor, and what is typed."""
+        _, left, after = bytes(self.seen).rpartition(b"\x1b[?1049l")
+        return bool(left) and b"\x1b[?25h" in after and self.echoes()
+
     def stop_reading(self) -> None:
         """Take nothing more of what is painted."""
         asyncio.get_running_loop().remove_reader(self._fd)
@@ -187,6 +192,22 @@ async def test_console_ended_by_a_signal(console, number: signal.Signals) -> Non
     assert terminal.echoes(), "what is typed is shown again"
     await gone(gateway)
     assert any("read back" in text for text in last_events(site))
+
+
+async def test_the_parent_is_killed(tmp_path: Path) -> None:
+    """A shell below that of the session is killed: the terminal lives on, and is as before."""
+    (tmp_path / "flat.csv").write_text(FLAT_TRACE)
+    async with a_site(tmp_path, site_text(twin=FLAT)) as site:
+        terminal = Terminal(site, ("sh", "-c", '"$@"; read line', "sh", "sh", "-c", '"$@"; exit $?', "sh"))
+        try:
+            await terminal.shows("GRID-TIED")
+            (parent,) = psutil.Process(terminal.pid).children()
+            (console,) = parent.children()
+            parent.kill()
+            await gone(console)
+            assert terminal.restored()
+        finally:
+            terminal.close()
 
 
 async def test_console_ended_while_its_terminal_takes_nothing(console) -> None:

@@ -14,6 +14,7 @@ from fuzzing import Feed, Parser, Session, simple
 
 from console.cli.job_comparison import slurm_energies
 from console.replay import job_file, output, traces
+from console.tui import theme
 from drivers import text_file
 from drivers.meter_data.columns import Layout
 from drivers.meter_data.file import MeterFileError
@@ -95,6 +96,17 @@ def upgrade(directory: Path) -> Iterator[Feed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(versions, "RETIRED", (versions.Retired("meter", "url", "address", 1),))
         yield lambda data: versions.upgraded(data.decode("utf-8", "replace"))
+
+
+def _theme_chosen(data: bytes, directory: Path) -> None:
+    """As the file that says which theme a user chose, then as the theme itself."""
+    folder = directory / "skerry"
+    (folder / "themes").mkdir(parents=True, exist_ok=True)
+    (folder / "theme").write_bytes(data)
+    (folder / "themes" / "own.toml").write_bytes(data)
+    environment = {"XDG_CONFIG_HOME": str(directory)}
+    theme.chosen(None, environment, theme.DEFAULT)
+    theme.chosen("own", environment, theme.DEFAULT)
 
 
 PARSERS = (
@@ -191,6 +203,13 @@ PARSERS = (
         simple(lambda data, _: slurm_energies(data)),
         (ValueError,),
         share=0.3,
+    ),
+    Parser(
+        "a theme of the console",
+        ("console.tui.theme:load", "console.tui.theme:parse", "console.tui.theme:_kept"),
+        lambda: [path.read_bytes() for path in sorted(theme.BUNDLED.glob("*.toml"))],
+        simple(_theme_chosen),
+        (theme.ThemeError,),
     ),
     Parser(
         "an earlier result",

@@ -124,3 +124,7 @@ _.jobs_waiting
 
 # console/tui/fleet_app.py: read by Textual
 _.CSS
+
+# console/tui/driver.py: called by Textual's driver
+_._enable_mouse_support
+_._disable_mouse_support

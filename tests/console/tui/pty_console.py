@@ -62,6 +62,14 @@ class FastClient:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "crash":
+
+        async def fails() -> FastClient:
+            """What no console foresees."""
+            raise ValueError("a fault of the console")
+
+        SkerryApp(fails).run()
+        sys.exit(3)
     client = FastClient(int(sys.argv[1]))
 
     async def connect() -> FastClient:

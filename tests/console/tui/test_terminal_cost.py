@@ -45,13 +45,14 @@ MOST_PER_SECOND, MOST_PER_SWITCH = 500, 6000  # bytes
 class Terminal:
     """A pty with the console in it."""
 
-    def __init__(self, columns: int, rows: int) -> None:
+    def __init__(self, columns: int, rows: int, what: str = "1") -> None:
+        self.echoed_at_the_end = False
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             environment = {k: v for k, v in os.environ.items() if k not in ("COLORTERM", "COLUMNS", "LINES")}
             environment.update(TERM="xterm-256color", LANG="C.UTF-8")
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            os.execve(sys.executable, [sys.executable, str(CONSOLE), "1"], environment)
+            os.execve(sys.executable, [sys.executable, str(CONSOLE), what], environment)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, until: bytes, seconds: float = LIMIT_S) -> bytes:
@@ -81,6 +82,7 @@ class Terminal:
                     self.write("q")
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
+                self.echoed_at_the_end = bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
                 os.close(self.fd)
                 return os.waitstatus_to_exitcode(status)
             self.read(b"nothing that is painted", 0.05)
@@ -91,9 +93,9 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(columns: int, rows: int) -> Iterator[Terminal]:
+def terminal(columns: int, rows: int, what: str = "1") -> Iterator[Terminal]:
     """A console in a terminal, ended however the test ends."""
-    opened = Terminal(columns, rows)
+    opened = Terminal(columns, rows, what)
     try:
         yield opened
     finally:
@@ -134,6 +136,17 @@ async def test_a_second_and_another_view_cost_few_bytes(size: tuple[int, int], e
                 await eventually(pilot, lambda p=published: pilot.app.model.published is p)
             await pilot.pause()
             assert 0 < (terminal.count - before) / SECONDS < MOST_PER_SECOND, name
+
+
+def test_a_crash_leaves_the_terminal_as_it_was_and_says_what_happened() -> None:
+    with terminal(80, 24, "crash") as console:
+        seen = console.read(b"\0never")
+        _, left, after = seen.rpartition(b"\x1b[?1049l")
+        assert left
+        assert b"\x1b[?25h" in after
+        assert b"a fault of the console" in after
+        assert console.leave() == 3
+        assert console.echoed_at_the_end
 
 
 @pytest.mark.parametrize("columns", [20])
