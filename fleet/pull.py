@@ -24,6 +24,7 @@ from storage.signals import Signal
 
 MOST_BLOCK_BYTES = 64 << 20
 TRIES = 3  # of a block that arrives damaged
+ROW_BYTES = 32  # of a roll-up on its way, at most
 
 
 class Client(Protocol):
@@ -74,13 +75,16 @@ class Pace:
         self._rate, self._monotonic, self._sleep = bytes_per_s, monotonic, sleep
         self._free_s = float("-inf")  # when the next bytes may be asked for
 
-    async def came(self, count: int) -> None:
-        """Wait as long as so many bytes may take."""
+    def now_s(self) -> float:
+        """The time to give `came`."""
+        return self._monotonic()
+
+    async def came(self, count: int, asked_s: float) -> None:
+        """Wait until so many bytes, asked for at `asked_s`, may have come."""
         if self._rate is None:
             return
-        now_s = self._monotonic()
-        self._free_s = max(self._free_s, now_s) + count / self._rate
-        await self._sleep(self._free_s - now_s)
+        self._free_s = max(self._free_s, asked_s) + count / self._rate
+        await self._sleep(max(0.0, self._free_s - self._monotonic()))
 
 
 class SitePull:
@@ -182,15 +186,25 @@ class SitePull:
     async def _quarters(self) -> None:
         """All roll-ups by time at first, afterwards those of the blocks that are new."""
         while (after_t := self._source.quarters_t) is not None:
-            page = msgspec.convert(await self._ask("fleet.quarters", after_t=after_t), QuarterPage)
+            page = await self._ask_quarters(after_t=after_t)
             if page.next_t is not None and page.next_t <= after_t:
                 raise Stopped("answer", "its roll-ups go back in time")
             self._keep_quarters(page, quarters_t=page.next_t)
         while True:
-            page = msgspec.convert(await self._ask("fleet.quarters", after_seq=self._source.quarters_seq), QuarterPage)
+            page = await self._ask_quarters(after_seq=self._source.quarters_seq)
             if page.next_seq is None or page.next_seq <= self._source.quarters_seq:
                 return
             self._keep_quarters(page, quarters_seq=page.next_seq)
+
+    async def _ask_quarters(self, **after: int) -> QuarterPage:
+        asked_s = self._pace.now_s()
+        page = msgspec.convert(await self._ask("fleet.quarters", **after), QuarterPage)
+        await self._came(ROW_BYTES * len(page.rows), asked_s)
+        return page
+
+    async def _came(self, count: int, asked_s: float) -> None:
+        self.result.bytes += count
+        await self._pace.came(count, asked_s)
 
     def _keep_quarters(self, page: QuarterPage, **read: int | None) -> None:
         rows = [_in_unit(page.signals, row) for row in page.rows]
@@ -240,10 +254,9 @@ class SitePull:
         return msgspec.structs.replace(page, blocks=(msgspec.structs.replace(block, data=bytes(data)),))
 
     async def _ask_blocks(self, after_seq: int, offset: int) -> BlockPage:
+        asked_s = self._pace.now_s()
         page = msgspec.convert(await self._ask("fleet.blocks", after_seq=after_seq, offset=offset), BlockPage)
-        count = sum(len(block.data) for block in page.blocks)
-        self.result.bytes += count
-        await self._pace.came(count)
+        await self._came(sum(len(block.data) for block in page.blocks), asked_s)
         return page
 
     async def _keep(self, page: BlockPage) -> None:

@@ -39,7 +39,7 @@ hub_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     default=MBIT_S,
     show_default=True,
-    help="Blocks come no faster than so many Mbit/s, all sites together.",
+    help="At most so many Mbit/s, all sites together.",
 )
 @click.option(
     "--current",

@@ -31,7 +31,7 @@ class FleetList(CanvasWidget, can_focus=True):
 
     def show(self, rows: tuple[Row, ...]) -> None:
         """What is known now."""
-        self.page.rows = rows
+        self.page.show(rows)
         self.redraw()
 
     def painted(self, width: int, height: int) -> Canvas:

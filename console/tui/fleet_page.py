@@ -58,6 +58,7 @@ class FleetPage:
 
     def __init__(self) -> None:
         self.rows: tuple[Row, ...] = ()  # of every site
+        self._sums: tuple[str, ...] = ()
         self._selected = ""  # name; empty: the first, whatever it is
         self._filter, self._typing = "", False
         self._tag = ""
@@ -66,13 +67,19 @@ class FleetPage:
         self._help = False
         self._top, self._lines, self._width = 0, 1, MIN_COLUMNS
 
+    def show(self, rows: tuple[Row, ...]) -> None:
+        """What is known now, of every site."""
+        self.rows, self._sums = rows, sums_lines(sums_of(rows))
+
     # ── what is listed ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def listed(self) -> list[Row]:
         """The sites that tag and filter leave, in order."""
         tagged = [row for row in self.rows if not self._tag or self._tag in row.address.tags]
-        return ordered([row for row in tagged if matches(row, self._filter, _shown)], self._order)
+        if self._filter:
+            tagged = [row for row in tagged if matches(row, self._filter, _shown)]
+        return ordered(tagged, self._order)
 
     def _index(self, listed: Sequence[Row]) -> int:
         names = [row.name for row in listed]
@@ -166,7 +173,7 @@ class FleetPage:
             canvas.put(0, 0, cut(f"the fleet needs {MIN_COLUMNS}x{MIN_ROWS}, this is {width}x{height}", width))
             return canvas
         listed = self.listed
-        for y, line in enumerate(sums_lines(sums_of(self.rows))):
+        for y, line in enumerate(self._sums):
             canvas.put(1, y, cut(line, width - 2), Ink.BOLD if y == 0 else Ink.PLAIN)
         columns = self._columns(width, self._lines, len(listed))
         self._draw_head(canvas, listed, columns)

@@ -72,7 +72,7 @@ class FakeClient:
 class FakeLink:
     """A link. `said`: what ssh wrote."""
 
-    def __init__(self, client: FakeClient, said: str = "") -> None:
+    def __init__(self, client: Any, said: str = "") -> None:
         self.client, self.said = client, said
         self.closed = False
 

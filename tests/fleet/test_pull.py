@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,16 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from fleet_samples import FakeLink
 from storage_samples import QUARTER, SOURCE, Site
 
+from console.cli import fleet_pull
+from console.cli.fleet import fleet
 from fleet.pull import Pace, Pulled, SitePull
+from fleet.sites import SiteAddress
 from fleet.store import FILE, HubFile, NotAHub
+from gateway import exit_codes
 from gateway.api.protocol import VERSION, Welcome
 from gateway.errors import LinkLost, RequestFailed
 from storage.audit_format import head_words
@@ -30,12 +37,19 @@ NODE = "gpu-anna.w"
 OTHER = UUID(int=99)
 
 
+def quarters(site: Site, count: int, values: dict[str, float] | None = None) -> None:
+    """A minute of each of so many quarter hours."""
+    for _ in range(count):
+        site.run(60, values)
+        site.now_s += 840
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A record of four quarter hours."""
     directory = tmp_path_factory.mktemp("record")
     made = Site(directory)
-    made.run(3_600, {NODE: 7.0, "pcs1.w": 5.0})
+    quarters(made, 4, {NODE: 7.0, "pcs1.w": 5.0})
     made.write(whole=True)
     made.pack(made.now_s + 1e5)
     made.file.abandon()
@@ -134,13 +148,13 @@ async def test_every_block_once_roll_ups_first_and_no_node(recorded: Path, hub: 
     assert (first.blocks, first.known, first.trouble) == (4, 0, "")
     assert gateway.asked.index("fleet.blocks") > max(n for n, m in enumerate(gateway.asked) if m == "fleet.quarters")
     again = await hub.pull(FakeGateway(recorded))
-    assert (again.blocks, again.known, again.bytes) == (0, 0, 0)
+    assert (again.blocks, again.known, again.quarters, again.bytes) == (0, 0, 0, 0)
     assert {NODE, "grid.w"} & {name for (name,) in hub.all("SELECT name FROM signal")} == {"grid.w"}
     assert not any(NODE in text for (text,) in hub.all("SELECT signals FROM dictionary"))
     times = {t for (t,) in hub.all("SELECT t FROM quarter")}
     assert times == {QUARTER + 900 * n for n in range(4)}
     (mean,) = hub.all("SELECT mean FROM quarters WHERE signal = 'grid.w' AND t = (SELECT min(t) FROM quarters)")
-    assert mean[0] == pytest.approx(sum((QUARTER + n) % 86_400 for n in range(900)) / 900, abs=1)
+    assert mean[0] == pytest.approx(sum((QUARTER + n) % 86_400 for n in range(60)) / 60, abs=1)
     for (v,) in hub.all("SELECT v FROM block"):
         assert len(opened(v).times_us()) > 0
 
@@ -180,19 +194,25 @@ async def test_what_is_damaged_or_deleted_at_the_site_is_noted_and_the_rest_come
 ) -> None:
     site = copied(recorded, tmp_path / "site")
     numbers = [seq for seq, _ in own(site)]
-    change(site, "UPDATE block SET v = CAST(substr(v, 1, 300) AS BLOB) WHERE seq = ?", numbers[2])
+    change(site, "UPDATE block SET v = CAST(substr(v, 1, 120) AS BLOB) WHERE seq = ?", numbers[2])
     found = await hub.pull(FakeGateway(site))
     assert (found.blocks, found.lost, found.trouble) == (3, 1, "")
     assert hub.all("SELECT first_seq, last_seq FROM lost") == [(numbers[2], numbers[2])]
-    late = Hub(tmp_path / "late")
-    change(site, "DELETE FROM block WHERE seq = ?", numbers[2])
-    await late.pull(FakeGateway(site))
-    shift = 100
-    change(site, "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'block'", shift)
-    change(site, "DELETE FROM block WHERE seq <= ?", numbers[-1])
-    assert (await late.pull(FakeGateway(site))).trouble == f"its record ends before block {numbers[-1]}, " + (
-        (await late.pull(FakeGateway(site))).trouble.partition(", ")[2]
-    )
+
+
+async def test_what_the_site_has_deleted_before_it_was_pulled_is_noted(
+    recorded: Path, hub: Hub, tmp_path: Path
+) -> None:
+    numbers = [seq for seq, _ in own(recorded)]
+    begun, later = copied(recorded, tmp_path / "begun"), copied(recorded, tmp_path / "later")
+    change(begun, "DELETE FROM block WHERE seq > ?", numbers[0])
+    change(later, "DELETE FROM block WHERE seq < ?", numbers[3])
+    assert (await hub.pull(FakeGateway(begun))).blocks == 1
+    found = await hub.pull(FakeGateway(later))
+    assert (found.blocks, found.lost, found.trouble) == (1, 2, "")
+    assert hub.all("SELECT first_seq, last_seq, why FROM lost") == [
+        (numbers[1], numbers[2], "deleted at the site before it was pulled")
+    ]
 
 
 async def test_a_site_restored_from_a_backup_goes_on_as_a_new_incarnation(
@@ -245,6 +265,33 @@ async def test_two_gateways_claim_one_site(recorded: Path, hub: Hub) -> None:
     assert (await hub.pull(FakeGateway(recorded), "first", take_current=True)).kind == ""
 
 
+def test_the_command_pulls_and_says_what_came(
+    recorded: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateways = {"near": FakeGateway(recorded), "gone": None}
+
+    async def open_link(site: SiteAddress, ssh: Sequence[str]) -> FakeLink:
+        gateway = gateways[site.name]
+        if gateway is None:
+            raise LinkLost("gone: Host key verification failed.")
+        return FakeLink(gateway)
+
+    monkeypatch.setattr(fleet_pull, "open_link", open_link)
+    file = tmp_path / "fleet.toml"
+    file.write_text('[[site]]\nname = "near"\n[[site]]\nname = "gone"\nhost = "gone"\n')
+    command = ["pull", "--file", str(file), "--hub", str(hub.directory), "--mbit", "1000"]
+    found = CliRunner().invoke(fleet, command, standalone_mode=False)
+    assert found.exception is None
+    assert found.return_value == exit_codes.FAILED
+    near, gone = found.stdout.splitlines()[:1], found.stdout.splitlines()[-1:]
+    assert near[0].startswith("near: 4 blocks, ")
+    assert gone == ["gone: NOT all pulled: gone: Host key verification failed."]
+    assert hub.all(KEPT) == own(recorded)
+    found = CliRunner().invoke(fleet, [*command, "--json", "near"], standalone_mode=False)
+    (said,) = json.loads(found.stdout)
+    assert (found.return_value, said["blocks"], said["site"]) == (exit_codes.OK, 0, str(SOURCE[0]))
+
+
 async def test_a_site_that_was_renamed_stays_the_same(recorded: Path, hub: Hub) -> None:
     await hub.pull(FakeGateway(recorded))
     found = await hub.pull(FakeGateway(recorded, name="Fjord North"), "another address")
@@ -254,14 +301,14 @@ async def test_a_site_that_was_renamed_stays_the_same(recorded: Path, hub: Hub) 
 
 async def test_a_clock_that_was_two_days_ahead_hides_no_roll_up(hub: Hub, tmp_path: Path) -> None:
     made = Site(tmp_path)
-    made.run(900)
+    quarters(made, 1)
     made.now_s += 172_800
-    made.run(900)
+    quarters(made, 1)
     made.write(whole=True)
     made.pack(made.now_s + 1e5)
     await hub.pull(FakeGateway(tmp_path))
     made.now_s -= 172_800
-    made.run(1_800)
+    quarters(made, 2)
     made.write(whole=True)
     made.pack(made.now_s + 1e5)
     made.file.abandon()
@@ -314,5 +361,12 @@ async def test_the_pace_is_kept() -> None:
 
     pace = Pace(1000.0, lambda: now_s[0], sleep)
     for _ in range(5):
-        await pace.came(500)
+        asked_s = pace.now_s()
+        now_s[0] += 0.2  # on their way
+        await pace.came(500, asked_s)
     assert now_s[0] == pytest.approx(2.5)
+    now_s[0] += 10.0
+    asked_s = pace.now_s()
+    now_s[0] += 2.0
+    await pace.came(500, asked_s)
+    assert now_s[0] == pytest.approx(14.5), "a link that is slower is not slowed down"

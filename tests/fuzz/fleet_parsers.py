@@ -94,7 +94,7 @@ async def pull_of(found: Any, store: HubFile) -> None:
 PARSERS = (
     Parser(
         "answers to a pull",
-        ("fleet.pull:SitePull._collect_head", "fleet.pull:SitePull._quarters", "fleet.pull:SitePull._ask_blocks"),
+        ("fleet.pull:SitePull._collect_head", "fleet.pull:SitePull._ask_quarters", "fleet.pull:SitePull._ask_blocks"),
         answers,
         pulled,
         (msgspec.DecodeError,),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from fleet_samples import LOST, NOW_S, OUTAGE, answering, connecting, site
 from screen import screen_text, write
 from waiting import LIMIT_S
 
+from benchmarks.terminal import Terminal
 from console.tui.canvas import Canvas
 from console.tui.fleet_app import FleetApp
 from console.tui.fleet_page import FleetPage
@@ -40,7 +43,7 @@ def lines(shown: FleetPage, width: int, height: int) -> list[str]:
 
 def listing(found: tuple[Row, ...]) -> FleetPage:
     page = FleetPage()
-    page.rows = found
+    page.show(found)
     return page
 
 
@@ -121,3 +124,12 @@ async def test_keys_filter_tags_order_and_enter() -> None:
         shown.exit = lambda: left.append(True)
         await pilot.press("q")
         assert left
+
+
+def test_it_is_painted_on_a_terminal_and_q_leaves() -> None:
+    environment = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    with Terminal([sys.executable, "-m", "benchmarks.fleet", "--screen", "3"], environment, 80, 24) as terminal:
+        terminal.wait_for(b"site-002", LIMIT_S)
+        terminal.press("q", LIMIT_S)
+        while terminal.alive:
+            terminal.read_for(0.1)
