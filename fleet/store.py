@@ -23,6 +23,7 @@ FILE = "fleet.db"
 APPLICATION_ID = 0x534B_464C  # "SKFL"
 VERSION = 1
 HASH_BYTES = 32
+_OTHER = "{}: expected a fleet's file of version {}, found version {}"
 
 SCHEMA = """
 CREATE TABLE site (
@@ -222,7 +223,7 @@ class HubFile:
                 con.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 con.execute(f"PRAGMA user_version = {VERSION}")
             elif application != APPLICATION_ID or version != VERSION:
-                raise NotAHub(f"{self.path}: expected a fleet's file of version {VERSION}, found version {version}")
+                raise NotAHub(_OTHER.format(self.path, VERSION, version))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -342,14 +343,26 @@ class HubFile:
             raise
 
 
-def collected_heads(directory: Path, uuid: str) -> list[str]:
-    """Every head of a site's audit that a hub's file holds, as printed, the oldest first. Raises NotAHub."""
+def open_hub(directory: Path) -> sqlite3.Connection:
+    """A connection that can only read a hub's file. Raises NotAHub."""
     path = directory / FILE
     if not path.is_file():
         raise NotAHub(f"{path}: there is no history of a fleet; make it with: skerry fleet pull")
-    sql = "SELECT seq, hash FROM head WHERE site = ? ORDER BY seen_utc_s, seq"
+    con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0)
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0)) as con:
-            return [head_words(seq, digest) for seq, digest in con.execute(sql, (uuid,))]
+        version = con.execute("PRAGMA user_version").fetchone()[0]
+        application = con.execute("PRAGMA application_id").fetchone()[0]
     except sqlite3.Error as error:
+        con.close()
         raise NotAHub(f"{path}: {error}") from None
+    if (application, version) != (APPLICATION_ID, VERSION):
+        con.close()
+        raise NotAHub(_OTHER.format(path, VERSION, version))
+    return con
+
+
+def collected_heads(directory: Path, uuid: str) -> list[str]:
+    """Every head of a site's audit that a hub's file holds, as printed, the oldest first. Raises NotAHub."""
+    sql = "SELECT seq, hash FROM head WHERE site = ? ORDER BY seen_utc_s, seq"
+    with closing(open_hub(directory)) as con:
+        return [head_words(seq, digest) for seq, digest in con.execute(sql, (uuid,))]

@@ -75,7 +75,7 @@ class FleetApp(TerminalApp, inherit_bindings=False):
                 self._run_console(self._console(message.address))
             except OSError as error:
                 print(f"skerry: the console of {message.address.name} cannot be opened: {error.strerror}")
-        self.refresh()
+        self.action_repaint()
 
     def on_fleet_list_left(self) -> None:
         """Leave."""

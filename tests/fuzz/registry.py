@@ -137,7 +137,7 @@ EXCEPTIONS = {
     "fleet.sites:read": "hands bounded bytes on to fleet.sites:parse",
     "fleet.transport:SshProcess.last_line": "text of a bounded length, shown in one line and not parsed",
     "fleet.store:HubFile.__init__": "opens a database that it has made itself, or refuses it",
-    "fleet.store:collected_heads": "hashes of a hub's own file, compared and not parsed",
+    "fleet.store:open_hub": "opens a hub's own file to read what this project has written",
     "fleet.transport:_by_ssh": "hands this process's environment on",
     "gateway.api.command_log:recordable": "decodes what it has encoded itself",
     "gateway.api.island_commands:IslandCommands.start_scheduled": "an answer of the same object",

@@ -120,6 +120,7 @@ _.over_limit_w
 
 # gateway/api/site_overview.py: into `skerry fleet --json`, by name of the field
 _.peak_at_least
+_.peak_utc_s
 _.jobs_waiting
 
 # console/tui/fleet_app.py: read by Textual
