@@ -37,6 +37,7 @@ from dispatch.model.jobs import RunningJob
 HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
 # in which order nodes are listed, and the head of their names' column
 ORDERS = {"site file": "Node", "power": "Node, kW ↓", "lost": "Node, lost ↓", "name": "Node, A–Z"}
+CELL_COLUMNS = 40  # of a GPU
 MOST_POWERS = MOST_JOBS = 4  # lines of a node's detail
 
 
@@ -147,7 +148,7 @@ class Compute(ListView):
         canvas.put(x, y, cut(f"{item.source}  {item.note}".rstrip(), canvas.width - 1 - x), Ink.DIM)
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
-        """Room for the GPUs, two to a row, while most of the nodes stay in sight."""
+        """Room for the GPUs, while most of the nodes stay in sight."""
         if self._node:
             return 1 + (MOST_TEXT_ROWS if self._jobs else 1) + len(last_lines(model))
         nodes = model.published.snapshot.nodes if model.published else ()
@@ -156,7 +157,7 @@ class Compute(ListView):
         queues = model.published.queues if model.published else ()
         jobs = MOST_JOBS if any(queue.jobs for queue in queues) else 0
         below = len(last_lines(model))
-        rows = 2 + (gpus + 1) // 2 + min(powers, MOST_POWERS) + jobs + below
+        rows = 2 + -(-gpus // cells_in_row(width)) + min(powers, MOST_POWERS) + jobs + below
         return min(rows, max(3, height // 2 + (2 if below else 0)))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
@@ -240,7 +241,7 @@ def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
 
 
 def draw_gpus(canvas: Canvas, top: int, node: Node, cap: str) -> int:
-    """The GPUs of a node, two to a row, or why there are none; above them its cap. Returns the row below."""
+    """The GPUs of a node in cells, or why there are none; above them its cap. Returns the row below."""
     x = canvas.put(1, top, f"GPUs of {node.id}", Ink.DIM)
     told = " · ".join(filter(None, (cap, node.note if node.gpus else "")))
     canvas.put(x + 2, top, cut(told, canvas.width - x - 3), Ink.MEDIUM)
@@ -248,9 +249,15 @@ def draw_gpus(canvas: Canvas, top: int, node: Node, cap: str) -> int:
         counted = f"{node.gpus_total} GPUs: {node.note or 'counted, not read one by one'}"
         canvas.put(1, top + 1, cut(counted if node.gpus_total else node.note or "no GPU", canvas.width - 2))
         return top + 2
+    cells = cells_in_row(canvas.width)
     for n, gpu in enumerate(node.gpus):
-        gpu_cell(canvas, 1 + n % 2 * (canvas.width // 2), top + 1 + n // 2, gpu)
-    return top + 1 + (len(node.gpus) + 1) // 2
+        gpu_cell(canvas, 1 + n % cells * (canvas.width // cells), top + 1 + n // cells, gpu)
+    return top + 1 + -(-len(node.gpus) // cells)
+
+
+def cells_in_row(width: int) -> int:
+    """How many GPUs stand in a row."""
+    return max(2, width // CELL_COLUMNS)
 
 
 def draw_jobs(canvas: Canvas, top: int, node: Node, model: Model) -> None:

@@ -100,7 +100,8 @@ class TopNodes(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and five rows."""
-        canvas.put(0, 0, "Nodes", Ink.DIM)
+        nodes = model.published.snapshot.nodes if model.published else ()
+        canvas.put(0, 0, f"Nodes {TOP_NODES} of {len(nodes)}" if len(nodes) > TOP_NODES else "Nodes", Ink.DIM)
         canvas.put(14, 0, "   kW              GPU", Ink.DIM)
         if model.published is None:
             return

@@ -33,6 +33,7 @@ class RecordView:
         self._store, self._requester, self._start_worker, self._changed = store, requester, start_worker, changed
         self._past: Model | None = None
         self._wanted_utc_s: float | None = None  # asked for, whether it is there yet or not; None: the present
+        self._loading = False  # a request is under way: while a key is held down the next one waits for its answer
 
     @property
     def active(self) -> bool:
@@ -82,20 +83,30 @@ class RecordView:
             self.leave()
             return
         self._wanted_utc_s = utc_s
-        self._start_worker(self._load, "past")
+        if not self._loading:
+            self._loading = True
+            self._start_worker(self._load_wanted, "past")
 
-    async def _load(self) -> None:
-        """Ask for the moment that is wanted. Without an answer what is on screen stays."""
-        wanted_s = self._wanted_utc_s
+    async def _load_wanted(self) -> None:
+        """Load the moment that is wanted; what was passed over meanwhile is not asked for."""
+        loaded_s: float | None = None
         try:
-            found = msgspec.convert(await self._requester.request("past", utc_s=wanted_s), Past)
+            while self._wanted_utc_s not in (None, loaded_s):
+                loaded_s = self._wanted_utc_s
+                await self._load(loaded_s)
+        finally:
+            self._loading = False
+
+    async def _load(self, utc_s: float | None) -> None:
+        """Ask for a moment. Without an answer what is on screen stays."""
+        try:
+            found = msgspec.convert(await self._requester.request("past", utc_s=utc_s), Past)
         except (RequestFailed, LinkLost, msgspec.ValidationError) as error:
-            self._stay(EARLIER_GATEWAY if "unknown method" in str(error) else f"the record was not read: {error}")
+            self._wanted_utc_s = None if self._past is None else self._past.now_utc_s
+            self._store.notify(
+                EARLIER_GATEWAY if "unknown method" in str(error) else f"the record was not read: {error}"
+            )
             return
-        if wanted_s == self._wanted_utc_s:
+        if self._wanted_utc_s is not None:
             self._past = past_model(self._store.model, found)
             self._changed()
-
-    def _stay(self, why: str) -> None:
-        self._wanted_utc_s = None if self._past is None else self._past.now_utc_s
-        self._store.notify(why)

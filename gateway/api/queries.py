@@ -190,7 +190,7 @@ class Queries:
         utc_s = float(params["utc_s"])
         if not math.isfinite(utc_s):
             raise ValueError("utc_s: expected a finite number")
-        return msgspec.to_builtins(await self.ask(lambda archive: past(archive, self._state_dir, utc_s)))
+        return await self.ask(lambda archive: msgspec.to_builtins(past(archive, self._state_dir, utc_s)))
 
     async def _decisions(self, peer: Peer, params: dict[str, Any]) -> Any:
         start_s, end_s = float(params["start_utc_s"]), float(params["end_utc_s"])

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from small_gateway import LOAD_W, Running
 from waiting import LIMIT_S
 
+from console.display.past_model import past_model
+from console.display.status_text import why_text
+from console.display.viewmodel import Model, received
 from dispatch.model.readings import Quality
 from gateway.api.client import GatewayClient
+from gateway.api.protocol import Published
 from gateway.planning_service import Observation
+from storage.past import Past
 
 
 async def test_what_a_frozen_meter_says_is_neither_recorded_nor_learnt_from(
@@ -42,3 +48,27 @@ async def test_what_a_frozen_meter_says_is_neither_recorded_nor_learnt_from(
     assert set(import_w[since:]) == set(load_w[since:]) == {None}, "a console that comes later shows a gap"
     assert any(w is not None for w in pcs_w[since:]), "and only there"
     assert any(w is not None for w in import_w[:since])
+    await shown_then(client, published)
+
+
+async def shown_then(client: GatewayClient, published: Published) -> None:
+    """What a console shows of that moment later is what it showed then: by what a gateway truly records."""
+    answer = await client.request("past", utc_s=published.snapshot.utc_s)
+    live = received(Model(welcome=client.welcome), published)
+    then = past_model(live, msgspec.convert(answer, Past))
+    assert then.past is not None
+    assert then.past.record == "samples"
+    assert then.published is not None
+    assert (then.published.snapshot.grid.w.value, then.now_utc_s) == (None, live.now_utc_s)
+    assert then.published.snapshot.pcs[0].w.value == pytest.approx(published.snapshot.pcs[0].w.value, abs=1.0)
+    assert then.published.interval.limit_w == pytest.approx(published.interval.limit_w, abs=1.0)
+    assert then.published.month_peak_w == pytest.approx(published.month_peak_w, abs=1.0)
+    decision = then.published.decision
+    assert (decision.mode, decision.island, decision.binding) == (
+        published.decision.mode,
+        published.decision.island,
+        published.decision.binding,
+    )
+    earlier = past_model(live, msgspec.convert(await client.request("past", utc_s=live.now_utc_s - 86_400), Past))
+    assert earlier.published is None
+    assert "the record begins at" in why_text(earlier)

@@ -52,7 +52,7 @@ def figures(model: Model) -> dict[str, float | None]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, Model]]:
-    """A site in lock-step, recorded as a gateway does, and the console's model of each second."""
+    """A site in lock-step, recorded as a gateway does that starts again later; the console's model of each second."""
     place = tmp_path_factory.mktemp("state")
     rec, intake = Recorder(), Intake(StorageConfig(), 250.0)
     file = TelemetryFile(place / schema.FILE, "boot", nobody)
@@ -70,6 +70,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, Mode
         intake.take(published.snapshot, published.decision, figures(rec.model))
     file.write(intake, whole=True)
     file.close(round(rec.clock.utc_s() * 1e6))
+    restarted = TelemetryFile(place / schema.FILE, "boot", nobody)
+    restarted.ensure_open(rec.clock.utc_s() + 60)
+    restarted.close(round((rec.clock.utc_s() + 61) * 1e6))
     return place, models
 
 

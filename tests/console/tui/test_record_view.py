@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -37,6 +38,8 @@ class Recorded(RecordedClient):
         self.now_s = self.scene.published.snapshot.utc_s
         self.asked_past: list[float] = []
         self.knows_past = True
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def request(self, method: str, **params: Any) -> Any:
         """The past, too."""
@@ -45,6 +48,7 @@ class Recorded(RecordedClient):
         if not self.knows_past:
             raise RequestFailed("unknown method 'past'; known: at", "refused")
         self.asked_past.append(params["utc_s"])
+        await self.answers.wait()
         return msgspec.to_builtins(self.past(params["utc_s"]))
 
     def past(self, utc_s: float) -> Past:
@@ -103,7 +107,7 @@ async def test_keys_step_through_the_record_and_end_returns(eventually: Eventual
 
 async def test_every_view_is_marked_and_no_key_orders_anything(eventually: Eventually) -> None:
     client = Recorded("alarms")
-    async with app_of(client).run_test(size=(120, 40)) as pilot:
+    async with app_of(client).run_test(size=(80, 24)) as pilot:
         await attached(pilot, client, eventually)
         await pilot.press("left_square_bracket")
         await eventually(pilot, lambda: pilot.app.shown.past is not None)
@@ -150,6 +154,25 @@ async def test_a_time_is_typed_and_a_wrong_one_is_explained(eventually: Eventual
         assert "nothing is on record of then: the record begins at 2025-09-16 08:04:4" in flat(pilot.app)
         assert "missing" not in screen_text(pilot.app)
         assert " 0.0" not in screen_text(pilot.app)
+
+
+async def test_a_key_that_is_held_down_asks_once_at_a_time(eventually: Eventually) -> None:
+    client = Recorded()
+    async with app_of(client).run_test(size=(80, 24)) as pilot:
+        await attached(pilot, client, eventually)
+        client.answers.clear()
+        await pilot.press(*["left_square_bracket"] * 9)
+        assert len(client.asked_past) == 1
+        assert pilot.app.shown.past is None
+        client.answers.set()
+        last_s = -(-client.now_s // 60) * 60 - 9 * 60
+        await eventually(pilot, lambda: pilot.app.shown.now_utc_s == last_s)
+        assert len(client.asked_past) == 2
+        client.answers.clear()
+        await pilot.press("left_square_bracket", "end")  # what comes after the return is not shown
+        client.answers.set()
+        await pilot.pause()
+        assert pilot.app.shown.past is None
 
 
 async def test_an_earlier_gateway_is_named_and_the_present_stays(eventually: Eventually) -> None:
