@@ -1,20 +1,19 @@
-"""Shows moments of the record in place of the present: steps through it, jumps to a time, returns to now."""
+"""Shows moments of the record in place of the present: steps through it, jumps to a time, returns to now.
+
+What it needs for that is loaded when the past is first shown: a console starts without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import click
 import msgspec
 
 from console.display.formats import DAY_S, date_clock_zone, zone_named
-from console.display.past_model import past_model, seen_from
 from console.display.viewmodel import Model
 from console.tui.gateway_feed import Requester, StartWorker
 from console.tui.model_store import ModelStore
-from console.value_parsers import TIME_OF_DAY, moment
 from gateway.errors import LinkLost, RequestFailed
-from storage.past import Past
 
 MINUTE_S = 60
 NO_ORDER = "nothing is ordered or acknowledged in the past: End returns to now"
@@ -42,7 +41,11 @@ class RecordView:
 
     def shown(self) -> Model:
         """What is to be drawn."""
-        return self._store.model if self._past is None else seen_from(self._store.model, self._past)
+        if self._past is None:
+            return self._store.model
+        from console.display.past_model import seen_from
+
+        return seen_from(self._store.model, self._past)
 
     def step(self, by_s: int) -> None:
         """Go on by so many whole minutes; beyond now, to the present."""
@@ -58,13 +61,17 @@ class RecordView:
 
     def go(self, text: str) -> str:
         """Go to a time as it is typed; why not, or nothing."""
+        from click import BadParameter
+
+        from console.value_parsers import TIME_OF_DAY, moment
+
         model = self._store.model
         if model.now_utc_s is None:
             return "nothing has arrived from the gateway yet"
         zone = zone_named(model.timezone)
         try:
             utc_s = moment(text, model.now_utc_s, zone)
-        except click.BadParameter as error:
+        except BadParameter as error:
             return error.message
         if utc_s > model.now_utc_s and TIME_OF_DAY.fullmatch(text.strip()):
             utc_s = moment(text, model.now_utc_s - DAY_S, zone)  # that of yesterday
@@ -99,6 +106,9 @@ class RecordView:
 
     async def _load(self, utc_s: float | None) -> None:
         """Ask for a moment. Without an answer what is on screen stays."""
+        from console.display.past_model import past_model
+        from storage.past import Past
+
         try:
             found = msgspec.convert(await self._requester.request("past", utc_s=utc_s), Past)
         except (RequestFailed, LinkLost, msgspec.ValidationError) as error:
