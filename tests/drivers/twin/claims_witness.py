@@ -15,6 +15,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.reasons import Reason
 from drivers.twin.lockstep import LockstepSite
 
+OF_THE_PAST = ("ride.recovered", "ride.recovered_on_genset")  # what stood when a step was taken, with its SoC
 EVERY = 8  # a reason that stands is judged again so often, a new one at once
 
 
@@ -22,8 +23,9 @@ def reasons_in(value: Any) -> Iterator[Reason]:
     """Every reason in a struct, a tuple or another reason."""
     if isinstance(value, Reason):
         yield value
-        for part in value.figures.values():
-            yield from reasons_in(part)
+        if value.code not in OF_THE_PAST:
+            for part in value.figures.values():
+                yield from reasons_in(part)
     elif isinstance(value, (tuple, list)):
         for part in value:
             yield from reasons_in(part)

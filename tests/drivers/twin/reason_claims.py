@@ -17,7 +17,8 @@ from drivers.twin.grid import Position
 from drivers.twin.physics import PHASE_SHARE, TwinSite
 
 BACK_S = 12.0  # so much of the truth is remembered: a meter's delay, the estimator's median, an age that is still held
-NEAR_W, NEAR_PCT = 1_500.0, 1.5  # what a sentence may differ from the truth by: rounding, delay within a tick
+NEAR_W = 1_500.0  # what a sentence may differ from the truth by: delay within a tick
+NEAR_PCT = 3.0  # the same of the SoC, which is counted from energy for a while where the BMS's report jumps
 OFF_GRID = (IslandState.ISLANDED, IslandState.SYNCHRONISING, IslandState.CLOSING, IslandState.BLACKOUT)
 
 
@@ -54,8 +55,9 @@ class Truth:
         self.site = site
         self.back: deque[Sample] = deque()
         self.decision: Decision | None = None
-        self.begun_s: float | None = None  # of the metering interval; None: its begin was not seen
-        self.begun_wh = 0.0
+        self.first_s = site.t_s  # since when somebody looks: a controller that was just started knows no more
+        self.begun_s: float | None = None  # of the metering interval
+        self.begun_wh, self.whole = 0.0, False  # the interval was looked at from its begin
 
     def look(self, decision: Decision) -> None:
         """Remember this instant."""
@@ -65,7 +67,7 @@ class Truth:
             self.back.popleft()
         start = self.site.utc_s // 900 * 900
         if start != self.begun_s:
-            self.begun_s, self.begun_wh = start, self.imported_wh
+            self.whole, self.begun_s, self.begun_wh = self.begun_s is not None, start, self.imported_wh
 
     @property
     def now(self) -> Sample:
@@ -86,7 +88,7 @@ class Truth:
 
     def faulty(self, *devices: str) -> bool:
         """Whether one of these devices failed of late, or nothing has been read for long enough yet."""
-        return self.site.t_s < 3.0 or self.of_late(lambda s: bool(s.faults & set(devices)))
+        return self.site.t_s < self.first_s + 3.0 or self.of_late(lambda s: bool(s.faults & set(devices)))
 
     @property
     def disturbed(self) -> bool:
@@ -146,7 +148,7 @@ def interval_left(t: Truth, f: Figures) -> bool:
     """What is left to import, by the meter's own register; assumed where the meter failed in the interval."""
     spent_wh = t.imported_wh - t.begun_wh
     left_wh = f["limit_w"] / 4 - spent_wh
-    return t.disturbed or t.site.t_s < 900 or abs(left_wh - f["left_wh"]) < max(100.0, 0.05 * f["limit_w"] / 4)
+    return t.disturbed or not t.whole or abs(left_wh - f["left_wh"]) < max(100.0, 0.05 * f["limit_w"] / 4)
 
 
 def phase_current(t: Truth, f: Figures) -> bool:
@@ -195,7 +197,7 @@ CLAIMS: dict[str, Claim] = {
     "reserve.after_ramp": lambda t, f: level(f) < 0.5 or t.disturbed,
     "reserve.refill": lambda t, f: level(f) < 0.5,
     "reserve.no_discharge": lambda t, f: level(f) < 0.5,
-    "reserve.taper": lambda t, f: level(f) > -0.1,
+    "reserve.taper": lambda t, f: f["limit_w"] >= 0 and soc(t, f["level"].figures["soc"].figures),
     "reserve.untouched": lambda t, f: level(f) > -0.1,
     "rest.charge": lambda t, f: soc(t, f) and f["soc_pct"] < f["rest_pct"],
     "rest.nothing_to_do": lambda t, f: soc(t, f) and f["soc_pct"] > f["rest_pct"] - NEAR_PCT,
@@ -207,19 +209,17 @@ CLAIMS: dict[str, Claim] = {
     "pcs.answers_without_power": lambda t, f: t.faulty("pcs1"),
     "pcs.never_read": lambda t, f: t.faulty("pcs1"),
     "pcs.power_unknown": lambda t, f: t.disturbed,
-    "pcs.power_by_meters": lambda t, f: t.faulty("pcs1") and t.near("pcs_w", f["power_w"], 3_000.0),
-    "pcs.sum_by_meters": lambda t, f: t.faulty("pcs1") and t.near("pcs_w", f["sum_w"], 3_000.0),
-    "pcs.reverted_by_meters": lambda t, f: t.faulty("pcs1"),
-    "pcs.power_assumed": lambda t, f: t.faulty("pcs1"),
-    "pcs.setpoint_assumed": lambda t, f: t.faulty("pcs1"),
+    "pcs.power_by_meters": lambda t, f: t.disturbed and t.near("pcs_w", f["power_w"], 3_000.0),
+    "pcs.sum_by_meters": lambda t, f: t.disturbed and t.near("pcs_w", f["sum_w"], 3_000.0),
+    "pcs.reverted_by_meters": lambda t, f: t.disturbed,
+    "pcs.power_assumed": lambda t, f: t.disturbed,
+    "pcs.setpoint_assumed": lambda t, f: t.disturbed,
     "pcs.setpoint_until": lambda t, f: t.disturbed and f["left_s"] > 0,
-    "pcs.reverted_assumed": lambda t, f: t.faulty("pcs1") and f["over_s"] >= 0,
-    "pcs.lost_without_setpoint": lambda t, f: t.faulty("pcs1"),
+    "pcs.reverted_assumed": lambda t, f: t.disturbed and f["over_s"] >= 0,
+    "pcs.lost_without_setpoint": lambda t, f: t.disturbed,
     "pcs.not_running": lambda t, f: f["state"] != "running",
     "pcs.disconnected": lambda t, f: off_grid(t) or t.of_late(lambda s: not s.grid_alive),
     "pcs.local_control": lambda t, f: any(p.local for p in t.site.pcs),
-    "pcs.unconfirmed": lambda t, f: t.disturbed,
-    "pcs.meter_unconfirmed": lambda t, f: t.disturbed,
     "pcs.may_form": lambda t, f: t.disturbed,
     "pcs.may_form_unmoved": lambda t, f: t.disturbed,
     "pcs.off_grid_doubted": lambda t, f: t.disturbed,
@@ -245,7 +245,7 @@ CLAIMS: dict[str, Claim] = {
     "seen.no_source": lambda t, f: t.disturbed,
     "seen.switch_unread": lambda t, f: t.faulty("pcc"),
     "close.outside_window": lambda t, f: off_grid(t),
-    "close.switch_reads": lambda t, f: off_grid(t) or t.faulty("pcc"),
+    "close.switch_reads": lambda t, f: t.faulty("pcc") or t.of_late(lambda s: s.position.name.lower() == f["position"]),
     "close.wait": lambda t, f: 0 <= f["left_s"] <= f["wait_s"] and grid_back(t, f),
     "close.out_of_step": lambda t, f: f["differs"] > f["at_most"] and off_grid(t),
     "close.on_genset": lambda t, f: t.site.on_genset or t.disturbed,
@@ -259,7 +259,9 @@ CLAIMS: dict[str, Claim] = {
     "go.permission_withdrawn": lambda t, f: off_grid(t),
     "go.not_closed": lambda t, f: open_(t, f),
     "go.nothing_read": lambda t, f: t.site.t_s < 60,
-    "go.unloaded": lambda t, f: t.near("grid_w", f["import_w"], 3_000.0),
+    "go.unloaded": lambda t, f: (
+        abs(f["import_w"]) < 3_000.0
+    ),  # when the switch was asked; it stands until it has opened
     "window.no_voltage": lambda t, f: t.of_late(lambda s: not s.grid_alive) or t.faulty("pcc"),
     "window.not_measured": lambda t, f: t.disturbed,
     "window.source": voltage,
@@ -273,7 +275,7 @@ CLAIMS: dict[str, Claim] = {
     "genset.window": lambda t, f: f["least_w"] <= f["rated_w"] and (t.site.on_genset or t.disturbed),
     "genset.spare": lambda t, f: (t.site.on_genset or t.disturbed) and net_load(t, f),
     "genset.overload": lambda t, f: f["net_w"] > f["rated_w"],
-    "genset.least": lambda t, f: f["net_w"] < f["least_w"] + NEAR_W,
+    "genset.least": lambda t, f: net_load(t, f) and f["least_w"] >= 0,
     "curtail.genset": lambda t, f: f["limit_w"] >= 0 and (t.site.on_genset or t.disturbed),
     "curtail.none_on_genset": lambda t, f: f["room_w"] >= 0 and (t.site.on_genset or t.disturbed),
     # what is asked
@@ -292,7 +294,7 @@ CLAIMS: dict[str, Claim] = {
 
 def interval_over(t: Truth, f: Figures) -> bool:
     mean_w = (t.imported_wh - t.begun_wh) * 4
-    return t.disturbed or t.site.t_s < 900 or mean_w > f["limit_w"] - NEAR_W
+    return t.disturbed or not t.whole or mean_w > f["limit_w"] - NEAR_W
 
 
 def below(name: str, limit: str) -> Claim:

@@ -13,6 +13,8 @@ from dispatch.model.reasons import RuleId
 from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw
 
+pytestmark = pytest.mark.usefixtures("claims_judged")
+
 CALM_S = 5  # so long after a step of load or PV meter delay and PCS lag have passed
 TOLERANCE_W = 300.0  # load flickers by as much, and the deadband is the ramp's own
 BEFORE_RAMP = (RuleId.FUSE, RuleId.RESERVE, RuleId.INTERVAL_BUDGET, RuleId.DEVICE_LIMITS)

@@ -23,6 +23,8 @@ from drivers.twin.faults import Fault
 from drivers.twin.grid import Position
 from drivers.twin.pcs import OpCtl
 
+pytestmark = pytest.mark.usefixtures("claims_judged")
+
 CALM = Draw(1, 80.0, 100.0, 20_000.0, 0.0, 5_000.0, 0.3, False, "permit", (), None, 0.0)
 DRILL = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=1.0)
 ABORT = IslandRequest(id="2", kind="abort", who="ann", reason="smell of smoke")

@@ -37,6 +37,7 @@ def with_source(snapshot: Snapshot, source: str, position: str) -> Snapshot:
     return msgspec.structs.replace(snapshot, switches=(switch,))
 
 
+@pytest.mark.usefixtures("claims_judged")
 def test_an_outage_leads_to_the_generator_and_back_and_its_energy_is_no_import() -> None:
     site = GensetSite(18_000.0)
     site.run(10)
@@ -280,6 +281,7 @@ def test_a_switch_held_open_for_a_drill_is_freed_for_the_generator_when_the_grid
     assert site.run(8).island is IslandState.GENSET
 
 
+@pytest.mark.usefixtures("claims_judged")
 def test_a_load_above_the_rating_that_the_battery_cannot_take_leads_to_steps_of_load_shedding() -> None:
     site = GensetSite(20_000.0)
     site.site.pcs[0].discharge_setting_w = 0.0

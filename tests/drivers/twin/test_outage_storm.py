@@ -14,6 +14,8 @@ from outage_storm import Draw, Ride, Storm, covering, ride
 from dispatch.islanding.load_shedding import LoadShedding
 from dispatch.islanding.reconnection import Reconnection
 
+pytestmark = pytest.mark.usefixtures("claims_judged")
+
 RUNS = int(os.environ.get("SKERRY_SOAK_OUTAGES", "0"))
 SEEDS = range(RUNS) if RUNS else covering(range(120))
 PARTS = 3
