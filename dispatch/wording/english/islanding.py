@@ -106,7 +106,7 @@ TEMPLATES = {
     ),
     "ride.genset_overload": "{drawn_w:kw} was drawn from the generator, rated {rated_w:kw}",
     "ride.overload": "{drawn_w:kw} was drawn, PCS and battery could give {most_w:kw}",
-    "ride.too_short": "{left_s:minutes} were left at {drawn_w:kw}, {promised_s:minutes} were promised",
+    "ride.too_short": "{left_s:minutes} left then at {drawn_w:kw}, {promised_s:minutes} promised",
     "ride.recovered_on_genset": "the generator had room, and {soc} had reached the reserve's {reserve_pct:.1f} %",
     "ride.recovered": "the grid was back and {soc} had reached the reserve's {reserve_pct:.1f} %",
 }

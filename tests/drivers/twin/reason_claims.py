@@ -225,7 +225,7 @@ CLAIMS: dict[str, Claim] = {
     "pcs.off_grid_doubted": lambda t, f: t.disturbed,
     "protection.free": lambda t, f: f["pcs"] <= len(t.site.pcs) and not any(p.local for p in t.site.pcs),
     "protection.some": lambda t, f: f["pcs"] <= f["of_pcs"],
-    "limit.no_pcs": lambda t, f: t.disturbed or off_grid(t),
+    "limit.no_pcs": lambda t, f: t.disturbed or off_grid(t) or (t.decision is not None and not t.decision.battery_w),
     "doubt.unseen": lambda t, f: t.disturbed,
     "doubt.step": lambda t, f: t.disturbed,
     "doubt.balance": lambda t, f: t.disturbed and f["apart_w"] > f["allowed_w"],

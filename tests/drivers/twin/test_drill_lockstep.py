@@ -23,8 +23,6 @@ from drivers.twin.faults import Fault
 from drivers.twin.grid import Position
 from drivers.twin.pcs import OpCtl
 
-pytestmark = pytest.mark.usefixtures("claims_judged")
-
 CALM = Draw(1, 80.0, 100.0, 20_000.0, 0.0, 5_000.0, 0.3, False, "permit", (), None, 0.0)
 DRILL = IslandRequest(id="1", kind="drill", who="ann", reason="monthly", minutes=1.0)
 ABORT = IslandRequest(id="2", kind="abort", who="ann", reason="smell of smoke")
@@ -93,6 +91,7 @@ def drilling(state: IslandState) -> Bench:
     return begun(state).copy()
 
 
+@pytest.mark.usefixtures("claims_judged")
 def test_a_drill_goes_the_whole_road() -> None:
     bench = Bench()
     bench.tick(DRILL)
@@ -141,6 +140,7 @@ def test_an_outage_at_a_steady_load_is_no_pulse() -> None:
     assert bench.storm.controller.pulses_seen == 0
 
 
+@pytest.mark.usefixtures("claims_judged")
 def test_import_comes_back_in_a_ramp() -> None:
     bench = Bench(pv_peak_w=0.0)
     bench.tick(DRILL)
@@ -197,6 +197,7 @@ def test_a_protective_contact_ends_a_drill(state: IslandState) -> None:
     assert {s.w for d in after for s in d.setpoints} <= {0.0, None}
 
 
+@pytest.mark.usefixtures("claims_judged")
 def test_a_switch_that_jams_fails_the_drill_and_is_withdrawn() -> None:
     bench = drilling(S.PREPARING)
     bench.site.switches[0].jammed = True
