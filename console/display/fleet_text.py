@@ -16,6 +16,7 @@ from gateway.api.site_overview import KindOfAlarm
 SHORT = {"synchronising": "synchron.", "black-start": "black st."}
 MARKS = {Priority.HIGH.value: "▲H", Priority.MEDIUM.value: "▲M", Priority.LOW.value: "▼L"}
 STATE_COLUMNS = 9
+WHOSE = "…"  # the site's devices stay its own
 MILLION = 1_000_000.0
 
 
@@ -29,9 +30,9 @@ def state_text(row: Row) -> str:
 
 
 def kind_text(kind: KindOfAlarm | str) -> str:
-    """Title of a kind of alarm, without whose it is; the kind itself where this version does not know it."""
+    """Title of a kind of alarm, "…" for whose it is; the kind itself where this version does not know it."""
     name = kind if isinstance(kind, str) else kind.kind
-    title = " ".join(alarm_text(name).title.split()).lstrip(": ")
+    title = alarm_text(f"{name}:{WHOSE}").title.removeprefix(f"{name}:{WHOSE}").removeprefix(WHOSE).lstrip(": ")
     return (title[:1].upper() + title[1:]) or name
 
 
@@ -92,7 +93,7 @@ def cells(row: Row) -> dict[str, str]:
 
 def sums_lines(sums: Sums) -> tuple[str, str]:
     """The fleet together in two lines of 78 columns."""
-    answer = f"{sums.live} of {sums.sites} answer" + (f", {sums.silent} silent" if sums.silent else "")
+    answer = f"{sums.live} of {sums.sites} answer"
     stored, rated = sums.stored_kwh, sums.energy_kwh
     of_rated = "" if rated.value is None or stored.value is None else f" of {rated.value:.0f}"
     first = [answer, f"import {mega(sums.import_w, sums.live)}", f"load {mega(sums.load_w, sums.live)}"]

@@ -17,7 +17,7 @@ from storage.identity import Identity
 
 NOW_S = 1_758_005_700.0
 LOST = KindOfAlarm("device-lost", "medium", 1, 1, NOW_S - 60)
-OUTAGE = KindOfAlarm("grid-lost", "high", 1, 1, NOW_S - 30)
+OUTAGE = KindOfAlarm("grid-outage", "high", 1, 1, NOW_S - 30)
 
 Answer = Callable[[str, dict[str, Any]], Any]
 

@@ -50,7 +50,7 @@ def test_sums_count_sites_that_answer_and_say_how_many_have_the_figure() -> None
     assert (sums.import_w.value, sums.import_w.sites) == (5 * 10_000.0 + 1 + 2 + 3 + 5 + 6, 5)
     assert (sums.stored_kwh.value, sums.stored_kwh.sites) == (250.0, 5)
     assert (sums.cost_today_eur.value, sums.jobs_running.value) == (120.0, 18)
-    assert sums.alarms == {"device-lost": 2, "grid-lost": 1}
+    assert sums.alarms == {"device-lost": 2, "grid-outage": 1}
     assert sums_of(()).import_w.value is None
     stale = site(8, import_w=Reading(5.0, 9.0, Quality.STALE))
     assert sums_of(rows_of([state("a", stale)], NOW_S)).import_w.value is None

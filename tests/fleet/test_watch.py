@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from fleet_samples import NOW_S, REFUSED, Answer, FakeClient, FakeLink, answering, connecting, site
+from scenes import read
 from waiting import LIMIT_S
 
 from dispatch.model.readings import Quality, Reading
@@ -16,6 +17,8 @@ from fleet import watch as watch_module
 from fleet.sites import SiteAddress
 from fleet.table import LIVE, SILENT, rows_of
 from fleet.watch import Watch, ask_overview, sound
+from gateway.api.protocol import VERSION
+from gateway.api.site_overview import overview
 from gateway.errors import LinkLost, RequestFailed
 
 
@@ -149,6 +152,27 @@ def test_figures_that_are_no_numbers_are_not_known() -> None:
     assert (found.load_w, found.pv_w, found.import_w.value) == (None, 1.0, None)
     with pytest.raises(msgspec.ValidationError):
         sound(site(1, utc_s=math.nan))
+
+
+@pytest.mark.parametrize("version", [1, VERSION])
+async def test_of_an_earlier_release_the_figures_come_from_its_state(version: int) -> None:
+    """It does not know the request; what it is then asked for holds the same figures."""
+    calm = read("calm")
+    assert calm.published is not None
+    assert calm.welcome is not None
+
+    def answer(method: str, params: dict[str, Any]) -> Any:
+        if method == "status":
+            return msgspec.to_builtins(calm.published)
+        return RequestFailed(f"unknown method {method!r}; known: at, audit, status", "refused")
+
+    client = FakeClient("a", answer)
+    client.welcome = msgspec.structs.replace(calm.welcome, version=version)
+    found, remark = await ask_overview(client)
+    assert found == overview(calm.published, client.welcome)
+    assert found.load_w is not None
+    assert remark.startswith("an earlier release")
+    assert ("link version 1" in remark) == (version == 1)
 
 
 async def test_a_refusal_other_than_an_unknown_method_is_not_an_older_gateway() -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from fleet_samples import LOST, NOW_S, OUTAGE, answering, connecting, site
 from screen import screen_text, write
 from waiting import LIMIT_S
 
 from benchmarks.terminal import Terminal
+from console.display.fleet_text import kind_text
 from console.tui.canvas import Canvas
 from console.tui.fleet_app import FleetApp
 from console.tui.fleet_page import FleetPage
+from dispatch.model.readings import reading
 from fleet.sites import SiteAddress
 from fleet.table import Row, rows_of
 from fleet.watch import SiteState, Watch
@@ -73,10 +76,18 @@ def test_silent_looks_silent_and_the_worst_is_first() -> None:
     assert "silent 4m" in text[4]
     assert "no route" in text[4]
     assert "10.0" in text[4], "what was known is kept"
-    assert "19 of 20 answer, 1 silent" in text[0]
+    assert "19 of 20 answer" in text[0]
     assert "import 0.19 MW" in text[0]
     assert "islanded" in text[3]
     assert "site-002 (Site 2)" in text[-1]
+
+
+def test_kinds_of_alarms_have_titles_without_whose_they_are() -> None:
+    kinds = ("grid-outage", "device-lost", "soc-stands-still", "meter-energy", "of-a-newer-release")
+    assert [kind_text(kind) for kind in kinds] == [
+        *("Grid outage", "No good answer", "SoC of … does not follow", "Meter …: power and energy do not fit"),
+        "of-a-newer-release",
+    ]
 
 
 def test_a_small_terminal_is_told_what_is_needed() -> None:
@@ -124,6 +135,33 @@ async def test_keys_filter_tags_order_and_enter() -> None:
         shown.exit = lambda: left.append(True)
         await pilot.press("q")
         assert left
+
+
+def varied(state: SiteState, n: int) -> SiteState:
+    """With figures of its own."""
+    assert state.overview is not None
+    load_w, pv_w, battery_w = 20_000.0 + n * 7_100 % 40_000, n * 2_300 % 19_000, n * 3_700 % 17_000 - 6_000.0
+    figures = {
+        "import_w": reading(load_w - pv_w - battery_w),
+        "load_w": load_w,
+        "pv_w": float(pv_w),
+        "soc_pct": reading(20.0 + n * 13 % 71),
+        "price_eur_per_kwh": 0.05 + n * 7 % 23 / 100,
+        "iq_today_pct": 70.0 + n * 11 % 29,
+    }
+    return msgspec.structs.replace(state, overview=msgspec.structs.replace(state.overview, **figures))
+
+
+@pytest.mark.parametrize(("name", "size", "count"), [("fleet_80x24", (80, 24), 20), ("fleet_120x40", (120, 40), 100)])
+def test_picture(name: str, size: tuple[int, int], count: int, gallery: Callable[..., None]) -> None:
+    found = FleetApp(Watch([]), lambda address: [])
+
+    async def show(pilot: Any) -> None:
+        found._draw = lambda: None  # nothing is followed
+        found._list.show(rows_of([varied(state, n) for n, state in enumerate(states(count))], 100.0))
+        await pilot.pause()
+
+    gallery(name, found, size, show)
 
 
 def test_it_is_painted_on_a_terminal_and_q_leaves() -> None:
