@@ -1,10 +1,11 @@
-"""A terminal for a program to run in: a pty that is read all the time and answers nothing."""
+"""A terminal for a program to run in: a pty that is read all the time and answers where its cursor is."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -15,13 +16,18 @@ from types import TracebackType
 
 import psutil
 
+POSITION = re.compile(rb"\x1b\[1(?:;(\d+))?H\x1b\[6n")
 STOP_LIMIT_S = 10.0
 
 
 class Terminal:
     """One program in a pty of a given size. Everything it paints is counted and kept. A context manager."""
 
+    piece_bytes = 65536  # that are read at once at most
+
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], columns: int, rows: int) -> None:
+        self.columns, self.rows = columns, rows
+        self._answered = 0  # up to which byte
         size = struct.pack("HHHH", rows, columns, 0, 0)
         self.painted = bytearray()
         self.pid, self._fd = pty.fork()
@@ -43,11 +49,18 @@ class Terminal:
         if not ready:
             return False
         try:
-            data = os.read(self._fd, 65536)
+            data = os.read(self._fd, self.piece_bytes)
         except OSError:  # EIO: nobody holds the other end any more
             return False
         self.painted += data
+        self.take(data)
         return bool(data)
+
+    def take(self, data: bytes) -> None:
+        """Say where the cursor is, which the console asks behind a frame, having put it into the first row."""
+        for asked in POSITION.finditer(self.painted, self._answered):
+            self._answered = asked.end()
+            os.write(self._fd, b"\x1b[1;%dR" % int(asked[1] or 1))
 
     def read_for(self, seconds: float) -> int:
         """Read for so long; returns the number of bytes painted meanwhile."""

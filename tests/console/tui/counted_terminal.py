@@ -6,14 +6,27 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from screen_cells import ScreenCells
 from textual import events
 from textual.drivers.headless_driver import HeadlessDriver
 from textual.geometry import Size
 from textual.pilot import Pilot
 
+from benchmarks.screen_cells import ScreenCells
 from console.tui.app import SkerryApp
 from console.tui.output import Output
+
+BLANK = (" ", "")
+
+
+class Cells(ScreenCells):
+    """Cells of a window that somebody drags."""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Another size: what stands there is cut, or blanks come beside it."""
+        self.cells = [(row + [BLANK] * columns)[:columns] for row in self.cells[:rows]]
+        self.cells += [[BLANK] * columns for _ in range(rows - len(self.cells))]
+        self.columns, self.rows = columns, rows
+        self._x, self._y = min(self._x, columns - 1), min(self._y, rows - 1)
 
 
 class CountedDriver(HeadlessDriver):
@@ -24,7 +37,7 @@ class CountedDriver(HeadlessDriver):
         columns, rows = self._get_terminal_size()
         self.output = Output(early=False)
         self.output.forget(columns, rows)
-        self.cells = ScreenCells(columns, rows)
+        self.cells = Cells(columns, rows)
         self.count = 0  # bytes
 
     @property

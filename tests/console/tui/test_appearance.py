@@ -18,6 +18,7 @@ from console.tui import theme
 from console.tui.app import SkerryApp
 from console.tui.appearance import Appearance, appearance
 from console.tui.canvas import Canvas
+from console.tui.list_view import ListView
 from console.tui.terminal_kind import copying, needs_ascii
 from console.tui.theme import ThemeError
 
@@ -188,6 +189,21 @@ async def test_the_selected_line_and_elsewhere_the_why_line_go_to_the_clipboard(
         assert terminal.cells.shows(why[:40])
         assert any(line.split()[-1].rstrip("…") in shown for shown in terminal.cells.lines)
         await eventually(pilot, lambda: terminal.cells.shows("copied, if the terminal takes OSC 52"))
+
+
+async def test_a_click_selects_a_line_and_the_wheel_moves(eventually: Eventually) -> None:
+    async with console().run_test(size=(80, 24)) as pilot:
+        await eventually(pilot, lambda: len(pilot.app.model.events) > 4)
+        await open_view(pilot, "6", "log", eventually)
+        log = pilot.app.query_one("#view-log", ListView)
+        await eventually(pilot, lambda: len(log.listed(pilot.app.model)) > 4)
+        listed = log.listed(pilot.app.model)
+        await pilot.click("#view-log", offset=(9, 3))
+        assert log.selected == listed[2], "the header is the first row"
+        pilot.app.on_mouse_scroll_down()
+        assert log.selected == listed[3]
+        await pilot.click("#view-log", offset=(9, log.size.height - 1))
+        assert log.selected == listed[3], "that is the text of the selected line"
 
 
 def test_a_copied_text_cannot_steer_the_terminal() -> None:

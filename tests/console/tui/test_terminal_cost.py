@@ -17,15 +17,19 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from counted_terminal import counted
 from record import Recorder
 from recorded_client import RecordedClient
 from scenes import read
 from screen import Eventually, open_view, screen_text
+from soak_sizes import long_only
 from waiting import LIMIT_S
 
+from benchmarks.reliability import tell
 from console.tui.app import SkerryApp
+from gateway.api.protocol import Published
 
 CONSOLE = Path(__file__).parent / "pty_console.py"
 SECONDS = 3  # in each view
@@ -136,6 +140,41 @@ async def test_a_second_and_another_view_cost_few_bytes(size: tuple[int, int], e
                 await eventually(pilot, lambda p=published: pilot.app.model.published is p)
             await pilot.pause()
             assert 0 < (terminal.count - before) / SECONDS < MOST_PER_SECOND, name
+
+
+@pytest.mark.parametrize("messages", [long_only(28_800)])
+async def test_hours_of_messages_leave_memory_as_it_is(messages: int, eventually: Eventually) -> None:
+    """28 800 are 8 h at 1 Hz, sent as fast as they are taken, forty at a time: all views have been opened before."""
+    client = Recorded(60)
+
+    async def connect() -> RecordedClient:
+        return client
+
+    async with counted(SkerryApp(connect, monotonic=lambda: 100.0), (120, 40)) as (pilot, _):
+        await eventually(pilot, lambda: "decisions" in [method for method, _ in client.asked])
+        for key, name in VIEW_KEYS.items():
+            await open_view(pilot, key, name, eventually)
+        sent, process, before_b, began_s = 0, psutil.Process(), 0, time.monotonic()
+        while sent < messages:
+            sent, last = sent + 40, [later(client.feed[n % 60][0], n) for n in range(sent, sent + 40)]
+            for published in last:
+                client.push(published)
+            await eventually(pilot, lambda p=last[-1]: pilot.app.model.published is p)
+            before_b = before_b or (process.memory_info().rss if sent >= messages / 8 else 0)
+        grown_mb = (process.memory_info().rss - before_b) / 2**20
+        tell("memory growth of the console, MB", grown_mb, "max")
+        tell("times the rate of 1 Hz", messages / (time.monotonic() - began_s), "max")
+        assert grown_mb < 5
+
+
+def later(published: Published, seconds: int) -> Published:
+    """What was recorded, as if at a later time."""
+    utc_s = published.snapshot.utc_s + 60 * (seconds // 60)
+    return msgspec.structs.replace(
+        published,
+        snapshot=msgspec.structs.replace(published.snapshot, utc_s=utc_s),
+        decision=msgspec.structs.replace(published.decision, utc_s=utc_s),
+    )
 
 
 def test_a_crash_leaves_the_terminal_as_it_was_and_says_what_happened() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from screen_cells import ScreenCells
 
+from benchmarks.screen_cells import ScreenCells
 from console.tui.terminal_screen import TerminalScreen
 
 COLUMNS, ROWS = 24, 4

@@ -47,13 +47,6 @@ class ScreenCells:
             elif found["osc"] and found["osc"].startswith("52;"):
                 self.clipboard.append(found["osc"])
 
-    def resize(self, columns: int, rows: int) -> None:
-        """Another size: what stands there is cut, or blanks come beside it."""
-        self.cells = [(row + [(" ", "")] * columns)[:columns] for row in self.cells[:rows]]
-        self.cells += [[(" ", "")] * columns for _ in range(rows - len(self.cells))]
-        self.columns, self.rows = columns, rows
-        self._x, self._y = min(self._x, columns - 1), min(self._y, rows - 1)
-
     @property
     def lines(self) -> list[str]:
         """The text of each row."""
