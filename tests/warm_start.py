@@ -151,7 +151,8 @@ def _server() -> Any:
     """The context whose processes are forked from the server; the first call starts it."""
     context = multiprocessing.get_context("forkserver")
     commands = sorted({place.partition(":")[0] for place, _ in COMMANDS.values()})
-    context.set_forkserver_preload(["warm_server", "gateway.service", "drivers.twin.process", *commands])
+    loaded = ["warm_server", "gateway.service", "drivers.twin.process", *commands, "warm_caches"]
+    context.set_forkserver_preload(loaded)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "tests"))))
         patch.setenv("OPENBLAS_NUM_THREADS", "1")  # a process with threads is not one to fork

@@ -21,6 +21,8 @@ class Quality(enum.Enum):
     STALE = "stale"
     MISSING = "missing"
 
+    __hash__ = object.__hash__  # a member is equal to itself only; Enum's own runs in Python, many times in each tick
+
 
 class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One measured value. A missing reading has `value is None`; it is never zero."""

@@ -55,3 +55,5 @@ class RuleId(enum.Enum):
     PLAN = "plan"
     REST = "rest"
     IDLE = "idle"
+
+    __hash__ = object.__hash__  # as that of `Quality`

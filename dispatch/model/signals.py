@@ -29,6 +29,8 @@ class Quantity(enum.Enum):
     CHARGE = "charge"  # of the batteries, from the grid: what own PV gives beyond the load is not counted
     PRODUCTION = "production"  # of all PV inverters
 
+    __hash__ = object.__hash__  # as that of `Quality`
+
 
 MAY_LIMIT: dict[Sort, frozenset[Quantity]] = {
     Sort.OBLIGATION: frozenset(Quantity),

@@ -241,7 +241,11 @@ def _unread(struct: type[msgspec.Struct]) -> msgspec.Struct:
 @functools.cache
 def _keys_of(struct: type[msgspec.Struct]) -> tuple[Mapping[str, Any], frozenset[str]]:
     """The keys of a table with their types, and which are required; evaluated once: types are written as text."""
-    required = frozenset(f.encode_name for f in msgspec.structs.fields(struct) if f.required)
+    keys, defaults = struct.__struct_encode_fields__, struct.__struct_defaults__  # those of the last keys
+    none = (msgspec.NODEFAULT,) * (len(keys) - len(defaults))
+    required = frozenset(
+        key for key, default in zip(keys, none + defaults, strict=True) if default is msgspec.NODEFAULT
+    )
     return types.MappingProxyType(typing.get_type_hints(struct, include_extras=True)), required
 
 

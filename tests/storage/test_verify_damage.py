@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from soak_sizes import examples
 from storage_samples import T0, feed
 from waiting import LIMIT_S
 
@@ -28,7 +29,7 @@ from storage.verify import CannotVerify, verify
 
 FORMULAS = ('=HYPERLINK("http://evil","ok")', "+1+2", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "-", "=")
 PLAIN = ("", "hold", "1=1", " =1", "'=1", "ä", "+".join("ab"))
-PER_FILE = 25
+PER_FILE = examples(12, times=10)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,7 @@ def repeat(data: bytearray, draw: random.Random) -> None:
 KINDS: tuple[Callable[[bytearray, random.Random], None], ...] = (flip, truncate, zero_sector, repeat)
 
 
+@pytest.mark.soak
 def test_whatever_file_is_damaged_is_found_or_cannot_be_read(made: Path, tmp_path: Path) -> None:
     draw = random.Random(7)
     names = sorted(path.name for path in (made / "export").iterdir())
