@@ -13,14 +13,16 @@ FIGURES = 34  # columns of the figures beside the blocks
 LEAST_SPAN_HZ = 0.02  # of the blocks' scale: less is within what a meter resolves
 
 
-def phases_text(meter: Meter) -> str:
-    """ "L1 230.4 V 45.2 A 10.4 kW · L2 …"; empty where the meter gives none."""
+def phases_text(meter: Meter, columns: int) -> str:
+    """ "L1 230.4 V 45.2 A 10.4 kW · L2 …", without the powers where there is no room; empty where it gives none."""
     count = max(len(meter.v), len(meter.a), len(meter.w_phases))
-    return " · ".join(f"L{n + 1}{_phase(meter, n)}" for n in range(count))
+    texts = [" · ".join(f"L{n + 1}{_phase(meter, n, w)}" for n in range(count)) for w in (True, False)]
+    return texts[0] if len(texts[0]) <= columns or not (meter.v or meter.a) else texts[1]
 
 
-def _phase(meter: Meter, n: int) -> str:
-    parts = ((meter.v, 1.0, "V"), (meter.a, 1.0, "A"), (meter.w_phases, 1000.0, "kW"))
+def _phase(meter: Meter, n: int, with_power: bool) -> str:
+    powers = ((meter.w_phases, 1000.0, "kW"),) if with_power else ()
+    parts = ((meter.v, 1.0, "V"), (meter.a, 1.0, "A"), *powers)
     return "".join(f" {_figure(values[n], scale)} {unit}" for values, scale, unit in parts if n < len(values))
 
 

@@ -185,12 +185,20 @@ class Compute(ListView):
         self.empty_text = "no [[node]] and no [[ups]] in the site file"
         if self._node:
             self.header = f"{JOB_HEADER if self._jobs else GPU_HEADER}"
-            self.empty_text = f"{self._node}: {'no job holds it' if self._jobs else self._no_gpus(model)}"
+            self.empty_text = f"{self._node}: {self._no_jobs(model) if self._jobs else self._no_gpus(model)}"
         super().paint(canvas, model)
         lines = last_lines(model)
         for y, (line, ink) in enumerate(lines, start=canvas.height - len(lines)):
             canvas.put(0, y, f" {cut(line, canvas.width - 2)}".ljust(canvas.width))
             canvas.fill(y, ink)
+
+    def _no_jobs(self, model: Model) -> str:
+        """Why no job of the opened node is listed."""
+        queues = model.published.queues if model.published else ()
+        if not queues:
+            return "no queue of a scheduler is read, so no job is known"
+        unknown = any(queue.more_running or queue.read_utc_s is None for queue in queues)
+        return f"not all jobs are known here: skerry queue --node {self._node}" if unknown else "no job holds it"
 
     def _no_gpus(self, model: Model) -> str:
         """Why no GPU of the opened node is listed."""

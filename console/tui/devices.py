@@ -205,7 +205,7 @@ def _bus_lines(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple
     """Of the grid meter: voltage, current and power of each phase as it gives them, and the frequency's trend."""
     if model.published is None or device.id != model.published.snapshot.grid.id:
         return
-    if phases := phases_text(model.published.snapshot.grid):
+    if phases := phases_text(model.published.snapshot.grid, width - TEXT_COLUMN - 1):
         yield from _wrapped("Phases", phases, width, 2)
     if trend := frequency_text(model, width - TEXT_COLUMN - 1):
         yield "Frequency", trend

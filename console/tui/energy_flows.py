@@ -92,6 +92,11 @@ class GridFlow(EnergyFlow):
             self._draw_rating(canvas, model, grid.w)
             self._draw_bus(canvas, grid)
             return
+        if model.past is not None and island_state(model) in OPEN_STATES:  # the switch's own words are not on record
+            draw_power(canvas, model, grid.w, "open")
+            canvas.put(0, 2, "───   ───", Ink.DIM)
+            canvas.put(0, 3, "its side: not kept", Ink.DIM)
+            return
         if switch_open(published.snapshot.switches):
             draw_power(canvas, model, grid.w, "open", frozen)
             canvas.put(0, 2, "───   ───", Ink.DIM)

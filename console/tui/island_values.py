@@ -39,7 +39,7 @@ def draw_values(canvas: Canvas, top: int, model: Model) -> int:
     if model.past is not None:
         draw_soc(canvas, top, model)
         draw_soc_track(canvas, top, model)
-        draw_label(canvas, top + 1, "Not on record: runtime, switch, return to the grid, orders to nodes")
+        draw_label(canvas, top + 1, "Not on record: runtime, switch, return, nodes")
         return top + 2
     rows = (draw_soc, draw_runtime, draw_switch, draw_return, draw_bus, draw_nodes)
     shown = rows[:3] if in_normal_operation(model) else rows

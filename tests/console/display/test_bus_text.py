@@ -25,7 +25,8 @@ from dispatch.model.readings import Quality, Reading, reading
     ],
 )
 def test_phases(meter: Meter, text: str) -> None:
-    assert phases_text(meter) == text
+    assert phases_text(meter, 60) == text
+    assert "kW" not in phases_text(meter, 20)
 
 
 def test_frequency() -> None:

@@ -21,6 +21,7 @@ from console.tui.compute import Compute
 from console.tui.energy_flows import BatteryFlow, ComputeFlow, GridFlow
 from console.tui.trends import ImportChart, LoadChart
 from dispatch.alarms.states import Alarm
+from dispatch.model.islanding import IslandState
 from drivers.twin.faults import Fault
 from storage import schema
 from storage.config import StorageConfig
@@ -197,3 +198,14 @@ def test_how_long_ago() -> None:
         "2 d",
         "104 d",
     ]
+
+
+def test_off_the_grid_the_switch_is_open_by_the_state_that_is_kept(seen: tuple[Path, dict[int, Model]]) -> None:
+    kept = then(seen, 79)
+    assert kept.published is not None
+    decision = msgspec.structs.replace(kept.published.decision, island=IslandState.ISLANDED)
+    kept = msgspec.structs.replace(kept, published=msgspec.structs.replace(kept.published, decision=decision))
+    drawn = rows(GridFlow(), kept, (19, 6))
+    assert drawn[1].endswith("open")
+    assert drawn[3] == "its side: not kept"
+    assert "limit" not in "".join(drawn)

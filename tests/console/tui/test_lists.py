@@ -120,7 +120,7 @@ def test_a_node_opens_on_its_gpus_and_these_on_its_jobs(model: Model) -> None:
     published = msgspec.structs.replace(
         model.published,
         snapshot=msgspec.structs.replace(model.published.snapshot, nodes=nodes),
-        queues=(QueueNow(scheduler="s", running=1, jobs=(job,)),),
+        queues=(QueueNow(scheduler="s", running=1, jobs=(job,), read_utc_s=1.0),),
     )
     model = msgspec.structs.replace(model, published=published)
     view = Compute()
