@@ -107,25 +107,39 @@ def alarms_at(con: sqlite3.Connection, at_us: int) -> tuple[PastAlarm, ...]:
     listed: dict[str, PastAlarm] = {}
     # of each alarm what followed since it came last: however long the gateway has run, few rows
     sql = (
-        "WITH told AS (SELECT * FROM event WHERE kind = 'alarm' AND ts_utc_us BETWEEN ? AND ?), "
-        "came AS (SELECT subject, max(id) AS id FROM told WHERE severity <> 'info' GROUP BY subject) "
-        "SELECT told.ts_utc_us / 1e6, severity, told.subject, text, who FROM told JOIN came USING (subject) "
+        "WITH told AS (SELECT * FROM event WHERE kind IN ('alarm', 'shelf', 'priority') "
+        "AND ts_utc_us BETWEEN ? AND ?), came AS (SELECT subject, max(id) AS id FROM told "
+        "WHERE kind = 'alarm' AND severity <> 'info' GROUP BY subject) "
+        "SELECT told.ts_utc_us / 1e6, kind, severity, told.subject, text, who FROM told JOIN came USING (subject) "
         "WHERE told.id >= came.id ORDER BY told.id"
     )
-    for utc_s, severity, subject, text, who in con.execute(sql, (begin_us or 0, at_us)):
+    for utc_s, kind, severity, subject, text, who in con.execute(sql, (begin_us or 0, at_us)):
         before = listed.pop(subject, None)
-        after = _after(before, utc_s, severity, PastAlarm(subject, AlarmState.UNACKNOWLEDGED, utc_s, text, who))
+        after = _after(before, (kind, severity), PastAlarm(subject, AlarmState.UNACKNOWLEDGED, utc_s, text, who))
         if after is not None:
             listed[subject] = after
-    return tuple(sorted(listed.values(), key=lambda alarm: -alarm.since_utc_s))
+    found = (alarm for alarm in listed.values() if not _off_list(con, alarm.id, at_us))
+    return tuple(sorted(found, key=lambda alarm: -alarm.since_utc_s))
 
 
-def _after(before: PastAlarm | None, utc_s: float, severity: str, told: PastAlarm) -> PastAlarm | None:
-    """An alarm after one of its events; None once it is not listed any more."""
-    if severity != "info":
+def _off_list(con: sqlite3.Connection, alarm_id: str, at_us: int) -> bool:
+    """Whether it was shelved or out of service, which outlasts a restart of the gateway."""
+    sql = "SELECT severity FROM event WHERE kind = 'shelf' AND subject = ? AND ts_utc_us <= ? ORDER BY id DESC LIMIT 1"
+    return con.execute(sql, (alarm_id, at_us)).fetchone() == ("warning",)
+
+
+def _after(before: PastAlarm | None, sort: tuple[str, str], told: PastAlarm) -> PastAlarm | None:
+    """An alarm after one of its events, of a kind and severity; None once it is not listed any more."""
+    kind, severity = sort
+    if kind == "alarm" and severity != "info":
         return told
     if before is None:
         return None
+    seen = before.state is AlarmState.ACKNOWLEDGED
+    if kind == "priority" or (kind == "shelf" and severity == "info"):  # it waits to be acknowledged again
+        return msgspec.structs.replace(before, state=AlarmState.UNACKNOWLEDGED, acknowledged_by="") if seen else before
+    if kind == "shelf" and seen:
+        return before
     acknowledged = bool(told.acknowledged_by)
     if acknowledged and before.state is AlarmState.UNACKNOWLEDGED:
         return msgspec.structs.replace(before, state=AlarmState.ACKNOWLEDGED, acknowledged_by=told.acknowledged_by)

@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 
 from dispatch.accounting.records import PeakInterval
+from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from storage import jobs
-from storage.alarm_history import AlarmEpisode, episodes
+from storage.alarm_history import episodes
 from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
 from storage.history import Buckets, means, minute_roll_ups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -15,13 +15,11 @@ from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.language import alarm_text, words
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, site_option
+from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.flood import AlarmRate
 from dispatch.alarms.shelving import SHELVED
 from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
 from dispatch.wording.formatting import span
-
-if TYPE_CHECKING:
-    from storage.alarm_history import AlarmEpisode
 
 _STATES = {
     AlarmState.NORMAL: "normal",
@@ -98,8 +96,6 @@ def _shelved_line(one: ShelvedAlarm, zone: tzinfo) -> str:
 
 
 def _show_history(group: str | None, since: str | None, limit: int, site: str | None, as_json: bool) -> None:
-    from storage.alarm_history import AlarmEpisode
-
     with gateway_or_record(site) as source:
         now_s = source.now_utc_s()
         since_s = now_s - DAY_S if since is None else moment(since, now_s, source.zone)
@@ -121,8 +117,6 @@ def _show_history(group: str | None, since: str | None, limit: int, site: str | 
 
 
 def _episodes(source: Live | Record, since_s: float, until_s: float, limit: int) -> list[AlarmEpisode]:
-    from storage.alarm_history import AlarmEpisode
-
     if isinstance(source, Record):
         return source.archive.alarm_history(since_s, until_s, limit)
     answer = source.link.request("alarm.history", since_utc_s=since_s, until_utc_s=until_s, limit=limit)

@@ -14,6 +14,7 @@ import msgspec
 from console.display.audit_rows import AuditLine
 from console.display.language import rule_name, words
 from dispatch.accounting.records import JobRecord
+from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.priorities import Priority
 from dispatch.alarms.states import Alarm, AlarmState
 from dispatch.config.demand_terms import DemandTerms
@@ -97,6 +98,7 @@ class Model(msgspec.Struct, frozen=True):
     registers_note: str = ""  # why there are none
     proofs: Proofs = Proofs()  # what has been proven of PCS; asked while the devices are shown
     drawn: tuple[JobRecord, ...] = ()  # by jobs that run, as far as this user may see them; asked while nodes are shown
+    alarm_history: tuple[AlarmEpisode, ...] = ()  # newest first; asked while they are shown
     view: str = "overview"
     notice: str = ""  # the answer to the last command, for a few seconds
     slow_link: bool = False  # the terminal takes what is painted with delay, so less is sent

@@ -1,85 +1,194 @@
-"""View 5: the alarms; of the selected one its cause, its consequence and what to do."""
+"""View 5: the alarms, and those off the list; of the selected one its cause, its consequence and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
 
-from console.display.formats import age, month_day_clock
+from console.display.formats import age, hour_minute, month_day_clock
 from console.display.ink import Ink
-from console.display.language import alarm_text
+from console.display.language import alarm_text, words
 from console.display.status_text import ALARM_STATE_WORDS, PRIORITY_MARKS
 from console.display.viewmodel import Model, ranked
 from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
+from console.tui.commands import COMMANDS, key_name
 from console.tui.list_view import ListView
-from dispatch.alarms.states import Alarm, AlarmState
+from dispatch.alarms.definitions import DEFINITIONS, GROUPS
+from dispatch.alarms.shelving import Suppression
+from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
+from dispatch.wording.formatting import span
 
 LEAST_LIST_ROWS = 4  # kept for header and list
 MOST_TEXT_ROWS = 6  # more than any text takes at 80 columns
 TEXT_COLUMN = 14
 FIRST = " (first)"
+HEADER = "    Since          Age   Alarm                          State"
+GROUP_HEADER = "    Group          Age   Alarm                          State"
+BY_GROUP, BY_TIME = "group", "time"
+STANDS = (AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED)
 
 
 class AlarmList(ListView):
-    """A line per alarm that is not normal."""
+    """A line per alarm that is not normal, and one per alarm that is shelved or out of service."""
 
-    header = "    Since          Age   Alarm                          State"
+    header = HEADER
+    orders = ("urgency", BY_GROUP, BY_TIME)
     name_end, name_room = 55, 30
     empty_text = "none: every condition that is watched is normal"
     past_text = "no alarm on record was listed then"
 
     def items(self, model: Model) -> list[Hashable]:
-        """The most urgent first."""
-        return list(ranked(model.published.alarms)) if model.published else []
+        """The most urgent first; those off the list behind."""
+        published = model.published
+        found: list[Hashable] = [*ranked(published.alarms), *published.shelved] if published else []
+        text = self.filter_text.lower()
+        return [item for item in found if text in f"{_id(item)} {_group(item)} {self.listed_name(item)}".lower()]
+
+    def sort_key(self, item: Hashable, order: str) -> Any:
+        """By group, or the newest first; those off the list stay behind."""
+        off = isinstance(item, ShelvedAlarm)
+        if order == BY_GROUP:
+            group = _group(item)
+            return off, GROUPS.index(group) if group in GROUPS else len(GROUPS)
+        return off, -_since_utc_s(item)
 
     def key(self, item: Hashable) -> Hashable:
         """An alarm's id."""
-        assert isinstance(item, Alarm)
-        return item.id
+        return _id(item)
 
     def listed_name(self, item: Hashable) -> str:
         """Its title, and whether it came first."""
-        assert isinstance(item, Alarm)
-        return alarm_text(item.id).title + (FIRST if item.first_out else "")
+        first = isinstance(item, Alarm) and item.first_out
+        return alarm_text(_id(item)).title + (FIRST if first else "")
+
+    def notes(self, model: Model, listed: Sequence[Hashable]) -> Iterator[str]:
+        """Beside filter and order: a first-out that has gone, and how many came of late."""
+        yield from super().notes(model, listed)
+        published = model.published
+        if published is None or model.past is not None:
+            return
+        first = published.first_out
+        if first is not None and first.id not in {alarm.id for alarm in published.alarms}:
+            yield f"first was {_first_words(first, model)}, gone"
+        rate = published.alarm_rate
+        if rate is not None and rate.per_10_min:
+            yield f"{'FLOOD: ' if rate.flood else ''}{rate.per_10_min} in the last 10 min"
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """As every list; by group the group stands where the time does otherwise."""
+        self.header = GROUP_HEADER if self.order == BY_GROUP else HEADER
+        super().paint(canvas, model)
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
-        """One alarm: mark of its priority, since when, title, state, whether it came first."""
-        assert isinstance(item, Alarm)
+        """One alarm: mark of its priority, since when or of which group, title, state, whether it came first."""
+        assert isinstance(item, (Alarm, ShelvedAlarm))
+        off = isinstance(item, ShelvedAlarm)
         mark, ink = PRIORITY_MARKS[item.priority]
-        canvas.put(1, y, mark, Ink.DIM if item.state is AlarmState.ACKNOWLEDGED else ink)
-        canvas.put(5, y, month_day_clock(item.since_utc_s, model.timezone))
-        canvas.right(24, y, age((model.now_utc_s or item.since_utc_s) - item.since_utc_s), Ink.DIM)
-        first = FIRST if item.first_out else ""
-        spare = self.spare
-        canvas.put(26, y, cut(alarm_text(item.id).title, 30 + spare - len(first)) + first)
-        canvas.put(57 + spare, y, cut(ALARM_STATE_WORDS[item.state], canvas.width - 58 - spare))
+        canvas.put(1, y, mark, Ink.DIM if off or item.state is AlarmState.ACKNOWLEDGED else ink)
+        since_utc_s = _since_utc_s(item)
+        canvas.put(5, y, item.group if self.order == BY_GROUP else month_day_clock(since_utc_s, model.timezone))
+        canvas.right(24, y, age((model.now_utc_s or since_utc_s) - since_utc_s), Ink.DIM)
+        first = FIRST if isinstance(item, Alarm) and item.first_out else ""
+        spare, shown = self.spare, Ink.DIM if off else Ink.PLAIN
+        canvas.put(26, y, cut(alarm_text(_id(item)).title, 30 + spare - len(first)) + first, shown)
+        canvas.put(57 + spare, y, cut(_state_words(item, model), canvas.width - 58 - spare), shown)
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
         """As many as the longest of the listed alarms needs: the list keeps its place when the selection moves."""
-        needed = [self._detail_lines(item, width) for item in self.items(model)]
-        return min(max(1 + len(lines) for lines in needed), height - LEAST_LIST_ROWS) if needed else 0
+        needed = [len(self._detail_lines(item, width, model)) for item in self.items(model)]
+        return min(1 + max(needed), height - LEAST_LIST_ROWS) if needed else 0
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
-        """What it means."""
-        assert isinstance(item, Alarm)
+        """What it means. What helps, and how it looked at first, is left out where there is no row for it."""
         canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
-        for y, (label, text) in enumerate(self._detail_lines(item, canvas.width), start=top + 1):
+        lines = self._detail_lines(item, canvas.width, model)
+        while len(lines) > canvas.height - top - 1 and any(label in _SPARE for label, _ in lines):
+            lines = [line for line in lines if line[0] != next(label for label, _ in lines if label in _SPARE)]
+        for y, (label, text) in enumerate(lines, start=top + 1):
             title = y == top + 1
             x = canvas.put(1, y, label, Ink.BOLD if title else Ink.DIM)
             canvas.put(x + 2 if title else TEXT_COLUMN, y, text, Ink.DIM if title else Ink.PLAIN)
 
     @staticmethod
-    def _detail_lines(item: Hashable, width: int) -> list[tuple[str, str]]:
+    def _detail_lines(item: Hashable, width: int, model: Model) -> list[tuple[str, str]]:
         """A line of title and state, then label and text of each line of cause, consequence and action, nothing cut."""
-        assert isinstance(item, Alarm)
-        state = [f"{item.priority.value} priority", ALARM_STATE_WORDS[item.state]]
-        state += ["came first"] if item.first_out else []
-        state += [f"came {item.count} times"] if item.count > 1 else []
-        state += [f"acknowledged by {item.acknowledged_by}"] if item.acknowledged_by else []
-        texts = alarm_text(item.id, item.detail)
+        assert isinstance(item, (Alarm, ShelvedAlarm))
+        texts = alarm_text(_id(item), item.detail if isinstance(item, Alarm) else None)
+        state = _alarm_state(item) if isinstance(item, Alarm) else _shelved_state(item, model)
         head, *more = wrap(" · ".join(state), width - columns(texts.title) - 4, MOST_TEXT_ROWS)
         lines = [(texts.title, head), *(("", text) for text in more)]
         for label, whole in (("Cause", texts.cause), ("Consequence", texts.consequence), ("Action", texts.action)):
             rows = wrap(whole or "—", width - TEXT_COLUMN - 1, MOST_TEXT_ROWS)
             lines += [(label if n == 0 else "", text) for n, text in enumerate(rows)]
+        if isinstance(item, Alarm) and (at_first := _at_first(item, model)):
+            lines.append((AT_FIRST, cut(at_first, width - TEXT_COLUMN - 1)))
+        if helps := helping(_id(item)):
+            lines.append((KEYS, cut(helps, width - TEXT_COLUMN - 1)))
         return lines
+
+
+AT_FIRST, KEYS = "At first", "Keys"
+_SPARE = (AT_FIRST, KEYS)  # rows that are left out first
+
+
+def helping(alarm_id: str) -> str:
+    """The keys and commands that help with an alarm: "4 Island · skerry why"; empty for one that is not ours."""
+    helps = next((d.helps for d in DEFINITIONS if d.id == alarm_id.partition(":")[0]), ())
+    keys = {command.id: f"{key_name(command.keys[0])} {command.label}" for command in COMMANDS}
+    return " · ".join(keys.get(one, one) for one in helps)
+
+
+def _alarm_state(alarm: Alarm) -> list[str]:
+    """Priority, state, what it belongs to, the time to act."""
+    state = [f"{alarm.priority.value} priority", ALARM_STATE_WORDS[alarm.state]]
+    state += ["came first"] if alarm.first_out else []
+    state += [f"came {alarm.count} times"] if alarm.count > 1 else []
+    state += [f"acknowledged by {alarm.acknowledged_by}"] if alarm.acknowledged_by else []
+    state += [f"act within {span(alarm.act_within_s)}"] if alarm.act_within_s and alarm.state in STANDS else []
+    return state
+
+
+def _shelved_state(item: ShelvedAlarm, model: Model) -> list[str]:
+    """What it is, by whom, until when and why; what would be listed."""
+    kept = item.suppression
+    state = [f"{_off_words(kept, model)} by {kept.who}: {kept.reason}"]
+    state += ["it stands" if item.state in STANDS else "it is not there"]
+    return [*state, f"came {item.came} times meanwhile"] if item.came else state
+
+
+def _at_first(alarm: Alarm, model: Model) -> str:
+    """How it looked when it came first, where that is not what is seen now."""
+    if alarm.first_utc_s is None or (alarm.first_utc_s == alarm.since_utc_s and alarm.first_detail == alarm.detail):
+        return ""
+    return f"{month_day_clock(alarm.first_utc_s, model.timezone)} {words(alarm.first_detail)}".strip()
+
+
+def _first_words(first: FirstOut, model: Model) -> str:
+    return f"{alarm_text(first.id).title} {hour_minute(first.utc_s, model.timezone)}"
+
+
+def _state_words(item: Alarm | ShelvedAlarm, model: Model) -> str:
+    return ALARM_STATE_WORDS[item.state] if isinstance(item, Alarm) else _off_words(item.suppression, model)
+
+
+def _off_words(kept: Suppression, model: Model) -> str:
+    """How it is off the list, and until when."""
+    if kept.until_utc_s is None:
+        return kept.kind
+    return f"{kept.kind} until {hour_minute(kept.until_utc_s, model.timezone)}"
+
+
+def _id(item: Hashable) -> str:
+    assert isinstance(item, (Alarm, ShelvedAlarm))
+    return item.id if isinstance(item, Alarm) else item.suppression.id
+
+
+def _group(item: Hashable) -> str:
+    assert isinstance(item, (Alarm, ShelvedAlarm))
+    return item.group
+
+
+def _since_utc_s(item: Hashable) -> float:
+    assert isinstance(item, (Alarm, ShelvedAlarm))
+    return item.since_utc_s if isinstance(item, Alarm) else item.suppression.since_utc_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
@@ -18,9 +18,9 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from console.display.islanding_text import abortable, off_grid
-from console.display.language import alarm_text
 from console.display.status_text import why_text
-from console.display.viewmodel import Model, unacknowledged
+from console.display.viewmodel import Model
+from console.tui.alarm_controller import AlarmController, id_of
 from console.tui.appearance import Appearance
 from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, OPENS, ORDERING, Needs, key_name
 from console.tui.diff_widget import DiffWidget
@@ -28,7 +28,7 @@ from console.tui.driver import BURST_S
 from console.tui.gateway_feed import Client, GatewayFeed
 from console.tui.list_view import ByKind, ListView, Opening
 from console.tui.model_store import NOTICE_S, ModelStore
-from console.tui.order_controller import OrderController, with_durability
+from console.tui.order_controller import OrderController
 from console.tui.order_form import OrderForm
 from console.tui.prompt import FILTER, PALETTE, TIME, Prompt
 from console.tui.record_view import NO_ORDER, RecordView
@@ -46,7 +46,6 @@ from console.tui.status_bars import (
     WhyLine,
 )
 from console.tui.terminal_app import TerminalApp
-from dispatch.alarms.contact_conditions import starts_the_battery
 
 VIEW_CLASSES = {
     "overview": ("console.tui.overview", "Overview"),
@@ -54,6 +53,7 @@ VIEW_CLASSES = {
     "plan": ("console.tui.plan_view", "PlanView"),
     "island": ("console.tui.island", "Island"),
     "alarms": ("console.tui.alarm_list", "AlarmList"),
+    "alarm_history": ("console.tui.alarm_history", "AlarmHistory"),
     "log": ("console.tui.event_log", "EventLog"),
     "devices": ("console.tui.devices", "Devices"),
     "help": ("console.tui.help_page", "HelpPage"),
@@ -61,7 +61,6 @@ VIEW_CLASSES = {
 TICK_S = 0.5
 FRAME_S = 1 / 60
 LAST_LINE = 100_000  # beyond any
-NO_ALARM_WAITS = "no alarm waits to be acknowledged"
 
 
 @runtime_checkable
@@ -107,6 +106,7 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
         self._feed = GatewayFeed(connect, self.store, self._start_worker, monotonic)
         self._orders = OrderController(self.order_form, self.store, self._feed, self._start_worker, monotonic)
         self._record = RecordView(self.store, self._feed, self._start_worker, self._draw)
+        self._alarms = AlarmController(self.store, self._feed)
         self._leaving = False
         self._warned_until_s = float("-inf")
         self._shown_view = self.model.view
@@ -196,6 +196,8 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
         self._orders.poll()
         if self._shown_view == "compute":
             self._feed.refresh_jobs()
+        if self._shown_view == "alarm_history":
+            self._feed.refresh_alarm_history()
         if self._shown_view == "devices" and self.screen_stack:  # the app may be closing
             self._feed.refresh_proofs()
             for view in self.screen.query("#view-devices").results():
@@ -326,7 +328,7 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
     def action_command(self, id: str) -> None:
         """Open the form of a command."""
         self._close_prompt()
-        self._orders.open(id)
+        self._orders.open(id, id_of(self._selected_alarm))
 
     def action_abort(self) -> None:
         """Abort the drill, or withdraw a black start: at once, unless the key turns out to be part of a pasted text."""
@@ -414,40 +416,28 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
         """The log's end was reached."""
         self.run_worker(self._feed.load_older(), exclusive=True, group="older")
 
+    @property
+    def _selected_alarm(self) -> Hashable | None:
+        """The line that is selected in the list of alarms; None in other views."""
+        return self._view.selected if self._shown_view == "alarms" and isinstance(self._view, ListView) else None
+
     def action_acknowledge(self) -> None:
         """Acknowledge the selected alarm; in other views the first that waits."""
-        self._unless_pasted(self._acknowledge_one, "a pasted text acknowledges nothing: press a alone")
+        self._unless_pasted(
+            lambda: self._alarms.acknowledge_one(self._selected_alarm),
+            "a pasted text acknowledges nothing: press a alone",
+        )
+
+    def action_acknowledge_group(self) -> None:
+        """Acknowledge what waits of the selected alarm's group."""
+        self._unless_pasted(
+            lambda: self._alarms.acknowledge_group(self._selected_alarm),
+            "a pasted text acknowledges nothing: press p alone",
+        )
 
     def action_acknowledge_all(self) -> None:
         """Acknowledge every alarm that waits."""
-        self._unless_pasted(self._acknowledge_every, "a pasted text acknowledges nothing: press A alone")
-
-    async def _acknowledge_one(self) -> None:
-        alarms = self.model.published.alarms if self.model.published else ()
-        waiting = unacknowledged(alarms)
-        selected = self._view.selected if self._shown_view == "alarms" and isinstance(self._view, ListView) else None
-        alarm = selected if selected in waiting else (waiting[0] if waiting and selected is None else None)
-        if alarm is None:
-            self.store.notify("this alarm is acknowledged already" if waiting else NO_ALARM_WAITS)
-            return
-        await self._acknowledge(alarm.id, f"acknowledged: {alarm_text(alarm.id).title}")
-
-    async def _acknowledge_every(self) -> None:
-        waiting = unacknowledged(self.model.published.alarms if self.model.published else ())
-        if not waiting:
-            self.store.notify(NO_ALARM_WAITS)
-            return
-        answer = await self._feed.request_or_notify("alarm.acknowledge", id="*")
-        if answer is not None:
-            left = len(waiting) - int(answer["acknowledged"])
-            by_name = f"; {left} only one by one, with a" if left > 0 else ""
-            self.store.notify(with_durability(f"acknowledged: {answer['acknowledged']} alarms{by_name}", answer))
-
-    async def _acknowledge(self, alarm_id: str, done: str) -> None:
-        seen = {"seen_utc_s": self.model.now_utc_s} if starts_the_battery(alarm_id) else {}
-        answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm_id, **seen)
-        if answer is not None:
-            self.store.notify(with_durability(done, answer))
+        self._unless_pasted(self._alarms.acknowledge_every, "a pasted text acknowledges nothing: press A alone")
 
     def action_copy(self) -> None:
         """Copy the line under the cursor; in a view without one the why line."""

@@ -83,6 +83,24 @@ COMMANDS: tuple[Command, ...] = (
         "alarm.acknowledge_all", ("A",), "Acknowledge all", "every alarm that waits", "acknowledge_all", Needs.ALARM
     ),
     Command(
+        "alarm.acknowledge_group",
+        ("p",),
+        "Ack group",
+        "those that wait of the selected alarm's group",
+        "acknowledge_group",
+        Needs.ALARM,
+    ),
+    Command("alarm.shelve", ("z",), "Shelve", "take an alarm off the list for a time", "command('alarm.shelve')"),
+    Command(
+        "alarm.out_of_service",
+        ("Z",),
+        "Out of service",
+        "an engineer's: off the list until taken back",
+        "command('alarm.out_of_service')",
+    ),
+    Command("alarm.return", ("b",), "List again", "one shelved or out of service", "command('alarm.return')"),
+    Command("view.alarm_history", ("w",), "Alarm history", "how long alarms stood", "view('alarm_history')"),
+    Command(
         "filter", ("slash",), "Filter", "show only lines that hold a text; empty shows all", "filter", Needs.LIST, True
     ),
     Command(

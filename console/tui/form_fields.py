@@ -21,6 +21,7 @@ from dispatch.wording.formatting import span
 PLACEHOLDER_REASON = "not said yet"  # sent while only the range is asked for
 CONFIRM_WORD, BLACK_START_WORD = "yes", "nobody on the bus"
 ENDING = ("order.end", "order.enable")  # commands that end an order in force
+ALARM_COMMANDS = ("alarm.shelve", "alarm.out_of_service", "alarm.return")  # their methods on the link
 
 
 class FieldError(Exception):
@@ -104,8 +105,13 @@ HINTS = {
 }
 
 
-def new_form(command_id: str, model: Model) -> CommandForm | str:
-    """The form of a command, filled with what the site has; or a line that says why there is nothing to fill in."""
+def new_form(command_id: str, model: Model, alarm: str = "") -> CommandForm | str:
+    """The form of a command, filled with what the site has; or a line that says why there is nothing to fill in.
+
+    `alarm`: the id of the one that is selected.
+    """
+    if command_id in ALARM_COMMANDS:
+        return _alarm_form(command_id, model, alarm)
     if command_id in ORDER_FORMS:
         kind, title, fields = ORDER_FORMS[command_id]
         return CommandForm(command_id, f"Order  {title}", _with_choices(kind, fields, model), kind=kind)
@@ -146,6 +152,33 @@ def _ending_form(command_id: str, model: Model) -> CommandForm | str:
     ids = tuple(o.id for o in orders)
     fields = (Field("id", "order", 8, ids[0], ids), Field("reason", "reason", 40))
     return CommandForm(command_id, title, fields, confirm_word="")
+
+
+def _alarm_form(command_id: str, model: Model, selected: str) -> CommandForm | str:
+    """The form that takes an alarm off the list, or back; the selected one stands first."""
+    published, title, none = model.published, "List an alarm again", "no alarm is shelved or out of service"
+    ids = [one.suppression.id for one in published.shelved] if published else []
+    if command_id != "alarm.return":
+        ids = [alarm.id for alarm in published.alarms] if published else []
+        title, none = "Shelve an alarm: it comes back by itself", "no alarm is listed"
+    if command_id == "alarm.out_of_service":
+        title = "Alarm out of service, until it is taken back"
+    if not ids:
+        return none
+    choices = tuple(sorted(ids, key=lambda id: id != selected))
+    time = (Field("for", "for", 6, "2h"),) if command_id == "alarm.shelve" else ()
+    fields = (Field("id", "alarm", 24, choices[0], choices), *time, Field("reason", "reason", 26))
+    return CommandForm(command_id, title, fields, confirm_word="" if command_id == "alarm.return" else CONFIRM_WORD)
+
+
+def alarm_parameters(form: CommandForm) -> dict[str, Any]:
+    """The parameters of a form about an alarm, as the gateway takes them. Raises FieldError."""
+    params: dict[str, Any] = {"id": form.text("id"), "reason": form.text("reason")}
+    if form.id != "alarm.return" and len(params["reason"]) < REASON_MIN:
+        raise FieldError(f"reason: expected at least {REASON_MIN} characters; it is shown to others and recorded")
+    if form.has("for"):
+        params["for_s"] = _parsed(form, "for", duration)
+    return params
 
 
 def chosen_order(form: CommandForm, model: Model) -> Order | None:

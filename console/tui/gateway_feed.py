@@ -28,6 +28,7 @@ from console.display.viewmodel import (
 )
 from console.tui.model_store import ModelStore
 from dispatch.accounting.records import JobRecord
+from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.islanding import DrillReport
@@ -42,6 +43,8 @@ AUDIT_ROWS_PER_PAGE, AUDIT_ROWS_KEPT = 100, 1000
 AUDIT_DELAY_S = 0.5  # from an event to the request for its rows: the result is written a moment after the event
 DRILLS_LISTED = 24
 JOBS_S = 10.0  # between two requests for what the jobs have drawn
+ALARM_HISTORY_S = 10.0  # between two requests when alarms came and went
+ALARM_HISTORY_DAYS = 7
 MOST_JOBS = 500
 PROOFS_S = 30.0  # between two requests for what has been proven
 REGISTERS_S = 3.0  # between two requests for the registers that are shown
@@ -89,6 +92,7 @@ class GatewayFeed:
         self._since_s = monotonic()  # the last snapshot, or the loss of the link
         self._history_loaded = False
         self._registers_s = self._proofs_s = self._jobs_s = float("-inf")  # when they were last asked for
+        self._alarms_s = float("-inf")
         self._audit_rows: dict[int, dict[str, Any]] = {}  # by their number
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,6 +212,23 @@ class GatewayFeed:
         except (RequestFailed, LinkLost):
             pass  # no scheduler, a gateway of an earlier version, or `run` shows that the link is lost
         self._store.update(drawn=drawn)
+
+    def refresh_alarm_history(self) -> None:
+        """Ask when alarms came and went, if it is time."""
+        if self._monotonic() - self._alarms_s >= ALARM_HISTORY_S:
+            self._alarms_s = self._monotonic()
+            self._start_worker(self._load_alarm_history, "alarm history")
+
+    async def _load_alarm_history(self) -> None:
+        now_utc_s = self._store.model.now_utc_s
+        if now_utc_s is None:
+            return
+        span = {"since_utc_s": now_utc_s - ALARM_HISTORY_DAYS * DAY_S, "until_utc_s": now_utc_s + 1.0}
+        try:
+            found = msgspec.convert(await self.request("alarm.history", **span), tuple[AlarmEpisode, ...])
+        except (RequestFailed, LinkLost):
+            return  # a gateway of an earlier version, or `run` shows that the link is lost
+        self._store.update(alarm_history=found)
 
     async def _load_proofs(self) -> None:
         try:

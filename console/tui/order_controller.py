@@ -12,7 +12,16 @@ from textual.worker import Worker
 from console.display.formats import hour_minute
 from console.display.islanding_text import in_normal_operation
 from console.display.language import words
-from console.tui.form_fields import ENDING, CommandForm, FieldError, drill_minutes, new_form, order_parameters
+from console.tui.form_fields import (
+    ALARM_COMMANDS,
+    ENDING,
+    CommandForm,
+    FieldError,
+    alarm_parameters,
+    drill_minutes,
+    new_form,
+    order_parameters,
+)
 from console.tui.gateway_feed import Requester, StartWorker
 from console.tui.model_store import ModelStore
 from console.tui.order_details import Assessment
@@ -50,9 +59,9 @@ class OrderController:
         self._assessed_s = self._checked_s = float("-inf")
         self._assessing: Worker[None] | None = None
 
-    def open(self, command_id: str) -> None:
-        """Show a command's form, or say why there is nothing to fill in."""
-        form = new_form(command_id, self._store.model)
+    def open(self, command_id: str, alarm: str = "") -> None:
+        """Show a command's form, or say why there is nothing to fill in. `alarm`: the id of the one selected."""
+        form = new_form(command_id, self._store.model, alarm)
         if isinstance(form, str):
             self._store.notify(form)
             return
@@ -118,6 +127,10 @@ class OrderController:
         if form.kind is not None:
             params = order_parameters(form, self._store.model, incomplete=not confirm)
             return Assessment(msgspec.convert(await self._requester.request("order.preview", **params), Preview))
+        if form.id in ALARM_COMMANDS:
+            if confirm:
+                alarm_parameters(form)
+            return Assessment()
         if confirm and form.has("reason") and not form.text("reason"):
             return Assessment(refusal="reason: an order needs one; it is shown to others and recorded")
         return Assessment()
@@ -146,6 +159,8 @@ class OrderController:
         """Send the command; the gateway's answer in a line. Raises FieldError, RequestFailed, LinkLost."""
         if form.id in ISLANDING_COMMANDS:
             return await self._send_islanding(form)
+        if form.id in ALARM_COMMANDS:
+            return await self._send_alarm(form)
         if form.id in ENDING:
             return await self._send_end(form)
         if form.id == "order.stop":
@@ -164,6 +179,17 @@ class OrderController:
         if form.id == "island.black_start":
             params["confirmed"] = True
         return islanding_answer(await self._requester.request(form.id, **params, **self._seen()))
+
+    async def _send_alarm(self, form: CommandForm) -> str:
+        answer = await self._requester.request(form.id, **alarm_parameters(form), **self._seen())
+        id, until_utc_s = answer["id"], answer.get("until_utc_s")
+        if form.id == "alarm.return":
+            text = f"{id} is listed again when it stands"
+        elif until_utc_s is None:
+            text = f"{id} is out of service until it is taken back"
+        else:
+            text = f"{id} is shelved until {hour_minute(until_utc_s, self._store.model.timezone)}"
+        return with_durability(text, answer)
 
     async def _send_end(self, form: CommandForm) -> str:
         params = {"id": form.text("id"), "reason": form.text("reason")}

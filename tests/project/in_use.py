@@ -1,6 +1,7 @@
 """Names that are used where vulture cannot see it; it reads this file as their use. Each with where that is."""
 
 # console/tui/app.py loads views by name
+AlarmHistory
 AlarmList
 Compute
 Devices

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from storage_samples import T0
 
+from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.points import AlarmDefinition, Condition
 from dispatch.alarms.priorities import Priority
 from dispatch.alarms.states import AlarmBook
 from dispatch.model.events import Event
 from dispatch.model.reasons import plain
 from storage import schema
-from storage.alarm_history import AlarmEpisode
 from storage.file import TelemetryFile
 from storage.reader import Archive
 from storage.recorder import nobody

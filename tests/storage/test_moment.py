@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from storage_samples import DT, T0, decision, snapshot
 
 from dispatch.alarms.points import AlarmDefinition, Condition
 from dispatch.alarms.priorities import Priority
+from dispatch.alarms.shelving import OUT_OF_SERVICE, Suppression
 from dispatch.alarms.states import AlarmBook
 from dispatch.model.equipment import Meter, Node
 from dispatch.model.events import Event
@@ -132,23 +134,36 @@ def test_where_samples_are_gone_it_is_the_mean_and_says_so(directory: Path, tmp_
 
 def test_alarms_are_those_that_were_listed(tmp_path: Path) -> None:
     """Whatever came, went and was acknowledged: the record says what the alarm list of then said."""
-    book = AlarmBook([AlarmDefinition("device-lost", Priority.HIGH, off_delay_s=0.0)])
+    book = AlarmBook([AlarmDefinition("device-lost", Priority.LOW, off_delay_s=0.0, act_within_s=1e6)])
     file = TelemetryFile(tmp_path / schema.FILE, "boot", nobody)
     file.ensure_open(BEGIN)
     lost = Condition(True, Reason("device.silent", {"silent_s": 3.0}))
-    shown = []
+    shown, kinds = [], set[str]()
     script: dict[int, tuple[set[str], str]] = {
         1: ({"a"}, ""), 2: ({"a", "b"}, ""), 3: ({"a", "b"}, "a"), 4: ({"b"}, ""), 5: (set(), ""), 6: (set(), "b"),
         7: ({"a"}, ""), 8: (set(), ""), 9: ({"a"}, ""), 10: ({"a"}, "a"), 11: ({"a", "c"}, ""), 12: ({"a"}, ""),
+        13: ({"a", "c"}, "off c"), 14: ({"a", "c"}, "off a"), 15: ({"a"}, ""), 16: ({"a", "c"}, ""),
+        17: ({"a", "c"}, "back c"), 18: ({"a", "c"}, "back a"), 19: ({"a", "c"}, "a"), 20: ({"urgent"}, "urgent"),
+        21: ({"urgent", "soon"}, ""), 22: ({"urgent", "soon"}, "off urgent"),
     }  # fmt: skip
     for second, (active, acknowledged) in script.items():
         now_s = BEGIN + second
-        events = book.update({f"device-lost:{name}": lost for name in active}, now_s, float(second))
-        if acknowledged:
-            events += book.acknowledge(f"device-lost:{acknowledged}", "ada", now_s)
+        urgent = msgspec.structs.replace(lost, act_within_s=60.0)
+        found_now = {f"device-lost:{name}": urgent if "soon" in active else lost for name in active - {"soon"}}
+        events = book.update(found_now, now_s, float(second))
+        what, _, name = acknowledged.rpartition(" ")
+        if what == "off":
+            off = Suppression(f"device-lost:{name}", OUT_OF_SERVICE, "ada", "in repair", now_s)
+            events += book.suppress(off, now_s, float(second))
+        elif what:
+            events += book.take_back(f"device-lost:{name}", "ada", now_s)
+        elif name:
+            events += book.acknowledge(f"device-lost:{name}", "ada", now_s)
         for event in events:
             file.write_event(event, 0, durable=False)
+            kinds.add(event.kind)
         shown.append({(a.id, a.state, a.acknowledged_by) for a in book.active()})
+    assert {"priority", "shelf"} <= kinds
     file.write_event(Event(BEGIN + 12.5, "device", "alarm", "pcs1", "not an alarm of the list"), 0, durable=False)
     file.close(0)
     archive = Archive(tmp_path)

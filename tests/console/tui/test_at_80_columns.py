@@ -59,7 +59,7 @@ def without_blanks(text: str) -> str:
 def test_help_and_palette_say_what_each_command_does() -> None:
     scene = scenes.read("calm")
     model = received(Model(welcome=scene.welcome), scene.published)
-    page, palette = Canvas(80, 60), Canvas(80, 40)
+    page, palette = Canvas(80, 70), Canvas(80, 60)
     HelpPage().paint(page, model)
     prompt = Prompt()
     prompt.kind = PALETTE

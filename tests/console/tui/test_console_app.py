@@ -18,7 +18,9 @@ from console.tui.app import SkerryApp
 from console.tui.energy_flows import GridFlow
 from console.tui.order_form import Stage
 from console.tui.status_bars import LinkLine
-from dispatch.alarms.states import AlarmState
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.shelving import SHELVED, Suppression
+from dispatch.alarms.states import AlarmState, ShelvedAlarm
 from dispatch.model.events import Event
 from dispatch.wording.catalogue import alarm_text
 from gateway.api.protocol import EventMessage
@@ -186,6 +188,27 @@ async def test_acknowledging_the_selected_alarm(eventually: Eventually) -> None:
         await eventually(pilot, lambda: f"acknowledged: {alarm_text(second.id).title}" in screen_text(pilot.app))
         await pilot.press("A")
         await eventually(pilot, lambda: client.asked[-1] == ("alarm.acknowledge", {"id": "*"}))
+
+
+async def test_a_group_is_acknowledged_and_an_alarm_shelved_by_keys(eventually: Eventually) -> None:
+    gateways = Gateways("alarms")
+    client = gateways.clients[0]
+    published = client.scene.published
+    suppression = Suppression("price-feed", SHELVED, "kim", "feed is down", 0.0, published.snapshot.utc_s + 3600)
+    off = ShelvedAlarm(suppression, AlarmState.ACKNOWLEDGED, Priority.LOW, "plan")
+    alarms = tuple(msgspec.structs.replace(alarm, group="compute") for alarm in published.alarms)
+    async with gateways.app().run_test(size=(80, 24)) as pilot:
+        await live(pilot, gateways, eventually)
+        client.push(msgspec.structs.replace(published, alarms=alarms, shelved=(off,)))
+        await open_view(pilot, "5", "alarms", eventually)
+        await eventually(pilot, lambda: "shelved until" in screen_text(pilot.app))
+        await pilot.press("p")
+        expected = ("alarm.acknowledge", {"id": "*", "group": "compute"})
+        await eventually(pilot, lambda: client.asked[-1] == expected)
+        await pilot.press("z")
+        await eventually(pilot, lambda: "Shelve an alarm" in screen_text(pilot.app))
+        await pilot.press("escape", "w")
+        await eventually(pilot, lambda: "alarm.history" in {method for method, _ in client.asked})
 
 
 async def test_a_refusal_is_shown_in_the_gateways_words(eventually: Eventually) -> None:

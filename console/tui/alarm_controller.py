@@ -1,0 +1,82 @@
+"""Acknowledges alarms: the selected one, its group, or all that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+from console.display.language import alarm_text
+from console.display.viewmodel import unacknowledged
+from console.tui.model_store import ModelStore
+from console.tui.order_controller import with_durability
+from dispatch.alarms.contact_conditions import starts_the_battery
+from dispatch.alarms.states import Alarm, ShelvedAlarm
+
+NO_ALARM_WAITS = "no alarm waits to be acknowledged"
+
+
+def id_of(selected: Hashable | None) -> str:
+    """The id of the alarm that is selected; empty: none is."""
+    if isinstance(selected, ShelvedAlarm):
+        return selected.suppression.id
+    return selected.id if isinstance(selected, Alarm) else ""
+
+
+class Asking(Protocol):
+    """The link, as far as it is needed here."""
+
+    async def request_or_notify(self, method: str, **params: Any) -> Any:
+        """The answer; None where there is none, which is shown."""
+        ...
+
+
+class AlarmController:
+    """`selected` below: the item that is selected in the list of alarms; None while another view is open."""
+
+    def __init__(self, store: ModelStore, feed: Asking) -> None:
+        self._store, self._feed = store, feed
+
+    @property
+    def _waiting(self) -> list[Alarm]:
+        published = self._store.model.published
+        return unacknowledged(published.alarms if published else ())
+
+    async def acknowledge_one(self, selected: Hashable | None) -> None:
+        """The selected alarm; without one the first that waits."""
+        waiting = self._waiting
+        if isinstance(selected, ShelvedAlarm):
+            self._store.notify(f"{selected.suppression.kind}: b lists it again")
+            return
+        alarm = selected if selected in waiting else (waiting[0] if waiting and selected is None else None)
+        if not isinstance(alarm, Alarm):
+            self._store.notify("this alarm is acknowledged already" if waiting else NO_ALARM_WAITS)
+            return
+        seen = {"seen_utc_s": self._store.model.now_utc_s} if starts_the_battery(alarm.id) else {}
+        answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm.id, **seen)
+        if answer is not None:
+            self._store.notify(with_durability(f"acknowledged: {alarm_text(alarm.id).title}", answer))
+
+    async def acknowledge_group(self, selected: Hashable | None) -> None:
+        """Those that wait of the selected alarm's group; without one of the first that waits."""
+        waiting = self._waiting
+        alarm = selected if isinstance(selected, Alarm) else (waiting[0] if waiting else None)
+        if alarm is None or not alarm.group:  # a gateway of an earlier version knows no groups
+            self._store.notify(NO_ALARM_WAITS if alarm is None else "this gateway does not group alarms")
+            return
+        await self._acknowledge([one for one in waiting if one.group == alarm.group], alarm.group)
+
+    async def acknowledge_every(self) -> None:
+        """All that wait."""
+        await self._acknowledge(self._waiting, "")
+
+    async def _acknowledge(self, waiting: list[Alarm], group: str) -> None:
+        of = f" of {group}" if group else ""
+        if not waiting:
+            self._store.notify(f"no alarm{of} waits to be acknowledged")
+            return
+        answer = await self._feed.request_or_notify("alarm.acknowledge", id="*", **({"group": group} if group else {}))
+        if answer is not None:
+            left = len(waiting) - int(answer["acknowledged"])
+            by_name = f"; {left} only one by one, with a" if left > 0 else ""
+            done = f"acknowledged: {answer['acknowledged']} alarms{of}{by_name}"
+            self._store.notify(with_durability(done, answer))

@@ -1,0 +1,131 @@
+"""The list of alarms with groups and those off the list, its commands, and the history of alarms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+import scenes
+
+from console.display.viewmodel import Model, received
+from console.tui.alarm_history import AlarmHistory
+from console.tui.alarm_list import AlarmList, helping
+from console.tui.canvas import Canvas
+from console.tui.form_fields import CommandForm, FieldError, alarm_parameters, new_form
+from dispatch.alarms.definitions import DEFINITIONS
+from dispatch.alarms.episodes import AlarmEpisode
+from dispatch.alarms.flood import AlarmRate
+from dispatch.alarms.priorities import Priority
+from dispatch.alarms.shelving import OUT_OF_SERVICE, SHELVED, Suppression
+from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
+from dispatch.model.reasons import plain
+
+NOW_S = scenes.read("calm").published.snapshot.utc_s
+WAITS, SEEN = AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED
+LOST = Alarm("device-lost:gpu-01", Priority.LOW, WAITS, NOW_S - 60, plain("no answer"), group="compute")
+RISK = Alarm(
+    "peak-at-risk",
+    Priority.HIGH,
+    SEEN,
+    NOW_S - 30,
+    plain("import 40 kW"),
+    acknowledged_by="kim",
+    group="grid",
+    act_within_s=480.0,
+    first_utc_s=NOW_S - 600,
+    first_detail=plain("import 34 kW"),
+)
+OFF = ShelvedAlarm(
+    Suppression("price-feed", SHELVED, "kim", "feed is down", NOW_S - 3600, NOW_S + 3600), SEEN, Priority.LOW, "plan", 2
+)
+
+
+def model(*alarms: Alarm, **more: Any) -> Model:
+    scene = scenes.read("calm")
+    told = msgspec.structs.replace(scene.published, alarms=alarms, **more)
+    return received(Model(welcome=scene.welcome), told)
+
+
+def drawn(view: AlarmList | AlarmHistory, shown: Model, height: int = 24) -> str:
+    view.model = shown
+    canvas = Canvas(80, height)
+    view.paint(canvas, shown)
+    return "\n".join(canvas.lines())
+
+
+def test_it_is_listed_by_urgency_by_group_and_by_time() -> None:
+    view, shown = AlarmList(), model(LOST, RISK, shelved=(OFF,))
+    text = drawn(view, shown)
+    assert [view.key(item) for item in view.listed(shown)] == ["device-lost:gpu-01", "peak-at-risk", "price-feed"]
+    assert "shelved until" in text
+    view.sort_next()
+    assert [view.key(item) for item in view.listed(shown)] == ["peak-at-risk", "device-lost:gpu-01", "price-feed"]
+    text = drawn(view, shown)
+    assert "Group" in text
+    assert "compute" in text
+    view.sort_next()
+    assert [view.key(item) for item in view.listed(shown)] == ["peak-at-risk", "device-lost:gpu-01", "price-feed"]
+    view.filter_text = "compute"
+    assert [view.key(item) for item in view.listed(shown)] == ["device-lost:gpu-01"]
+
+
+def test_the_time_to_act_what_was_seen_at_first_and_what_helps() -> None:
+    text = " ".join(drawn(AlarmList(), model(RISK)).split())
+    assert "act within 8 min" in text
+    assert "import 34 kW" in text
+    assert "o Setpoint · c Cap · skerry why" in text
+    assert "off the list" not in text
+
+
+def test_one_off_the_list_says_by_whom_why_and_what_came() -> None:
+    text = drawn(AlarmList(), model(shelved=(OFF,)))
+    assert "by kim: feed is down · it stands" in " ".join(text.split())
+    assert "came 2 times meanwhile" in " ".join(text.split())
+
+
+def test_a_flood_and_a_first_out_that_has_gone_are_noted() -> None:
+    first = FirstOut("grid-outage", NOW_S - 120, None)
+    text = drawn(AlarmList(), model(LOST, first_out=first, alarm_rate=AlarmRate(11, True)))
+    assert "first was Grid outage" in text
+    assert "FLOOD: 11 in the last 10 min" in text
+    assert "in the last" not in drawn(AlarmList(), model(LOST, alarm_rate=AlarmRate(0, False)))
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.id)
+def test_what_helps_fits_a_line(definition: object) -> None:
+    said = helping(definition.id)
+    assert said
+    assert len(said) <= 65
+
+
+def test_the_history_tells_durations() -> None:
+    episodes = (
+        AlarmEpisode("grid-outage", "alarm", "Grid outage: 0 V", NOW_S - 60),
+        AlarmEpisode("pcs-fault:pcs1", "alarm", "PCS pcs1 in fault", NOW_S - 900, NOW_S - 600, NOW_S - 840, "kim"),
+        AlarmEpisode("no-plan", "warning", "No plan", NOW_S - 9000, restart_utc_s=NOW_S - 8000),
+    )
+    shown = msgspec.structs.replace(model(), alarm_history=episodes)
+    rows = drawn(AlarmHistory(), shown).splitlines()
+    assert "stands" in rows[1]
+    assert "not acknowledged" in rows[1]
+    assert "5 min" in rows[2]
+    assert "kim after 1 min" in rows[2]
+    assert "not known" in rows[3]
+
+
+def test_forms_offer_what_can_be_chosen_and_say_what_is_missing() -> None:
+    shown = model(LOST, RISK, shelved=(OFF,))
+    form = new_form("alarm.shelve", shown, RISK.id)
+    assert isinstance(form, CommandForm)
+    assert form.fields[0].choices == (RISK.id, LOST.id)
+    with pytest.raises(FieldError, match="reason: expected at least 3 characters"):
+        alarm_parameters(form)
+    filled = form.with_text(2, "feeder is tested")
+    assert alarm_parameters(filled) == {"id": RISK.id, "reason": "feeder is tested", "for_s": 7200.0}
+    back = new_form("alarm.return", shown)
+    assert isinstance(back, CommandForm)
+    assert alarm_parameters(back) == {"id": "price-feed", "reason": ""}
+    assert new_form("alarm.return", model(LOST)) == "no alarm is shelved or out of service"
+    assert new_form("alarm.out_of_service", model()) == "no alarm is listed"
+    assert OUT_OF_SERVICE != SHELVED
