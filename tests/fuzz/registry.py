@@ -104,6 +104,7 @@ EXCEPTIONS = {
     "console.cli.signals:_say_taken": _OUR_GATEWAY,
     "console.cli.signals:send": "hands a bounded text on to the gateway, which reads it",
     "gateway.signal_directory:beginning_of": "hands bounded bytes on to drivers.signals.cloud_event:read_signal",
+    "console.tui.gateway_feed:GatewayFeed._load_alarm_history": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_decisions": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_drill_reports": _OUR_GATEWAY,
     "console.tui.gateway_feed:GatewayFeed._load_events": _OUR_GATEWAY,
