@@ -125,7 +125,7 @@ def alarms_at(con: sqlite3.Connection, at_us: int) -> tuple[PastAlarm, ...]:
 def _off_list(con: sqlite3.Connection, alarm_id: str, at_us: int) -> bool:
     """Whether it was shelved or out of service, which outlasts a restart of the gateway."""
     sql = "SELECT severity FROM event WHERE kind = 'shelf' AND subject = ? AND ts_utc_us <= ? ORDER BY id DESC LIMIT 1"
-    return con.execute(sql, (alarm_id, at_us)).fetchone() == ("warning",)
+    return bool(con.execute(sql, (alarm_id, at_us)).fetchone() == ("warning",))
 
 
 def _after(before: PastAlarm | None, sort: tuple[str, str], told: PastAlarm) -> PastAlarm | None:

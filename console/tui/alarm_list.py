@@ -102,9 +102,7 @@ class AlarmList(ListView):
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """What it means. What helps, and how it looked at first, is left out where there is no row for it."""
         canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
-        lines = self._detail_lines(item, canvas.width, model)
-        while len(lines) > canvas.height - top - 1 and any(label in _SPARE for label, _ in lines):
-            lines = [line for line in lines if line[0] != next(label for label, _ in lines if label in _SPARE)]
+        lines = _fitting(self._detail_lines(item, canvas.width, model), canvas.height - top - 1)
         for y, (label, text) in enumerate(lines, start=top + 1):
             title = y == top + 1
             x = canvas.put(1, y, label, Ink.BOLD if title else Ink.DIM)
@@ -130,6 +128,14 @@ class AlarmList(ListView):
 
 AT_FIRST, KEYS = "At first", "Keys"
 _SPARE = (AT_FIRST, KEYS)  # rows that are left out first
+
+
+def _fitting(lines: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
+    """As many lines as there is room for: without what was seen at first, then without what helps."""
+    for spare in _SPARE:
+        if len(lines) > room:
+            lines = [line for line in lines if line[0] != spare]
+    return lines
 
 
 def helping(alarm_id: str) -> str:
