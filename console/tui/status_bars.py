@@ -282,6 +282,9 @@ class AlarmLine(DiffWidget):
         x = TEXT_COLUMN
         if not alarms:
             return canvas.put(x, 0, "none") + 2
+        rate = model.published.alarm_rate if model.published and model.past is None else None
+        if rate is not None and rate.flood:
+            x = canvas.put(x, 0, f"FLOOD {rate.per_10_min} in 10 min", Ink.MEDIUM) + 2
         for n, alarm in enumerate(alarms):
             text, more = alarm_text(alarm, model), f"+{len(alarms) - n}"
             if n and x + len(text) + 3 + len(more) > room:
