@@ -128,7 +128,7 @@ def test_the_history_tells_how_long_each_stood(live: Live) -> None:
     assert "not known" in oldest
     assert oldest.endswith("not acknowledged, gateway restarted 09:46 CEST")
     assert "  5 min  " in outage
-    assert outage.endswith("Grid outage; acknowledged by kim after 1 min")
+    assert outage.endswith("outage; acknowledged by kim after 1 min")
     assert "  stands  " in newest
     assert "outage" not in said("--history", "--group", "plan")
     assert CliRunner().invoke(alarms, ["--since", "09:00"]).exit_code == 2
