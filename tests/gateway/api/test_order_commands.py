@@ -167,12 +167,21 @@ async def test_orders_do_not_outlive_the_gateway(place: Path) -> None:
         assert f"{given} of {ME}" in words(alarm.detail)
         assert f"{capped} of {ME}" in words(alarm.detail)
         assert there.devices.caps == [None], "the node is not left capped"
+        client = await GatewayClient.connect(there.socket, 0)
+        off = {"id": "orders-dropped", "for_s": 3600.0, "reason": "is being looked into"}
+        await client.request("alarm.shelve", **off, seen_utc_s=there.clock.utc_s())
+        await client.close()
     async with running(place, place / "s.sock") as there:
+        published = await there.gateway.loop.next_tick()
+        assert "orders-dropped" not in {alarm.id for alarm in published.alarms}
+        (kept,) = published.shelved
+        assert (kept.suppression.id, kept.suppression.who) == ("orders-dropped", ME), "it outlasts a restart"
+        client = await GatewayClient.connect(there.socket, 0)
+        await client.request("alarm.return", id="orders-dropped")
         assert not [e for e in there.events if e.kind == "command"], "it is said once"
         published = await there.gateway.loop.next_tick()
         (alarm,) = [alarm for alarm in published.alarms if alarm.id == "orders-dropped"]
         assert f"{given} of {ME}" in words(alarm.detail), "nobody has acknowledged it yet"
-        client = await GatewayClient.connect(there.socket, 0)
         await client.request("alarm.acknowledge", id="orders-dropped")
         await client.close()
         assert there.gateway.orders.dropped == ""

@@ -73,6 +73,16 @@ def test_after_a_restart_what_is_known_is_not_told_again_and_what_is_gone_only_o
     assert told(seen, settled=True) == [("device-lost:pv1", False)]
 
 
+def test_nothing_is_told_of_a_shelved_alarm_until_it_is_listed_again() -> None:
+    seen: dict[str, Seen] = {}
+    other = alarm("no-plan")
+    assert len(told(seen, alarm(), other)) == 2
+    assert changes(seen, [other], 6.0, settled=True, shelved={"device-lost:pv1"}) == [], "it is not over"
+    assert told(seen, alarm(), other) == [], "back on the list, and as it was"
+    assert changes(seen, [other], 7.0, settled=True, shelved={"device-lost:pv1"}) == []
+    assert told(seen, other) == [("device-lost:pv1", False)], "it had gone meanwhile"
+
+
 def test_only_the_alarms_asked_for_pass() -> None:
     low = alarm("no-plan", priority=Priority.LOW)
     assert not AlarmFilter(Priority.MEDIUM).passes(low)
