@@ -35,7 +35,7 @@ class Command(msgspec.Struct, frozen=True):
     listed: bool = True  # in palette and help; the arrows go without saying
 
 
-FILTERABLE = ("compute", "log", "devices")
+FILTERABLE = ("compute", "alarms", "alarm_history", "log", "devices")
 OPENS = ("compute", "devices")
 ABORT_KEY = "exclamation_mark"
 

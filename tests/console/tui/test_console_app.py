@@ -205,6 +205,8 @@ async def test_a_group_is_acknowledged_and_an_alarm_shelved_by_keys(eventually: 
         await pilot.press("p")
         expected = ("alarm.acknowledge", {"id": "*", "group": "compute"})
         await eventually(pilot, lambda: client.asked[-1] == expected)
+        await pilot.press("s")
+        await eventually(pilot, lambda: "sorted by group" in screen_text(pilot.app))
         await pilot.press("z")
         await eventually(pilot, lambda: "Shelve an alarm" in screen_text(pilot.app))
         await pilot.press("escape", "w")
