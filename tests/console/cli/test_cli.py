@@ -255,6 +255,24 @@ async def test_why_is_said_in_the_language_that_is_asked_for(machine: Machine, g
     assert "no language fr: expected one of en, de" in refused.err
 
 
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"LC_ALL": "de_AT.UTF-8"}, "Gerätegrenzen"),
+        ({"LC_ALL": "de_DE.UTF-8", "PYTHONIOENCODING": "latin-1"}, "Gerätegrenzen"),
+        ({"LC_ALL": "de_DE.UTF-8", "PYTHONIOENCODING": "ascii"}, "device limits"),
+        ({"LC_ALL": "zh_CN.UTF-8", "TERM": "xterm"}, "设备限值"),
+        ({"LC_ALL": "zh_CN.UTF-8", "TERM": "linux"}, "device limits"),
+        ({"LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "latin-1"}, "device limits"),
+    ],
+)
+async def test_a_language_that_the_terminal_cannot_show_is_not_chosen(
+    machine: Machine, gateway: LinkServer, environment: dict[str, str], said: str
+) -> None:
+    machine.environment.update(environment)
+    assert f" {said} " in (await machine.skerry("why")).out
+
+
 async def test_why_refused_and_misspelt(machine: Machine, gateway: LinkServer) -> None:
     ran = await machine.skerry("why", "--at", "2020-01-01")
     assert (ran.code, ran.err) == (exit_codes.REFUSED, "skerry: no decision is on record at or before that time\n")
