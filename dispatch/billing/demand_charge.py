@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -100,13 +100,21 @@ def interval_account(terms: DemandTerms, timezone: str, utc_s: float) -> Interva
     return IntervalAccount(period, day, period if terms.top_days == 1 else day, counts)
 
 
-def period_begin_utc_s(terms: DemandTerms, timezone: str, utc_s: float) -> float:
-    """When the billed period began that holds an instant, local midnight."""
-    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(timezone))
-    first = now.date().replace(month=now.month if terms.per == "month" else 1, day=1)
+def period_utc_s(terms: DemandTerms, timezone: str, utc_s: float) -> tuple[float, float]:
+    """When the billed period that holds an instant begins, and when the next one does: local midnights, UTC s.
+
+    A year begins when the charge says; where twelve months are billed together it is the month.
+    """
+    zone = ZoneInfo(timezone)
+    day = datetime.fromtimestamp(utc_s, UTC).astimezone(zone).date()
     if isinstance(terms, ChargeTerms):
-        first = period_days(terms.charge, period_label(terms.charge, now.date()))[0]
-    return datetime.combine(first, time(), ZoneInfo(timezone)).timestamp()
+        first, after = period_days(terms.charge, period_label(terms.charge, day))
+    elif terms.per == "month":
+        first = day.replace(day=1)
+        after = (first + timedelta(days=31)).replace(day=1)
+    else:
+        first, after = date(day.year, 1, 1), date(day.year + 1, 1, 1)
+    return datetime.combine(first, time(), zone).timestamp(), datetime.combine(after, time(), zone).timestamp()
 
 
 def period_of(terms: DemandTerms, account: str) -> str:

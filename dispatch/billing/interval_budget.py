@@ -32,7 +32,7 @@ from zoneinfo import ZoneInfo
 from dispatch.billing.billing_memory import Billing, counted_of
 from dispatch.billing.charge_peaks import Places, counting_until, places
 from dispatch.billing.counted_energy import Counted, FilledInterval
-from dispatch.billing.demand_charge import free_peak, period_begin_utc_s
+from dispatch.billing.demand_charge import free_peak, period_utc_s
 from dispatch.billing.import_allowance import Allowance, Budget, allow, least_mean_w, margin_w
 from dispatch.billing.import_energy import GAP_S, HOLE_INTERVALS, UNBOUNDED_S, ImportEnergy
 from dispatch.billing.interval_placement import Carried, PlacedPeaks
@@ -155,7 +155,7 @@ class MeteringInterval:
         if self._start is None:
             return 0.0
         at_s = self._start + self._grid.interval_offset_s
-        passed_s = at_s - period_begin_utc_s(self._charges[0], self._timezone, at_s)
+        passed_s = at_s - period_utc_s(self._charges[0], self._timezone, at_s)[0]
         return max(passed_s - self._peaks.months.main.now.measured_s, 0.0)
 
     # ── time and energy ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from dispatch.billing.battery_ageing import CycleDepths, ageing_of
 from dispatch.billing.billed_peaks import evidence, remarks
-from dispatch.billing.demand_charge import interval_account, period_begin_utc_s
+from dispatch.billing.demand_charge import interval_account, period_utc_s
 from dispatch.billing.market_prices import PriceSeries
 from dispatch.billing.peak_charges import coming_charges
 from dispatch.config.demand_terms import DemandTerms
@@ -300,16 +299,17 @@ class PlanSource:
         self._feed_peak(coming_charges(config, inputs.now_utc_s)[0])
         self._peak.caps = inputs.config.caps
         if config.plan.peak_outlook:
+            period = left_of_period(inputs.now_utc_s, config)
             outlook = self._peak.outlook(
                 len(inputs.load.load_w),
                 inputs.soc_pct or 0.0,
                 levels_of(inputs)[0][1].free_w,
-                _days_left(inputs.now_utc_s, config, self._peak.terms),
+                min(FORESEEN_DAYS, period.share_left * period.length_days),
                 inputs.prices,
                 inputs.load.load_w,
                 inputs.pv_w,
                 inputs.billed,
-                _left_of_period(inputs.now_utc_s, config),
+                period,
             )
         if outlook is not None and inputs.jobs_unsure:
             target_w = self._rises.lowest_w(inputs.now_utc_s, outlook.target_w)
@@ -337,19 +337,7 @@ def _running_period(utc_s: float, config: DispatchConfig) -> str:
     return interval_account(coming_charges(config, utc_s)[0], config.timezone, utc_s).period
 
 
-def _left_of_period(utc_s: float, config: DispatchConfig) -> Period:
-    """How much of the bill's running month or year is still to come."""
-    terms = coming_charges(config, utc_s)[0]
-    days = 365.0 if terms.per == "year" else 31.0
-    passed_days = (utc_s - period_begin_utc_s(terms, config.timezone, utc_s)) / 86400
-    return Period(min(1.0, max(0.0, 1 - passed_days / days)), days)
-
-
-def _days_left(utc_s: float, config: DispatchConfig, main: DemandTerms) -> float:
-    """Days until the bill's local month or year ends; of a year at most `FORESEEN_DAYS`."""
-    now = datetime.fromtimestamp(utc_s, UTC).astimezone(ZoneInfo(config.timezone))
-    following = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    if main.per == "year":
-        following = following.replace(year=now.year + 1, month=1)
-        return min(FORESEEN_DAYS, (following - now).total_seconds() / 86400)
-    return (following - now).total_seconds() / 86400
+def left_of_period(utc_s: float, config: DispatchConfig) -> Period:
+    """How much of the running period of the main charge is still to come, and how long it is."""
+    begin_s, end_s = period_utc_s(coming_charges(config, utc_s)[0], config.timezone, utc_s)
+    return Period((end_s - utc_s) / (end_s - begin_s), (end_s - begin_s) / 86400)

@@ -14,14 +14,16 @@ from plan_site import ask, hourly, site
 
 from dispatch.billing.charge_peaks import ChargePeaks, PeakMemory, Places, places
 from dispatch.billing.charges.invoice import Metered, invoice
-from dispatch.billing.demand_charge import period_begin_utc_s
+from dispatch.billing.demand_charge import period_utc_s
 from dispatch.billing.month_peaks import MonthSoFar
 from dispatch.billing.peak_charges import charge_peaks_w, peak_charges
 from dispatch.config.charges import Charge, MonthWeights, TariffWindow
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.charge_levels import ChargeLevel
 from dispatch.model.islanding import IslandState
+from dispatch.planning.pipeline import left_of_period
 from dispatch.planning.planner import make_plan
 from dispatch.planning.power_admission import PowerRequest, grant
 from dispatch.planning.validator import check_plan
@@ -195,9 +197,42 @@ def test_a_charge_of_some_hours_takes_over_no_peak_of_all_hours() -> None:
         assert peaks.limit(at).w == free_w
 
 
-@pytest.mark.parametrize(("form", "begin"), [("month", (10, 1)), ("year of its own", (11, 1)), ("day", (10, 27))])
-def test_a_period_begins_when_the_charge_says(form: str, begin: tuple[int, int]) -> None:
-    """On 27 October at noon: a year from 1 November is the one of 2024."""
-    (terms,) = peak_charges(a_site(FORMS[form]))
-    year = 2024 if form == "year of its own" else 2025
-    assert period_begin_utc_s(terms, BERLIN, at_local(2025, 10, 27, 12)) == at_local(year, *begin)
+@pytest.mark.parametrize(
+    ("form", "begin", "end", "hours"),
+    [
+        ("month", (2025, 10, 1), (2025, 11, 1), 31 * 24 + 1),  # the clock goes back in it
+        ("rolling months", (2025, 10, 1), (2025, 11, 1), 31 * 24 + 1),
+        ("weeks", (2025, 1, 1), (2026, 1, 1), 365 * 24),
+        ("year of its own", (2024, 11, 1), (2025, 11, 1), 365 * 24),
+        ("year from April", (2025, 4, 1), (2026, 4, 1), 365 * 24),
+        ("day", (2025, 10, 26), (2025, 10, 27), 25),
+    ],
+)
+def test_a_period_begins_and_ends_when_the_charge_says(
+    form: str, begin: tuple[int, int, int], end: tuple[int, int, int], hours: int
+) -> None:
+    """At both ends and on a day on which the clock goes back. The plan knows that 4.5 h are left."""
+    april = Charge(id="c", kind="max", price=100.0, period="year", year_from="04-01")
+    config = a_site(april if form == "year from April" else FORMS[form])
+    (terms,) = peak_charges(config)
+    for at in (at_local(2025, 10, 26, 12), at_local(*begin), at_local(*end) - 1):
+        assert period_utc_s(terms, BERLIN, at) == (at_local(*begin), at_local(*end))
+    left = left_of_period(at_local(*end) - 4.5 * 3600, config)
+    assert 24 * left.length_days == pytest.approx(hours)
+    assert hours * left.share_left == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize(
+    ("per", "begin", "end"),
+    [
+        ("month", (2025, 2, 1), (2025, 3, 1)),
+        ("month", (2025, 12, 1), (2026, 1, 1)),
+        ("year", (2024, 1, 1), (2025, 1, 1)),
+    ],
+)
+def test_a_plain_demand_charge_is_of_months_or_years_of_the_calendar(
+    per: str, begin: tuple[int, int, int], end: tuple[int, int, int]
+) -> None:
+    terms = DemandTerms(per=per)  # type: ignore[arg-type]
+    for at in (at_local(*begin), at_local(*end) - 1):
+        assert period_utc_s(terms, BERLIN, at) == (at_local(*begin), at_local(*end))
