@@ -304,6 +304,8 @@ class AlarmBook:
     def _seen(self, entry: _Entry, condition: Condition, utc_s: float) -> list[Event]:
         """What is seen now. One that stands may become more urgent, never less, and then waits for somebody again."""
         entry.detail, entry.kind = condition.detail, condition.kind
+        if not condition.active and condition.detail is not None:
+            entry.detail = Reason("alarm.nearly_back", {"seen": condition.detail})
         priority, entry.act_within_s = entry.definition.urgency(condition)
         if not entry.present:
             entry.priority = priority

@@ -120,8 +120,11 @@ def test_first_out_is_kept_as_it_was_until_the_next_burst() -> None:
 def test_it_stays_within_its_deadband() -> None:
     alarms = book()
     for beyond, listed in ((-0.5, False), (0.1, True), (-0.9, True), (0.2, True), (-1.0, False), (-0.5, False)):
-        alarms.update({"warm": Condition(beyond > 0, beyond=beyond)}, 1.0, 1.0)
-        assert bool([a for a in alarms.active() if a.state is not AlarmState.RETURNED]) is listed, beyond
+        alarms.update({"warm": Condition(beyond > 0, plain("22 °C"), beyond=beyond)}, 1.0, 1.0)
+        present = [a for a in alarms.active() if a.state is not AlarmState.RETURNED]
+        assert bool(present) is listed, beyond
+        if present:
+            assert (present[0].detail == plain("22 °C")) is (beyond > 0), "it says that it is back inside its limit"
 
 
 def test_one_that_becomes_urgent_waits_again_and_does_not_calm_down() -> None:

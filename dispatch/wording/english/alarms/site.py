@@ -5,6 +5,7 @@ from __future__ import annotations
 from dispatch.wording.alarm_text import AlarmText
 
 TEMPLATES = {
+    "alarm.nearly_back": "{seen}; back inside its limit, but not yet by its deadband",
     "alarm.meter_frozen": "it answers, but its value stands still: {import_w:kw}",
     "alarm.meters_apart": (
         "load meter {load_w:kw}, grid + PCS + PV {balance_w:kw}: {apart_w:kw} apart, {allowed_w:kw} allowed"
