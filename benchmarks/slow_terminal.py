@@ -47,7 +47,10 @@ class SlowTerminal(Terminal):
         return time.perf_counter() - began
 
     def clock_ages_s(self, seconds: float) -> list[float]:
-        """How far the time of the site that is shown is behind this machine's, looked at for so long."""
+        """How far the time that is shown is behind, looked at for so long, s within an hour.
+
+        Behind this machine's time, that is, not the site's, which a twin begins where it likes.
+        """
         ages_s, until = [], time.perf_counter() + seconds
         while time.perf_counter() < until:
             self.read_until(time.perf_counter() + 0.1)

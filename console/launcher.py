@@ -205,7 +205,7 @@ def open_site(site_path: Path, look: Look = USUAL_LOOK) -> int:
     """`skerry SITE.toml`: the console on a site, attached or with a gateway of its own."""
     if _in_terminal() and listening(paths.socket_path(site_path)):  # its gateway has read and checked the file
         return _console(Supervisor(site_path, None), look)
-    from gateway.site.loader import load_or_say  # takes as long as the rest of an attached console's start
+    from gateway.site.loader import load_or_say  # an attached console starts faster without
 
     site = load_or_say(site_path)
     if site is None:

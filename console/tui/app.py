@@ -60,6 +60,7 @@ VIEW_CLASSES = {
 }
 TICK_S = 0.5
 FRAME_S = 1 / 60
+SLOW_FRAME_S = 0.2  # over a slow link the footer's answer must not come behind the rows of a view
 LAST_LINE = 100_000  # beyond any
 
 
@@ -241,7 +242,7 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
             return
         self.store.replace(msgspec.structs.replace(self.model, view=name), draw=False)
         self.query_one(Footer).model = self.shown
-        self.set_timer(FRAME_S, self._open_view)
+        self.set_timer(SLOW_FRAME_S if self.model.slow_link else FRAME_S, self._open_view)
 
     async def _open_view(self) -> None:
         """Show the view the model names, hide the one before."""

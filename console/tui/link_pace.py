@@ -15,7 +15,7 @@ FAST_ANSWERS = 3
 HOLD_S = 0.5  # no further frame while a question waits for so long,
 MOST_WAITING = 2048  # or with so many bytes on the way
 SILENT_S = 5.0  # then a frame is sent all the same, and the terminal asked again
-SLOW_FRAME_S = 2.0  # between frames on a slow link, unless a key was pressed
+SLOW_FRAME_S = 1.4  # between frames on a slow link, unless a key was pressed
 QUESTIONS = 9  # columns that name them in turn
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tree_copy import ROOT, copy_folder
 
-NOT_ATTACHED = (  # what an attached console does without, and took half of its start
+NOT_ATTACHED = (  # what an attached console does without, to start faster
     "gateway.site.loader",
     "gateway.site.cross_checks",
     "gateway.api.previous_version",

@@ -28,8 +28,8 @@ def test_a_late_answer_means_slow_and_some_early_ones_fast_again() -> None:
     pace = LinkPace()
     pace.answered(frame(pace, 0.0), 1.2)
     assert pace.slow
-    assert pace.must_wait(1.5, key_s=None)
-    assert not pace.must_wait(1.5, key_s=1.4), "a key is answered at once"
+    assert pace.must_wait(1.3, key_s=None)
+    assert not pace.must_wait(1.3, key_s=1.25), "a key is answered at once"
     for n in range(1, FAST_ANSWERS + 1):
         assert pace.slow
         pace.answered(frame(pace, 10.0 * n), 10.0 * n + 0.1)
