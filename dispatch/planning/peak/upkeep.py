@@ -74,7 +74,9 @@ class UpkeepBook:
         self._reserve_kwh = reserve_soc_pct(config) / 100 * config.energy_kwh
         self._usable_kwh = max(0.0, full_kwh(config) - self._reserve_kwh)
         self._levels_kw: Floats = np.linspace(0.0, config.grid.fuse_w / 1000, LEVELS)
+        self._export_kw = max(0.0, config.grid.export_limit_w - config.grid.export_margin_w) / 1000
         self._running: list[tuple[float, bool]] = []  # net load, kW, and whether it counts towards the peak
+        self._next = 0  # the quarter hour after the last one
         self._waiting: deque[tuple[int, list[tuple[float, bool]]]] = deque(maxlen=DAYS)  # their prices are not known
         self._tried: PriceSeries | None = None
         self._days_eur: deque[Floats] = deque(maxlen=DAYS)
@@ -83,8 +85,9 @@ class UpkeepBook:
     def observe(self, quarter: int, net_kw: float, counts: bool) -> None:
         """Take the mean net load of a quarter hour, numbered from 1970."""
         place = quarter % DAY
-        if place == 0 or place != len(self._running):
+        if place == 0 or quarter != self._next:
             self._running = []
+        self._next = quarter + 1
         if place != len(self._running):
             return
         self._running.append((net_kw, counts))
@@ -139,7 +142,8 @@ class UpkeepBook:
             net_kw, counts = day[k]
             limit_kw = self._levels_kw[:, None, None] if counts else np.full((LEVELS, 1, 1), np.inf)
             low_kw = np.clip(net_kw - limit_kw, least_kw, most_kw)
-            spread = low_kw + (most_kw - low_kw) * parts
+            up_to_kw = np.minimum(most_kw, max(0.0, net_kw + self._export_kw))
+            spread = low_kw + (up_to_kw - low_kw) * parts
             power_kw = np.concatenate([spread, np.maximum(low_kw, 0.0), np.clip(net_kw, low_kw, most_kw)], axis=2)
             import_kw, drawn = net_kw - power_kw, np.maximum(power_kw, 0.0) / discharging
             cost = np.where(import_kw > 0, buy[k], sell[k]) * import_kw + wear * np.abs(power_kw) + aged * drawn

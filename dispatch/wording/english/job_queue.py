@@ -10,7 +10,9 @@ TEMPLATES = {
         "{jobs:g} expected to start ({theirs:g} as their scheduler expects), {power_w:kw}, the first at {at}"
     ),
     "jobs.assumed": "power of {jobs:g} assumed: the GPUs of no such job have been measured",
-    "jobs.doubted": "{jobs:g} count for {power_w:kw} less: of those of their users that waited, many never began",
+    "jobs.doubted": (
+        "{jobs:g} count for {power_w:kw} less: of those of their users that waited, some were never seen to run"
+    ),
     "jobs.reserved": "{jobs:g} with a power reservation counted by that",
     "jobs.left_out": "not counted: {said:comma}",
     "jobs.later": "{jobs:g} expected after the plan",

@@ -58,6 +58,11 @@ def test_a_day_with_a_gap_is_left_out_and_one_without_prices_waits_for_them() ->
     for k in (*range(40), *range(41, DAY)):
         book.observe(MIDNIGHT // 900 + k, 20.0, True)
     assert eur(book.ask(TWO_PRICES), 20.0) == 0.0
+    for k in (*range(-3 * DAY, -3 * DAY + 40), *range(-2 * DAY + 40, -DAY)):
+        book.observe(MIDNIGHT // 900 + k, 20.0, True)
+    assert eur(book.ask(hourly([40.0] * 12 + [100.0] * 12, MIDNIGHT - 2 * 86_400)), 20.0) == 0.0, (
+        "a whole day is missing"
+    )
     for k in range(DAY):
         book.observe(MIDNIGHT // 900 - DAY + k, 20.0, True)
     assert eur(book.ask(NO_PRICES), 20.0) == 0.0
@@ -67,3 +72,11 @@ def test_a_day_with_a_gap_is_left_out_and_one_without_prices_waits_for_them() ->
 def test_a_site_without_battery_or_with_one_price_loses_nothing() -> None:
     assert eur(asked([20.0] * DAY, config=site(battery={"energy_kwh": 0.0})), 5.0) == 0.0
     assert eur(asked([20.0] * DAY, hourly([60.0] * 24, MIDNIGHT)), 21.0) == pytest.approx(0.0, abs=0.02)
+
+
+def test_what_may_not_be_exported_earns_nothing() -> None:
+    """Beside a load of 2 kW a battery sells no more than that, whatever the room to charge."""
+    none, free = (
+        eur(asked([2.0] * DAY, config=site(grid={"export_limit_w": limit_w})), 2.0) for limit_w in (0.0, 100_000.0)
+    )
+    assert 0 < none < free - 0.3
