@@ -1,6 +1,8 @@
 """What the fleet's screen costs whoever sits before it, through a real pty: bytes, CPU, answer to a key.
 
 The sites are simulated in its process, each with figures of its own that change with every answer. No link is measured.
+A program that only sends each key back is asked in turn with the screen: its time is that of the machine, which other
+programs keep busy or not.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +30,7 @@ OUTPUT_B_S, CPU_PCT, KEY_MS = 3000, 3, 15  # the goals
 SETTLE_S = 12.0  # more than until every site has answered twice
 DOWN, UP = "j", "k"
 KEYS = (DOWN * 10 + UP * 10) * 2
+ECHO = "import os, tty; tty.setraw(0); os.write(1, b'ready')\nwhile key := os.read(0, 1): os.write(1, key)"
 
 
 class SimulatedSite:
@@ -99,15 +102,27 @@ def measure(seconds: float = 30.0) -> list[Figure]:
             painted = terminal.read_for(seconds)
             elapsed_s = time.perf_counter() - since
             cpu_pct = 100 * (terminal.cpu_s() - cpu_s) / elapsed_s
-            answers_ms = [1000 * terminal.press(key) for key in KEYS]
+            echoes_ms, answers_ms = _answers(terminal, environment)
         what = f"fleet screen, {size}, {count} sites"
         figures += [
             Figure(f"{what}: output", painted / elapsed_s, "B/s", goal=OUTPUT_B_S),
             Figure(f"{what}: CPU", cpu_pct, "% of a core", goal=CPU_PCT),
             Figure(f"{what}: key to first byte p50", quantile(answers_ms, 0.5), "ms"),
             Figure(f"{what}: key to first byte p95", quantile(answers_ms, 0.95), "ms", goal=KEY_MS),
+            Figure(f"{what}: key sent back by a program that does nothing else, p95", quantile(echoes_ms, 0.95), "ms"),
         ]
     return figures
+
+
+def _answers(screen: Terminal, environment: Mapping[str, str]) -> tuple[list[float], list[float]]:
+    """From a key to the first byte, ms: of a program that sends it back, and of the screen, in turn."""
+    echoes_ms, answers_ms = [], []
+    with Terminal([sys.executable, "-c", ECHO], environment, 80, 24) as echo:
+        echo.wait_for(b"ready", 30)
+        for key in KEYS:
+            echoes_ms.append(1000 * echo.press(key))
+            answers_ms.append(1000 * screen.press(key))
+    return echoes_ms, answers_ms
 
 
 def options(parser: argparse.ArgumentParser) -> None:

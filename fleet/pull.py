@@ -11,9 +11,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
+from uuid import UUID
 
 import msgspec
 
+from fleet.site_text import one_line
 from fleet.store import KeptBlock, KeptQuarter, KeptSite, Source, Store
 from gateway.api.protocol import Welcome
 from gateway.errors import LinkLost, RequestFailed
@@ -24,6 +26,7 @@ from storage.signals import Signal
 
 MOST_BLOCK_BYTES = 64 << 20
 TRIES = 3  # of a block that arrives damaged
+MOST_S = 3600.0  # for one site in one pull
 ROW_BYTES = 32  # of a roll-up on its way, at most
 
 
@@ -109,7 +112,7 @@ class SitePull:
         except Stopped as stop:
             self._stop(stop.kind, str(stop))
         except (msgspec.ValidationError, OverflowError) as error:  # the latter: a number of more than 64 bits
-            self._stop("answer", f"its answer is not one of a gateway's: {error}")
+            self._stop("answer", one_line(f"its answer is not one of a gateway's: {error}"))
         return self.result
 
     def _stop(self, kind: str, text: str) -> None:
@@ -126,9 +129,11 @@ class SitePull:
     def _begin(self, claimed: dict[str, str], take_current: bool) -> None:
         """Find out which site it is, and where to go on. Raises Stopped."""
         welcome, name = self._client.welcome, self.result.name
-        identity = welcome.identity
+        identity, called = welcome.identity, one_line(welcome.site)
         if identity is None:
             raise Stopped("version", "a gateway of an earlier release: it has no identity, and its history stays there")
+        if not (_is_uuid(identity.site) and _is_uuid(identity.incarnation)):
+            raise Stopped("answer", "its identity is none")
         if not identity.kept:
             raise Stopped("identity", "its state directory cannot keep an identity now; nothing is on record there")
         if (other := claimed.setdefault(identity.site, name)) != name:
@@ -143,10 +148,10 @@ class SitePull:
         if known is not None:
             self._check_incarnation(known, take_current)
         self._source = self._store.begin(
-            self._uuid, self._incarnation, welcome.site, welcome.timezone, name, self._utc()
+            self._uuid, self._incarnation, called, one_line(welcome.timezone), name, self._utc()
         )
-        if known is not None and known.name != welcome.site:
-            self._remark("renamed", f"it calls itself {welcome.site} now, {known.name} before")
+        if known is not None and known.name != called:
+            self._remark("renamed", f"it calls itself {called} now, {known.name} before")
 
     def _check_incarnation(self, known: KeptSite, take_current: bool) -> None:
         """Raises Stopped for one whose time was over."""
@@ -170,7 +175,7 @@ class SitePull:
         try:
             seq, digest = head_of(answer.head)
         except ValueError as error:
-            raise Stopped("answer", f"its audit has no head: {error}") from None
+            raise Stopped("answer", one_line(f"its audit has no head: {error}")) from None
         if kept is not None and kept[0] > 0 and answer.row != kept[1].hex():
             now = "is not there any more" if answer.row is None else "is another one"
             self._remark(
@@ -215,12 +220,9 @@ class SitePull:
     # ── blocks ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _blocks(self) -> None:
-        first = True
         while True:
             page = await self._block_page(self._source.seq)
-            if first:
-                self._check_last(page)
-                first = False
+            self._check_last(page)
             if not page.blocks:
                 return
             await self._keep(page)
@@ -267,7 +269,7 @@ class SitePull:
             raise Stopped("answer", "its blocks are not in the order of their sequence")
         for block in page.blocks:
             if block.damaged:
-                self._lose(block.seq, block.seq, f"damaged at the site: {block.damaged}")
+                self._lose(block.seq, block.seq, one_line(f"damaged at the site: {block.damaged}"))
         read = msgspec.structs.replace(self._source, seq=numbers[-1], own_sha256=page.blocks[-1].own_sha256)
         dictionaries = {block.dictionary: page.dictionaries[block.dictionary.hex()] for block in blocks}
         new = self._store.put_blocks(self._uuid, self._incarnation, blocks, dictionaries, read)
@@ -330,6 +332,13 @@ _SET_BACK = (
 )
 
 
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
 class _Head(msgspec.Struct, frozen=True):
     """The answer to `fleet.head`."""
 
@@ -355,18 +364,25 @@ async def pull_site(
     pace: Pace,
     claimed: dict[str, str],
     take_current: bool = False,
+    most_s: float = MOST_S,
 ) -> Pulled:
-    """One site, from link to end. A link that cannot be had or breaks is trouble of this site."""
+    """One site, from link to end, for so long at most: a site that always has more would let no pull end.
+
+    A link that cannot be had or breaks is trouble of this site. Raises sqlite3.Error.
+    """
     link = None
-    pull: SitePull | None = None
+    result = Pulled(name)
     try:
-        link = await open_client()
-        pull = SitePull(name, link.client, store, pace)
-        return await pull.run(claimed, take_current)
+        async with asyncio.timeout(most_s):
+            link = await open_client()
+            pull = SitePull(name, link.client, store, pace)
+            result = pull.result
+            return await pull.run(claimed, take_current)
+    except TimeoutError:
+        result.kind, result.trouble = "time", f"not all within {most_s:g} s; the next pull goes on from here"
     except (LinkLost, RequestFailed, OSError) as error:
-        result = Pulled(name) if pull is None else pull.result
-        result.kind, result.trouble = "link", str(error)
-        return result
+        result.kind, result.trouble = "link", one_line(str(error))
     finally:
         if link is not None:
             await link.close()
+    return result

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from fleet.site_text import one_line
 from fleet.sites import SiteAddress
 from gateway.api.client import GatewayClient
 from gateway.api.discovery import find_socket
@@ -66,27 +68,35 @@ class SshProcess:
     def last_line(self) -> str:
         """The last line of its error output."""
         lines = self._said.decode(errors="replace").strip().splitlines()
-        return "".join(c if c.isprintable() else " " for c in lines[-1]).strip() if lines else ""
+        return one_line(lines[-1]) if lines else ""
 
     async def end(self) -> None:
-        """Wait for its end; it is killed after `END_S`."""
+        """Wait for its end; it is killed after `END_S`. Takes twice that at most, whatever it has started."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+        # asyncio sees no end of a process whose pipe is full, and closes none that was not read to its end
+        tasks = {self._reading, asyncio.create_task(self._read_the_rest()), asyncio.create_task(self._process.wait())}
         try:
-            async with asyncio.timeout(END_S):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
-        await asyncio.wait([self._reading], timeout=END_S)
-        self._reading.cancel()
+            _, late = await asyncio.wait(tasks, timeout=END_S)
+            if late:
+                self.kill()
+                await asyncio.wait(tasks, timeout=END_S)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     def kill(self) -> None:
-        """End it at once. Idempotent."""
+        """End it at once, and what it has started. Idempotent."""
         try:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a group of its own
         except ProcessLookupError:
             return  # it has ended meanwhile
+
+    async def _read_the_rest(self) -> None:
+        """Of what it wrote: a pipe that is full is never seen to end, and stays open."""
+        assert self._process.stdout is not None
+        while await self._process.stdout.read(SAID_BYTES):
+            continue
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None

@@ -7,7 +7,6 @@ doubles up to a minute, spread by the site's name: a fleet does not knock at the
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -15,16 +14,20 @@ from typing import Any, Protocol
 import msgspec
 
 from drivers.back_off import BackOff, spread
+from fleet.site_text import one_line
 from fleet.sites import SiteAddress
 from fleet.transport import open_link
 from gateway.api.protocol import VERSION, Published, Welcome
-from gateway.api.site_overview import SiteOverview, overview
+from gateway.api.site_overview import KindOfAlarm, SiteOverview, overview
 from gateway.errors import LinkLost, RequestFailed
 
 PERIOD_S = 5.0  # between two questions to a site
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
 SPREAD = 0.3  # of a pause is added, by the site's name and the number of the try
 SKEW_S = 60.0  # a clock that is further away is told
+MOST = 1e12  # W, kWh, EUR, jobs: a figure beyond it is none
+LAST_UTC_S = 1e11  # a time beyond it is none
+MOST_KINDS, MOST_ALARMS = 100, 100_000  # of alarms of one site, of one kind
 
 
 class Link(Protocol):
@@ -133,7 +136,7 @@ class Watch:
                 now_s = self.monotonic()
                 pauses.failed(str(error), now_s)
                 tries = self._states[address.name].tries + 1
-                self._note(address, linked=False, trouble=str(error), tries=tries)
+                self._note(address, linked=False, trouble=one_line(str(error)), tries=tries)
                 pause_s = max(0.0, pauses.wait_s(now_s))
                 await asyncio.sleep(pause_s * (1 + SPREAD * spread(address.name, tries)))
 
@@ -188,19 +191,29 @@ async def ask_overview(client: Client) -> tuple[SiteOverview, str]:
 
 
 def sound(found: SiteOverview) -> SiteOverview:
-    """The same without figures that are no numbers. Raises msgspec.ValidationError for a time that is none."""
-    if not math.isfinite(found.utc_s):
-        raise msgspec.ValidationError("utc_s: expected a finite number")
-    wrong = {
-        name: None
-        for name in found.__struct_fields__
-        if isinstance(value := getattr(found, name), float) and not math.isfinite(value)
-    }
+    """The same with texts of one line and without figures that are none: one site spoils neither screen nor sums.
+
+    Raises msgspec.ValidationError for a time that is none, and for more alarms than any site has.
+    """
+    if not 0 <= found.utc_s <= LAST_UTC_S:
+        raise msgspec.ValidationError("utc_s: expected UTC seconds")
+    if len(found.alarms) > MOST_KINDS or any(max(a.active, a.waiting) > MOST_ALARMS for a in found.alarms):
+        raise msgspec.ValidationError(f"alarms: expected {MOST_KINDS} kinds, {MOST_ALARMS} of each, at most")
+    wrong: dict[str, Any] = {name: None for name in found.__struct_fields__ if _is_no_figure(getattr(found, name))}
     for name in ("import_w", "soc_pct"):
         reading = getattr(found, name)
-        if any(part is not None and not math.isfinite(part) for part in (reading.value, reading.age_s)):
+        if _is_no_figure(reading.value) or _is_no_figure(reading.age_s):
             wrong[name] = msgspec.structs.replace(reading, value=None, age_s=None)
-    return msgspec.structs.replace(found, **wrong) if wrong else found
+    said = {name: one_line(getattr(found, name)) for name in ("site", "timezone", "island", "mode")}
+    return msgspec.structs.replace(found, **said, **wrong, alarms=tuple(map(_printed, found.alarms)))
+
+
+def _is_no_figure(value: object) -> bool:
+    return isinstance(value, int | float) and not abs(value) <= MOST
+
+
+def _printed(kind: KindOfAlarm) -> KindOfAlarm:
+    return msgspec.structs.replace(kind, kind=one_line(kind.kind), priority=one_line(kind.priority))
 
 
 def _span(seconds: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from console.cli.json_output import json_text
 from console.value_parsers import json_option
 from fleet.pull import Pace, Pulled, pull_site
 from fleet.sites import SiteAddress
-from fleet.store import HubFile, NotAHub
+from fleet.store import FILE, HubFile, NotAHub
 from fleet.transport import open_link
 from gateway import exit_codes
 from gateway.site.paths import state_root
@@ -66,14 +68,17 @@ def pull(
     --against DIR` shows an audit whose end was rewritten. Exit code 1 if something of a site was not pulled.
     """
     found, command = chosen_sites(names, file, ssh)
+    directory = hub or state_root() / "fleet"
     try:
-        store = HubFile(hub or state_root() / "fleet")
+        store = HubFile(directory)
+        with closing(store):
+            done = asyncio.run(_all(found, command, store, Pace(mbit * 1e6 / 8), current))
     except NotAHub as error:
         raise Failure(str(error)) from None
-    try:
-        done = asyncio.run(_all(found, command, store, Pace(mbit * 1e6 / 8), current))
-    finally:
-        store.close()
+    except sqlite3.Error as error:
+        raise Failure(
+            f"{directory / FILE}: {error}; what is in it stays, and the next pull goes on from there"
+        ) from None
     if as_json:
         click.echo(json_text(done))
     else:
@@ -85,7 +90,7 @@ def pull(
 async def _all(
     sites: tuple[SiteAddress, ...], ssh: tuple[str, ...], store: HubFile, pace: Pace, current: tuple[str, ...]
 ) -> list[Pulled]:
-    """Every site, some at a time: one that hangs holds up no other."""
+    """Every site, some at a time: one that hangs takes a turn until its time is over."""
     turn, claimed = asyncio.Semaphore(AT_ONCE), dict[str, str]()
 
     async def one(site: SiteAddress) -> Pulled:

@@ -23,6 +23,7 @@ HEADER = (
     *("load_kwh", "nodes_kwh", "pue", "co2_kg", "co2_known_kwh"),
 )
 SHOWN = ("site", "known_h", "of_h", "import_kwh", "export_kwh", "pv_kwh", "peak_kw", "energy_eur", "pue", "co2_kg")
+ALWAYS = ("site", "uuid", "known_h", "of_h")
 DIGITS = {"pue": 2, "energy_eur": 2, "peak_kw": 1}
 
 
@@ -64,9 +65,9 @@ def report(month: tuple[int, int], as_csv: bool, hub: Path | None, as_json: bool
 
 
 def row_of(site: SiteMonth) -> dict[str, str | float | None]:
-    """The columns of a site."""
+    """The columns of a site; figures of which no quarter hour is known are None."""
     energy = site.energy
-    return {
+    row: dict[str, str | float | None] = {
         "site": site.name,
         "uuid": site.site,
         "known_h": energy.known_h,
@@ -83,6 +84,8 @@ def row_of(site: SiteMonth) -> dict[str, str | float | None]:
         "co2_kg": energy.co2_kg,
         "co2_known_kwh": energy.co2_known_kwh,
     }
+    known = energy.known_h > 0 or site.peak_w is not None
+    return row if known else {name: value if name in ALWAYS else None for name, value in row.items()}
 
 
 def _plain(value: str | float | None) -> str:

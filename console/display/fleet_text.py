@@ -11,7 +11,7 @@ from console.display.language import alarm_text
 from dispatch.alarms.priorities import Priority
 from dispatch.model.readings import Quality, Reading
 from fleet.table import CONNECTING, LIVE, Row, Sums, Total
-from gateway.api.site_overview import KindOfAlarm
+from gateway.api.site_overview import KindOfAlarm, SiteOverview
 
 SHORT = {"synchronising": "synchron.", "black-start": "black st."}
 MARKS = {Priority.HIGH.value: "▲H", Priority.MEDIUM.value: "▲M", Priority.LOW.value: "▼L"}
@@ -76,7 +76,6 @@ def cells(row: Row) -> dict[str, str]:
     found = row.overview
     if found is None:
         return dict.fromkeys(("import", "soc", "pv", "load", "price", "iq", "peak", "stored", "jobs", "cost"), ABSENT)
-    peak_w = found.peak_w if found.peak_w else found.contracted_w
     return {
         "import": figure(found.import_w),
         "soc": number(found.soc_pct.value, 3, 0),
@@ -84,11 +83,19 @@ def cells(row: Row) -> dict[str, str]:
         "load": kw(found.load_w, 6),
         "price": cents(found.price_eur_per_kwh),
         "iq": number(found.iq_today_pct, 3, 0),
-        "peak": kw(peak_w, 6),
+        "peak": _peak(found),
         "stored": number(found.stored_kwh, 6, 0),
         "jobs": number(found.jobs_running, 4, 0),
         "cost": number(found.cost_today_eur, 7, 2),
     }
+
+
+def _peak(found: SiteOverview) -> str:
+    """The peak billed so far, "≥" where parts of the period were not measured; else the contracted one."""
+    if not found.peak_w:
+        return kw(found.contracted_w, 6)
+    text = kw(found.peak_w, 6)
+    return f"≥{text.strip()}".rjust(6) if found.peak_at_least and len(text.strip()) < 6 else text
 
 
 def sums_lines(sums: Sums) -> tuple[str, str]:

@@ -49,7 +49,7 @@ class FleetQueries:
 
     async def _blocks(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Blocks after `after_seq`; with `offset`, the next one from that byte on."""
-        after_seq, offset = int(params["after_seq"]), max(0, int(params.get("offset", 0)))
+        after_seq, offset = _number(params["after_seq"]), max(0, int(params.get("offset", 0)))
         page = await self._records.ask(
             lambda archive: archive.outgoing_blocks(after_seq, self._may_leave, PAGE_BYTES, offset)
         )
@@ -58,7 +58,7 @@ class FleetQueries:
     async def _quarters(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Roll-ups of the quarter hours of the blocks after `after_seq`; with `after_t`, of all after that time."""
         after_t = params.get("after_t")
-        after = int(params["after_seq"]) if after_t is None else int(after_t)
+        after = _number(params["after_seq"] if after_t is None else after_t)
         page = await self._records.ask(
             lambda archive: archive.outgoing_quarters(after, self._may_leave, by_time=after_t is not None)
         )
@@ -71,6 +71,14 @@ class FleetQueries:
     def _may_leave(self, signal: Signal) -> bool:
         """Whether a signal is none of a compute node."""
         return signal.kind != "measured" or _head_of(signal.name) in self._devices
+
+
+def _number(value: Any) -> int:
+    """Raises ValueError, TypeError for what is no number of 64 bits, which the record would call a damaged row."""
+    number = int(value)
+    if number.bit_length() > 63:
+        raise ValueError("expected a number of 64 bits")
+    return number
 
 
 def _head_of(name: str) -> str:

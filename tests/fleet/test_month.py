@@ -74,7 +74,7 @@ def test_as_text_csv_and_json(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     text = said().splitlines()
     assert text[0] == "# 2026-03"
     assert text[-2:] == [
-        "| Delta | 0 | 743 | 0 | 0 | 0 | — | — | — | — |",
+        "| Delta | 0 | 743 | — | — | — | — | — | — | — |",
         "| Fjord | 1 | 743 | 25 | 5 | 8 | 60.0 | 5.50 | 2.40 | 3 |",
     ]
     rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(said("--csv"))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -22,7 +23,7 @@ from storage_samples import QUARTER, SOURCE, Site
 
 from console.cli import fleet_pull
 from console.cli.fleet import fleet
-from fleet.pull import Pace, Pulled, SitePull
+from fleet.pull import Pace, Pulled, SitePull, pull_site
 from fleet.sites import SiteAddress
 from fleet.store import FILE, HubFile, NotAHub
 from gateway import exit_codes
@@ -31,6 +32,7 @@ from gateway.errors import LinkLost, RequestFailed
 from storage.audit_format import head_words
 from storage.blocks import opened
 from storage.identity import Identity
+from storage.outgoing import QuarterPage
 from storage.reader import Archive
 
 NODE = "gpu-anna.w"
@@ -213,6 +215,71 @@ async def test_what_the_site_has_deleted_before_it_was_pulled_is_noted(
     assert hub.all("SELECT first_seq, last_seq, why FROM lost") == [
         (numbers[1], numbers[2], "deleted at the site before it was pulled")
     ]
+
+
+async def test_what_the_site_deletes_during_a_pull_is_noted(recorded: Path, hub: Hub, tmp_path: Path) -> None:
+    site = copied(recorded, tmp_path / "site")
+    numbers = [seq for seq, _ in own(site)]
+
+    class Deleting(FakeGateway):
+        async def request(self, method: str, **params: Any) -> Any:
+            if method == "fleet.blocks" and params["after_seq"] == numbers[0]:
+                change(site, "DELETE FROM block WHERE seq < ?", numbers[3])
+            return await super().request(method, **params)
+
+    found = await hub.pull(Deleting(site, page=250))
+    assert hub.all("SELECT first_seq, last_seq FROM lost") == [(numbers[1], numbers[2])]
+    assert (found.blocks, found.lost, found.trouble) == (2, 2, "")
+
+
+async def test_a_site_that_always_has_more_ends_no_later_than_others(recorded: Path, hub: Hub) -> None:
+    class Endless(FakeGateway):
+        async def request(self, method: str, **params: Any) -> Any:
+            await asyncio.sleep(0)
+            if method == "fleet.quarters":
+                return msgspec.to_builtins(QuarterPage(last_seq=1, next_t=params["after_t"] + 900))
+            return await super().request(method, **params)
+
+    async def opened_link() -> Any:
+        return FakeLink(Endless(recorded))
+
+    with closing(HubFile(hub.directory)) as store:
+        found = await pull_site(opened_link, "fjord", store, Pace(None), {}, most_s=0.05)
+    assert (found.kind, found.site) == ("time", str(SOURCE[0]))
+
+
+def test_a_full_disk_is_said_and_nothing_that_is_there_is_touched(
+    recorded: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a page brought is rolled back as a whole."""
+
+    async def opened_link(site: SiteAddress, ssh: Sequence[str]) -> Any:
+        return FakeLink(FakeGateway(recorded))
+
+    class Full(HubFile):
+        def _read_up_to(self, *what: Any) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(fleet_pull, "open_link", opened_link)
+    monkeypatch.setattr(fleet_pull, "HubFile", Full)
+    ran = CliRunner().invoke(fleet, ["pull", "x@fjord", "--hub", str(hub.directory)])
+    assert ran.exit_code == exit_codes.FAILED
+    assert f"{hub.directory / FILE}: database or disk is full" in str(ran.exception)
+    assert [hub.all(f"SELECT * FROM {table}") for table in ("block", "quarter", "signal")] == [[], [], []]
+    monkeypatch.undo()
+    monkeypatch.setattr(fleet_pull, "open_link", opened_link)
+    assert CliRunner().invoke(fleet, ["pull", "x@fjord", "--hub", str(hub.directory)]).exit_code == exit_codes.OK
+    assert hub.all(KEPT) == own(recorded)
+
+
+async def test_what_a_site_calls_itself_is_one_line(recorded: Path, hub: Hub) -> None:
+    found = await hub.pull(FakeGateway(recorded, name="Fjord\n\x1b[2J| Delta | 700 |"))
+    assert found.trouble == ""
+    assert hub.all("SELECT name FROM site") == [("Fjord  [2J| Delta | 700 |",)]
+    other = FakeGateway(recorded)
+    other.welcome = msgspec.structs.replace(other.welcome, identity=Identity("a\nb", "c", "", kept=True))
+    found = await hub.pull(other)
+    assert (found.kind, found.trouble) == ("answer", "its identity is none")
 
 
 async def test_a_site_restored_from_a_backup_goes_on_as_a_new_incarnation(

@@ -12,13 +12,13 @@ from fleet_samples import NOW_S, REFUSED, Answer, FakeClient, FakeLink, answerin
 from scenes import read
 from waiting import LIMIT_S
 
-from dispatch.model.readings import Quality, Reading
+from dispatch.model.readings import Quality, Reading, reading
 from fleet import watch as watch_module
 from fleet.sites import SiteAddress
 from fleet.table import LIVE, SILENT, rows_of
 from fleet.watch import Watch, ask_overview, sound
 from gateway.api.protocol import VERSION
-from gateway.api.site_overview import overview
+from gateway.api.site_overview import KindOfAlarm, overview
 from gateway.errors import LinkLost, RequestFailed
 
 
@@ -150,8 +150,31 @@ async def test_what_ssh_said_last_stands_for_a_lost_link() -> None:
 def test_figures_that_are_no_numbers_are_not_known() -> None:
     found = sound(site(1, load_w=math.nan, import_w=Reading(math.inf, 1.0, Quality.GOOD), pv_w=1.0))
     assert (found.load_w, found.pv_w, found.import_w.value) == (None, 1.0, None)
-    with pytest.raises(msgspec.ValidationError):
-        sound(site(1, utc_s=math.nan))
+    for wrong in (math.nan, 1e300, -1.0):
+        with pytest.raises(msgspec.ValidationError, match="utc_s"):
+            sound(site(1, utc_s=wrong))
+
+
+def test_figures_that_no_site_has_do_not_spoil_the_sums() -> None:
+    found = sound(site(1, load_w=1.7e308, energy_kwh=1e300, jobs_running=2**63 - 1, import_w=reading(-1e308)))
+    assert (found.load_w, found.energy_kwh, found.jobs_running, found.import_w.value) == (None, None, None, None)
+    for alarms in ((KindOfAlarm("a", "high", 2**62, 0, 0.0),), (KindOfAlarm("a", "high", 1, 1, 0.0),) * 101):
+        with pytest.raises(msgspec.ValidationError, match="alarms"):
+            sound(site(1, alarms=alarms))
+
+
+async def test_what_a_site_says_is_one_line_and_makes_no_row_of_its_own() -> None:
+    text = "A\n\x1b[2Jdelta  \u202eblackout\r"
+    said = {"site": text, "island": text, "mode": text, "timezone": text}
+    found = sound(site(1, **said, alarms=(KindOfAlarm(text, text, 1, 1, 0.0),)))
+    texts = [found.site, found.island, found.mode, found.timezone, found.alarms[0].kind, found.alarms[0].priority]
+    assert all(each.isprintable() for each in texts), texts
+    watch = Watch(addresses(["a"]), connect=connecting({"a": lambda *_: RequestFailed(text * 100, "failed")}))
+    watch.start()
+    await until(watch, lambda: watch.states[0].tries == 1)
+    await watch.stop()
+    assert watch.states[0].trouble.isprintable()
+    assert len(watch.states[0].trouble) <= 200
 
 
 @pytest.mark.parametrize("version", [1, VERSION])

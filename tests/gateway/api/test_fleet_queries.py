@@ -13,6 +13,7 @@ from dispatch.alarms.states import Alarm, AlarmState
 from gateway.api.client import GatewayClient
 from gateway.api.fleet_queries import FleetQueries
 from gateway.api.site_overview import SiteOverview, kinds_of
+from gateway.errors import RequestFailed
 from storage.signals import definition
 
 
@@ -77,3 +78,11 @@ def test_alarms_are_told_by_kind_without_whose_they_are() -> None:
         ("grid-lost", 1, 0, 3.0),
         ("node-lost", 1, 0, 1.0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "asked"), [("fleet.blocks", {"after_seq": 2**63}), ("fleet.quarters", {"after_t": 2**64 - 1})]
+)
+async def test_a_number_that_is_none_is_no_damaged_record(client: GatewayClient, method: str, asked: Any) -> None:
+    with pytest.raises(RequestFailed, match="bad parameters: expected a number of 64 bits"):
+        await client.request(method, **asked)
