@@ -15,6 +15,7 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from console.demo_scenes import Scene, order_beside, set_in
 from console.end_signals import leaving_on_signals
 from console.look import USUAL_LOOK, Look
 from console.tui.appearance import Appearance, appearance
@@ -224,19 +225,21 @@ def demo(
     json_summary: bool = False,
     nodes: int | None = None,
     look: Look = USUAL_LOOK,
+    scene: Scene | None = None,
 ) -> int:
     """`skerry demo`: the bundled site on its twin, in a fresh state directory, with the console or headless.
 
-    `nodes`: so many nodes with exporters, in place of the eight on Modbus.
+    `nodes`: so many nodes with exporters, in place of the eight on Modbus. `scene`: when it starts, what is ordered.
     """
     if not headless and not _in_terminal():
         print("skerry: no terminal for the console; use: skerry demo --headless", file=sys.stderr)
         return exit_codes.USAGE
-    with as_file(files("console") / "demo.toml") as packaged:
-        state_dir = _fresh_demo_dir()
-        site_path = state_dir / "demo.toml"
-        text = packaged.read_text(encoding="utf-8")
-        site_path.write_text(text if nodes is None else with_exporters(text, nodes, _free_port()), encoding="utf-8")
+    state_dir = _fresh_demo_dir()
+    site_path = state_dir / "demo.toml"
+    _write_demo_site(site_path, nodes, scene)
+    failures: list[str] = []  # of the scene's orders; said when the console no longer has the screen
+    if scene is not None and scene.orders:
+        order_beside(scene, site_path, speed or 1.0, _say if headless else failures.append)
     if headless:
         from gateway.service import ServeOptions, serve  # the console does without the gateway's modules
         from gateway.site.loader import load
@@ -247,8 +250,22 @@ def demo(
         )
     options = [f"--{name}={value:g}" for name, value in (("speed", speed), ("rate", rate_hz)) if value is not None]
     code = _console(Supervisor(site_path, state_dir, options), look)
+    for failure in failures:
+        _say(failure)
     print(f"The records of this demo: {state_dir / 'telemetry.db'} (SQLite; or: skerry why --site {site_path})")
     return code
+
+
+def _write_demo_site(site_path: Path, nodes: int | None, scene: Scene | None) -> None:
+    with as_file(files("console") / "demo.toml") as packaged:
+        text = packaged.read_text(encoding="utf-8")
+    if nodes is not None:
+        text = with_exporters(text, nodes, _free_port())
+    site_path.write_text(text if scene is None else set_in(text, scene), encoding="utf-8")
+
+
+def _say(line: str) -> None:
+    print(f"skerry: {line}", file=sys.stderr, flush=True)
 
 
 def with_exporters(text: str, nodes: int, port: int) -> str:

@@ -27,6 +27,7 @@ PAGES = (
         "docs/events",
         "docs/outputs",
         "docs/fleet",
+        "docs/handbook",
         "docs/operation",
         "docs/security",
         "docs/screens",

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from console.demo_scenes import SCENES, scene_lines, scene_named
 from console.look import Look
 from console.value_parsers import duration, site_option
 from gateway import exit_codes
@@ -53,6 +54,13 @@ def look_options(command: Callable[..., int]) -> Callable[..., int]:
     metavar="N",
     help="So many nodes of 8 GPUs, read from their exporters over HTTP, in place of the eight on Modbus.",
 )
+@click.option(
+    "--scene",
+    "scene_name",
+    type=click.Choice([scene.name for scene in SCENES]),
+    help="Start at another moment, with what happens then.",
+)
+@click.option("--list-scenes", is_flag=True, help="List the scenes: what they show, when, by which commands.")
 @look_options
 def demo(
     look: Look,
@@ -62,16 +70,22 @@ def demo(
     speed: float | None,
     rate_hz: float | None,
     nodes: int | None,
+    scene_name: str | None,
+    list_scenes: bool,
 ) -> int:
     """Run a demonstration: a simulated site on this machine, its gateway and the console.
 
     Battery, PV, meters, switch and eight nodes are simulated and answer on Modbus TCP; this machine is one more node.
     """
+    if list_scenes:
+        click.echo("\n".join(scene_lines()))
+        return exit_codes.OK
     if not headless and (for_s is not None or json_summary):
         raise click.UsageError("--for and --json belong to --headless; the console runs until you quit it")
     from console import launcher
 
-    return launcher.demo(speed, rate_hz, headless, for_s, json_summary, nodes, look)
+    scene = None if scene_name is None else scene_named(scene_name)
+    return launcher.demo(speed, rate_hz, headless, for_s, json_summary, nodes, look, scene)
 
 
 @click.command("open")

@@ -72,7 +72,7 @@ EXCEPTIONS = {
     "console.tui.terminal_app:TerminalApp.action_next_theme": "hands the environment on, of which a path is made",
     "console.tui.terminal_app:TerminalApp.copy_line": "hands the environment on, to see which terminal this is",
     "console.tui.terminal_kind:copying": "decodes what it has encoded itself",
-    "console.launcher:demo": "reads the demo's own site file, which is packaged with it",
+    "console.launcher:_write_demo_site": "reads the demo's own site file, which is packaged with it",
     "console.cli.main:_can_show": "looks only which terminal TERM names",
     "console.cli.main:_choose_language": "compares a locale's name with those of the translations",
     "console.display.language_files:_table": "the translations, which are packaged with it",

@@ -21,6 +21,7 @@ PAGES = (
             "site-file",
             "tariffs",
             "devices",
+            "handbook",
             "operation",
             "devices",
             "ups-and-contacts",
