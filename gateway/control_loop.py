@@ -29,6 +29,8 @@ from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
 from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute, clock_event
+from gateway.api.alarm_commands import STATE as SHELVED
+from gateway.api.alarm_commands import kept
 from gateway.api.consoles import Consoles
 from gateway.api.protocol import LastDrill, Published, TariffNow
 from gateway.api.published_nodes import ConsoleNodes
@@ -303,8 +305,11 @@ class ControlLoop:
 
     def _update_alarms(self, snapshot: Snapshot, decision: Decision) -> None:
         found = conditions(snapshot, decision, self._facts())
-        for event in self._alarms.update(found, snapshot.utc_s, snapshot.mono_s):
+        events = self._alarms.update(found, snapshot.utc_s, snapshot.mono_s)
+        for event in events:
             self._events.note(event)
+        if any(event.kind == "shelf" for event in events):  # its time was up: a restart does not shelve it again
+            self._recorder.save_state(SHELVED, kept(self._alarms, snapshot.utc_s, snapshot.mono_s))
 
     def _facts(self) -> Facts:
         """What alarms need to know besides snapshot and decision."""

@@ -16,8 +16,8 @@ EVENTS_READ = 20_000  # of one question: the newest
 def episodes(con: sqlite3.Connection, since_utc_s: float, until_utc_s: float, limit: int) -> list[AlarmEpisode]:
     """Those that came in [since, until), the newest first. Raises those of `damage.DAMAGED`."""
     sql = (
-        "SELECT ts_utc_us / 1e6, run, severity, subject, text, who FROM event "
-        "WHERE kind = 'alarm' AND ts_utc_us >= ? AND ts_utc_us < ? ORDER BY id DESC LIMIT ?"
+        "SELECT ts_utc_us / 1e6, run, kind, severity, subject, text, who FROM event "
+        "WHERE kind IN ('alarm', 'shelf') AND ts_utc_us >= ? AND ts_utc_us < ? ORDER BY id DESC LIMIT ?"
     )
     newest = con.execute(sql, (to_us(since_utc_s), to_us(until_utc_s), EVENTS_READ)).fetchall()
     starts = dict(con.execute("SELECT id, started_utc_us / 1e6 FROM run"))
@@ -25,26 +25,25 @@ def episodes(con: sqlite3.Connection, since_utc_s: float, until_utc_s: float, li
     return sorted(found, key=lambda one: -one.came_utc_s)[:limit]
 
 
-_Row = tuple[float, int, str, str, str, str]
+_Row = tuple[float, int, str, str, str, str, str]
 
 
 def _told(rows: Iterable[_Row], starts: dict[int, float]) -> Iterator[AlarmEpisode]:
     """Episodes of rows in the order in which they were written."""
     open_: dict[str, AlarmEpisode] = {}
     last_run: int | None = None
-    for utc_s, run, severity, subject, text, who in rows:
+    for utc_s, run, kind, severity, subject, text, who in rows:
         if last_run is not None and run != last_run:
             yield from (_restarted(one, starts.get(run)) for one in open_.values())
             open_.clear()
         last_run = run
         before = open_.get(subject)
-        if severity == "info":
-            if before is not None:
-                open_[subject] = _after(before, utc_s, who)
-        else:
+        if kind == "alarm" and severity != "info":
             if before is not None:
                 yield before
             open_[subject] = AlarmEpisode(subject, severity, text, utc_s)
+        elif before is not None:
+            open_[subject] = _after(before, utc_s, who) if kind == "alarm" else _shelved(before, utc_s, severity, who)
     yield from open_.values()
 
 
@@ -53,6 +52,13 @@ def _after(before: AlarmEpisode, utc_s: float, who: str) -> AlarmEpisode:
     if who:
         return msgspec.structs.replace(before, acknowledged_utc_s=utc_s, acknowledged_by=who)
     return msgspec.structs.replace(before, gone_utc_s=utc_s) if before.gone_utc_s is None else before
+
+
+def _shelved(before: AlarmEpisode, utc_s: float, severity: str, who: str) -> AlarmEpisode:
+    """After it was taken off the list, which is a warning: whoever did has seen it. Listed again it is as before."""
+    if severity != "warning" or before.acknowledged_utc_s is not None:
+        return before
+    return msgspec.structs.replace(before, acknowledged_utc_s=utc_s, acknowledged_by=who)
 
 
 def _restarted(one: AlarmEpisode, started_utc_s: float | None) -> AlarmEpisode:

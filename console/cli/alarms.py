@@ -17,7 +17,7 @@ from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, site_option
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.flood import AlarmRate
-from dispatch.alarms.shelving import SHELVED
+from dispatch.alarms.shelving import SHELVED, came_meanwhile
 from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
 from dispatch.wording.formatting import span
 
@@ -89,7 +89,7 @@ def _alarm_lines(alarm: Alarm, zone: tzinfo) -> Iterator[str]:
 def _shelved_line(one: ShelvedAlarm, zone: tzinfo) -> str:
     kept = one.suppression
     until = "" if kept.until_utc_s is None else f" until {hour_minute_zone(kept.until_utc_s, zone)}"
-    came = f", came {one.came} times meanwhile" if one.came else ""
+    came = f", {came_meanwhile(one.came)}" if one.came else ""
     since = date_clock_zone(kept.since_utc_s, zone)
     state = "its condition stands" if one.state in (AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED) else "not there"
     return f"{kept.kind:<14}  {kept.id}{until}, by {kept.who} since {since}: {kept.reason}; {state}{came}"

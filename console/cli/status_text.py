@@ -36,7 +36,7 @@ from console.display.islanding_text import (
 from console.display.language import alarm_text
 from console.display.queue_text import power_lines, queue_sentence
 from console.display.signal_text import signal_words
-from console.display.status_text import clock_texts, limiting_texts, unmeasured_texts, why_text
+from console.display.status_text import clock_texts, limiting_texts, off_list_words, unmeasured_texts, why_text
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
@@ -320,7 +320,7 @@ def _drill(published: Published, zone: tzinfo) -> Iterator[str]:
 def _alarms(published: Published, zone: tzinfo) -> Iterator[str]:
     alarms, rate = published.alarms, published.alarm_rate
     if not alarms:
-        yield _row("Alarms", "none")
+        yield _row("Alarms", "none listed" if published.shelved else "none")
     for n, alarm in enumerate(alarms):
         first = ", first out" if alarm.first_out else ""
         state = _STATE.get(alarm.state, alarm.state.value)
@@ -330,7 +330,7 @@ def _alarms(published: Published, zone: tzinfo) -> Iterator[str]:
         yield _row("" if n else "Alarms", text)
         yield _row("", f"  do: {said.action}")
     if published.shelved:
-        yield _row("", f"{len(published.shelved)} shelved or out of service: skerry alarms")
+        yield _row("", f"{off_list_words(published.shelved)}, shelved or out of service: skerry alarms")
     if rate is not None and rate.flood:
         yield _row("", f"FLOOD: {rate.per_10_min} alarms in the last 10 min")
 

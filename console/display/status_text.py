@@ -13,7 +13,7 @@ from console.display.language import words
 from console.display.viewmodel import Link, Model, peak_is_lower_bound
 from console.display.wrapping import cut
 from dispatch.alarms.priorities import Priority
-from dispatch.alarms.states import Alarm, AlarmState
+from dispatch.alarms.states import Alarm, AlarmState, ShelvedAlarm
 from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.clock import ClockState
 from dispatch.model.decision import Mode
@@ -120,6 +120,13 @@ def why_text(model: Model) -> str:
     if (ride := decision.ride) is not None and ride.rung:
         return f"ride-through step {ride.rung}, {words(ride.rung_name)}: {words(ride.why)}; {words(decision.reason)}"
     return words(decision.reason) or "no reason given"
+
+
+def off_list_words(shelved: Sequence[ShelvedAlarm]) -> str:
+    """How many alarms are shelved or out of service, and how many of them would be listed; empty: none."""
+    stand = sum(one.state in (AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED) for one in shelved)
+    stands = f", {stand} {'stands' if stand == 1 else 'stand'}" if stand else ""
+    return f"{len(shelved)} off the list{stands}" if shelved else ""
 
 
 def next_change_text(

@@ -15,7 +15,7 @@ from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS, key_name
 from console.tui.list_view import ListView
 from dispatch.alarms.definitions import DEFINITIONS, GROUPS
-from dispatch.alarms.shelving import Suppression
+from dispatch.alarms.shelving import Suppression, came_meanwhile
 from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
 from dispatch.wording.formatting import span
 
@@ -70,7 +70,8 @@ class AlarmList(ListView):
             return
         first = published.first_out
         if first is not None and first.id not in {alarm.id for alarm in published.alarms}:
-            yield f"first was {_first_words(first, model)}, gone"
+            off = first.id in {one.suppression.id for one in published.shelved}
+            yield f"first was {_first_words(first, model)}, {'off the list' if off else 'gone'}"
         rate = published.alarm_rate
         if rate is not None and rate.per_10_min:
             yield f"{'FLOOD: ' if rate.flood else ''}{rate.per_10_min} in the last 10 min"
@@ -160,7 +161,7 @@ def _shelved_state(item: ShelvedAlarm, model: Model) -> list[str]:
     kept = item.suppression
     state = [f"{_off_words(kept, model)} by {kept.who}: {kept.reason}"]
     state += ["it stands" if item.state in STANDS else "it is not there"]
-    return [*state, f"came {item.came} times meanwhile"] if item.came else state
+    return [*state, came_meanwhile(item.came)] if item.came else state
 
 
 def _at_first(alarm: Alarm, model: Model) -> str:

@@ -38,6 +38,8 @@ from gateway.api.protocol import EventMessage, PlanMessage, Published, Welcome
 from gateway.errors import LinkLost, RequestFailed
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
+UNKNOWN_METHOD = "unknown method"  # so a gateway begins its answer to what it does not know
+EARLIER_GATEWAY = "this gateway is of an earlier version, which does not know this command"
 EVENTS_PER_PAGE = 200
 AUDIT_ROWS_PER_PAGE, AUDIT_ROWS_KEPT = 100, 1000
 AUDIT_DELAY_S = 0.5  # from an event to the request for its rows: the result is written a moment after the event
@@ -179,7 +181,7 @@ class GatewayFeed:
         try:
             return await self.request(method, **params)
         except (RequestFailed, LinkLost) as error:
-            self._store.notify(str(error))
+            self._store.notify(EARLIER_GATEWAY if UNKNOWN_METHOD in str(error) else str(error))
             return None
 
     def show_registers(self, device_id: str) -> None:

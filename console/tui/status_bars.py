@@ -25,6 +25,7 @@ from console.display.status_text import (
     island_state_word,
     link_state_word,
     next_change_text,
+    off_list_words,
     why_text,
 )
 from console.display.viewmodel import Link, Model, PastMark, is_unacknowledged, ranked, unacknowledged
@@ -215,11 +216,21 @@ class WhyLine(DiffWidget):
 
 
 def why_rows(model: Model, width: int) -> list[str]:
-    """The why line in rows. Without a gateway, what went wrong may take the line of what is next, and before the first
-    snapshot that of the alarms too: neither has anything to show then.
+    """The why line in rows. A long one takes the line of what the plan changes next.
+
+    Without a gateway, what went wrong takes it as well, and before the first snapshot that of the alarms, too.
     """
-    rows = WHY_ROWS if model.link is Link.LIVE else WHY_ROWS + 1 if model.published else WHY_ROWS + 2
-    return wrap(why_text(model), width - TEXT_MARGIN, rows)
+    return wrap(why_text(model), width - TEXT_MARGIN, _most_why_rows(model))
+
+
+def _most_why_rows(model: Model) -> int:
+    if model.past is not None:
+        return WHY_ROWS
+    if model.published is None:
+        return WHY_ROWS if model.link is Link.LIVE else WHY_ROWS + 2
+    if model.link is Link.LIVE and (model.published.advisories or not in_normal_operation(model)):
+        return WHY_ROWS  # what must be known of the hours to come, and the next step of islanding, stay
+    return WHY_ROWS + 1
 
 
 class NextLine(DiffWidget):
@@ -271,6 +282,8 @@ class AlarmLine(DiffWidget):
         note = "" if model.past else "a acknowledge" if waiting else last_drill_text(model)
         room = canvas.width - 2 - (len(note) + 2 if note else 0)
         x = self._draw_alarms(canvas, alarms, room, model)
+        if alarms and model.past is None:
+            note = with_off_list(note, off_list_words(model.published.shelved), canvas.width - 2 - x)
         if not waiting and model.past is None:
             note = longest_fitting(note, iq_texts(model.published.iq), canvas.width - 2 - x)
         if x + columns(note) < canvas.width:
@@ -281,7 +294,8 @@ class AlarmLine(DiffWidget):
         """As many as fit whole, at least one, and how many more there are. Returns the column after them."""
         x = TEXT_COLUMN
         if not alarms:
-            return canvas.put(x, 0, "none") + 2
+            off = off_list_words(model.published.shelved) if model.published and model.past is None else ""
+            return canvas.put(x, 0, f"none listed · {off}" if off else "none") + 2
         rate = model.published.alarm_rate if model.published and model.past is None else None
         if rate is not None and rate.flood:
             x = canvas.put(x, 0, f"FLOOD {rate.per_10_min} in 10 min", Ink.MEDIUM) + 2
@@ -294,6 +308,12 @@ class AlarmLine(DiffWidget):
             x = canvas.put(x, 0, f"{mark} ", ink if is_unacknowledged(alarm) else Ink.PLAIN)
             x = canvas.put(x, 0, cut(text, room - x)) + 2
         return x
+
+
+def with_off_list(note: str, off: str, room: int) -> str:
+    """How many alarms are off the list in front of the note, shorter where there is less room for both."""
+    joined = ("   ".join(filter(None, (text, note))) for text in (off, off.partition(",")[0]))
+    return next((text for text in joined if columns(text) <= room), note)
 
 
 def longest_fitting(note: str, texts: Sequence[str], room: int) -> str:

@@ -25,6 +25,11 @@ class Suppression(msgspec.Struct, frozen=True):
     until_utc_s: float | None = None  # shelved: the end; None: until somebody takes it back
 
 
+def came_meanwhile(times: int) -> str:
+    """How often an alarm came while it was off the list."""
+    return f"came {times} times meanwhile" if times > 1 else "came once meanwhile"
+
+
 class Shelf:
     """What is suppressed. Ends run on the monotonic clock: a wall clock that is set neither ends nor prolongs one."""
 

@@ -11,7 +11,7 @@ import msgspec
 from dispatch.alarms.flood import AlarmRate, RateCounter
 from dispatch.alarms.points import AlarmDefinition, Condition
 from dispatch.alarms.priorities import PRIORITIES, Priority, more_urgent
-from dispatch.alarms.shelving import SHELVED, Shelf, Suppression
+from dispatch.alarms.shelving import SHELVED, Shelf, Suppression, came_meanwhile
 from dispatch.model.events import Event
 from dispatch.model.reasons import Reason
 from dispatch.wording.catalogue import alarm_text, words
@@ -258,7 +258,7 @@ class AlarmBook:
         entry = self._entries[one.id]
         if entry.state is AlarmState.ACKNOWLEDGED:
             entry.state, entry.acknowledged_by = AlarmState.UNACKNOWLEDGED, ""
-        came = f", came {entry.came_shelved} times meanwhile" if entry.came_shelved else ""
+        came = f", {came_meanwhile(entry.came_shelved)}" if entry.came_shelved else ""
         now = "stands" if entry.present else "is not there"
         return _event(entry, utc_s, "info", f"no longer {one.kind}, {why}: it {now}{came}", who, "shelf")
 
@@ -321,8 +321,8 @@ class AlarmBook:
         return [_event(entry, utc_s, "alarm", told, kind="priority")]
 
     def _come(self, entry: _Entry, utc_s: float, mono_s: float) -> Event:
-        shelved = _id(entry) in self._shelf
-        if shelved:
+        off = self._shelf.get(_id(entry))
+        if off is not None:
             entry.came_shelved += 1
         else:
             if not any(e.state in _WAITING for e in self._listed()):
@@ -335,7 +335,7 @@ class AlarmBook:
         entry.began_mono_s = None
         severity = "warning" if entry.priority is Priority.LOW else "alarm"
         seen = words(entry.detail)
-        return _event(entry, utc_s, severity, f"{seen} (it is shelved)".strip() if shelved else seen)
+        return _event(entry, utc_s, severity, seen if off is None else f"{seen} (it is {off.kind})".strip())
 
     def _return(self, entry: _Entry, utc_s: float, known: Reason | None) -> Event:
         acknowledged = entry.state is AlarmState.ACKNOWLEDGED

@@ -27,6 +27,11 @@ DROPPED = "orders-dropped"
 HISTORY_S, HISTORY_ROWS = 86_400.0, 500
 
 
+def kept(alarms: AlarmBook, utc_s: float, mono_s: float) -> list[Any]:
+    """What the record keeps under STATE: a restart goes on with it."""
+    return [msgspec.to_builtins(one.suppression) for one in alarms.suppressed(utc_s, mono_s)]
+
+
 class Records(Protocol):
     """The record on disk."""
 
@@ -172,7 +177,7 @@ class AlarmCommands:
 
     def _keep(self) -> None:
         """Put what is shelved or out of service on disk: a restart goes on with it."""
-        self._save(STATE, [msgspec.to_builtins(one.suppression) for one in self._shelved()])
+        self._save(STATE, kept(self._alarms, self._clock.utc_s(), self._clock.mono_s()))
 
     async def _noted(self, events: list[Event]) -> str:
         """Put events on record; why that failed, empty if it did not."""

@@ -10,6 +10,7 @@ from storage_samples import T0
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.points import AlarmDefinition, Condition
 from dispatch.alarms.priorities import Priority
+from dispatch.alarms.shelving import SHELVED, Suppression
 from dispatch.alarms.states import AlarmBook
 from dispatch.model.events import Event
 from dispatch.model.reasons import plain
@@ -57,3 +58,17 @@ def test_when_it_came_was_acknowledged_and_went(tmp_path: Path) -> None:
     assert (cut.gone_utc_s, cut.restart_utc_s) == (None, T0 + 12_000), "what became of it nobody has recorded"
     (peak,) = [one for one in found if one.id == "peak"]
     assert (peak.severity, peak.lasted_s, peak.acknowledged_by) == ("warning", 100.0, "lee"), "as it was when it came"
+
+
+def test_whoever_shelves_an_alarm_has_seen_it(tmp_path: Path) -> None:
+    """Found: "not acknowledged" of an alarm that was shelved."""
+    alarms, events = book(), list[Event]()
+    events += alarms.update({"out": YES}, T0, 0.0)
+    events += alarms.suppress(Suppression("out", SHELVED, "kim", "work", T0 + 20, T0 + 80), T0 + 20, 20.0)
+    events += alarms.update({}, T0 + 50, 50.0)
+    events += alarms.update({}, T0 + 80, 80.0)
+    run(tmp_path, T0 - 1, events)
+    with closing(Archive(tmp_path)) as archive:
+        assert archive.alarm_history(T0 - 10, T0 + 200) == [
+            AlarmEpisode("out", "alarm", "out: 0 V", T0, T0 + 50, T0 + 20, "kim")
+        ]

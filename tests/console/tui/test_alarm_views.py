@@ -8,11 +8,13 @@ import msgspec
 import pytest
 import scenes
 
+from console.cli.status_text import lines
 from console.display.viewmodel import Model, received
 from console.tui.alarm_history import AlarmHistory
 from console.tui.alarm_list import AlarmList, helping
 from console.tui.canvas import Canvas
 from console.tui.form_fields import CommandForm, FieldError, alarm_parameters, new_form
+from console.tui.status_bars import AlarmLine, NextLine, WhyLine
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.flood import AlarmRate
@@ -89,7 +91,48 @@ def test_a_flood_and_a_first_out_that_has_gone_are_noted() -> None:
     text = drawn(AlarmList(), model(LOST, first_out=first, alarm_rate=AlarmRate(11, True)))
     assert "first was Grid outage" in text
     assert "FLOOD: 11 in the last 10 min" in text
+    gone = drawn(AlarmList(), model(LOST, first_out=first))
+    assert "first was Grid outage" in gone
+    assert ", gone" in gone
+    kept = msgspec.structs.replace(OFF.suppression, id="grid-outage")
+    off = drawn(AlarmList(), model(LOST, first_out=first, shelved=(msgspec.structs.replace(OFF, suppression=kept),)))
+    assert ", off the list" in off, "somebody has shelved it"
+    assert ", gone" not in off
     assert "in the last" not in drawn(AlarmList(), model(LOST, alarm_rate=AlarmRate(0, False)))
+
+
+def line(widget: AlarmLine | NextLine | WhyLine, shown: Model, width: int = 80) -> str:
+    canvas = Canvas(width, 2 if isinstance(widget, WhyLine) else 1)
+    widget.paint(canvas, shown)
+    return " ".join(" ".join(canvas.lines()).split())
+
+
+def test_every_view_tells_of_alarms_that_are_off_the_list() -> None:
+    """Found: "Alarms none" beside two that stood, one of them out of service."""
+    gone = msgspec.structs.replace(OFF, state=AlarmState.NORMAL)
+    assert line(AlarmLine(), model(iq=None, last_drill=None, shelved=())) == "Alarms none"
+    assert line(AlarmLine(), model(iq=None, last_drill=None, shelved=(OFF, gone))).startswith(
+        "Alarms none listed · 2 off the list, 1 stands"
+    )
+    assert line(AlarmLine(), model(LOST, shelved=(OFF,)), 120).endswith("1 off the list, 1 stands a acknowledge")
+    assert line(AlarmLine(), model(LOST, shelved=(OFF,))).endswith("1 off the list a acknowledge")
+    assert line(AlarmLine(), model(LOST, shelved=(OFF,)), 60).endswith("a acknowledge")
+    rows = [" ".join(row.split()) for row in lines(model(shelved=(gone,)).published, scenes.read("calm").welcome)]
+    assert "Alarms none listed" in rows
+    assert "1 off the list, shelved or out of service: skerry alarms" in rows
+
+
+def test_a_long_why_takes_the_line_of_the_plan_and_no_other() -> None:
+    """Found: "cannot be met: asks at most 0.0 kW, held at 0.8 kW by g…" at 80 columns."""
+    shown = model()
+    long = " ".join(f"word{n}" for n in range(29)) + " end"
+    decision = msgspec.structs.replace(shown.published.decision, reason=plain(long))
+    told = msgspec.structs.replace(shown.published, decision=decision)
+    why = line(WhyLine(), received(shown, told)) + " " + line(NextLine(), received(shown, told))
+    assert why == f"Why {long}"
+    warned = received(shown, msgspec.structs.replace(told, advisories=(plain("contract"),)))
+    assert "▲ contract" in line(NextLine(), warned)
+    assert line(WhyLine(), warned).endswith("…")
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.id)

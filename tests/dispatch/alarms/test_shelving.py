@@ -61,7 +61,7 @@ def test_what_came_meanwhile_is_counted_and_told() -> None:
     assert alarms.rate.per_10_min == 1, "of those that people see"
     assert alarms.suppressed(3.0, 3.0)[0].came == 1
     (event,) = alarms.take_back("a", "lee", 4.0)
-    assert event.text == "a: no longer shelved, taken back: it stands, came 1 times meanwhile"
+    assert event.text == "a: no longer shelved, taken back: it stands, came once meanwhile"
     assert [alarm.id for alarm in alarms.active()] == ["a"]
     with pytest.raises(UnknownAlarm):
         alarms.take_back("a", "lee", 5.0)
