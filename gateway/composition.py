@@ -401,7 +401,9 @@ def compose_gateway(
         EventCommands(log, grid_events).handlers,
         NotifyCommands(told.notifier).handlers,
         ProvingCommands(log=log, prover=prover, proofs=proofs).handlers,
-        OrderCommands(site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands).handlers,
+        OrderCommands(
+            site, clock, log=log, events=events, orders=orders, loop=loop, nodes=devices.commands, planner=planner
+        ).handlers,
         ReservationCommands(
             config,
             clock,

@@ -219,6 +219,8 @@ def _shown(found: dict[str, Any], as_json: bool) -> None:
         click.echo(f"in force  {standing.id} of {standing.who}: {what}: {standing.reason}")
     for note in preview.notes:
         click.echo(f"note      {in_words(note)}")
+    for n, line in enumerate(preview.consequence):
+        click.echo(f"{'' if n else 'then':<9} {in_words(line)}")
 
 
 def _figure(value: float, unit: str) -> str:

@@ -175,6 +175,28 @@ def next_step_text(model: Model) -> str:
     return NEXT_STEPS.get(state, "the devices do not settle where the site stands")
 
 
+def abort_outlook(model: Model) -> str:
+    """What happens once the drill is aborted, and until when: how the site comes back, how long the battery lasts."""
+    view, now_s = islanding_view(model), model.now_utc_s
+    if view is None or view.drill is None or now_s is None:
+        return ""
+    if island_state(model) in (S.PREPARING, S.GRID_TIED):
+        return "the switch stays closed"
+    ride = model.published.decision.ride if model.published else None
+    lasts = ""
+    if ride is not None and ride.low_s is not None and not runtime_is_old(model):
+        lasts = f"; battery lasts until {hour_minute(now_s + ride.low_s, model.timezone)}"
+    reconnect = view.reconnect
+    if reconnect is None:
+        return f"back on the grid once the switch closes{lasts}"
+    if reconnect.by_device:
+        return f"the switch returns by itself{lasts}"
+    if reconnect.in_window is True:
+        at_s = now_s + (reconnect.left_s or 0.0)
+        return f"closing may be permitted from {clock(at_s, model.timezone)} on{lasts}"
+    return f"closing {countdown(reconnect.wait_s)} after the grid is inside its window{lasts}"
+
+
 NEXT_STEPS = {
     S.PREPARING: "the switch is asked to open once import is near 0",
     S.OPENING: "hold begins when the contact says open and a PCS forms the grid",

@@ -100,6 +100,7 @@ class Model(msgspec.Struct, frozen=True):
     drawn: tuple[JobRecord, ...] = ()  # by jobs that run, as far as this user may see them; asked while nodes are shown
     alarm_history: tuple[AlarmEpisode, ...] = ()  # newest first; asked while they are shown
     view: str = "overview"
+    locked: bool = False  # read only: keys that command the site are refused
     notice: str = ""  # the answer to the last command, for a few seconds
     slow_link: bool = False  # the terminal takes what is painted with delay, so less is sent
     past: PastMark | None = None  # a moment of the record is shown; None: the present

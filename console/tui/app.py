@@ -17,7 +17,6 @@ from textual.dom import DOMNode
 from textual.widget import Widget
 from textual.worker import Worker
 
-from console.display.islanding_text import abortable, off_grid
 from console.display.status_text import why_text
 from console.display.viewmodel import Model
 from console.tui.alarm_controller import AlarmController, id_of
@@ -26,6 +25,7 @@ from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, OPENS, ORDERIN
 from console.tui.diff_widget import DiffWidget
 from console.tui.driver import BURST_S
 from console.tui.gateway_feed import Client, GatewayFeed
+from console.tui.key_guard import leave_warning, refused_by_lock
 from console.tui.list_view import ByKind, ListView, Opening
 from console.tui.model_store import NOTICE_S, ModelStore
 from console.tui.order_controller import OrderController
@@ -219,9 +219,12 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Do what a key or the palette asks. What orders something says why it does not while the past is shown."""
-        if self._record.active and action in ORDERING:
-            self.store.notify(NO_ORDER)
+        """Do what a key or the palette asks. What orders something says why it does not while the past is shown, or
+        while the console is locked.
+        """
+        refused = NO_ORDER if self._record.active and action in ORDERING else ""
+        if refused or (isinstance(action, str) and (refused := refused_by_lock(self.model, action))):
+            self.store.notify(refused)
             return True
         return await super().run_action(action, default_namespace, namespaces)
 
@@ -233,6 +236,12 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
         if needs is Needs.OPENS:
             return self._shown_view in OPENS
         return needs is not Needs.LIST or self._shown_view in FILTERABLE
+
+    def action_lock(self) -> None:
+        """Lock the keys that command the site, or unlock them."""
+        locked = not self.model.locked
+        self.store.update(locked=locked)
+        self.store.notify("read only: R unlocks" if locked else "unlocked: commands are possible again")
 
     def action_view(self, name: str) -> None:
         """Show a view; it is created at the first use. The footer changes at once, the view when it is drawn."""
@@ -456,26 +465,22 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
     def action_leave(self) -> None:
         """Leave; a gateway that this console started is stopped in order first. Asked twice, it does not wait.
 
-        Off the grid or in a drill only that gateway permits closing: then the key must be pressed twice.
+        The key must be pressed twice while an order of this user is in force, and while only that gateway permits
+        closing: off the grid and in a drill.
         """
         self._unless_pasted(self._leave, "a pasted text does not leave: press q alone")
 
     async def _leave(self) -> None:
-        if self._stop is None or self._leaving:
-            self.exit()
-        elif (warning := self._leave_warning()) and self._monotonic() > self._warned_until_s:
+        warning = "" if self._leaving else leave_warning(self.model, stops_gateway=self._stop is not None)
+        if warning and self._monotonic() > self._warned_until_s:
             self._warned_until_s = self._monotonic() + NOTICE_S
             self.store.notify(warning)
+        elif self._stop is None or self._leaving:
+            self.exit()
         else:
             self._leaving = True
             self.store.notify("stopping the gateway in order", for_s=float("inf"))
             self.run_worker(self._stop_and_exit(), name="leave")
-
-    def _leave_warning(self) -> str:
-        """What is lost when the gateway is stopped now; empty: nothing."""
-        if abortable(self.model):
-            return "the gateway will abort this and end: q again leaves, ! aborts"
-        return "the site is off the grid: q again leaves" if off_grid(self.model) else ""
 
     async def _stop_and_exit(self) -> None:
         assert self._stop is not None

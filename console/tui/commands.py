@@ -215,6 +215,7 @@ COMMANDS: tuple[Command, ...] = (
         Needs.PLAN,
         listed=False,
     ),
+    Command("console.lock", ("R",), "Read only", "refuse every command until R is pressed again", "lock"),
     Command(
         "quit",
         ("q", "ctrl+c"),

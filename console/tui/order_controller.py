@@ -10,7 +10,7 @@ import msgspec
 from textual.worker import Worker
 
 from console.display.formats import hour_minute
-from console.display.islanding_text import in_normal_operation
+from console.display.islanding_text import abort_outlook, in_normal_operation
 from console.display.language import words
 from console.tui.form_fields import (
     ALARM_COMMANDS,
@@ -33,6 +33,7 @@ from dispatch.wording.formatting import span
 from gateway.errors import LinkLost, RequestFailed
 
 ASSESS_PERIOD_S = 1.0  # between two questions what is allowed, while a form is open
+ABORT_NOTICE_S = 15.0  # how long the answer to an abort stays
 CHECK_PERIOD_S = 3.0  # between two questions what a drill would find, while the Island view is open
 ISLANDING_COMMANDS = ("drill.start", "island.reset", "island.black_start")  # their methods on the link
 # The check that a drill has a reason: of what is typed, not of the site. The second: of link versions 1 and 2.
@@ -202,13 +203,15 @@ class OrderController:
         return {"seen_utc_s": self._store.model.now_utc_s}
 
     async def abort(self) -> None:
-        """Abort the drill, or withdraw a black start: one key, no question."""
+        """Abort the drill, or withdraw a black start: one key, no question. Says what happens then, and until when."""
+        then = abort_outlook(self._store.model)
         try:
             answer = await self._requester.request("drill.abort")
         except (RequestFailed, LinkLost) as error:
             self._store.notify(str(error))
             return
-        self._store.notify(with_durability(words_of(answer), answer))
+        said = f"aborting: {then}" if then and answer.get("ok") else words_of(answer)
+        self._store.notify(with_durability(said, answer), ABORT_NOTICE_S)
 
 
 def words_of(answer: dict[str, Any], field: str = "reason") -> str:

@@ -17,6 +17,7 @@ from dispatch.model.orders import OrderKind, Preview
 
 INDENT = 10  # columns of a line's label
 RANGE_COLUMNS = 78
+BREAKS = "▲ BREAKS THE CONTRACT"
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -31,11 +32,36 @@ class Assessment(msgspec.Struct, frozen=True):
     unreadable: bool = False
 
     @property
+    def breaks_contract(self) -> bool:
+        """Whether the order, as it is filled in, breaks the contract by the forecast."""
+        return self.preview is not None and self.preview.breaks_contract
+
+    @property
     def problem(self) -> Line | None:
         """The refusal as a line; None where there is none, or the checks show it."""
         if not self.refusal or self.checks:
             return None
         return self.refusal, Ink.DIM if self.unreadable else Ink.MEDIUM
+
+
+def consequence_lines(preview: Preview | None, model: Model) -> list[Line]:
+    """What an order would replace, and do until it ends, the contract marked where it breaks it.
+
+    Nothing where that is not known.
+    """
+    if preview is None or not preview.consequence:
+        return []
+    *lines, contract = (words(reason) for reason in preview.consequence)
+    mark = "▲ " if preview.breaks_contract else ""
+    last = (f"{mark}{contract}", Ink.MEDIUM if preview.breaks_contract else Ink.PLAIN)
+    return [*_replaced_lines(preview, model), *((line, Ink.PLAIN) for line in lines), last]
+
+
+def _replaced_lines(preview: Preview, model: Model) -> list[Line]:
+    """The order in force that this one replaces."""
+    if preview.standing is None or model.published is None:
+        return []
+    return [(f"replaces  {order_text(preview.standing, model.published.snapshot.mono_s)}", Ink.BOLD)]
 
 
 def detail_lines(form: CommandForm, assessment: Assessment, model: Model, refused: bool) -> list[Line]:
@@ -81,13 +107,10 @@ def _islanding_line(model: Model) -> Line:
 def _order_lines(form: CommandForm, preview: Preview, model: Model) -> list[Line]:
     """What steers now, the orders that this one replaces or withdraws, and the range."""
     lines: list[Line] = [(f"now       {words(preview.old)}", Ink.PLAIN)]
-    if model.published is not None:
-        if preview.standing is not None:
-            standing = order_text(preview.standing, model.published.snapshot.mono_s)
-            lines.append((f"replaces  {standing}", Ink.BOLD))
-        if form.id == "order.stop":
-            ended = [o.id for o in model.published.orders if o.kind is not OrderKind.DISABLE]
-            lines.append((f"withdraws {', '.join(ended) or 'nothing: no order is in force'}", Ink.PLAIN))
+    lines += _replaced_lines(preview, model)
+    if model.published is not None and form.id == "order.stop":
+        ended = [o.id for o in model.published.orders if o.kind is not OrderKind.DISABLE]
+        lines.append((f"withdraws {', '.join(ended) or 'nothing: no order is in force'}", Ink.PLAIN))
     return lines + [(text, Ink.PLAIN) for text in range_lines(preview)]
 
 

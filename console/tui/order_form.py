@@ -22,7 +22,7 @@ from console.tui.commands import ABORT_KEY
 from console.tui.diff_widget import DiffWidget
 from console.tui.form_fields import BLACK_START_WORD, HINTS, CommandForm, Field
 from console.tui.keystrokes import edited, printable
-from console.tui.order_details import Assessment, detail_lines, fitted_rows
+from console.tui.order_details import BREAKS, Assessment, consequence_lines, detail_lines, fitted_rows
 from dispatch.model.orders import IN_PERCENT, IN_WATTS
 from dispatch.wording.formatting import span
 
@@ -37,7 +37,7 @@ DETAIL_ROWS = {
     "island.reset": 1,
     "island.black_start": 1,
 }
-OTHER_DETAIL_ROWS = 4
+OTHER_DETAIL_ROWS = 5  # what is replaced, and four of what it does
 LOWER_RISK_KEYS = ("H", "S")  # hold and stop
 FIELD_STEPS = {"tab": 1, "shift+tab": -1}
 CHOICE_STEPS = {"down": 1, "up": -1}
@@ -126,10 +126,14 @@ class OrderForm(DiffWidget, can_focus=True):
         """A line with title and keys; how things stand and what is allowed; the fields; what comes next."""
         canvas.put(1, 0, "━" * (canvas.width - 2))
         keys = self._key_hints()
-        canvas.put(3, 0, f" {cut(self.form.title, canvas.width - len(keys) - 11)} ", Ink.BOLD)
+        x = canvas.put(3, 0, f" {cut(self.form.title, canvas.width - len(keys) - 11)} ", Ink.BOLD)
+        if self.assessment.breaks_contract:
+            canvas.fit(x, 0, [f" {BREAKS} ", " ▲ "], Ink.MEDIUM)
         canvas.right(canvas.width - 3, 0, f" {keys} ", Ink.DIM)
         refused = self.assessment.problem is not None or self.refusal != ""
-        lines = detail_lines(self.form, self.assessment, model, refused)
+        confirming = self.stage is not Stage.EDIT
+        lines = consequence_lines(self.assessment.preview, model) if confirming else []
+        lines = lines or detail_lines(self.form, self.assessment, model, refused)
         for y, (text, ink) in enumerate(fitted_rows(lines, canvas.width - 2, self._detail_rows), start=1):
             canvas.put(1, y, text, ink)
         y = 1 + self._detail_rows

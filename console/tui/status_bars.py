@@ -41,6 +41,7 @@ from gateway.api.protocol import Published
 MIN_COLUMNS, MIN_ROWS = 80, 24
 WHY_ROWS = 2
 PAST_WIDE = 60  # columns of the state line, from which a past one says what steered
+ORDER_ROWS = 4  # a reason has 200 characters at most
 TEXT_COLUMN = 8  # behind "Why", "Next", "Alarms"
 TEXT_MARGIN = TEXT_COLUMN + 1  # columns that the text of a line cannot have
 VIEW_COMMAND = "view."
@@ -92,11 +93,12 @@ def present_words(model: Model) -> list[Line]:
     decision, view, now_s = model.published.decision, islanding_view(model), model.now_utc_s
     word, ink = island_state_word(decision.island)
     cause = cause_word(model)
+    locked: list[Line] = [("READ ONLY", Ink.BOLD)] if model.locked else []
     if view is None or now_s is None:
-        return [(word, ink), MODES[decision.mode]]
+        return [(word, ink), MODES[decision.mode], *locked]
     if decision.island in OFF_GRID_STATES or (cause and decision.island is not IslandState.GRID_TIED):
         word += f" {elapsed(now_s - left_grid_utc_s(view))}"
-    return [(word, ink), (cause, Ink.BOLD) if cause else MODES[decision.mode]]
+    return [(word, ink), (cause, Ink.BOLD) if cause else MODES[decision.mode], *locked]
 
 
 class LinkLine(DiffWidget):
@@ -141,12 +143,25 @@ class Separator(DiffWidget):
 
 
 class OrderLine(Separator):
-    """A line across, and on it the manual orders in force: what, who, how long, why; else grid events, else signals."""
+    """A line across, and on it the manual orders in force: what, who, how long, why; else grid events, else signals.
+
+    A reason that is too long for the line goes on below it.
+    """
 
     fresh_only = False
 
+    def watch_model(self) -> None:
+        """A new model: take as many rows as the order's text needs."""
+        rows = 1
+        model = self.model
+        if model is not None and model.past is None and model.published is not None and model.published.orders:
+            rows = len(order_rows(model, model.published, self.size.width))
+        if self.styles.height is None or self.styles.height.value != rows:
+            self.styles.height = rows
+        super().watch_model()
+
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """One row; the battery's order first, how many more there are, and the key that ends one."""
+        """The battery's order first, how many more there are, and the key that ends one."""
         super().paint(canvas, model)
         if model.past is not None:
             canvas.put(2, 0, f" {now_text(model, model.past)} ", Ink.BOLD)
@@ -157,20 +172,10 @@ class OrderLine(Separator):
         if not orders:
             self._paint_event_or_signal(canvas, model, model.published)
             return
-        first = min(orders, key=lambda o: o.slot != "battery")
-        more = f" +{len(orders) - 1} more" if len(orders) > 1 else ""
-        for count, name in ((len(model.published.grid_events), "event"), (len(model.published.signals), "signal")):
-            if count:
-                more += f" +{count} {name}{'s' if count > 1 else ''}"
-        hint = f"{more}  x end "
-        left = countdown(first.left_s(model.published.snapshot.mono_s))
-        reason = f", {first.reason}" if first.reason else ""
-        until = hour_minute(first.ends_utc_s, model.timezone)
-        what = words(first.kind, first.value, first.target)
-        text = f" Order {what} by {first.who} until {until} ({left} left){reason}"
         ink = Ink.DIM if model.stale else Ink.BOLD
-        canvas.put(2, 0, cut(text, canvas.width - 5 - len(hint)) + " ", ink)
-        canvas.right(canvas.width - 2, 0, hint, Ink.DIM)
+        for y, row in enumerate(order_rows(model, model.published, canvas.width)):
+            canvas.put(2, y, f" {row} ", ink)
+        canvas.right(canvas.width - 2, 0, order_hint(model.published), Ink.DIM)
 
     def _paint_event_or_signal(self, canvas: Canvas, model: Model, published: Published) -> None:
         """The grid event that is furthest; without one, the signal that matters most."""
@@ -203,6 +208,35 @@ def now_text(model: Model, past: PastMark) -> str:
     alarms = f"▲ {past.now_waiting} alarm{'s' if past.now_waiting > 1 else ''} to acknowledge"
     now = (link or past.now_state.upper(), alarms if past.now_waiting else "no alarm waits")
     return f"Now {' · '.join(filter(None, now))}"
+
+
+def order_hint(published: Published) -> str:
+    """What else is in force beside the order shown, and the key that ends one."""
+    counts = ((len(published.orders) - 1, "more"), (len(published.grid_events), "event"),
+              (len(published.signals), "signal"))  # fmt: skip
+    more = [f"+{n} {name}{'s' if n > 1 and name != 'more' else ''}" for n, name in counts if n]
+    return " ".join(["", *more, " x end "])
+
+
+def order_rows(model: Model, published: Published, width: int) -> list[str]:
+    """The order on the battery, else the first, in as few rows as hold its whole reason.
+
+    The words before the reason give way first: how long is left, then whose it is.
+    """
+    first = min(published.orders, key=lambda o: o.slot != "battery")
+    reason = f", {first.reason}" if first.reason else ""
+    until = hour_minute(first.ends_utc_s, model.timezone)
+    what = words(first.kind, first.value, first.target)
+    left = countdown(first.left_s(published.snapshot.mono_s))
+    ends = (f"by {first.who} until {until} ({left} left)", f"by {first.who} until {until}", f"until {until}")
+    room = width - 5 - len(order_hint(published)) - 1
+    texts = [f"Order {what} {end}{reason}" for end in ends]
+    fitting = next((text for text in texts if columns(text) <= room), None)
+    if fitting is not None or room <= 0:
+        return [fitting or texts[-1]]
+    text = " ".join(texts[-1].split())
+    head = wrap(text, room, ORDER_ROWS)[0]
+    return [head, *wrap(text[len(head) :], width - 5, ORDER_ROWS - 1)]
 
 
 class WhyLine(DiffWidget):

@@ -87,3 +87,5 @@ class Preview(msgspec.Struct, frozen=True):
     for_s: float
     standing: Order | None  # who holds this now
     notes: tuple[Reason, ...] = ()
+    consequence: tuple[Reason, ...] = ()  # of an order on the battery's power: what it does until it ends
+    breaks_contract: bool = False  # by the forecast of the load

@@ -8,16 +8,19 @@ from typing import Any
 import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct
+from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
+from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind, Preview, Wanted
 from dispatch.model.reasons import Reason
 from dispatch.orders.book import words
 from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.validation import conflict, preview
+from dispatch.planning.order_consequence import SiteNow, consequence, told
 from dispatch.wording import catalogue
 from dispatch.wording.formatting import span
 from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable, recordable
-from gateway.api.interfaces import Loop, Nodes
+from gateway.api.interfaces import Loop, Nodes, Planner
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
@@ -40,9 +43,11 @@ class OrderCommands:
         orders: OrdersInForce,
         loop: Loop,
         nodes: Nodes,
+        planner: Planner,
     ) -> None:
         self._site, self._config, self._clock = site, site.dispatch, clock
         self._log, self._events, self._orders, self._loop, self._nodes = log, events, orders, loop, nodes
+        self._planner = planner
         self._unrecorded = 0  # orders given while the audit could not be written
         self.handlers: dict[str, Handler] = {
             "order.set": self._set,
@@ -127,8 +132,9 @@ class OrderCommands:
 
     async def _preview(self, peer: Peer, params: dict[str, Any]) -> Any:
         """What an order would change and what is allowed now, without giving it. Raises CommandRefused as it would."""
+        wanted = _wanted(params)
         try:
-            return msgspec.to_builtins(self._evaluate(_wanted(params)))
+            return msgspec.to_builtins(self._with_consequence(self._evaluate(wanted), wanted))
         except OrderRefused as refusal:
             raise CommandRefused(str(refusal), refusal.reason) from None
 
@@ -141,6 +147,34 @@ class OrderCommands:
             raise OrderRefused(Reason("refused.no_tick"))
         snapshot, decision = published.snapshot, published.decision
         return preview(wanted, self._config, snapshot, decision, self._orders.active, self._nodes.cappable)
+
+    def _with_consequence(self, found: Preview, wanted: Wanted) -> Preview:
+        """The same with what the order would do until it ends, where that can be reckoned."""
+        published, plan = self._loop.published, self._planner.plan
+        soc_pct = None if published is None else BatteryBank(self._config, published.snapshot).soc_pct
+        if published is None or soc_pct is None or published.decision.net_load_w is None:
+            return found
+        if published.decision.island is not IslandState.GRID_TIED or not published.snapshot.utc_known:
+            return found
+        now_s = published.snapshot.utc_s
+        given = Order("", wanted.kind, wanted.value, wanted.target, "", "", now_s, now_s + found.for_s, found.for_s)
+        site = SiteNow(
+            config=self._config,
+            utc_s=now_s,
+            net_w=published.decision.net_load_w,
+            soc_pct=soc_pct,
+            interval=published.interval,
+            free_w=published.month_peak_w,
+            plan=plan,
+            price_eur_per_kwh=published.tariff.now_eur_per_kwh,
+            one_charge=published.charges is None,
+        )
+        done = consequence(site, given)
+        if done is None:
+            return found
+        return msgspec.structs.replace(
+            found, consequence=told(done, self._config), breaks_contract=done.broken is not None
+        )
 
     def _all_but_disabled(self) -> list[Order]:
         return [order for order in self._orders.active if order.kind is not OrderKind.DISABLE]

@@ -43,6 +43,28 @@ TEMPLATES = {
     "device.never_answered": "has never answered",
     "device.silent": "has been silent for {silent_s:.0f} s",
     "device.silent_error": "{silent}: {error}",
+    # what it does until it ends
+    "consequence.gives": (
+        "until {until_local:clock} gives {battery_wh:kwh}, SoC {before_pct:.1f} → {soc_pct:.1f} %; {import}"
+    ),
+    "consequence.takes": (
+        "until {until_local:clock} takes {battery_wh:kwh}, SoC {before_pct:.1f} → {soc_pct:.1f} %; {import}"
+    ),
+    "consequence.rests": "until {until_local:clock} the battery rests at {soc_pct:.1f} %; {import}",
+    "consequence.more": "import {by_wh:kwh} more{cost}",
+    "consequence.less": "import {by_wh:kwh} less{cost}",
+    "consequence.eur": ", {eur:.2f} EUR",
+    "consequence.mean": "interval of {start_local:clock}: mean {mean_w:kw}{band}{after}",
+    "consequence.band": " ({low_w:kw} to {high_w:kw})",
+    "consequence.planned_after": ", as planned after it",
+    "consequence.rest_after": ", at rest after it",
+    "consequence.no_rise": "{peak} does not rise",
+    "consequence.rise": "{peak} rises by {rise_w:kw}{cost}",
+    "consequence.rise_eur": ", {eur:.0f} EUR",
+    "consequence.broken": "CONTRACT BROKEN at {at_local:clock} by {over_w:kw}{anyway}",
+    "consequence.anyway": ", as it is without the order",
+    "consequence.at_risk": "contract {contract_w:kw} kept, at the upper end of the band exceeded by {over_w:kw}",
+    "consequence.kept": "contract {contract_w:kw} kept",
     # caps for the month's peak and for limits of import
     "caps.months_peak": "the month's peak",
     "caps.limit": "a limit of the site's import",

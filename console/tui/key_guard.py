@@ -1,0 +1,36 @@
+"""What a key may do now: the read-only lock, and what is said before the console is left. Pure."""
+
+from __future__ import annotations
+
+from console.display.formats import hour_minute
+from console.display.islanding_text import abortable, off_grid
+from console.display.viewmodel import Model
+from console.tui.commands import COMMANDS, ORDERING
+
+LOWERS_RISK = ("drill.abort", "order.hold", "order.stop")  # these always work
+
+
+def refused_by_lock(model: Model, action: str) -> str:
+    """Why a command's action is refused while the console is locked; empty: it is not."""
+    command = next((c for c in COMMANDS if c.action == action), None)
+    if not model.locked or command is None or action not in ORDERING or command.id in LOWERS_RISK:
+        return ""
+    return f"READ ONLY, {command.label.lower()} is refused: R unlocks; only hold, stop and abort work"
+
+
+def leave_warning(model: Model, *, stops_gateway: bool) -> str:
+    """What is lost, or goes on, when the console is left now; empty: nothing. Said once, the second key leaves."""
+    if stops_gateway and abortable(model):
+        return "the gateway will abort this and end: q again leaves, ! aborts"
+    if stops_gateway and off_grid(model):
+        return "the site is off the grid: q again leaves"
+    user = model.welcome.user if model.welcome else ""
+    orders = model.published.orders if model.published else ()
+    own = [o for o in orders if o.who == user or o.who.endswith(f" as {user}")]
+    if not own:
+        return ""
+    last = max(own, key=lambda order: order.ends_utc_s)
+    until = hour_minute(last.ends_utc_s, model.timezone)
+    what = f"order {last.id} by {last.who} is" if len(own) == 1 else f"{len(own)} orders by {user} are"
+    then = ", and the gateway stops" if stops_gateway else ""
+    return f"{what} in force until {until}{then}: q again leaves, x ends {'it' if len(own) == 1 else 'one'}"
