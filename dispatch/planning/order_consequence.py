@@ -240,8 +240,10 @@ def _energy(found: Consequence, config: DispatchConfig) -> Reason:
     soc_pct, before_pct, imported = found.soc_pct, found.soc_before_pct, _import(found)
     if wh < 1.0:
         return Reason("consequence.rests", {"until_local": until, "soc_pct": soc_pct, "import": imported})
-    figures = {"until_local": until, "battery_wh": wh, "before_pct": before_pct, "soc_pct": soc_pct}
-    return Reason("consequence.gives" if found.battery_wh > 0 else "consequence.takes", figures | {"import": imported})
+    return Reason(
+        "consequence.gives" if found.battery_wh > 0 else "consequence.takes",
+        {"until_local": until, "battery_wh": wh, "before_pct": before_pct, "soc_pct": soc_pct, "import": imported},
+    )
 
 
 def _import(found: Consequence) -> Reason:
