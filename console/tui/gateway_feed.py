@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from textual.worker import Worker
@@ -52,9 +52,32 @@ PROOFS_S = 30.0  # between two requests for what has been proven
 REGISTERS_S = 3.0  # between two requests for the registers that are shown
 AUDITED_KINDS = ("command", "island", "alarm", "gateway")  # of events that come with rows of the audit
 DAY_S = 86_400
+T = TypeVar("T")
 
 # Starts a coroutine that runs while the console goes on drawing. Of one name only the latest goes on.
 StartWorker = Callable[[Callable[[], Coroutine[Any, Any, None]], str], Worker[None]]
+
+
+class _Jobs(msgspec.Struct):
+    jobs: tuple[JobRecord, ...]
+
+
+class _Role(msgspec.Struct):
+    role: str
+
+
+class _DrillStatus(msgspec.Struct):
+    report: DrillReport | None
+    audit_head: str = ""
+
+
+class _DrillRecord(msgspec.Struct):
+    report: DrillReport
+
+
+class _History(msgspec.Struct):
+    t: list[float]
+    signals: dict[str, list[float | None]]
 
 
 class Requester(Protocol):
@@ -177,9 +200,21 @@ class GatewayFeed:
         return await self._client.request(method, **params)
 
     async def request_or_notify(self, method: str, **params: Any) -> Any:
-        """The same, or None with the refusal shown in the footer."""
+        """A request's answer, or None with the refusal shown in the footer."""
+        return await self._asked_or_notify(object, method, **params)
+
+    async def _asked(self, shape: type[T], method: str, **params: Any) -> T:
+        """An answer of this shape. Raises as `request` does; RequestFailed also for an answer of another shape."""
+        answer = await self.request(method, **params)
         try:
-            return await self.request(method, **params)
+            return msgspec.convert(answer, shape)
+        except msgspec.ValidationError as error:
+            raise RequestFailed(f"{method}: an answer in a form that this console does not know: {error}") from None
+
+    async def _asked_or_notify(self, shape: type[T], method: str, **params: Any) -> T | None:
+        """The same, or None with what was raised shown in the footer."""
+        try:
+            return await self._asked(shape, method, **params)
         except (RequestFailed, LinkLost) as error:
             self._store.notify(EARLIER_GATEWAY if UNKNOWN_METHOD in str(error) else str(error))
             return None
@@ -209,8 +244,7 @@ class GatewayFeed:
     async def _load_jobs(self) -> None:
         drawn: tuple[JobRecord, ...] = ()
         try:
-            answer = await self.request("jobs.list", limit=MOST_JOBS)
-            drawn = msgspec.convert(answer["jobs"], tuple[JobRecord, ...])
+            drawn = (await self._asked(_Jobs, "jobs.list", limit=MOST_JOBS)).jobs
         except (RequestFailed, LinkLost):
             pass  # no scheduler, a gateway of an earlier version, or `run` shows that the link is lost
         self._store.update(drawn=drawn)
@@ -227,14 +261,14 @@ class GatewayFeed:
             return
         span = {"since_utc_s": now_utc_s - ALARM_HISTORY_DAYS * DAY_S, "until_utc_s": now_utc_s + 1.0}
         try:
-            found = msgspec.convert(await self.request("alarm.history", **span), tuple[AlarmEpisode, ...])
+            found = await self._asked(tuple[AlarmEpisode, ...], "alarm.history", **span)
         except (RequestFailed, LinkLost):
             return  # a gateway of an earlier version, or `run` shows that the link is lost
         self._store.update(alarm_history=found)
 
     async def _load_proofs(self) -> None:
         try:
-            proofs = msgspec.convert(await self.request("prove.list"), Proofs)
+            proofs = await self._asked(Proofs, "prove.list")
         except (RequestFailed, LinkLost):
             return  # a gateway of an earlier version, or `run` shows that the link is lost
         self._store.update(proofs=proofs)
@@ -243,7 +277,7 @@ class GatewayFeed:
         rows: tuple[RegisterValue, ...] = ()
         note = "nothing was read of it yet"
         try:
-            rows = msgspec.convert(await self.request("device.registers", id=device_id), tuple[RegisterValue, ...])
+            rows = await self._asked(tuple[RegisterValue, ...], "device.registers", id=device_id)
         except (RequestFailed, LinkLost) as error:
             note = str(error)
         self._store.update(registers=rows, registers_of=device_id, registers_note=note)
@@ -260,21 +294,20 @@ class GatewayFeed:
     async def _load_role(self) -> None:
         """The role now: the gateway looks it up anew for each command."""
         try:
-            answer = await self.request("role")
+            answer = await self._asked(_Role, "role")
         except (RequestFailed, LinkLost):
-            answer = {"role": ""}  # a gateway that does not say, or `run` shows that the link is lost
-        self._store.update(role=answer["role"])
+            answer = _Role("")  # a gateway that does not say, or `run` shows that the link is lost
+        self._store.update(role=answer.role)
 
     async def _load_drill_reports(self) -> None:
         """The last drill's report, and those on record before it."""
         try:
-            status = await self.request("drill.status")
-            report = msgspec.convert(status["report"], DrillReport | None)
-            self._store.update(report=report, report_head=status.get("audit_head", ""))
-            found = await self.request("drill.reports", limit=DRILLS_LISTED)
+            status = await self._asked(_DrillStatus, "drill.status")
+            self._store.update(report=status.report, report_head=status.audit_head)
+            found = await self._asked(tuple[_DrillRecord, ...], "drill.reports", limit=DRILLS_LISTED)
         except (RequestFailed, LinkLost):
             return  # this gateway has none, or `run` shows that the link is lost
-        self._store.update(drills=tuple(msgspec.convert(record["report"], DrillReport) for record in found))
+        self._store.update(drills=tuple(record.report for record in found))
 
     async def _load_new_audit_rows(self) -> None:
         """The newest rows of the audit, once the result is written."""
@@ -285,10 +318,10 @@ class GatewayFeed:
         """A page of rows of the audit before that one; the newest for None. Nothing from a gateway without an audit."""
         before = {} if before_seq is None else {"before_seq": before_seq}
         try:
-            found = await self.request("audit", limit=AUDIT_ROWS_PER_PAGE, **before)
+            found = await self._asked(list[dict[str, Any]], "audit", limit=AUDIT_ROWS_PER_PAGE, **before)
         except (RequestFailed, LinkLost):
             return  # there is no audit yet, or `run` shows that the link is lost
-        self._audit_rows |= {row["seq"]: row for row in found}
+        self._audit_rows |= {row["seq"]: row for row in found if row.keys() >= {"seq", "kind", "t"}}
         for seq in sorted(self._audit_rows)[:-AUDIT_ROWS_KEPT]:
             del self._audit_rows[seq]
         self._store.update(audit=audit_lines(self._audit_rows.values()))
@@ -313,27 +346,25 @@ class GatewayFeed:
         """The past of the charts."""
         for name, step_s, points in (("trend", TREND_STEP_S, TREND_POINTS), ("day", DAY_STEP_S, DAY_POINTS)):
             span = {"start_utc_s": now_utc_s - points * step_s, "end_utc_s": now_utc_s, "step_s": step_s}
-            answer = await self.request_or_notify("history", signals=list(TREND_SIGNALS), **span)
+            answer = await self._asked_or_notify(_History, "history", signals=list(TREND_SIGNALS), **span)
             if answer:
                 known = getattr(self._store.model, name)
-                self._store.update(**{name: with_history(known, answer["t"], answer["signals"], step_s)})
+                self._store.update(**{name: with_history(known, answer.t, answer.signals, step_s)})
 
     async def _load_events(self, before_utc_s: float | None) -> None:
         """A page of events before that time; the newest for None."""
         before = {} if before_utc_s is None else {"before_utc_s": before_utc_s}
-        found = await self.request_or_notify("events", limit=EVENTS_PER_PAGE, **before)
-        if found:
-            events = [msgspec.convert(e, Event) for e in found]
+        events = await self._asked_or_notify(list[Event], "events", limit=EVENTS_PER_PAGE, **before)
+        if events:
             self._store.update(events=with_events(self._store.model.events, events))
 
     async def _load_decisions(self, now_utc_s: float) -> None:
         """Why the setpoint changed in the last day. The record is more exact than what was seen, but seconds behind."""
-        found = await self.request_or_notify(
-            "decisions", start_utc_s=now_utc_s - DAY_S, end_utc_s=now_utc_s, limit=EVENTS_PER_PAGE
-        )
+        span = {"start_utc_s": now_utc_s - DAY_S, "end_utc_s": now_utc_s}
+        found = await self._asked_or_notify(list[Decision], "decisions", **span, limit=EVENTS_PER_PAGE)
         if not found:
             return
-        decisions = sorted((msgspec.convert(d, Decision) for d in found), key=lambda d: d.utc_s)
+        decisions = sorted(found, key=lambda d: d.utc_s)
         oldest, newest = decisions[0], decisions[-1]
         kept = [
             e

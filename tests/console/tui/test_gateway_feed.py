@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
 import scenes
 from recorded_client import RecordedClient
 from waiting import LIMIT_S
@@ -109,3 +110,30 @@ async def test_what_jobs_have_drawn_is_asked_for_now_and_then_and_a_refusal_leav
         await tasks[-1]
         assert len(reached.store.model.drawn) == drawn
     assert asked == ["jobs.list", "jobs.list"]
+
+
+@pytest.mark.parametrize("answer", [None, 7, "no", [], [None], [[]], {}, {"jobs": None}, {"role": 1}, [{"seq": 1}]])
+async def test_an_answer_of_a_form_not_known_ends_nothing(answer: object) -> None:
+    """A later gateway may answer otherwise; the console goes on without it."""
+    reached, asked = Reached(), set[str]()
+
+    class Odd(GatewayFeed):
+        async def request(self, method: str, **params: Any) -> Any:
+            asked.add(method)
+            return answer
+
+    async def connect() -> RecordedClient:
+        raise OSError
+
+    work: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    feed = Odd(connect, reached.store, lambda job, name: work.append(job), lambda: reached.now_s)  # type: ignore[arg-type, func-returns-value]
+    feed.refresh_jobs()
+    feed.refresh_proofs()
+    feed.show_registers("pcs1")
+    reached.store.update(published=scenes.read("drilled").published)
+    feed.refresh_alarm_history()
+    for job in work:
+        await job()
+    await feed._load_history(1e9)
+    assert asked >= {"jobs.list", "prove.list", "device.registers", "alarm.history", "role", "history", "drill.status"}
+    assert asked >= {"audit", "events", "decisions"}
