@@ -53,7 +53,7 @@ def test_a_silent_pcs_is_measured_by_the_meters_until_and_after_it_reverts() -> 
     assert decision.battery_w == pytest.approx(held_w, abs=300)
     decision = until(day, began_s + 70)
     assert abs(pcs.w) < 50
-    assert "measured by grid and load meter: battery at 0 kW" in words(decision.reason)
+    assert "it has reverted: grid and load meter show battery at 0 kW" in words(decision.reason)
     assert decision.battery_w == pytest.approx(0, abs=300)
     net_w = day.twin.load_w - sum(p.w for p in day.twin.pv)
     assert decision.net_load_w == pytest.approx(net_w, abs=600)
