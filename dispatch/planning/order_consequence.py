@@ -240,16 +240,22 @@ def _energy(found: Consequence, config: DispatchConfig) -> Reason:
     soc_pct, before_pct, imported = found.soc_pct, found.soc_before_pct, _import(found)
     if wh < 1.0:
         return Reason("consequence.rests", {"until_local": until, "soc_pct": soc_pct, "import": imported})
+    if found.battery_wh > 0:
+        return Reason(
+            "consequence.gives",
+            {"until_local": until, "battery_wh": wh, "before_pct": before_pct, "soc_pct": soc_pct, "import": imported},
+        )
     return Reason(
-        "consequence.gives" if found.battery_wh > 0 else "consequence.takes",
+        "consequence.takes",
         {"until_local": until, "battery_wh": wh, "before_pct": before_pct, "soc_pct": soc_pct, "import": imported},
     )
 
 
 def _import(found: Consequence) -> Reason:
     cost = None if found.eur is None else Reason("consequence.eur", {"eur": abs(found.eur)})
-    code = "consequence.less" if found.import_wh < 0 else "consequence.more"
-    return Reason(code, {"by_wh": abs(found.import_wh), "cost": cost})
+    if found.import_wh < 0:
+        return Reason("consequence.less", {"by_wh": -found.import_wh, "cost": cost})
+    return Reason("consequence.more", {"by_wh": found.import_wh, "cost": cost})
 
 
 def _mean(found: Consequence, config: DispatchConfig) -> Reason:
@@ -257,7 +263,7 @@ def _mean(found: Consequence, config: DispatchConfig) -> Reason:
     if worst.low_w is not None and worst.high_w is not None:
         band = Reason("consequence.band", {"low_w": worst.low_w, "high_w": worst.high_w})
     if found.ends_utc_s < worst.end_utc_s:  # what rules and plan then do in the rest of it is theirs
-        after = Reason("consequence.planned_after" if found.planned else "consequence.rest_after")
+        after = Reason("consequence.planned_after", {}) if found.planned else Reason("consequence.rest_after", {})
     start = local_iso(worst.start_utc_s, config)
     return Reason("consequence.mean", {"start_local": start, "mean_w": worst.mean_w, "band": band, "after": after})
 
