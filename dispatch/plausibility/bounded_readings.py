@@ -57,4 +57,8 @@ class BusFigures:
         """
         live = v.value is not None and v.value >= self._dead_v
         shown_v = self._volts.check(v, mono_s, hold_s, refused and not live)
-        return shown_v, self._hertz.check(hz, mono_s, hold_s, refused and not live) if live or refused else hz
+        if live or refused:
+            return shown_v, self._hertz.check(hz, mono_s, hold_s, refused and not live)
+        if v.good is not None:
+            self._hertz.history.rest()  # what was refused before the bus was known to be dead is no doubt any more
+        return shown_v, hz

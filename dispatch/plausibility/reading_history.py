@@ -132,6 +132,11 @@ class ReadingHistory:
             self._doubt = Doubt(self.device_id, self.reading, why)
         self._since(candidate.taken_s)
 
+    def rest(self) -> None:
+        """Nothing is measured now, such as the frequency of a dead bus: no doubt stands."""
+        self._candidate = self._doubt = self._doubted_s = None
+        self._told = False
+
     def reject(self, taken_s: float, why: Reason) -> None:
         """Do not believe it: out of bounds, or contradicted. One event, however long it lasts."""
         self._candidate = None

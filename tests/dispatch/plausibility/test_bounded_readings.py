@@ -10,6 +10,7 @@ from small_site import a_pcs, site_config
 from dispatch.config.schema import PvTerms, RulesConfig
 from dispatch.model.equipment import Switch
 from dispatch.model.readings import MISSING, Quality, Reading, reading, status
+from dispatch.plausibility.bounded_readings import BusFigures
 from dispatch.plausibility.bounds import SiteBounds
 
 
@@ -65,6 +66,19 @@ def test_a_dead_bus_has_any_frequency(hz: float) -> None:
         found = shown(site, v=reading(2.0), hz=reading(hz))
     assert found.hz == reading(hz)  # type: ignore[attr-defined]
     assert not [text for text in site.events if "frequency" in text]
+
+
+def test_a_doubt_of_the_frequency_ends_once_the_bus_is_known_to_be_dead() -> None:
+    """Found: an alarm "pcc reports values that cannot be true" for as long as an outage lasted."""
+    bus = BusFigures("pcc", SiteBounds(site_config()), "grid ")
+    bus.check(reading(230.0), reading(50.0), 0.0, 5.0)
+    bus.check(reading(0.0), reading(0.0), 1.0, 5.0, refused=True)
+    _, hertz = bus.histories
+    assert hertz.doubted
+    for second in range(2, 60):
+        v, hz = bus.check(reading(0.0), reading(0.0), float(second), 5.0)
+    assert (v.value, hz.value) == (0.0, 0.0)
+    assert [one.often(60.0) for one in bus.histories] == [None, None]
 
 
 def test_a_switch_that_measures_an_impossible_grid_voltage_does_not_show_a_live_grid() -> None:
