@@ -25,14 +25,17 @@ LABEL_COLUMNS = 10  # in front of each row
 @click.option(
     "--at", "at", metavar="T", help="The site as it was: HH:MM[:SS] today, an ISO 8601 time, or -10m, by its clock."
 )
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of `status --json` instead; needs no gateway.")
 @site_option
 @json_option
-def status(at: str | None, site: str | None, as_json: bool) -> int:
+def status(at: str | None, schema: bool, site: str | None, as_json: bool) -> int:
     """Show the site now: power flows, limits, tariff, reason of the decision, alarms.
 
     Without a running gateway: the end of its record, and exit code 3. With --at: what is on record of that moment, each
     value with its quality and age, and whether the moment is in a gap.
     """
+    if schema:
+        return _schema(at, site)
     with gateway_or_record(site) as source:
         if at is not None:
             _then(source, moment(at, source.now_utc_s(), source.zone), as_json)
@@ -41,6 +44,15 @@ def status(at: str | None, site: str | None, as_json: bool) -> int:
             _last_known(source, as_json)
             return exit_codes.NO_GATEWAY
         _now(source, as_json)
+    return exit_codes.OK
+
+
+def _schema(at: str | None, site: str | None) -> int:
+    if at is not None or site is not None:
+        raise click.UsageError("--schema is about what every running gateway answers; it takes no --at and no --site")
+    from console.cli.status_schema import status_schema
+
+    click.echo(json_text(status_schema(), indent=2))
     return exit_codes.OK
 
 
