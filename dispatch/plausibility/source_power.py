@@ -18,6 +18,7 @@ from dispatch.plausibility.witnesses import Band, PowerWindow
 
 SHOWN_SHARE = 0.2  # a witness shows a step if it moved by it, up to this share of it
 STILL_SHARE = 0.5  # and contradicts it if it moved by less than this share
+AGREES_SHARE = 0.05  # of a power: by no more the balance of the meters and the reading of it differ where they agree
 FINE_W = 1_000.0  # where the load meter witnesses, a smaller step that it contradicts is seen, too
 REACH_S = 5.0  # a PCS may still be moving towards setpoints of the last seconds
 
@@ -130,6 +131,8 @@ class SourceCheck:
         """Whether the other devices show this step; None: they cannot tell."""
         if bus.outlet_w is None or self._anchor is None:
             return None
+        if bus.exact and abs(w - bus.outlet_w) <= max(FINE_W, AGREES_SHARE * abs(w)):
+            return True  # what it was compared with before may have been a meter that stood still
         step_w, moved_w = w - self._anchor[0], bus.outlet_w - self._anchor[1]
         if abs(moved_w - step_w) <= max(least_w, SHOWN_SHARE * abs(step_w)):
             return True
