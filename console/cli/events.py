@@ -80,6 +80,8 @@ def events(
     if as_json and not follow:
         click.echo(json_text(found))
         return exit_codes.OK
+    if not found and not follow:
+        click.echo("skerry: no such event is on record", err=True)
     _print(found, zone, as_json)
     return _follow(site, known, wanted, as_json) if follow else exit_codes.OK
 

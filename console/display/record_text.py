@@ -42,7 +42,7 @@ def hole_text(moment: Moment, zone: Zone) -> str:
         )
         return f"{between}: no gateway ran in between, or it could not write"
     if after is not None:
-        return f"the record begins at {date_clock_zone(after, zone)}"
+        return f"nothing is kept before {date_clock_zone(after, zone)}"
     return "the record is empty" if before is None else f"the last row on record is of {date_clock_zone(before, zone)}"
 
 

@@ -71,4 +71,4 @@ async def shown_then(client: GatewayClient, published: Published) -> None:
     )
     earlier = past_model(live, msgspec.convert(await client.request("past", utc_s=live.now_utc_s - 86_400), Past))
     assert earlier.published is None
-    assert "the record begins at" in why_text(earlier)
+    assert "nothing is kept before" in why_text(earlier)

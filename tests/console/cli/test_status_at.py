@@ -49,7 +49,7 @@ def test_where_nothing_is_on_record_no_alarm_is_claimed() -> None:
     hole = msgspec.structs.replace(MOMENT, resolution="", values={}, decision=None, gaps=())
     told = {
         (None, None): "the record is empty",
-        (None, NOON_UTC_S + 60): "the record begins at 2025-09-16 12:01:00 CEST",
+        (None, NOON_UTC_S + 60): "nothing is kept before 2025-09-16 12:01:00 CEST",
         (NOON_UTC_S - 60, None): "the last row on record is of 2025-09-16 11:59:00 CEST",
         (
             NOON_UTC_S - 60,

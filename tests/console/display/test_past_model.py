@@ -184,7 +184,7 @@ def test_a_time_without_a_record_says_so(seen: tuple[Path, dict[int, Model]]) ->
         assert model.published is None
         assert model.past.record in why_text(model)
     assert before.past is not None
-    assert "the record begins at 2025-09-16 05:00:0" in before.past.record
+    assert "nothing is kept before 2025-09-16 05:00:0" in before.past.record
     assert after.past is not None
     assert "the last row on record is of 2025-09-16 05:0" in after.past.record
 
