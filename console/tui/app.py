@@ -239,6 +239,9 @@ class SkerryApp(TerminalApp, inherit_bindings=False):
 
     def action_lock(self) -> None:
         """Lock the keys that command the site, or unlock them."""
+        self._unless_pasted(self._lock, "a pasted text locks and unlocks nothing: press R alone")
+
+    async def _lock(self) -> None:
         locked = not self.model.locked
         self.store.update(locked=locked)
         self.store.notify("read only: R unlocks" if locked else "unlocked: commands are possible again")

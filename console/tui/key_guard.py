@@ -26,11 +26,14 @@ def leave_warning(model: Model, *, stops_gateway: bool) -> str:
         return "the site is off the grid: q again leaves"
     user = model.welcome.user if model.welcome else ""
     orders = model.published.orders if model.published else ()
+    if stops_gateway:  # a gateway drops its orders as it ends, whoever gave them
+        count = f"order {orders[0].id} by {orders[0].who} ends" if len(orders) == 1 else f"{len(orders)} orders end"
+        return f"the gateway stops, and {count} with it: q again leaves" if orders else ""
     own = [o for o in orders if o.who == user or o.who.endswith(f" as {user}")]
     if not own:
         return ""
     last = max(own, key=lambda order: order.ends_utc_s)
     until = hour_minute(last.ends_utc_s, model.timezone)
     what = f"order {last.id} by {last.who} is" if len(own) == 1 else f"{len(own)} orders by {user} are"
-    then = ", and the gateway stops" if stops_gateway else ""
-    return f"{what} in force until {until}{then}: q again leaves, x ends {'it' if len(own) == 1 else 'one'}"
+    end = "" if model.locked else f", x ends {'it' if len(own) == 1 else 'one'}"
+    return f"{what} in force until {until}: q again leaves{end}"

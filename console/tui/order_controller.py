@@ -32,6 +32,9 @@ from dispatch.model.reasons import Reason, plain
 from dispatch.wording.formatting import span
 from gateway.errors import LinkLost, RequestFailed
 
+# What reading an answer of another form raises, and what is said then.
+UNKNOWN_FORM = (msgspec.ValidationError, KeyError, TypeError, AttributeError)
+UNREADABLE = "the gateway's answer has a form that this console does not know"
 ASSESS_PERIOD_S = 1.0  # between two questions what is allowed, while a form is open
 ABORT_NOTICE_S = 15.0  # how long the answer to an abort stays
 CHECK_PERIOD_S = 3.0  # between two questions what a drill would find, while the Island view is open
@@ -95,7 +98,10 @@ class OrderController:
         except (RequestFailed, LinkLost):
             self._store.update(checks=())
             return
-        self._store.update(checks=site_checks(answer))
+        try:
+            self._store.update(checks=site_checks(answer))
+        except UNKNOWN_FORM:
+            self._store.update(checks=())
 
     async def _assess(self, confirm: bool) -> None:
         """Show what the gateway says of the form; with `confirm`, let it be confirmed if nothing is against it."""
@@ -118,6 +124,8 @@ class OrderController:
             return Assessment(preview, refusal=str(error), unreadable=True)
         except (RequestFailed, LinkLost) as error:
             return Assessment(preview, refusal=str(error))
+        except UNKNOWN_FORM:
+            return Assessment(preview, refusal=UNREADABLE)
 
     async def _asked(self, form: CommandForm, confirm: bool) -> Assessment:
         """The gateway's answer. Raises FieldError, RequestFailed, LinkLost."""
@@ -146,6 +154,8 @@ class OrderController:
     async def _execute(self, form: CommandForm) -> None:
         try:
             answer = await self._send(form)
+        except UNKNOWN_FORM:
+            answer = f"sent; {UNREADABLE}"
         except (FieldError, RequestFailed, LinkLost) as error:
             if self._order_form.form is form:
                 self._order_form.set_stage(Stage.EDIT, str(error))
@@ -210,8 +220,11 @@ class OrderController:
         except (RequestFailed, LinkLost) as error:
             self._store.notify(str(error))
             return
-        said = f"aborting: {then}" if then and answer.get("ok") else words_of(answer)
-        self._store.notify(with_durability(said, answer), ABORT_NOTICE_S)
+        try:
+            said = with_durability(f"aborting: {then}" if then and answer.get("ok") else words_of(answer), answer)
+        except UNKNOWN_FORM:
+            said = f"sent; {UNREADABLE}"
+        self._store.notify(said, ABORT_NOTICE_S)
 
 
 def words_of(answer: dict[str, Any], field: str = "reason") -> str:

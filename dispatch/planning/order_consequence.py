@@ -2,8 +2,10 @@
 
 Reckoned in slices that end with each quarter hour, metering interval and order: the net load is the one measured now
 for the running quarter hour, then the plan's; without a plan the one measured now holds. The order goes through the
-rules that outrank it (`order_projection`; signals and grid events are not among these). Against it stands the site
-without the order: the battery as planned, at rest where no plan is in force.
+rules that outrank it (`order_projection`; signals and grid events are not among these), beside the other orders in
+force. Against it stands the site without the order: the order in force that it would replace, else the battery as
+planned, at rest where no plan is in force; and where no order has the battery, it holds the mean of the interval at the
+limit that is kept, as far as power and reserve allow.
 
 What a load does that nobody has announced is not known. The band of the means is that of the plan's load; without a
 plan there is none.
@@ -16,17 +18,18 @@ from itertools import pairwise
 
 import msgspec
 
-from dispatch.billing.demand_charge import free_peak, interval_account
+from dispatch.billing.demand_charge import IntervalAccount, free_peak, free_w, interval_account
 from dispatch.billing.market_prices import NO_PRICES
 from dispatch.billing.peak_charges import main_charge
+from dispatch.config.battery_ratings import mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S, Forecast
-from dispatch.model.metering_interval import Interval
-from dispatch.model.orders import BATTERY, Order
+from dispatch.model.metering_interval import LAST_S, TOLD_S, Interval
+from dispatch.model.orders import BATTERY, Order, OrderKind
 from dispatch.model.plan import NEAR_W, Plan, PlanStep
 from dispatch.model.reasons import Reason
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import local_iso, project_steps
+from dispatch.planning.order_projection import local_iso, project_steps, rise_pct
 
 NO_LOAD = Forecast(0, (), (), ())  # the projection asks for the net load of its slices only
 
@@ -43,6 +46,7 @@ class SiteNow(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None = None
     price_eur_per_kwh: float | None = None  # of an imported kWh now; where no plan knows it
     one_charge: bool = True  # False: several charges on peaks are listed, and a kW has not one price
+    orders: tuple[Order, ...] = ()  # in force; one on the battery is replaced
 
 
 class IntervalOutcome(msgspec.Struct, frozen=True):
@@ -64,8 +68,10 @@ class Consequence(msgspec.Struct, frozen=True):
     battery_wh: float  # AC, > 0 discharged
     soc_before_pct: float
     soc_pct: float  # at its end
-    import_wh: float  # more than without it, until the end of the interval in which it ends
-    eur: float | None  # what that costs; None: a price is not known
+    import_wh: float  # more than without it, until it ends
+    eur: float | None  # what that costs, < 0: saves; None: a price is not known
+    rests: bool  # the battery is at rest all the time
+    unknown_s: float  # of the running interval that were not measured
     worst: IntervalOutcome  # the interval with the highest mean
     intervals: tuple[IntervalOutcome, ...]
     peak_rise_w: float  # more than without it
@@ -87,7 +93,7 @@ class _Slice(msgspec.Struct, frozen=True):
     net_w: float
     low_w: float  # how far below and above that the load's band reaches
     high_w: float
-    without_w: float  # the battery without the order
+    planned_w: float  # the battery where no order has it
     price: float | None
 
 
@@ -95,36 +101,31 @@ def consequence(site: SiteNow, order: Order) -> Consequence | None:
     """What the order does; None for one that is not on the battery's power."""
     if order.kind not in BATTERY:
         return None
+    others = tuple(o for o in site.orders if o.kind not in BATTERY)
     slices = _slices(site, order.ends_utc_s)
-    inputs = PlanInputs(
-        now_utc_s=site.utc_s,
-        config=site.config,
-        prices=NO_PRICES,
-        load=NO_LOAD,
-        soc_pct=site.soc_pct,
-        month_peak_w=site.free_w,
-        orders=(order,),
-    )
-    seconds = [s.seconds for s in slices]
-    given = project_steps(inputs, [s.begin_utc_s for s in slices], seconds, [s.net_w for s in slices])
     under = [s.begin_utc_s < order.ends_utc_s for s in slices]
-    powers = [step.battery_w for step in given.steps]
-    ordered = [w if it_holds else s.without_w for s, w, it_holds in zip(slices, powers, under, strict=True)]
-    held = [w * s.seconds / 3600 for s, w, it_holds in zip(slices, powers, under, strict=True) if it_holds]
+    ordered, soc_pct = _powers(site, slices, (*others, order), 0.0)
+    without, _ = _powers(site, slices, site.orders, 0.0)
+    held = [(w, w * s.seconds / 3600) for s, w, it_holds in zip(slices, ordered, under, strict=True) if it_holds]
     more_wh = [
-        (max(0.0, s.net_w - w) - max(0.0, s.net_w - s.without_w)) * s.seconds / 3600
-        for s, w in zip(slices, ordered, strict=True)
+        (max(0.0, s.net_w - w) - max(0.0, s.net_w - else_w)) * s.seconds / 3600
+        for s, w, else_w, it_holds in zip(slices, ordered, without, under, strict=True)
+        if it_holds
     ]
-    costs = [None if s.price is None else wh / 1000 * s.price for s, wh in zip(slices, more_wh, strict=True)]
-    outcomes = _outcomes(site, slices, ordered)
+    priced = [s.price for s, it_holds in zip(slices, under, strict=True) if it_holds]
+    costs = [None if price is None else wh / 1000 * price for price, wh in zip(priced, more_wh, strict=True)]
+    low, high = (_powers(site, slices, (*others, order), share)[0] for share in (-1.0, 1.0))
+    outcomes = _outcomes(site, slices, _Ways(ordered, without, low, high))
     rise_w, rise_eur = _peak(site, outcomes)
     return Consequence(
         ends_utc_s=order.ends_utc_s,
-        battery_wh=sum(held),
+        battery_wh=sum(wh for _, wh in held),
         soc_before_pct=site.soc_pct,
-        soc_pct=given.soc_pct,
+        soc_pct=soc_pct,
         import_wh=sum(more_wh),
         eur=None if None in costs else sum(eur for eur in costs if eur is not None),
+        rests=all(abs(w) <= NEAR_W for w, _ in held),
+        unknown_s=site.interval.unknown_s,
         worst=max(outcomes, key=lambda outcome: outcome.mean_w),
         intervals=outcomes,
         peak_rise_w=rise_w,
@@ -138,7 +139,7 @@ def _slices(site: SiteNow, ends_utc_s: float) -> list[_Slice]:
     """From now to the end of the metering interval in which the order ends."""
     start_s, length_s = site.interval.start_utc_s, site.interval.length_s
     last_s = start_s + length_s * -(-(ends_utc_s - start_s) // length_s)
-    cuts = {site.utc_s, ends_utc_s, last_s}
+    cuts = {site.utc_s, ends_utc_s, last_s, *(o.ends_utc_s for o in site.orders)}
     cuts |= {float(t) for t in range(int(site.utc_s // QUARTER_S + 1) * QUARTER_S, int(last_s) + 1, QUARTER_S)}
     cuts |= {start_s + n * length_s for n in range(int((last_s - start_s) // length_s) + 1)}
     inside = sorted(t for t in cuts if site.utc_s <= t <= last_s)
@@ -155,50 +156,119 @@ def _slice(site: SiteNow, begin_utc_s: float, end_utc_s: float) -> _Slice:
         net_w=net_w,
         low_w=0.0 if step is None else step.load_w - step.load_low_w,
         high_w=0.0 if step is None else step.load_high_w - step.load_w,
-        without_w=0.0 if step is None else step.battery_w,
-        price=_price(site, step),
+        planned_w=0.0 if step is None or step.order else step.battery_w,
+        price=_price(site, step, running),
     )
 
 
-def _price(site: SiteNow, step: PlanStep | None) -> float | None:
-    return site.price_eur_per_kwh if step is None else step.price_eur_per_kwh
+def _price(site: SiteNow, step: PlanStep | None, running: bool) -> float | None:
+    """What an imported kWh costs; without a plan it is known of the running quarter hour only."""
+    if step is None:
+        return site.price_eur_per_kwh if running else None
+    return None if step.assumed else step.price_eur_per_kwh
 
 
-def _outcomes(site: SiteNow, slices: Sequence[_Slice], ordered: Sequence[float]) -> tuple[IntervalOutcome, ...]:
+class _Ways(msgspec.Struct, frozen=True):
+    """The battery's power in each slice, W: with the order, without it, and with it at the ends of the load's band."""
+
+    ordered: Sequence[float]
+    without: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def _powers(
+    site: SiteNow, slices: Sequence[_Slice], orders: tuple[Order, ...], share: float
+) -> tuple[list[float], float]:
+    """(the battery's power in each slice under these orders, W; the SoC once they are over)."""
+    inputs = PlanInputs(
+        now_utc_s=site.utc_s,
+        config=site.config,
+        prices=NO_PRICES,
+        load=NO_LOAD,
+        soc_pct=site.soc_pct,
+        month_peak_w=site.free_w,
+        orders=orders,
+    )
+    nets = [s.net_w + _apart_w(s, share) for s in slices]
+    given = project_steps(inputs, [s.begin_utc_s for s in slices], [s.seconds for s in slices], nets)
+    powers: list[float] = []
+    soc_pct, wh, interval_s = site.soc_pct, _so_far_wh(site.interval), site.interval.start_utc_s
+    for s, net_w, step in zip(slices, nets, given.steps, strict=True):
+        start_s = _interval_start_s(site.interval, s)
+        if start_s != interval_s:
+            wh, interval_s = 0.0, start_s
+        w = step.battery_w
+        if not step.order:
+            kept = max((o.value for o in orders if _raises(o, s)), default=reserve_soc_pct(site.config))
+            w = _unordered_w(site, s, net_w, wh, min(step.discharge_w, _given_w(site.config, s, soc_pct - kept)))
+        powers.append(w)
+        soc_pct += rise_pct(w, s.seconds, site.config)
+        wh += max(0.0, net_w - w) * s.seconds / 3600
+    return powers, given.soc_pct
+
+
+def _raises(order: Order, s: _Slice) -> bool:
+    return order.kind is OrderKind.RESERVE_LEVEL and order.ends_utc_s > s.begin_utc_s
+
+
+def _given_w(config: DispatchConfig, s: _Slice, spare_pct: float) -> float:
+    """The power that so much SoC lasts for."""
+    return max(0.0, spare_pct) * 10 * config.energy_kwh * mean_efficiency(config).discharge * 3600 / s.seconds
+
+
+def _unordered_w(site: SiteNow, s: _Slice, net_w: float, so_far_wh: float, most_w: float) -> float:
+    """As planned, but no less than what keeps the mean of the interval at the limit that is kept."""
+    interval = site.interval
+    left_s = _interval_start_s(interval, s) + interval.length_s - s.begin_utc_s
+    allowed_w = max(0.0, interval.limit_w * interval.length_s / 3600 - so_far_wh) * 3600 / max(left_s, LAST_S)
+    return max(s.planned_w, min(net_w - allowed_w, most_w))
+
+
+def _so_far_wh(interval: Interval) -> float:
+    return 0.0 if interval.never_read else interval.energy_wh
+
+
+def _interval_start_s(interval: Interval, s: _Slice) -> float:
+    """When the metering interval begins that holds a slice."""
+    return interval.start_utc_s + (s.begin_utc_s - interval.start_utc_s) // interval.length_s * interval.length_s
+
+
+def _apart_w(s: _Slice, share: float) -> float:
+    """How far from the expected net load; share: -1 at the lower end of the load's band, 1 at the upper one."""
+    return share * (s.high_w if share > 0 else s.low_w)
+
+
+def _outcomes(site: SiteNow, slices: Sequence[_Slice], ways: _Ways) -> tuple[IntervalOutcome, ...]:
     """The mean of each metering interval that the order reaches into."""
     grid, interval = site.config.grid, site.interval
     allowed_wh = grid.contracted_peak_w * interval.length_s / 3600
-    found: dict[float, list[tuple[_Slice, float]]] = {}
-    for s, w in zip(slices, ordered, strict=True):
-        start_s = interval.start_utc_s + (s.begin_utc_s - interval.start_utc_s) // interval.length_s * interval.length_s
-        found.setdefault(start_s, []).append((s, w))
+    found: dict[float, list[int]] = {}
+    for n, s in enumerate(slices):
+        found.setdefault(_interval_start_s(interval, s), []).append(n)
     result = []
-    for start_s, parts in found.items():
-        so_far_wh = 0.0 if interval.never_read or start_s != interval.start_utc_s else interval.energy_wh
-        means = [_mean_w(parts, so_far_wh, interval.length_s, share) for share in (0.0, -1.0, 1.0)]
-        without_wh = so_far_wh + sum(max(0.0, s.net_w - s.without_w) * s.seconds / 3600 for s, _ in parts)
-        banded = any(s.low_w or s.high_w for s, _ in parts)
+    for start_s, numbers in found.items():
+        so_far_wh = _so_far_wh(interval) if start_s == interval.start_utc_s else 0.0
+
+        def mean_w(powers: Sequence[float], share: float, wh: float = so_far_wh, of: Sequence[int] = numbers) -> float:
+            imported = (
+                max(0.0, slices[n].net_w + _apart_w(slices[n], share) - powers[n]) * slices[n].seconds for n in of
+            )
+            return (wh * 3600 + sum(imported)) / interval.length_s
+
+        banded = any(slices[n].low_w or slices[n].high_w for n in numbers)
         result.append(
             IntervalOutcome(
                 start_utc_s=start_s,
                 end_utc_s=start_s + interval.length_s,
-                mean_w=means[0],
-                without_w=without_wh * 3600 / interval.length_s,
-                low_w=means[1] if banded else None,
-                high_w=means[2] if banded else None,
-                exceeds_utc_s=_exceeds(parts, so_far_wh, allowed_wh),
+                mean_w=mean_w(ways.ordered, 0.0),
+                without_w=mean_w(ways.without, 0.0),
+                low_w=mean_w(ways.low, -1.0) if banded else None,
+                high_w=mean_w(ways.high, 1.0) if banded else None,
+                exceeds_utc_s=_exceeds([(slices[n], ways.ordered[n]) for n in numbers], so_far_wh, allowed_wh),
             )
         )
     return tuple(result)
-
-
-def _mean_w(parts: Sequence[tuple[_Slice, float]], so_far_wh: float, length_s: float, share: float) -> float:
-    """The mean of an interval; share: -1 at the lower end of the load's band, 1 at the upper one."""
-    wh = so_far_wh
-    for s, w in parts:
-        apart_w = share * (s.high_w if share > 0 else s.low_w)
-        wh += max(0.0, s.net_w + apart_w - w) * s.seconds / 3600
-    return wh * 3600 / length_s
 
 
 def _exceeds(parts: Sequence[tuple[_Slice, float]], so_far_wh: float, allowed_wh: float) -> float | None:
@@ -219,11 +289,21 @@ def _peak(site: SiteNow, outcomes: Sequence[IntervalOutcome]) -> tuple[float, fl
     Of the main charge, in the intervals that count towards it.
     """
     terms, offset_s = main_charge(site.config), site.config.grid.interval_offset_s
-    counted = [o for o in outcomes if interval_account(terms, site.config.timezone, o.start_utc_s + offset_s).counts]
-    with_w = max([site.free_w, *(o.mean_w for o in counted)])
-    without_w = max([site.free_w, *(o.without_w for o in counted)])
-    rise_w = with_w - without_w if with_w - without_w > NEAR_W else 0.0
-    return rise_w, rise_w / 1000 * terms.rise_eur_per_kw if site.one_charge and terms.rise_eur_per_kw else None
+
+    def place(start_utc_s: float) -> IntervalAccount:
+        return interval_account(terms, site.config.timezone, start_utc_s + offset_s)
+
+    now = place(site.interval.start_utc_s).period
+    counted = [(o, at.period == now) for o in outcomes if (at := place(o.start_utc_s)).counts]
+    this_w = _rise_w(site.free_w, [o for o, is_now in counted if is_now])
+    next_w = _rise_w(free_w(terms, ()), [o for o, is_now in counted if not is_now])  # a new period has no peak yet
+    known = site.one_charge and terms.rise_eur_per_kw and not next_w
+    return max(this_w, next_w), this_w / 1000 * terms.rise_eur_per_kw if known else None
+
+
+def _rise_w(paid_w: float, outcomes: Sequence[IntervalOutcome]) -> float:
+    rise_w = max([paid_w, *(o.mean_w for o in outcomes)]) - max([paid_w, *(o.without_w for o in outcomes)])
+    return rise_w if rise_w > NEAR_W else 0.0
 
 
 # ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,7 +318,7 @@ def _energy(found: Consequence, config: DispatchConfig) -> Reason:
     """What the battery gives or takes, the SoC, and the import against none of it."""
     until, wh = local_iso(found.ends_utc_s, config), abs(found.battery_wh)
     soc_pct, before_pct, imported = found.soc_pct, found.soc_before_pct, _import(found)
-    if wh < 1.0:
+    if found.rests:
         return Reason("consequence.rests", {"until_local": until, "soc_pct": soc_pct, "import": imported})
     if found.battery_wh > 0:
         return Reason(
@@ -252,7 +332,7 @@ def _energy(found: Consequence, config: DispatchConfig) -> Reason:
 
 
 def _import(found: Consequence) -> Reason:
-    cost = None if found.eur is None else Reason("consequence.eur", {"eur": abs(found.eur)})
+    cost = None if found.eur is None else Reason("consequence.eur", {"eur": round(found.eur, 2) + 0.0})
     if found.import_wh < 0:
         return Reason("consequence.less", {"by_wh": -found.import_wh, "cost": cost})
     return Reason("consequence.more", {"by_wh": found.import_wh, "cost": cost})
@@ -292,4 +372,6 @@ def _contract(found: Consequence, config: DispatchConfig) -> Reason:
     over_w = max((i.high_w or 0.0 for i in found.intervals), default=0.0) - found.contract_w
     if over_w > NEAR_W:
         return Reason("consequence.at_risk", {"contract_w": found.contract_w, "over_w": over_w})
+    if found.unknown_s >= TOLD_S:
+        return Reason("consequence.unmetered", {"contract_w": found.contract_w, "unknown_s": found.unknown_s})
     return Reason("consequence.kept", {"contract_w": found.contract_w})

@@ -157,7 +157,7 @@ def _under_orders(inputs: PlanInputs, step: _Step, soc_pct: float) -> tuple[Orde
     w, reason = 0.0, holder_reason(order, config)
     if order is step.standing.battery:
         w, outcome = _under_rules(inputs, order, step, lasts_s, soc_pct)
-        soc_pct += _rise_pct(w, lasts_s, config)
+        soc_pct += rise_pct(w, lasts_s, config)
         reason = _held(reason, w, outcome)
     rest = 1 - lasts_s / step.seconds
     given = OrderedStep(
@@ -210,7 +210,7 @@ def _held(order: Reason, w: float, outcome: Outcome | None) -> Reason:
     return Reason("step.ordered_held", {"order": order, "battery_w": w, "rule": outcome.binding.value})
 
 
-def _rise_pct(w: float, seconds: float, config: DispatchConfig) -> float:
+def rise_pct(w: float, seconds: float, config: DispatchConfig) -> float:
     """What the SoC rises by, %, at this power."""
     wh, efficiency = -w * seconds / 3600, mean_efficiency(config)
     return (wh * efficiency.charge if w < 0 else wh / efficiency.discharge) / (10 * config.energy_kwh)

@@ -13,6 +13,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind, Preview, Wanted
 from dispatch.model.reasons import Reason
+from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import words
 from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.validation import conflict, preview
@@ -156,6 +157,8 @@ class OrderCommands:
             return found
         if published.decision.island is not IslandState.GRID_TIED or not published.snapshot.utc_known:
             return found
+        if published.interval.never_read:  # its energy so far is not known, nor can the contract be said to be kept
+            return found
         now_s = published.snapshot.utc_s
         given = Order("", wanted.kind, wanted.value, wanted.target, "", "", now_s, now_s + found.for_s, found.for_s)
         site = SiteNow(
@@ -168,6 +171,7 @@ class OrderCommands:
             plan=plan,
             price_eur_per_kwh=published.tariff.now_eur_per_kwh,
             one_charge=published.charges is None,
+            orders=(*self._orders.active, *_silent(published.snapshot, now_s + found.for_s)),
         )
         done = consequence(site, given)
         if done is None:
@@ -237,6 +241,12 @@ class OrderCommands:
         except TimeoutError:
             return Reason("order.no_tick", {"waited_s": TICK_WAIT_S})
         return tick.decision.reason
+
+
+def _silent(snapshot: Snapshot, until_utc_s: float) -> list[Order]:
+    """A PCS that does not answer takes no part, as one that is disabled by order."""
+    ids = [device.id for device in snapshot.devices if device.kind == "pcs" and not device.online]
+    return [Order("", OrderKind.DISABLE, 0.0, id, "", "", snapshot.utc_s, until_utc_s, 0.0) for id in ids]
 
 
 def _change(found: Preview) -> str:

@@ -53,11 +53,11 @@ TEMPLATES = {
     "consequence.rests": "until {until_local:clock} the battery rests at {soc_pct:.1f} %; {import}",
     "consequence.more": "import {by_wh:kwh} more{cost}",
     "consequence.less": "import {by_wh:kwh} less{cost}",
-    "consequence.eur": ", {eur:.2f} EUR",
+    "consequence.eur": ", {eur:+.2f} EUR",
     "consequence.mean": "interval of {start_local:clock}: mean {mean_w:kw}{band}{after}",
     "consequence.band": " ({low_w:kw} to {high_w:kw})",
     "consequence.planned_after": ", as planned after it",
-    "consequence.rest_after": ", at rest after it",
+    "consequence.rest_after": ", at rest after it unless the limit binds",
     "consequence.no_rise": "{peak} does not rise",
     "consequence.rise": "{peak} rises by {rise_w:kw}{cost}",
     "consequence.rise_eur": ", {eur:.0f} EUR",
@@ -65,6 +65,9 @@ TEMPLATES = {
     "consequence.anyway": ", as it is without the order",
     "consequence.at_risk": "contract {contract_w:kw} kept, at the upper end of the band exceeded by {over_w:kw}",
     "consequence.kept": "contract {contract_w:kw} kept",
+    "consequence.unmetered": (
+        "contract {contract_w:kw} kept by the forecast; {unknown_s:.0f} s of this interval were not metered"
+    ),
     # caps for the month's peak and for limits of import
     "caps.months_peak": "the month's peak",
     "caps.limit": "a limit of the site's import",

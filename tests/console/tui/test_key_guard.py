@@ -57,7 +57,10 @@ def test_leaving_asks_while_an_order_of_this_user_is_in_force() -> None:
     assert asked.endswith(": q again leaves, x ends it")
     assert len(asked) <= 78
     assert "by ada as tech1 is in force" in leave_warning(ordered("a test", "ada as tech1"), stops_gateway=False)
-    assert "the gateway stops" in leave_warning(ordered("a test"), stops_gateway=True)
+    assert leave_warning(replace(ordered("a test"), locked=True), stops_gateway=False).endswith(": q again leaves")
+    ends = leave_warning(ordered("a test", "somebody"), stops_gateway=True)
+    assert "the gateway stops, and order " in ends
+    assert " by somebody ends with it" in ends, "in force until another time would be false"
     assert leave_warning(shown("drill"), stops_gateway=False) == "", "its gateway runs on"
     assert "abort" in leave_warning(shown("drill"), stops_gateway=True)
 

@@ -118,8 +118,8 @@ def test_what_is_said_of_an_order_comes_true(kind: OrderKind, value: float, seco
 def test_the_words_name_kilowatts_kilowatt_hours_and_euros() -> None:
     site = Site()
     lines = [words(line) for line in told(site.said(site.order(OrderKind.SETPOINT, 20e3, 120)), site.storm.config)]
-    assert lines[0] == "until 12:03 gives 0.7 kWh, SoC 60.0 → 59.3 %; import 0.7 kWh less, 0.17 EUR"
-    assert lines[1] == "interval of 12:00: mean 37.0 kW, at rest after it"
+    assert lines[0] == "until 12:03 gives 0.7 kWh, SoC 60.0 → 59.3 %; import 0.7 kWh less, -0.17 EUR"
+    assert lines[1] == "interval of 12:00: mean 37.0 kW, at rest after it unless the limit binds"
     assert lines[2] == "month's peak does not rise"
     assert max(map(len, lines)) <= 78, "a row of the form"
 
