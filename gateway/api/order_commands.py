@@ -176,9 +176,11 @@ class OrderCommands:
         done = consequence(site, given)
         if done is None:
             return found
-        return msgspec.structs.replace(
-            found, consequence=told(done, self._config), breaks_contract=done.broken is not None
-        )
+        notes = found.notes
+        if published.signals or published.grid_events:
+            notes = (Reason("note.signals_not_counted"), *notes)
+        said, breaks = told(done, self._config), done.broken is not None
+        return msgspec.structs.replace(found, consequence=said, breaks_contract=breaks, notes=notes)
 
     def _all_but_disabled(self) -> list[Order]:
         return [order for order in self._orders.active if order.kind is not OrderKind.DISABLE]

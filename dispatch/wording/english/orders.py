@@ -43,6 +43,7 @@ TEMPLATES = {
     "device.never_answered": "has never answered",
     "device.silent": "has been silent for {silent_s:.0f} s",
     "device.silent_error": "{silent}: {error}",
+    "note.signals_not_counted": "what it does is reckoned without signals and grid events",
     # what it does until it ends
     "consequence.gives": (
         "until {until_local:clock} gives {battery_wh:kwh}, SoC {before_pct:.1f} → {soc_pct:.1f} %; {import}"

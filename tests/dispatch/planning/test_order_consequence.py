@@ -63,7 +63,11 @@ def test_charging_breaks_the_contract_at_a_moment_by_so_much_and_raises_the_peak
         (10_000.0, {}, "contract 45.0 kW kept"),
         (0.0, {"plan": a_plan(40e3, 48e3)}, "contract 45.0 kW kept, at the upper end of the band exceeded by 3.0 kW"),
         (0.0, {"plan": a_plan(60e3, 66e3)}, "CONTRACT BROKEN at 14:26 by 15.0 kW"),  # else the battery would hold it
-        (0.0, {"plan": a_plan(60e3, 66e3), "orders": (RAISED,)}, "CONTRACT BROKEN at 14:26 by 15.0 kW, as it is without the order"),
+        (
+            0.0,
+            {"plan": a_plan(60e3, 66e3), "orders": (RAISED,)},
+            "CONTRACT BROKEN at 14:26 by 15.0 kW, as it is without the order",
+        ),
         (0.0, {"plan": a_plan(60e3, 66e3, 20e3)}, "CONTRACT BROKEN at 14:26 by 15.0 kW"),
     ],
 )  # fmt: skip
@@ -93,8 +97,12 @@ def test_after_a_short_order_the_battery_holds_the_limit_as_far_as_it_can() -> N
 
 @pytest.mark.parametrize(
     ("price", "value", "said"),
-    [(-0.2, -20e3, "10.0 kWh more, -2.00 EUR"), (-0.2, 20e3, "10.0 kWh less, +2.00 EUR"), (0.2, 20e3, "less, -2.00 EUR")],
-)  # fmt: skip
+    [
+        (-0.2, -20e3, "10.0 kWh more, -2.00 EUR"),
+        (-0.2, 20e3, "10.0 kWh less, +2.00 EUR"),
+        (0.2, 20e3, "10.0 kWh less, -2.00 EUR"),
+    ],
+)
 def test_the_sign_of_the_cost_is_said(price: float, value: float, said: str) -> None:
     plan = a_plan(40e3, 44e3)
     steps = tuple(msgspec.structs.replace(step, price_eur_per_kwh=price) for step in plan.steps)
