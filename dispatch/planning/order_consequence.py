@@ -20,8 +20,9 @@ import msgspec
 
 from dispatch.billing.demand_charge import IntervalAccount, free_peak, free_w, interval_account
 from dispatch.billing.market_prices import NO_PRICES
-from dispatch.billing.peak_charges import main_charge
+from dispatch.billing.peak_charges import main_charge, peak_charges
 from dispatch.config.battery_ratings import mean_efficiency, reserve_soc_pct
+from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
 from dispatch.model.forecast import QUARTER_S, Forecast
 from dispatch.model.metering_interval import LAST_S, TOLD_S, Interval
@@ -46,6 +47,7 @@ class SiteNow(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None = None
     price_eur_per_kwh: float | None = None  # of an imported kWh now; where no plan knows it
     one_charge: bool = True  # False: several charges on peaks are listed, and a kW has not one price
+    charge: str = ""  # id of the listed charge that `free_w` is of; "": the main one
     orders: tuple[Order, ...] = ()  # in force; one on the battery is replaced
 
 
@@ -74,6 +76,7 @@ class Consequence(msgspec.Struct, frozen=True):
     unknown_s: float  # of the running interval that were not measured
     worst: IntervalOutcome  # the interval with the highest mean
     intervals: tuple[IntervalOutcome, ...]
+    peak: Reason  # which one
     peak_rise_w: float  # more than without it
     peak_eur: float | None  # None: it has no single price
     contract_w: float
@@ -128,6 +131,7 @@ def consequence(site: SiteNow, order: Order) -> Consequence | None:
         unknown_s=site.interval.unknown_s,
         worst=max(outcomes, key=lambda outcome: outcome.mean_w),
         intervals=outcomes,
+        peak=free_peak(_terms(site)),
         peak_rise_w=rise_w,
         peak_eur=rise_eur,
         contract_w=site.config.grid.contracted_peak_w,
@@ -286,9 +290,9 @@ def _exceeds(parts: Sequence[tuple[_Slice, float]], so_far_wh: float, allowed_wh
 def _peak(site: SiteNow, outcomes: Sequence[IntervalOutcome]) -> tuple[float, float | None]:
     """By how much the billed peak would be higher than without the order, W, and what that costs, EUR.
 
-    Of the main charge, in the intervals that count towards it.
+    Of the charge that leaves least free now, in the intervals that count towards it.
     """
-    terms, offset_s = main_charge(site.config), site.config.grid.interval_offset_s
+    terms, offset_s = _terms(site), site.config.grid.interval_offset_s
 
     def place(start_utc_s: float) -> IntervalAccount:
         return interval_account(terms, site.config.timezone, start_utc_s + offset_s)
@@ -301,6 +305,10 @@ def _peak(site: SiteNow, outcomes: Sequence[IntervalOutcome]) -> tuple[float, fl
     return max(this_w, next_w), this_w / 1000 * terms.rise_eur_per_kw if known else None
 
 
+def _terms(site: SiteNow) -> DemandTerms:
+    return next((terms for terms in peak_charges(site.config) if terms.id == site.charge), main_charge(site.config))
+
+
 def _rise_w(paid_w: float, outcomes: Sequence[IntervalOutcome]) -> float:
     rise_w = max([paid_w, *(o.mean_w for o in outcomes)]) - max([paid_w, *(o.without_w for o in outcomes)])
     return rise_w if rise_w > NEAR_W else 0.0
@@ -311,7 +319,7 @@ def _rise_w(paid_w: float, outcomes: Sequence[IntervalOutcome]) -> float:
 
 def told(found: Consequence, config: DispatchConfig) -> tuple[Reason, ...]:
     """What an order does, a reason for each line: energy and its cost, the interval's mean, the peak, the contract."""
-    return (_energy(found, config), _mean(found, config), _rise(found, config), _contract(found, config))
+    return (_energy(found, config), _mean(found, config), _rise(found), _contract(found, config))
 
 
 def _energy(found: Consequence, config: DispatchConfig) -> Reason:
@@ -348,8 +356,8 @@ def _mean(found: Consequence, config: DispatchConfig) -> Reason:
     return Reason("consequence.mean", {"start_local": start, "mean_w": worst.mean_w, "band": band, "after": after})
 
 
-def _rise(found: Consequence, config: DispatchConfig) -> Reason:
-    peak = free_peak(main_charge(config))
+def _rise(found: Consequence) -> Reason:
+    peak = found.peak
     if not found.peak_rise_w:
         return Reason("consequence.no_rise", {"peak": peak})
     cost = None if found.peak_eur is None else Reason("consequence.rise_eur", {"eur": found.peak_eur})

@@ -171,6 +171,7 @@ class OrderCommands:
             plan=plan,
             price_eur_per_kwh=published.tariff.now_eur_per_kwh,
             one_charge=published.charges is None,
+            charge="" if published.charges is None else published.charges.charge,
             orders=(*self._orders.active, *_silent(published.snapshot, now_s + found.for_s)),
         )
         done = consequence(site, given)
