@@ -203,7 +203,7 @@ def _powers(
         if start_s != interval_s:
             wh, interval_s = 0.0, start_s
         w = step.battery_w
-        if not step.order:
+        if step.reason is None:  # no order has the battery
             kept = max((o.value for o in orders if _raises(o, s)), default=reserve_soc_pct(site.config))
             w = _unordered_w(site, s, net_w, wh, min(step.discharge_w, _given_w(site.config, s, soc_pct - kept)))
         powers.append(w)
@@ -380,6 +380,8 @@ def _contract(found: Consequence, config: DispatchConfig) -> Reason:
     over_w = max((i.high_w or 0.0 for i in found.intervals), default=0.0) - found.contract_w
     if over_w > NEAR_W:
         return Reason("consequence.at_risk", {"contract_w": found.contract_w, "over_w": over_w})
-    if found.unknown_s >= TOLD_S:
+    running = found.intervals[0]
+    most_w = running.mean_w + found.unknown_s * config.grid.fuse_w / (running.end_utc_s - running.start_utc_s)
+    if found.unknown_s >= TOLD_S and most_w > found.contract_w:  # what was not metered is at most what the fuse carries
         return Reason("consequence.unmetered", {"contract_w": found.contract_w, "unknown_s": found.unknown_s})
     return Reason("consequence.kept", {"contract_w": found.contract_w})

@@ -17,6 +17,7 @@ from console.tui.app import SkerryApp
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS
 from console.tui.key_guard import leave_warning, refused_by_lock
+from console.tui.order_controller import UNREADABLE
 from console.tui.status_bars import OrderLine, StateLine, order_rows
 from dispatch.model.islanding import IslandState, Reconnect
 from dispatch.model.orders import REASON_MAX
@@ -126,3 +127,20 @@ async def test_the_keys_lock_and_ask(eventually: Callable[..., Any]) -> None:
         canvas = Canvas(48, 1)
         StateLine().paint(canvas, replace(app.model, locked=True))
         assert "READ ONLY" in canvas.lines()[0]
+
+
+async def test_an_answer_of_an_unknown_form_does_not_end_the_console(eventually: Callable[..., Any]) -> None:
+    odd = {"order.preview": {"kind": 3}, "drill.abort": {"ok": False}}
+    client = RecordedClient(replace(scenes.read("order"), answers=odd))
+
+    async def connect() -> RecordedClient:
+        return client
+
+    async with SkerryApp(connect).run_test(size=(80, 24)) as pilot:
+        app = pilot.app
+        await eventually(pilot, lambda: app.model.published is not None)
+        await pilot.press("exclamation_mark")
+        await eventually(pilot, lambda: app.model.notice == f"sent; {UNREADABLE}")
+        await pilot.press("o")
+        await eventually(pilot, lambda: app.order_form.assessment.refusal == UNREADABLE)
+        assert app._running
