@@ -235,7 +235,7 @@ async def _preview(there: Running, client: GatewayClient) -> None:
     assert 0 < shown["high"] < 40_000
     assert as_words(shown["high_why"]).startswith("reserve: SoC 16.1 %, reserve 15.6 %")
     assert "held to discharge" in as_words(shown["notes"][0])
-    assert [line["code"] for line in shown["consequence"]][0] in ("consequence.gives", "consequence.rests")
+    assert shown["consequence"][0]["code"] in ("consequence.gives", "consequence.rests")
     assert there.gateway.orders.active == ()
     assert await order(client, there, "setpoint", 40_000.0)
     assert there.devices.pcs_w == pytest.approx(shown["high"], abs=1), "limits win, and the note has said so"
