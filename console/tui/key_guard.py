@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from console.display.formats import hour_minute
 from console.display.islanding_text import abortable, off_grid
 from console.display.viewmodel import Model
 from console.tui.commands import COMMANDS, ORDERING
+from dispatch.model.orders import Order
 
 LOWERS_RISK = ("drill.abort", "order.hold", "order.stop")  # these always work
 
@@ -24,11 +27,19 @@ def leave_warning(model: Model, *, stops_gateway: bool) -> str:
         return "the gateway will abort this and end: q again leaves, ! aborts"
     if stops_gateway and off_grid(model):
         return "the site is off the grid: q again leaves"
-    user = model.welcome.user if model.welcome else ""
     orders = model.published.orders if model.published else ()
-    if stops_gateway:  # a gateway drops its orders as it ends, whoever gave them
-        count = f"order {orders[0].id} by {orders[0].who} ends" if len(orders) == 1 else f"{len(orders)} orders end"
-        return f"the gateway stops, and {count} with it: q again leaves" if orders else ""
+    return _ending_with_gateway(orders) if stops_gateway else _own_in_force(model, orders)
+
+
+def _ending_with_gateway(orders: Sequence[Order]) -> str:
+    """A gateway drops its orders as it ends, whoever gave them."""
+    count = f"order {orders[0].id} by {orders[0].who} ends" if len(orders) == 1 else f"{len(orders)} orders end"
+    return f"the gateway stops, and {count} with it: q again leaves" if orders else ""
+
+
+def _own_in_force(model: Model, orders: Sequence[Order]) -> str:
+    """Orders of this user go on when the console is left."""
+    user = model.welcome.user if model.welcome else ""
     own = [o for o in orders if o.who == user or o.who.endswith(f" as {user}")]
     if not own:
         return ""
