@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, Record, gateway, gateway_or_record
+from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.language import alarm_text, words
@@ -172,10 +173,7 @@ def out_of_service(id_: str, reason: str, site: str | None, as_json: bool) -> No
 
 
 @alarm.command("return")
-@click.argument("id_", metavar="ID")
-@click.option("--reason", default="", metavar="TEXT", help="Reason; recorded.")
-@site_option
-@json_option
+@ends_one()
 def return_(id_: str, reason: str, site: str | None, as_json: bool) -> None:
     """List an alarm again that is shelved or out of service."""
     with gateway(site) as live:

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, Record, gateway, record_of_gateway
+from console.cli.ending import ends_one
 from console.cli.failures import Failure
 from console.cli.grid_event_text import (
     CappedRun,
@@ -120,10 +121,7 @@ def status(site: str | None, as_json: bool) -> None:
 
 
 @event.command()
-@click.argument("id_", metavar="ID")
-@click.option("--reason", default="", metavar="TEXT", help="Reason; recorded.")
-@site_option
-@json_option
+@ends_one()
 def abort(id_: str, reason: str, site: str | None, as_json: bool) -> None:
     """Abort an event: before its start at once, while it is held in steps."""
     with gateway(site) as live:

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, gateway
+from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone
 from console.display.language import words as in_words
@@ -131,28 +132,22 @@ def stop(reason: str, site: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("order", metavar="ID|all")
-@_reason_option
-@site_option
-@json_option
-def end(order: str, reason: str, site: str | None, as_json: bool) -> None:
+@ends_one("ID|all")
+def end(id_: str, reason: str, site: str | None, as_json: bool) -> None:
     """End a manual order by its id (see `skerry orders`), or all orders except disabled devices."""
     with gateway(site) as live:
-        _ended(live, "*" if order == "all" else order, reason, as_json)
+        _ended(live, "*" if id_ == "all" else id_, reason, as_json)
 
 
 @click.command()
-@click.argument("pcs", metavar="PCS")
-@_reason_option
-@site_option
-@json_option
-def enable(pcs: str, reason: str, site: str | None, as_json: bool) -> None:
+@ends_one("PCS")
+def enable(id_: str, reason: str, site: str | None, as_json: bool) -> None:
     """End the order that disables a PCS."""
     with gateway(site) as live:
         listed = live.link.request("order.list")
-        there = [o for o in listed if o["kind"] == OrderKind.DISABLE.value and o["target"] == pcs]
+        there = [o for o in listed if o["kind"] == OrderKind.DISABLE.value and o["target"] == id_]
         if not there:
-            click.echo(f"{pcs} is not disabled by an order")
+            click.echo(f"{id_} is not disabled by an order")
             return
         _ended(live, there[0]["id"], reason, as_json)
 

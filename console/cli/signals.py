@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from console.cli.data_source import Live, gateway
+from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
 from console.display.language import words
 from console.display.signal_text import signal_words
@@ -72,10 +73,7 @@ def send(file: IO[bytes] | None, site: str | None, as_json: bool, **entered: Any
 
 
 @signal.command()
-@click.argument("id_", metavar="ID")
-@click.option("--reason", default="", metavar="TEXT", help="Reason; recorded.")
-@site_option
-@json_option
+@ends_one()
 def end(id_: str, reason: str, site: str | None, as_json: bool) -> None:
     """End a market target, or a signal that somebody entered by hand. Others only their sender ends."""
     with gateway(site) as live:

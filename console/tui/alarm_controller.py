@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from console.display.language import alarm_text
 from console.display.viewmodel import unacknowledged
+from console.tui.answers import AlarmsAcknowledged
 from console.tui.model_store import ModelStore
-from console.tui.order_controller import with_durability
 from dispatch.alarms.contact_conditions import starts_the_battery
 from dispatch.alarms.states import Alarm, ShelvedAlarm
 
@@ -22,18 +22,18 @@ def id_of(selected: Hashable | None) -> str:
     return selected.id if isinstance(selected, Alarm) else ""
 
 
-class Asking(Protocol):
+class Acknowledging(Protocol):
     """The link, as far as it is needed here."""
 
-    async def request_or_notify(self, method: str, **params: Any) -> Any:
-        """The answer; None where there is none, which is shown."""
+    async def acknowledge(self, **params: Any) -> AlarmsAcknowledged | None:
+        """How many were; None where there is no answer, which is shown."""
         ...
 
 
 class AlarmController:
     """`selected` below: the item that is selected in the list of alarms; None while another view is open."""
 
-    def __init__(self, store: ModelStore, feed: Asking) -> None:
+    def __init__(self, store: ModelStore, feed: Acknowledging) -> None:
         self._store, self._feed = store, feed
 
     @property
@@ -52,9 +52,9 @@ class AlarmController:
             self._store.notify("this alarm is acknowledged already" if waiting else NO_ALARM_WAITS)
             return
         seen = {"seen_utc_s": self._store.model.now_utc_s} if starts_the_battery(alarm.id) else {}
-        answer = await self._feed.request_or_notify("alarm.acknowledge", id=alarm.id, **seen)
+        answer = await self._feed.acknowledge(id=alarm.id, **seen)
         if answer is not None:
-            self._store.notify(with_durability(f"acknowledged: {alarm_text(alarm.id).title}", answer))
+            self._store.notify(answer.marked(f"acknowledged: {alarm_text(alarm.id).title}"))
 
     async def acknowledge_group(self, selected: Hashable | None) -> None:
         """Those that wait of the selected alarm's group; without one of the first that waits."""
@@ -74,9 +74,8 @@ class AlarmController:
         if not waiting:
             self._store.notify(f"no alarm{of} waits to be acknowledged")
             return
-        answer = await self._feed.request_or_notify("alarm.acknowledge", id="*", **({"group": group} if group else {}))
+        answer = await self._feed.acknowledge(id="*", **({"group": group} if group else {}))
         if answer is not None:
-            left = len(waiting) - int(answer["acknowledged"])
+            left = len(waiting) - answer.acknowledged
             by_name = f"; {left} only one by one, with a" if left > 0 else ""
-            done = f"acknowledged: {answer['acknowledged']} alarms{of}{by_name}"
-            self._store.notify(with_durability(done, answer))
+            self._store.notify(answer.marked(f"acknowledged: {answer.acknowledged} alarms{of}{by_name}"))

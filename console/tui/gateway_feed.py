@@ -26,6 +26,7 @@ from console.display.viewmodel import (
     with_events,
     with_history,
 )
+from console.tui.answers import AlarmsAcknowledged, Requester, asked
 from console.tui.model_store import ModelStore
 from dispatch.accounting.records import JobRecord
 from dispatch.alarms.episodes import AlarmEpisode
@@ -78,13 +79,6 @@ class _DrillRecord(msgspec.Struct):
 class _History(msgspec.Struct):
     t: list[float]
     signals: dict[str, list[float | None]]
-
-
-class Requester(Protocol):
-    """Who sends requests to the gateway."""
-
-    async def request(self, method: str, **params: Any) -> Any:
-        """The answer. Raises RequestFailed with the gateway's line, LinkLost without a gateway."""
 
 
 class Client(Requester, Protocol):
@@ -199,17 +193,13 @@ class GatewayFeed:
             raise LinkLost("no gateway: nothing was sent")
         return await self._client.request(method, **params)
 
-    async def request_or_notify(self, method: str, **params: Any) -> Any:
-        """A request's answer, or None with the refusal shown in the footer."""
-        return await self._asked_or_notify(object, method, **params)
+    async def acknowledge(self, **params: Any) -> AlarmsAcknowledged | None:
+        """Acknowledge alarms; None with what was raised shown in the footer."""
+        return await self._asked_or_notify(AlarmsAcknowledged, "alarm.acknowledge", **params)
 
     async def _asked(self, shape: type[T], method: str, **params: Any) -> T:
-        """An answer of this shape. Raises as `request` does; RequestFailed also for an answer of another shape."""
-        answer = await self.request(method, **params)
-        try:
-            return msgspec.convert(answer, shape)
-        except msgspec.ValidationError as error:
-            raise RequestFailed(f"{method}: an answer in a form that this console does not know: {error}") from None
+        """An answer of this shape. Raises RequestFailed, LinkLost."""
+        return await asked(self, shape, method, **params)
 
     async def _asked_or_notify(self, shape: type[T], method: str, **params: Any) -> T | None:
         """The same, or None with what was raised shown in the footer."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
 from textual.worker import Worker
 
 from console.display.formats import hour_minute
 from console.display.islanding_text import abort_outlook, in_normal_operation
 from console.display.language import words
+from console.tui.answers import (
+    UNREADABLE,
+    AlarmSuppressed,
+    IslandAnswer,
+    OrderEnded,
+    OrderGiven,
+    Requester,
+    UnknownForm,
+    asked,
+)
 from console.tui.form_fields import (
     ALARM_COMMANDS,
     ENDING,
@@ -22,19 +31,16 @@ from console.tui.form_fields import (
     new_form,
     order_parameters,
 )
-from console.tui.gateway_feed import Requester, StartWorker
+from console.tui.gateway_feed import StartWorker
 from console.tui.model_store import ModelStore
 from console.tui.order_details import Assessment
 from console.tui.order_form import OrderForm, Stage
 from dispatch.model.islanding import Check
-from dispatch.model.orders import Order, Preview
+from dispatch.model.orders import Preview
 from dispatch.model.reasons import Reason, plain
 from dispatch.wording.formatting import span
 from gateway.errors import LinkLost, RequestFailed
 
-# What reading an answer of another form raises, and what is said then.
-UNKNOWN_FORM = (msgspec.ValidationError, KeyError, TypeError, AttributeError)
-UNREADABLE = "the gateway's answer has a form that this console does not know"
 ASSESS_PERIOD_S = 1.0  # between two questions what is allowed, while a form is open
 ABORT_NOTICE_S = 15.0  # how long the answer to an abort stays
 CHECK_PERIOD_S = 3.0  # between two questions what a drill would find, while the Island view is open
@@ -94,14 +100,15 @@ class OrderController:
     async def _load_drill_checks(self) -> None:
         """What a drill would find now, for the Island view; nothing when it cannot be asked."""
         try:
-            answer = await self._requester.request("drill.check", minutes=self._store.model.checks_minutes)
+            answer = await self._drill_checked(self._store.model.checks_minutes)
         except (RequestFailed, LinkLost):
             self._store.update(checks=())
-            return
-        try:
-            self._store.update(checks=site_checks(answer))
-        except UNKNOWN_FORM:
-            self._store.update(checks=())
+        else:
+            self._store.update(checks=site_checks(answer.checks))
+
+    async def _drill_checked(self, minutes: float, **more: str) -> IslandAnswer:
+        """What a drill would find now. Raises RequestFailed, LinkLost."""
+        return await asked(self._requester, IslandAnswer, "drill.check", minutes=minutes, **more)
 
     async def _assess(self, confirm: bool) -> None:
         """Show what the gateway says of the form; with `confirm`, let it be confirmed if nothing is against it."""
@@ -122,20 +129,20 @@ class OrderController:
             return await self._asked(form, confirm)
         except FieldError as error:
             return Assessment(preview, refusal=str(error), unreadable=True)
+        except UnknownForm:
+            return Assessment(preview, refusal=UNREADABLE)
         except (RequestFailed, LinkLost) as error:
             return Assessment(preview, refusal=str(error))
-        except UNKNOWN_FORM:
-            return Assessment(preview, refusal=UNREADABLE)
 
     async def _asked(self, form: CommandForm, confirm: bool) -> Assessment:
         """The gateway's answer. Raises FieldError, RequestFailed, LinkLost."""
         if form.id == "drill.start":
             minutes, reason = drill_minutes(form), form.text("reason")
-            answer = await self._requester.request("drill.check", minutes=minutes, reason=reason)
-            return Assessment(checks=site_checks(answer), refusal="" if answer["ok"] else words_of(answer))
+            answer = await self._drill_checked(minutes, reason=reason)
+            return Assessment(checks=site_checks(answer.checks), refusal="" if answer.ok else words(answer.reason))
         if form.kind is not None:
             params = order_parameters(form, self._store.model, incomplete=not confirm)
-            return Assessment(msgspec.convert(await self._requester.request("order.preview", **params), Preview))
+            return Assessment(await asked(self._requester, Preview, "order.preview", **params))
         if form.id in ALARM_COMMANDS:
             if confirm:
                 alarm_parameters(form)
@@ -154,7 +161,7 @@ class OrderController:
     async def _execute(self, form: CommandForm) -> None:
         try:
             answer = await self._send(form)
-        except UNKNOWN_FORM:
+        except UnknownForm:
             answer = f"sent; {UNREADABLE}"
         except (FieldError, RequestFailed, LinkLost) as error:
             if self._order_form.form is form:
@@ -175,13 +182,12 @@ class OrderController:
         if form.id in ENDING:
             return await self._send_end(form)
         if form.id == "order.stop":
-            answer = await self._requester.request("stop", reason="stop")
+            method, params = "stop", {"reason": "stop"}
         else:
-            params = order_parameters(form, self._store.model)
+            method, params = "order.set", order_parameters(form, self._store.model) | self._seen()
             if self._order_form.replaced_order_id is not None:
                 params["replace"] = self._order_form.replaced_order_id
-            answer = await self._requester.request("order.set", **params, **self._seen())
-        return order_answer(answer, self._store.model.timezone)
+        return order_text(await asked(self._requester, OrderGiven, method, **params), self._store.model.timezone)
 
     async def _send_islanding(self, form: CommandForm) -> str:
         params: dict[str, Any] = {"reason": form.text("reason")}
@@ -189,24 +195,26 @@ class OrderController:
             params["minutes"] = drill_minutes(form)
         if form.id == "island.black_start":
             params["confirmed"] = True
-        return islanding_answer(await self._requester.request(form.id, **params, **self._seen()))
+        answer = await asked(self._requester, IslandAnswer, form.id, **params, **self._seen())
+        if not answer.ok:
+            raise RequestFailed(words(answer.reason), "refused")
+        return answer.marked(words(answer.reason))
 
     async def _send_alarm(self, form: CommandForm) -> str:
-        answer = await self._requester.request(form.id, **alarm_parameters(form), **self._seen())
-        id, until_utc_s = answer["id"], answer.get("until_utc_s")
+        answer = await asked(self._requester, AlarmSuppressed, form.id, **alarm_parameters(form), **self._seen())
         if form.id == "alarm.return":
-            text = f"{id} is listed again when it stands"
-        elif until_utc_s is None:
-            text = f"{id} is out of service until it is taken back"
+            text = f"{answer.id} is listed again when it stands"
+        elif answer.until_utc_s is None:
+            text = f"{answer.id} is out of service until it is taken back"
         else:
-            text = f"{id} is shelved until {hour_minute(until_utc_s, self._store.model.timezone)}"
-        return with_durability(text, answer)
+            text = f"{answer.id} is shelved until {hour_minute(answer.until_utc_s, self._store.model.timezone)}"
+        return answer.marked(text)
 
     async def _send_end(self, form: CommandForm) -> str:
         params = {"id": form.text("id"), "reason": form.text("reason")}
-        answer = await self._requester.request("order.end", **params, **self._seen())
-        ended = ", ".join(answer["ended"]) or "nothing: no such order was in force"
-        return with_durability(f"ended {ended}; now {words_of(answer, 'effect')}", answer)
+        answer = await asked(self._requester, OrderEnded, "order.end", **params, **self._seen())
+        ended = ", ".join(answer.ended) or "nothing: no such order was in force"
+        return answer.marked(f"ended {ended}; now {words(answer.effect)}")
 
     def _seen(self) -> dict[str, Any]:
         """The snapshot that was on screen when it was sent: it goes on record."""
@@ -216,44 +224,24 @@ class OrderController:
         """Abort the drill, or withdraw a black start: one key, no question. Says what happens then, and until when."""
         then = abort_outlook(self._store.model)
         try:
-            answer = await self._requester.request("drill.abort")
+            answer = await asked(self._requester, IslandAnswer, "drill.abort")
+        except UnknownForm:
+            said = f"sent; {UNREADABLE}"
         except (RequestFailed, LinkLost) as error:
             self._store.notify(str(error))
             return
-        try:
-            said = with_durability(f"aborting: {then}" if then and answer.get("ok") else words_of(answer), answer)
-        except UNKNOWN_FORM:
-            said = f"sent; {UNREADABLE}"
+        else:
+            said = answer.marked(f"aborting: {then}" if then and answer.ok else words(answer.reason))
         self._store.notify(said, ABORT_NOTICE_S)
 
 
-def words_of(answer: dict[str, Any], field: str = "reason") -> str:
-    """A reason in an answer, in words."""
-    return words(msgspec.convert(answer[field], Reason))
+def site_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Those that are of the site: as many before a reason is typed as after."""
+    return tuple(check for check in checks if check.name not in REASON_CHECKS)
 
 
-def site_checks(answer: dict[str, Any]) -> tuple[Check, ...]:
-    """The checks of an answer that are of the site: as many before a reason is typed as after."""
-    return tuple(c for c in msgspec.convert(answer["checks"], tuple[Check, ...]) if c.name not in REASON_CHECKS)
-
-
-def islanding_answer(answer: dict[str, Any]) -> str:
-    """The state machine's answer in a line. Raises RequestFailed when it refuses."""
-    if not answer["ok"]:
-        raise RequestFailed(words_of(answer), "refused")
-    return with_durability(words_of(answer), answer)
-
-
-def order_answer(answer: dict[str, Any], timezone: str) -> str:
+def order_text(answer: OrderGiven, timezone: str) -> str:
     """What the gateway made of an order: its id, old → new, until when, and what the next tick does."""
-    order = msgspec.convert(answer["order"], Order)
-    until = f"until {hour_minute(order.ends_utc_s, timezone)} ({span(answer['for_s'])})"
-    return with_durability(
-        f"{order.id}: {words_of(answer, 'old')} → {words_of(answer, 'new')}, {until}; now {words_of(answer, 'effect')}",
-        answer,
-    )
-
-
-def with_durability(text: str, answer: dict[str, Any]) -> str:
-    """The line, marked when the command is not on disk."""
-    return f"NOT DURABLE, {answer['not_durable']}: {text}" if answer.get("not_durable") else text
+    until = f"until {hour_minute(answer.order.ends_utc_s, timezone)} ({span(answer.for_s)})"
+    old, new, effect = words(answer.old), words(answer.new), words(answer.effect)
+    return answer.marked(f"{answer.order.id}: {old} → {new}, {until}; now {effect}")

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from console.display.formats import DAY_S, date_clock_zone, zone_named
 from console.display.viewmodel import Model
-from console.tui.gateway_feed import Requester, StartWorker
+from console.tui.answers import Requester, asked
+from console.tui.gateway_feed import StartWorker
 from console.tui.model_store import ModelStore
 from gateway.errors import LinkLost, RequestFailed
 
@@ -110,8 +109,8 @@ class RecordView:
         from storage.past import Past
 
         try:
-            found = msgspec.convert(await self._requester.request("past", utc_s=utc_s), Past)
-        except (RequestFailed, LinkLost, msgspec.ValidationError) as error:
+            found = await asked(self._requester, Past, "past", utc_s=utc_s)
+        except (RequestFailed, LinkLost) as error:
             self._wanted_utc_s = None if self._past is None else self._past.now_utc_s
             self._store.notify(
                 EARLIER_GATEWAY if "unknown method" in str(error) else f"the record was not read: {error}"

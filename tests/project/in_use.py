@@ -1,6 +1,6 @@
 """Names that are used where vulture cannot see it; it reads this file as their use. Each with where that is."""
 
-# console/tui/app.py loads views by name
+# console/tui/viewing.py loads views by name
 AlarmHistory
 AlarmList
 Compute

@@ -29,7 +29,7 @@ def _command_modules() -> Iterable[str]:
 
 
 def _view_modules() -> Iterable[str]:
-    from console.tui.app import VIEW_CLASSES
+    from console.tui.viewing import VIEW_CLASSES
 
     return {module for module, _ in VIEW_CLASSES.values()}
 

@@ -64,7 +64,7 @@ async def test_a_feed_needs_no_app_to_turn_messages_into_the_model() -> None:
         client.break_link("the gateway was killed")
         await reached.until(lambda m: m.link is Link.LOST)
         assert reached.store.model.link_note == "the gateway was killed"
-        assert await feed.request_or_notify("drill.abort") is None
+        assert await feed.acknowledge(id="*") is None
         assert reached.store.model.notice == "no gateway: nothing was sent"
     finally:
         running.cancel()

@@ -13,11 +13,11 @@ from screen import flat
 
 from console.display.islanding_text import abort_outlook
 from console.display.viewmodel import Model, received
+from console.tui.answers import UNREADABLE
 from console.tui.app import SkerryApp
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS
 from console.tui.key_guard import leave_warning, refused_by_lock
-from console.tui.order_controller import UNREADABLE
 from console.tui.status_bars import OrderLine, StateLine, order_rows
 from dispatch.model.islanding import IslandState, Reconnect
 from dispatch.model.orders import REASON_MAX
