@@ -18,7 +18,7 @@ import msgspec
 from fleet.site_text import one_line
 from fleet.store import KeptBlock, KeptQuarter, KeptSite, Source, Store
 from gateway.api.protocol import Welcome
-from gateway.errors import LinkLost, RequestFailed
+from gateway.errors import RequestFailed
 from storage.audit_format import head_of
 from storage.blocks import BlockDamaged, dictionary_hash, opened
 from storage.outgoing import BlockPage, OutgoingBlock, QuarterPage, RolledRow
@@ -26,7 +26,6 @@ from storage.signals import Signal
 
 MOST_BLOCK_BYTES = 64 << 20
 TRIES = 3  # of a block that arrives damaged
-MOST_S = 3600.0  # for one site in one pull
 ROW_BYTES = 32  # of a roll-up on its way, at most
 
 
@@ -93,9 +92,19 @@ class Pace:
 class SitePull:
     """The pull of one site over one link."""
 
-    def __init__(self, name: str, client: Client, store: Store, pace: Pace, utc: Callable[[], float] = time.time):
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        store: Store,
+        pace: Pace,
+        utc: Callable[[], float] = time.time,
+        hub: str = "",
+    ) -> None:
+        """`hub`: under which name the site keeps what is not here yet; empty: it is not asked to."""
         self.result = Pulled(name)
         self._client, self._store, self._pace, self._utc = client, store, pace, utc
+        self._hub, self._held_seq = hub, -1
         self._uuid = self._incarnation = ""
         self._source = Source()
 
@@ -106,9 +115,11 @@ class SitePull:
         """
         try:
             self._begin(claimed, take_current)
+            await self._hold()
             await self._collect_head()
             await self._quarters()
             await self._blocks()
+            await self._hold()
         except Stopped as stop:
             self._stop(stop.kind, str(stop))
         except (msgspec.ValidationError, OverflowError) as error:  # the latter: a number of more than 64 bits
@@ -139,8 +150,9 @@ class SitePull:
         if (other := claimed.setdefault(identity.site, name)) != name:
             raise Stopped(
                 "claimed-twice",
-                f"{other} calls itself the same site, {identity.site}; nothing is pulled from here. Listed twice, or a "
-                "copy of the other's state directory: delete identity.json in the copy and restart its gateway",
+                f"{other} calls itself the same site, {identity.site}, and is read; nothing is pulled from here. "
+                "Listed twice, or a copy of the other's state directory: delete identity.json in the copy and restart "
+                f"its gateway. To read this one instead: --current {name}",
             )
         self._uuid, self._incarnation = identity.site, identity.incarnation
         self.result.site = identity.site
@@ -166,6 +178,17 @@ class SitePull:
             )
         self._remark("incarnation", f"a new incarnation, {self._incarnation}: restored, moved or copied")
 
+    async def _hold(self) -> None:
+        """Have the site keep the blocks that are not here yet: for so long, and so many, as it allows."""
+        if not self._hub or self._held_seq == self._source.seq:
+            return
+        self._held_seq = self._source.seq
+        try:
+            await self._client.request("fleet.hold", hub=self._hub, seq=self._source.seq)
+        except RequestFailed as error:
+            if "unknown method" not in str(error):
+                self._remark("hold", one_line(f"it keeps no blocks for this hub: {error}"))
+
     # ── audit ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _collect_head(self) -> None:
@@ -189,12 +212,13 @@ class SitePull:
     # ── roll-ups ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _quarters(self) -> None:
-        """All roll-ups by time at first, afterwards those of the blocks that are new."""
+        """All roll-ups by time at first, afterwards those of the blocks that are new since that began."""
         while (after_t := self._source.quarters_t) is not None:
             page = await self._ask_quarters(after_t=after_t)
             if page.next_t is not None and page.next_t <= after_t:
                 raise Stopped("answer", "its roll-ups go back in time")
-            self._keep_quarters(page, quarters_t=page.next_t)
+            begun = {"quarters_seq": page.last_seq or 0} if after_t == 0 else {}
+            self._keep_quarters(page, quarters_t=page.next_t, **begun)
         while True:
             page = await self._ask_quarters(after_seq=self._source.quarters_seq)
             if page.next_seq is None or page.next_seq <= self._source.quarters_seq:
@@ -355,34 +379,3 @@ def _in_unit(signals: Sequence[Signal], row: RolledRow) -> KeptQuarter:
     if not all(map(math.isfinite, scaled)):
         raise msgspec.ValidationError(f"a roll-up of {signal.name} that is no number")
     return KeptQuarter(row.t, signal, *scaled, row.n)
-
-
-async def pull_site(
-    open_client: Callable[[], Awaitable[Any]],
-    name: str,
-    store: Store,
-    pace: Pace,
-    claimed: dict[str, str],
-    take_current: bool = False,
-    most_s: float = MOST_S,
-) -> Pulled:
-    """One site, from link to end, for so long at most: a site that always has more would let no pull end.
-
-    A link that cannot be had or breaks is trouble of this site. Raises sqlite3.Error.
-    """
-    link = None
-    result = Pulled(name)
-    try:
-        async with asyncio.timeout(most_s):
-            link = await open_client()
-            pull = SitePull(name, link.client, store, pace)
-            result = pull.result
-            return await pull.run(claimed, take_current)
-    except TimeoutError:
-        result.kind, result.trouble = "time", f"not all within {most_s:g} s; the next pull goes on from here"
-    except (LinkLost, RequestFailed, OSError) as error:
-        result.kind, result.trouble = "link", one_line(str(error))
-    finally:
-        if link is not None:
-            await link.close()
-    return result

@@ -382,7 +382,7 @@ def compose_gateway(
     dispatcher = Dispatcher(
         log,
         queries.handlers,
-        FleetQueries(site, welcome, state_dir, loop=loop, records=queries).handlers,
+        FleetQueries(site, welcome, state_dir, loop=loop, records=queries, hold=recorder.hold).handlers,
         QueueCommands(queues, log).handlers,
         island_commands.handlers,
         AlarmCommands(

@@ -53,9 +53,10 @@ def check_heads(chain: dict[int, bytes], outside: Iterable[tuple[int, bytes]]) -
         if seq == 0:
             continue
         if seq not in chain:
-            yield f"head {seq} was exported, but the chain ends at row {max(chain, default=0)}: the tail was cut off"
+            last = max(chain, default=0)
+            yield f"head {seq} was noted outside, but the chain ends at row {last}: the tail was cut off"
         elif chain[seq] != head:
-            yield f"row {seq} is not the one that was exported as head {seq}: the chain was rewritten"
+            yield f"row {seq} is not the one that was noted outside as head {seq}: the chain was rewritten"
 
 
 def _triggers(con: sqlite3.Connection) -> dict[str, str]:

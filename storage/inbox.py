@@ -23,6 +23,7 @@ from storage.rows import to_us
 QUEUE = 1024  # ticks between caller and writer: 100 s at 10 Hz
 EVENTS_WAITING = 2000
 FLUSHES_WAITING = 1000
+HOLDS_WAITING = 64  # not noted yet
 DRILLS_WAITING = 100
 LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
@@ -114,8 +115,12 @@ class Inbox:
     def hold(self, name: str, sequence: int) -> Future[None]:
         """Keep blocks after this one for `name`, which has it and all before; they outlive age and cap up to a reserve.
 
-        The future raises NotRecorded if that is not noted yet.
+        `name`: "user/hub". The future raises NotRecorded if that is not noted yet.
         """
+        if name not in self._holds and len(self._holds) >= HOLDS_WAITING:
+            future: Future[None] = Future()
+            future.set_exception(NotRecorded("the disk does not answer"))
+            return future
         self._holds[name] = sequence
         return self.flush()
 

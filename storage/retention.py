@@ -2,7 +2,8 @@
 
 Each resolution has an age. Beyond the cap the oldest samples go first, then minutes, decisions, jobs, events and, last,
 quarter hours; the newest day of each stays. Blocks that a holder does not have yet outlive both, as long as those that
-would go fit into a reserve. What went for the cap or the reserve leaves a row in `gap`. The audit is never touched.
+would go fit into a reserve, and no longer than `HOLD_D` after the holder was last heard of. What went for the cap or
+the reserve leaves a row in `gap`. The audit is never touched.
 
 A call does little: two hours of a table, in one short transaction. Deletion by age is twice an hour, over restarts
 too, so a clock that is ahead for a day costs the oldest four days and no more. There is none for a day after the clock
@@ -37,6 +38,8 @@ COPY_D = 30.0  # a copy of before a migration is kept so long: until then an old
 OWN = tuple(f"{FILE}{suffix}" for suffix in ("-wal", "-shm", ".schema"))
 AGE_AGAIN_S = 1_700.0  # between two deletions by age, over restarts too; a little less than the recorder waits
 AGED, COPY_SEEN = "retention.aged", "retention.copy."  # keys of `state`
+HOLD_D = 35.0  # a holder that has not renewed its hold for so long will not come again
+HOLDS_OF_ONE = 4  # of one Unix user: who may hold blocks may not fill the table
 OTHERS_SHARE = 0.01  # of the cap: smaller ones, such as the site's identity, are not worth a word
 AUDITS = (AUDIT, f"{AUDIT}-wal", f"{AUDIT}-shm")
 DISK_CAP, RESERVE = "disk-cap", "hold-reserve"  # reasons of a gap
@@ -276,11 +279,20 @@ def give_back(con: sqlite3.Connection) -> bool:
 
 
 def hold(con: sqlite3.Connection, name: str, sequence: int, now_us: int) -> None:
-    """Note that a holder has all blocks up to this one, and needs those after it."""
+    """Note that a holder has all blocks up to this one, and needs those after it.
+
+    `name`: "user/hub"; of one user the newest `HOLDS_OF_ONE` stay.
+    """
     con.execute(
         "INSERT INTO hold (name, seq, ts_utc_us) VALUES (?,?,?) "
         "ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, ts_utc_us = excluded.ts_utc_us",
         (name, sequence, now_us),
+    )
+    user = f"{name.partition('/')[0]}/"
+    con.execute(
+        "DELETE FROM hold WHERE name IN (SELECT name FROM hold WHERE substr(name, 1, length(?1)) = ?1 "
+        "ORDER BY ts_utc_us DESC, name = ?2 DESC LIMIT -1 OFFSET ?3)",
+        (user, name, HOLDS_OF_ONE),
     )
 
 
@@ -290,7 +302,8 @@ def _delete(con: sqlite3.Connection, table: _Table, before_s: float, reserve: in
     wanted = f"FROM {table.name} WHERE {table.column} < :before"
     values = {"before": before, "held": -1}
     if table.name == "block":
-        (held,) = con.execute("SELECT min(seq) FROM hold").fetchone()
+        alive_us = round((now_s - HOLD_D * DAY_S) * 1e6)
+        (held,) = con.execute("SELECT min(seq) FROM hold WHERE ts_utc_us >= ?", (alive_us,)).fetchone()
         if held is not None:
             values["held"] = held
             (unsent,) = con.execute(f"SELECT total(length(v)) {wanted} AND seq > :held", values).fetchone()

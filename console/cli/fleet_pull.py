@@ -14,14 +14,14 @@ from console.cli.failures import Failure
 from console.cli.fleet_sites import chosen_sites, sites_option, ssh_option
 from console.cli.json_output import json_text
 from console.value_parsers import json_option
-from fleet.pull import Pace, Pulled, pull_site
+from fleet.pull import Pace, Pulled
+from fleet.pulling import FleetPull, hub_name
 from fleet.sites import SiteAddress
 from fleet.store import FILE, HubFile, NotAHub
 from fleet.transport import open_link
 from gateway import exit_codes
 from gateway.site.paths import state_root
 
-AT_ONCE = 8  # sites
 MBIT_S = 10.0
 
 hub_option = click.option(
@@ -48,7 +48,7 @@ hub_option = click.option(
     "current",
     multiple=True,
     metavar="SITE",
-    help="Read SITE although another incarnation followed it.",
+    help="Read SITE although another incarnation followed it, or another site has the same identity.",
 )
 @sites_option
 @ssh_option
@@ -72,7 +72,9 @@ def pull(
     try:
         store = HubFile(directory)
         with closing(store):
-            done = asyncio.run(_all(found, command, store, Pace(mbit * 1e6 / 8), current))
+            listed = [site.name for site in found]
+            pulling = FleetPull(listed, store, Pace(mbit * 1e6 / 8), current=current, hub=hub_name(directory))
+            done = asyncio.run(_all(found, command, pulling))
     except NotAHub as error:
         raise Failure(str(error)) from None
     except sqlite3.Error as error:
@@ -87,17 +89,9 @@ def pull(
     return exit_codes.FAILED if any(result.kind for result in done) else exit_codes.OK
 
 
-async def _all(
-    sites: tuple[SiteAddress, ...], ssh: tuple[str, ...], store: HubFile, pace: Pace, current: tuple[str, ...]
-) -> list[Pulled]:
-    """Every site, some at a time: one that hangs takes a turn until its time is over."""
-    turn, claimed = asyncio.Semaphore(AT_ONCE), dict[str, str]()
-
-    async def one(site: SiteAddress) -> Pulled:
-        async with turn:
-            return await pull_site(partial(open_link, site, ssh), site.name, store, pace, claimed, site.name in current)
-
-    return await asyncio.gather(*map(one, sites))
+async def _all(sites: tuple[SiteAddress, ...], ssh: tuple[str, ...], pulling: FleetPull) -> list[Pulled]:
+    """Every site, some at a time."""
+    return await asyncio.gather(*(pulling.pull(site.name, partial(open_link, site, ssh)) for site in sites))
 
 
 def _lines(result: Pulled) -> list[str]:

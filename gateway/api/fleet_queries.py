@@ -1,17 +1,20 @@
 """Queries of somebody who looks after many sites: the overview of this one, its blocks and roll-ups, the audit's head.
 
-They change nothing, and no name of a user, job or compute node is in an answer: of nodes there is the sum.
+No name of a user, job or compute node is in an answer: of nodes there is the sum. They change nothing; `fleet.hold`
+delays what retention deletes, within its bounds (storage/retention.py).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from gateway.api.command_log import Handler
+from gateway.api.command_log import Handler, printable
 from gateway.api.interfaces import Loop, Records
 from gateway.api.peer import Peer
 from gateway.api.protocol import Welcome
@@ -19,9 +22,13 @@ from gateway.api.site_overview import overview
 from gateway.errors import CommandRefused
 from gateway.site.schema import Site
 from storage.audit_reader import head_and_row
+from storage.inbox import NotRecorded
 from storage.signals import Signal
 
 PAGE_BYTES = 512 << 10  # of blocks in one answer, half of a frame
+HOLD_S = 5.0  # for the disk to note a hold
+MOST_HUB = 60  # characters of a hub's name
+Hold = Callable[[str, int], Future[None]]  # of `storage.inbox`
 SUMS = frozenset({"grid", "load", "month"})  # heads of measured and other signals that are of no single device
 
 
@@ -29,15 +36,24 @@ class FleetQueries:
     """Answers them."""
 
     def __init__(
-        self, site: Site, welcome: Callable[[Peer], Welcome], state_dir: Path, *, loop: Loop, records: Records
+        self,
+        site: Site,
+        welcome: Callable[[Peer], Welcome],
+        state_dir: Path,
+        *,
+        loop: Loop,
+        records: Records,
+        hold: Hold,
     ) -> None:
         self._welcome, self._state_dir, self._loop, self._records = welcome, state_dir, loop, records
+        self._hold_blocks = hold
         self._devices = SUMS | _power_devices(site)
         self.handlers: dict[str, Handler] = {
             "fleet.now": self._now,
             "fleet.blocks": self._blocks,
             "fleet.quarters": self._quarters,
             "fleet.head": self._head,
+            "fleet.hold": self._hold,
         }
 
     async def _now(self, peer: Peer, params: dict[str, Any]) -> Any:
@@ -67,6 +83,18 @@ class FleetQueries:
     async def _head(self, peer: Peer, params: dict[str, Any]) -> Any:
         """The head of the audit, and the hash of row `seq`: whoever kept it sees whether it still is what it was."""
         return await self._records.ask(lambda archive: head_and_row(self._state_dir, int(params.get("seq", 0))))
+
+    async def _hold(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Keep the blocks after `seq` for `hub`, a name of the asking user's, which has those up to it."""
+        seq, hub = max(0, _number(params["seq"])), printable(str(params["hub"]))[:MOST_HUB]
+        noted = asyncio.wrap_future(self._hold_blocks(f"{peer.user}/{hub}", seq))
+        try:
+            await asyncio.wait_for(noted, HOLD_S)
+        except NotRecorded as error:
+            raise CommandRefused(f"the hold is not on record: {error}") from None
+        except TimeoutError:
+            raise CommandRefused(f"the hold is not on record: the disk has not answered for {HOLD_S:g} s") from None
+        return {"seq": seq}
 
     def _may_leave(self, signal: Signal) -> bool:
         """Whether a signal is none of a compute node."""

@@ -23,7 +23,8 @@ from storage_samples import QUARTER, SOURCE, Site
 
 from console.cli import fleet_pull
 from console.cli.fleet import fleet
-from fleet.pull import Pace, Pulled, SitePull, pull_site
+from fleet.pull import Pace, Pulled, SitePull
+from fleet.pulling import FleetPull
 from fleet.sites import SiteAddress
 from fleet.store import FILE, HubFile, NotAHub
 from gateway import exit_codes
@@ -67,6 +68,7 @@ class FakeGateway:
         self.asked: list[str] = []
         self.breaks_after: int | None = None  # answers
         self.spoil: Callable[[bytes], bytes] = lambda data: data
+        self.held: list[int] = []
         identity = Identity(str(SOURCE[0]), str(incarnation), "", kept=True)
         self.welcome = Welcome(VERSION, name, "UTC", "root", 1, 0.0, 1.0, False, 5.0, identity=identity)
 
@@ -77,6 +79,9 @@ class FakeGateway:
         if method == "fleet.head":
             row = self.rows.get(params["seq"])
             return {"head": head_words(max(self.rows), self.rows[max(self.rows)]), "row": row.hex() if row else None}
+        if method == "fleet.hold":
+            self.held.append(params["seq"])
+            return {"seq": params["seq"]}
         archive = Archive(self.directory)
         try:
             return msgspec.msgpack.decode(msgspec.msgpack.encode(self._page(archive, method, params)))
@@ -104,7 +109,7 @@ class Hub:
     async def pull(self, gateway: FakeGateway, name: str = "fjord", **how: Any) -> Pulled:
         store = HubFile(self.directory)
         try:
-            pull = SitePull(name, gateway, store, Pace(None), lambda: 1e9)
+            pull = SitePull(name, gateway, store, Pace(None), lambda: 1e9, hub="here")
             return await pull.run(how.pop("claimed", {}), **how)
         finally:
             store.close()
@@ -148,6 +153,8 @@ async def test_every_block_once_roll_ups_first_and_no_node(recorded: Path, hub: 
     first = await hub.pull(gateway)
     assert hub.all(KEPT) == own(recorded)
     assert (first.blocks, first.known, first.trouble) == (4, 0, "")
+    assert [(first.quarters,)] == hub.all("SELECT count(*) FROM quarter"), "each comes once"
+    assert gateway.held == [0, own(recorded)[-1][0]], "from the begin on, and up to what is here"
     assert gateway.asked.index("fleet.blocks") > max(n for n, m in enumerate(gateway.asked) if m == "fleet.quarters")
     again = await hub.pull(FakeGateway(recorded))
     assert (again.blocks, again.known, again.quarters, again.bytes) == (0, 0, 0, 0)
@@ -244,7 +251,7 @@ async def test_a_site_that_always_has_more_ends_no_later_than_others(recorded: P
         return FakeLink(Endless(recorded))
 
     with closing(HubFile(hub.directory)) as store:
-        found = await pull_site(opened_link, "fjord", store, Pace(None), {}, most_s=0.05)
+        found = await FleetPull(["fjord"], store, Pace(None), most_s=0.05).pull("fjord", opened_link)
     assert (found.kind, found.site) == ("time", str(SOURCE[0]))
 
 
@@ -330,6 +337,68 @@ async def test_two_gateways_claim_one_site(recorded: Path, hub: Hub) -> None:
     former = await hub.pull(FakeGateway(recorded), "first")
     assert (former.kind, former.blocks) == ("claimed-twice", 0)
     assert (await hub.pull(FakeGateway(recorded), "first", take_current=True)).kind == ""
+
+
+async def test_a_copy_that_answers_faster_is_not_read_while_the_site_itself_answers(recorded: Path, hub: Hub) -> None:
+    site, copy = FakeGateway(recorded), FakeGateway(recorded, OTHER)
+
+    async def pull(*current: str) -> list[Pulled]:
+        """The copy is listed first and answers at once, the site later."""
+        copy_looked = asyncio.Event()
+
+        async def open_copy() -> FakeLink:
+            copy_looked.set()
+            return FakeLink(copy)
+
+        async def open_site() -> FakeLink:
+            await copy_looked.wait()
+            await asyncio.sleep(0)
+            return FakeLink(site)
+
+        with closing(HubFile(hub.directory)) as store:
+            pulling = FleetPull(["copy", "site"], store, Pace(None), current=current, hub="here")
+            return list(await asyncio.gather(pulling.pull("copy", open_copy), pulling.pull("site", open_site)))
+
+    await hub.pull(FakeGateway(recorded), "site")
+    for _ in range(2):
+        refused, read = await pull()
+        assert (refused.kind, read.kind) == ("claimed-twice", "")
+        assert refused.trouble.startswith(
+            f"site calls itself the same site, {SOURCE[0]}, and is read; nothing is pulled"
+        )
+        assert copy.held == [], "nothing is asked of it"
+    read, refused = await pull("copy")
+    assert (read.remarks, read.kind, refused.kind) == (
+        [f"a new incarnation, {OTHER}: restored, moved or copied"],
+        "",
+        "claimed-twice",
+    )
+
+
+async def test_of_sites_that_the_hub_does_not_know_the_first_listed_is_read(recorded: Path, hub: Hub) -> None:
+    async def late() -> FakeLink:
+        await asyncio.sleep(0)
+        return FakeLink(FakeGateway(recorded))
+
+    async def at_once() -> FakeLink:
+        return FakeLink(FakeGateway(recorded, OTHER))
+
+    with closing(HubFile(hub.directory)) as store:
+        pulling = FleetPull(["first", "second"], store, Pace(None))
+        found = await asyncio.gather(pulling.pull("second", at_once), pulling.pull("first", late))
+    assert [(each.name, each.kind) for each in found] == [("second", "claimed-twice"), ("first", "")]
+
+
+async def test_a_site_that_holds_nothing_is_pulled_all_the_same(recorded: Path, hub: Hub) -> None:
+    class Full(FakeGateway):
+        async def request(self, method: str, **params: Any) -> Any:
+            if method == "fleet.hold":
+                raise RequestFailed("the hold is not on record: disk full", "refused")
+            return await super().request(method, **params)
+
+    found = await hub.pull(Full(recorded))
+    assert (found.blocks, found.trouble) == (4, "")
+    assert found.remarks[0] == "it keeps no blocks for this hub: the hold is not on record: disk full"
 
 
 def test_the_command_pulls_and_says_what_came(

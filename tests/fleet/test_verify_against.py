@@ -60,4 +60,4 @@ def test_a_rewritten_end_shows(tmp_path: Path) -> None:
     audit(forged, "one", "two", "another", "four")
     code, said = verified(forged, hub)
     assert code == exit_codes.FAILED
-    assert f"row {seq} is not the one that was exported as head {seq}: the chain was rewritten" in said
+    assert f"row {seq} is not the one that was noted outside as head {seq}: the chain was rewritten" in said

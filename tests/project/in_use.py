@@ -65,7 +65,6 @@ black_start
 upgrade
 
 # storage: what an uplink to a fleet, and views of the console, ask of the record
-_.hold
 _.gaps
 _.at
 _.found_factor

@@ -154,10 +154,10 @@ def test_triggers_refuse(tmp_path: Path, sql: str) -> None:
             ["UPDATE checkpoint SET public_key = randomblob(32) WHERE seq = 40"],
             "checkpoint 40 was signed with another key",
         ),
-        (["DELETE FROM entry", "DELETE FROM checkpoint"], "head 40 was exported, but the chain ends at row 0"),
+        (["DELETE FROM entry", "DELETE FROM checkpoint"], "head 40 was noted outside, but the chain ends at row 0"),
         (
             ["DELETE FROM entry WHERE seq > 35", "DELETE FROM checkpoint WHERE seq > 35"],
-            "head 40 was exported, but the chain ends at row 35: the tail was cut off",
+            "head 40 was noted outside, but the chain ends at row 35: the tail was cut off",
         ),
     ],
 )
@@ -188,7 +188,7 @@ def test_rewritten_with_the_key_of_the_machine_shows_against_a_head_from_outside
     (tmp_path / HEAD_FILE).unlink()
     filled(tmp_path, 1)  # signs the rewritten chain
     assert verify(tmp_path).ok
-    assert "row 40 is not the one that was exported as head 40" in verify(tmp_path, (head,)).findings[0]
+    assert "row 40 is not the one that was noted outside as head 40" in verify(tmp_path, (head,)).findings[0]
 
 
 def test_every_byte_counts(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def drop_audit(out: Path) -> None:
     [
         (edit_csv, "audit.csv: its SHA-256 is not that of the manifest"),
         (remove_file, "decisions.csv: No such file or directory"),
-        (cut_and_restate, "head 40 was exported, but the chain ends at row 16"),
+        (cut_and_restate, "head 40 was noted outside, but the chain ends at row 16"),
         (drop_audit, "audit.db is missing"),
     ],
 )

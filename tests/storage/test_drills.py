@@ -83,7 +83,7 @@ def test_an_edited_report_is_found(tmp_path: Path) -> None:
     con.execute("UPDATE drill SET report = ?, audit_head = ?", (text, "1:" + "ab" * 32))
     con.commit()
     con.close()
-    assert verify(tmp_path).findings[0].startswith("drill 1: row 1 is not the one that was exported")
+    assert verify(tmp_path).findings[0].startswith("drill 1: row 1 is not the one that was noted outside")
 
 
 def test_a_report_the_audit_could_not_take_says_so_itself(tmp_path: Path) -> None:

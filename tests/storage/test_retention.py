@@ -300,8 +300,10 @@ def test_what_a_holder_does_not_have_yet_outlives_age_and_cap_up_to_the_reserve(
     con: sqlite3.Connection, path: Path
 ) -> None:
     held = T0 + 5 * DAY
-    retention.hold(con, "hub", held, 0)
-    retention.hold(con, "other", END, 0)  # the slowest counts
+    now_us = END * 1_000_000
+    retention.hold(con, "hub", held, now_us)
+    retention.hold(con, "other", END, now_us)  # the slowest counts
+    retention.hold(con, "gone", 0, round((END - 35 * DAY - 1) * 1e6))  # was not heard of for too long
     config = StorageConfig(keep_raw_d=1, disk_cap_mb=0.1, unsent_max_mb=1000)
     while retention.delete_old(con, config, END):
         pass
@@ -319,10 +321,18 @@ def test_what_a_holder_does_not_have_yet_outlives_age_and_cap_up_to_the_reserve(
     (gap,) = [g for g in Archive(path.parent).gaps(0, END) if g.reason == "hold-reserve"]
     assert (gap.resolution, gap.begin_utc_s, gap.end_utc_s) == ("raw", held + 900, first)
     # once it has them, they go as agreed
-    retention.hold(con, "hub", END, 0)
+    retention.hold(con, "hub", END, now_us)
     while retention.delete_old(con, config, END):
         pass
     assert con.execute("SELECT count(*) FROM block").fetchone() == (96,)
+
+
+def test_holds_of_one_user_are_few(con: sqlite3.Connection) -> None:
+    retention.hold(con, "anna/1", 1, 0)
+    for n in range(9):
+        retention.hold(con, f"anna2/{n}", n, n)
+    names = [name for (name,) in con.execute("SELECT name FROM hold ORDER BY name")]
+    assert names == ["anna/1", "anna2/5", "anna2/6", "anna2/7", "anna2/8"]
 
 
 def test_names_of_signals_that_left_are_freed_with_their_last_row(con: sqlite3.Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -42,10 +44,18 @@ async def test_audits_head_and_a_row_kept_elsewhere(there: Running, client: Gate
     assert (await client.request("fleet.quarters", after_t=0))["rows"] == []
 
 
+async def test_a_hold_is_noted_for_the_user_who_asks(there: Running, client: GatewayClient) -> None:
+    assert await client.request("fleet.hold", hub="ops\n1", seq=7) == {"seq": 7}
+    with closing(sqlite3.connect(there.directory / "telemetry.db")) as con:
+        assert con.execute("SELECT name, seq FROM hold").fetchall() == [(f"{client.welcome.user}/ops 1", 7)]
+    with pytest.raises(RequestFailed, match="expected a number of 64 bits"):
+        await client.request("fleet.hold", hub="x", seq=2**63)
+
+
 def test_no_signal_of_a_node_may_leave(tmp_path: Any) -> None:
     unused: Any = None
     site = small_site(tmp_path, pv=[{"id": "grid2", "url": "tcp://127.0.0.1:1", "peak_w": 1000}])
-    queries = FleetQueries(site, unused, tmp_path, loop=unused, records=unused)
+    queries = FleetQueries(site, unused, tmp_path, loop=unused, records=unused, hold=unused)
     leave = {
         name: queries._may_leave(definition(name))
         for name in (

@@ -72,6 +72,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "fleet.blocks": ("fleet.blocks", {"after_seq": 0}),
     "fleet.quarters": ("fleet.quarters", {"after_seq": 0}),
     "fleet.head": ("fleet.head", {"seq": 1}),
+    "fleet.hold": ("fleet.hold", {"hub": "ops", "seq": 1}),
     "jobs.list": ("jobs.list", {}),
     "jobs.list of others": ("jobs.list", {"user": "somebody"}),
     "jobs.report": ("jobs.report", {"start_utc_s": 0, "end_utc_s": 60}),
