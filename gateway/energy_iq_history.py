@@ -21,6 +21,7 @@ from dispatch.evaluation.energy_iq import VERSION, Iq, Quarter, day_and_month
 from dispatch.model.decoding import with_reasons
 from dispatch.model.forecast import QUARTER_S
 from storage.reader import Archive
+from storage.signals import MARKET_PRICE
 
 MINUTE_S = 60
 LEAST_MINUTES = 8  # of a quarter hour on record: more than half of it
@@ -29,7 +30,7 @@ GRID = "grid.w"
 ORDERED, ABLE = "decision.ordered", "decision.able"  # shares of the time
 TOUCHED = 0.01  # of a quarter hour: 9 s
 ON_GENSET = "decision.on_genset"  # the same; only on a site with a generator
-SIGNALS = (LOAD, GRID, PV, BATTERY, SOC, PRICE, ORDERED, ABLE, ON_GENSET)
+SIGNALS = (LOAD, GRID, PV, BATTERY, SOC, PRICE, MARKET_PRICE, ORDERED, ABLE, ON_GENSET)
 
 Minutes = Mapping[str, Mapping[int, tuple[float, float]]]
 
@@ -218,7 +219,9 @@ def _quarters(
                 unable=_share(minutes[ABLE], span, 1.0) < 1 - TOUCHED,
                 ordered=_share(minutes[ORDERED], span, 0.0) > TOUCHED,
             ),
-            _market_eur_per_mwh(terms, timezone, start_s, [minutes[PRICE][t][0] for t in span if t in minutes[PRICE]]),
+            _market_eur_per_mwh(
+                terms, timezone, start_s, _means(minutes[MARKET_PRICE], span), _means(minutes[PRICE], span)
+            ),
         )
 
 
@@ -228,15 +231,23 @@ def _share(minutes: Mapping[int, tuple[float, float]], span: range, unknown: flo
     return sum(known) / len(known) if known else unknown
 
 
+def _means(minutes: Mapping[int, tuple[float, float]], span: range) -> list[float]:
+    """Of each minute of a quarter hour that is on record."""
+    return [minutes[t][0] for t in span if t in minutes]
+
+
 def _market_eur_per_mwh(
-    terms: TariffTerms, timezone: str, start_s: int, import_eur_per_kwh: list[float]
+    terms: TariffTerms, timezone: str, start_s: int, recorded: list[float], import_eur_per_kwh: list[float]
 ) -> float | None:
-    """The market's price behind the import prices recorded in a quarter hour; None without one.
+    """The market's price of a quarter hour: as `recorded`, else as it is behind the recorded import prices (records of
+    earlier versions have no other; wrong where [tariff] has changed since). None without one.
 
     Where no charge follows the market's price, any would do: 0.
     """
     if not uses_market(terms):
         return 0.0
+    if recorded:
+        return sum(recorded) / len(recorded)
     if not import_eur_per_kwh:
         return None
     price = sum(import_eur_per_kwh) / len(import_eur_per_kwh)

@@ -116,7 +116,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """Places of the columns. `clock`: of the time of day, where it has a column of its own. `unit`: of the values.
 
-    `unit_in`: the column that tells the unit in each row; None: the header or the user does.
+    `unit_in`: a column that tells the unit in each row; None: there is none, or the values' header tells it.
     """
 
     time: int
@@ -137,8 +137,9 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], layout: Layout
     taken -= {place for place, name in enumerate(header) if _names_it(name, layout.value_column)}
     value, export = _values(header, rows, layout, taken)
     unit, unit_in = _unit(header, rows, value, layout)
-    if export is not None and not layout.unit and _unit_of(header[export]) not in ("", unit):
-        raise ValueError(f"{one_line(header[export])!r}: expected the unit of {one_line(header[value])!r}, {unit}")
+    of_value = _unit_of(header[value]) if layout.unit else unit
+    if export is not None and of_value and _unit_of(header[export]) not in ("", of_value):
+        raise ValueError(f"{one_line(header[export])!r}: expected the unit of {one_line(header[value])!r}, {of_value}")
     stamped = header[time] + (header[clock] if clock is not None else "")
     return Columns(
         time=time,
@@ -154,9 +155,11 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], layout: Layout
 
 def _unit(header: Sequence[str], rows: Sequence[Sequence[str]], value: int, layout: Layout) -> tuple[str, int | None]:
     """The unit of the values, by the user, their header, or a column of units; the place of that. Raises ValueError."""
-    if unit := layout.unit or _unit_of(header[value]):
-        return unit, None
     place = next((place for place, name in enumerate(header) if _words(name) & UNIT_COLUMN), None)
+    if layout.unit:
+        return layout.unit, place
+    if unit := _unit_of(header[value]):
+        return unit, None
     if place is not None and rows and (unit := _unit_of(cell_of(rows[0], place))):
         return unit, place
     raise ValueError(

@@ -226,11 +226,15 @@ def _stamps(path: Path, rows: Sequence[tuple[int, list[str]]], found: Columns, l
 
 
 def _same_unit(path: Path, rows: Sequence[tuple[int, list[str]]], found: Columns) -> None:
-    """Raises MeterFileError where a column of units tells another one than the first row's."""
-    if found.unit_in is not None:
-        units = ((line, cell_of(row, found.unit_in).strip()) for line, row in rows)
-        other = [(line, unit) for line, unit in units if unit.lower() != found.unit.lower()]
-        _raise_any(path, [f"{path}:{line}: unit {one_line(unit)!r}: expected {found.unit}" for line, unit in other])
+    """Raises MeterFileError where a column of units tells another one than the first row's, --unit or not: that is one
+    unit for all rows.
+    """
+    if found.unit_in is not None and rows:
+        units = [(line, cell_of(row, found.unit_in).strip()) for line, row in rows]
+        first = units[0][1]
+        other = [(line, unit) for line, unit in units if unit.lower() != first.lower()]
+        expected = f"expected {one_line(first) or 'none'}, as in the first row"
+        _raise_any(path, [f"{path}:{line}: unit {one_line(unit)!r}: {expected}" for line, unit in other])
 
 
 def _interval_s(stamps: Sequence[Stamp]) -> int:

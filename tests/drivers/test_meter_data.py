@@ -152,6 +152,14 @@ ERRORS = {
         "von;Volume;Eenheid\n2026-01-14 00:00;1,5;kWh\n2026-01-14 00:15;2,5;MWh\n",
         ":3: unit 'MWh': expected kWh",
     ),
+    "another unit in a row, one said": (
+        "von;Volume;Eenheid\n2026-01-14 00:00;1,5;kWh\n2026-01-14 00:15;2,5;Wh\n",
+        ":3: unit 'Wh': expected kWh, as in the first row",
+    ),
+    "another unit of export, one said": (
+        "von;Bezug kWh;Einspeisung Wh\n2026-01-14 00:00;1,5;0\n2026-01-14 00:15;2,5;0\n",
+        "'Einspeisung Wh': expected the unit of 'Bezug kWh', kWh",
+    ),
     "no number": ("von;kWh\n2026-01-14 00:00;1,5\n2026-01-14 00:15;x\n", ":3: 'x': expected a number such as 12,5"),
     "no time": ("von;kWh\n2026-01-14 00:00;1,5\n2026-01-14 25:15;2,5\n", ":3: '2026-01-14 25:15'"),
     "a year of no meter": (
@@ -176,7 +184,7 @@ def test_what_a_file_does_not_tell_is_asked(what: str, tmp_path: Path) -> None:
     text, said = ERRORS[what]
     zone = "Mars/Base" if "zone" in what else ""
     with pytest.raises(MeterFileError) as error:
-        read_text(tmp_path, text, zone=zone)
+        read_text(tmp_path, text, zone=zone, unit="kWh" if what.endswith("one said") else "")
     assert said in str(error.value)
     assert "meter.csv" in str(error.value)
 

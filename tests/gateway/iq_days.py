@@ -15,6 +15,7 @@ from dispatch.model.readings import reading
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
 from storage.recorder import Recorder
+from storage.signals import MARKET_PRICE
 
 CONFIG = DispatchConfig(
     grid=GridConfig(fuse_a=160, contracted_peak_w=60_000, export_limit_w=60_000),
@@ -62,6 +63,7 @@ def record(
     unable: Container[int] = (),
     on_genset: Container[int] = (),
     priced: bool = True,
+    with_market: bool = False,
     pv_w: Callable[[int], float | None] | None = None,
     states: dict[str, object] | None = None,
 ) -> None:
@@ -94,6 +96,8 @@ def record(
         }
         if priced:
             extras["price.eur_per_kwh"] = import_price(CONFIG.tariff, CONFIG.timezone, t_s, market(t_s))
+        if with_market:
+            extras[MARKET_PRICE] = market(t_s)
         recorder.put(snapshot, None, extras)
         if n % 500 == 499:
             recorder.flush().result(10)

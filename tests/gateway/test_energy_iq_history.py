@@ -169,6 +169,17 @@ def test_prices_that_are_not_on_record_come_from_the_price_file_or_are_told(tmp_
     assert notes == ["no market price on record or in the site's price file: judged by fees, tax and peak alone"]
 
 
+@pytest.mark.parametrize("with_market", [True, False])
+def test_the_market_price_on_record_holds_after_the_tariff_has_changed(with_market: bool, tmp_path: Path) -> None:
+    record(tmp_path, BEGIN, BEGIN + 3600, with_market=with_market)
+    dearer = msgspec.structs.replace(CONFIG.tariff, fee_eur_per_kwh=CONFIG.tariff.fee_eur_per_kwh + 0.01)
+    archive = Archive(tmp_path)
+    quarters, notes = read_quarters(archive, msgspec.structs.replace(CONFIG, tariff=dearer), BEGIN, END)
+    archive.close()
+    assert notes == []
+    assert [q.eur_per_mwh for q in quarters] == pytest.approx([DEAR if with_market else DEAR - 10] * 4, abs=0.01)
+
+
 # ── the service ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
