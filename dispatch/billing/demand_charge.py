@@ -19,7 +19,7 @@ from dispatch.billing.charges.accounts import interval_account as charge_account
 from dispatch.billing.charges.accounts import period_days, period_label, price_parts, share_held
 from dispatch.billing.charges.amounts import counted, priced
 from dispatch.billing.charges.calendar import Calendar
-from dispatch.billing.excess import HOURS, quantity
+from dispatch.billing.excess import HOURS, measure, quantity
 from dispatch.config.charges import Charge
 from dispatch.config.demand_terms import DemandTerms, Window, parsed
 from dispatch.config.window_times import month_numbers
@@ -166,6 +166,16 @@ def billed_eur(terms: DemandTerms, period: str, w: float) -> float:
 def quantity_w(terms: DemandTerms, added: float) -> float:
     """What has added up (W, W^2, h), as the demand, W, that one kW more of is billed: 1000 W for an hour."""
     return terms.floor_w + quantity(terms.adds, added) * (1000.0 if terms.adds == HOURS else 1.0)
+
+
+def added_eur(terms: ChargeTerms, before: float, above: Iterable[tuple[float, float]]) -> float:
+    """What intervals cost more, EUR, of a charge that adds up what is above its contract, after `before` (W, W^2, h).
+
+    Each is (W above the contract, 0 or more; how many of the charge's intervals, such as 1/3 of one).
+    """
+    hours = terms.interval_s / 3600
+    added = before + sum(share * measure(terms.adds, w, hours) for w, share in above)
+    return (quantity_w(terms, added) - quantity_w(terms, before)) / 1000 * terms.rise_eur_per_kw
 
 
 def billed_by_period_w(terms: DemandTerms, peaks_w: Mapping[str, float]) -> dict[str, float]:

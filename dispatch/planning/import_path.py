@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.demand_charge import ChargeTerms, added_eur, interval_account
 from dispatch.billing.import_allowance import MARGIN, SURGE
 from dispatch.config.battery_ratings import Efficiency, full_kwh, reserve_soc_pct, worst_efficiency
 from dispatch.config.demand_terms import DemandTerms
@@ -64,6 +64,7 @@ class _ChargeLevel(NamedTuple):
 
     terms: DemandTerms
     w: float
+    added: float = 0.0  # what the running period has above its contract, where that adds up
 
     def counts(self, config: DispatchConfig, utc_s: float) -> bool:
         """Whether the interval that begins then counts."""
@@ -178,7 +179,7 @@ class ImportPath:
         if wanted_kw <= 0:
             charge_kw = min(max(0.0, level.aim_kw - net_kw), step.given.charge_w / 1000)
             return min(self.room_kwh, stored_kwh + charge_kw * step.hours * self.efficiency.charge)
-        most_kw = min(wanted_kw, step.given.discharge_w / 1000, stored_kwh * self.efficiency.discharge / step.hours)
+        most_kw = min(wanted_kw, step.given.discharge_w / 1000, self._gives_kw(step, stored_kwh))
         carried_kw = max(0.0, most_kw)
         if net_kw - carried_kw > level.most_kw + ROUNDING_KW:
             return None
@@ -213,6 +214,8 @@ class ImportPath:
         kept: tuple[_ChargeLevel, ...] = ()
         total_eur = 0.0
         for level in self.levels:
+            if level.terms.adds:  # see `excess_eur`
+                continue
             passed_w = rise_w - max(0.0, level.w - above_w)
             if passed_w <= 0:
                 continue
@@ -221,6 +224,61 @@ class ImportPath:
             else:
                 total_eur += passed_w / 1000 * level.rise_eur_per_kw(self)
         return total_eur
+
+    @property
+    def adds(self) -> bool:
+        """Whether a charge adds up what each interval has above its contract."""
+        return any(level.terms.adds for level in self.levels)
+
+    def excess_eur(self, path_kw: Sequence[float]) -> float:
+        """What a path costs more than that without the job, EUR, by charges that add up what each interval has above a
+        contract. The battery carries what is above it while it has energy.
+        """
+        adding = [level for level in self.levels if level.terms.adds]
+        return sum(self._added_eur(level, path_kw) - self._added_eur(level, self.net_kw) for level in adding)
+
+    def _added_eur(self, level: _ChargeLevel, path_kw: Sequence[float]) -> float:
+        """What a path costs by one of them, EUR. Of the running interval what was imported so far is in its mean."""
+        terms, zone = level.terms, self.config.timezone
+        if not isinstance(terms, ChargeTerms):
+            return 0.0
+        length_s, contract_kw = terms.interval_s, terms.floor_w / 1000
+        energy: dict[int, tuple[float, float]] = {}  # by interval: kWh, hours
+        first_s = self.steps[0].start_s
+        if self.imported_kwh is not None and length_s == self.config.grid.metering_interval_s:
+            energy[int(first_s // length_s)] = self.imported_kwh, first_s % length_s / 3600
+        stored_kwh = self.stored_kwh
+        for step, net_kw in zip(self.steps, path_kw, strict=True):
+            counts = level.counts(self.config, step.start_s // length_s * length_s)
+            import_kw, stored_kwh = self._carried(step, net_kw, contract_kw if counts else math.inf, stored_kwh)
+            kwh, hours = energy.get(int(step.start_s // length_s), (0.0, 0.0))
+            energy[int(step.start_s // length_s)] = kwh + max(0.0, import_kw) * step.hours, hours + step.hours
+        above: dict[str, list[tuple[float, float]]] = {}
+        for number, (kwh, hours) in energy.items():
+            at = interval_account(terms, zone, number * length_s)
+            if at.counts:
+                above_w = max(0.0, 1000 * at.weight * kwh / hours - terms.floor_w)
+                above.setdefault(at.account, []).append((above_w, 3600 * hours / length_s))
+        now = interval_account(terms, zone, first_s).account
+        return sum(added_eur(terms, level.added if of == now else 0.0, each) for of, each in above.items())
+
+    def _carried(self, step: PathStep, net_kw: float, most_kw: float, stored_kwh: float) -> tuple[float, float]:
+        """(import, kW; energy stored after the step, kWh), where the battery keeps import below `most_kw` as far as it
+        can, and charges only below that; or does what an order says.
+        """
+        level = _Level(most_kw, most_kw, 0.0)
+        if step.given.order:
+            out_kw = step.given.battery_w / 1000 + (net_kw - step.net_kw if self.follows else 0.0)
+            left_kwh = self._stored_after_order(step, net_kw, _Level(math.inf, math.inf, 0.0), stored_kwh)
+            return net_kw - out_kw, stored_kwh if left_kwh is None else left_kwh
+        over_kw = max(0.0, net_kw - most_kw)
+        can_kw = max(0.0, min(over_kw, step.given.discharge_w / 1000, self._gives_kw(step, stored_kwh)))
+        left_kwh = self._stored_after(step, min(net_kw, most_kw + can_kw), level, stored_kwh)
+        return net_kw - can_kw, stored_kwh if left_kwh is None else left_kwh
+
+    def _gives_kw(self, step: PathStep, stored_kwh: float) -> float:
+        """What the energy stored is in a step, kW."""
+        return stored_kwh * self.efficiency.discharge / step.hours
 
     def _keeping(self, levels: tuple[_ChargeLevel, ...]) -> ImportPath:
         """The same, where the levels of these charges are not passed in their hours."""
@@ -271,7 +329,7 @@ def _levels(inputs: PlanInputs, plan: Plan | None, limit_w: float) -> tuple[_Cha
     if plan is not None and plan.at(inputs.now_utc_s) is not None:
         targets_w, planned_w = plan.targets_w, plan.peak_target_w
     return tuple(
-        _ChargeLevel(terms, min(max(targets_w.get(terms.id, planned_w), level.free_w), limit_w))
+        _ChargeLevel(terms, min(max(targets_w.get(terms.id, planned_w), level.free_w), limit_w), level.added)
         for terms, level in levels_of(inputs)
     )
 

@@ -6,8 +6,9 @@ is granted first, the earliest of them. Otherwise the peak may rise up to the co
 least of it; the answer gives the cost.
 
 Energy that will be missing later, up to the plan's horizon, forbids nothing: a forecast that far is a guess. But the
-rise it may cause is in the answer, with its cost. A battery under a manual order carries nothing: what the order
-discharges is gone, what it charges is import, and what it stores counts once it is there.
+rise it may cause is in the answer, with its cost. So is what a job costs by charges that add up what each interval has
+above a contract, which no peak shows: of starts the cheapest is taken. A battery under a manual order carries nothing:
+what the order discharges is gone, what it charges is import, and what it stores counts once it is there.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from dispatch.planning.order_projection import battery_holder, holder_reason, lo
 SHORTEST_S = 60.0
 SLACK = 0.02  # of the level allowed: plans store to the point, meters and forecasts are not that exact
 NAME_MAX = 32
+CENT_EUR = 0.005  # less is told as 0.00 EUR
 
 
 class PowerRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +60,7 @@ class Grant(msgspec.Struct, frozen=True):
     start_utc_s: float
     level_w: float  # the import it takes, as far as the forecast goes
     rise_w: float  # of it above what is kept anyway
-    cost_eur: float  # of that rise, in the month's or year's demand charge
+    cost_eur: float  # of that rise, in the month's or year's demand charge, and of what adds up above a contract
     why: Reason | None  # why not at once, or what it costs; None when there is nothing to say
 
 
@@ -77,7 +79,17 @@ def grant(
     except OrderRefused as refusal:
         raise OrderRefused(joined([refusal.reason, *held])) from None
     after, above = _with_later_rise(asked, inputs, plan, site, found)
+    excess_eur = _excess_eur(asked, inputs, plan, found) if site.adds else 0.0
+    if excess_eur >= CENT_EUR:
+        above = [Reason("power.excess", {"cost_eur": excess_eur, "per": _per(inputs.config)}), *above]
+        after = msgspec.structs.replace(after, cost_eur=after.cost_eur + excess_eur)
     return msgspec.structs.replace(after, why=_all([*_said(after.why), *above, *held]))
+
+
+def _excess_eur(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None, found: Grant) -> float:
+    """What the job costs up to the plan's horizon by the charges that add up what is above a contract."""
+    site = ImportPath.of(inputs, plan, inputs.now_utc_s + inputs.config.plan.horizon_h * 3600)
+    return site.excess_eur(site.with_job(asked.power_w, found.start_utc_s, found.start_utc_s + asked.for_s))
 
 
 def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[Grant, ImportPath]:
@@ -93,9 +105,12 @@ def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[
         if room.w < asked.power_w:
             limited = room
             continue
-        if site.can_hold(site.kept_w, site.with_job(asked.power_w, start, start + asked.for_s)):
+        path = site.with_job(asked.power_w, start, start + asked.for_s)
+        held = site.can_hold(site.kept_w, path)
+        if held and site.excess_eur(path) < CENT_EUR:
             return Grant(start, site.kept_w, 0.0, 0.0, _why_later(asked, inputs, plan, start)), site
-        tried.append((max(0.0, site.need_w(asked.power_w, start, start + asked.for_s) - site.kept_w), start, site))
+        rise_w = 0.0 if held else max(0.0, site.need_w(asked.power_w, start, start + asked.for_s) - site.kept_w)
+        tried.append((rise_w, start, site))
     if not tried:
         raise OrderRefused(_limit_refusal(asked, inputs, plan, limited))
     carried = [one for one in tried if one[0] + one[2].kept_w <= one[2].allowed_w + NEAR_W]
@@ -104,14 +119,28 @@ def _start(asked: PowerRequest, inputs: PlanInputs, plan: Plan | None) -> tuple[
             ((rise_w + site.kept_w, start, site) for rise_w, start, site in tried), key=lambda one: one[:2]
         )
         raise OrderRefused(_refusal(asked, inputs, plan, site, (need_w, start)))
-    least_w = min(rise_w for rise_w, _, _ in carried)
-    rise_w, start, site = next(one for one in carried if one[0] <= least_w + NEAR_W)  # the earliest of equals
+    rise_w, start, site = _best(asked, carried)
     path = site.with_job(asked.power_w, start, start + asked.for_s)
     cost_eur, per = site.rise_eur(rise_w, site.kept_w, path), _per(inputs.config)
     level_w = site.kept_w + rise_w
     rise = Reason("power.rise", {"rise_w": rise_w, "level_w": level_w, "cost_eur": cost_eur, "per": per})
-    why = _all([*_said(_why_later(asked, inputs, plan, start)), rise])
+    why = _all([*_said(_why_later(asked, inputs, plan, start)), *([rise] if rise_w > 0 else [])])
     return Grant(start, level_w, rise_w, cost_eur, why), site
+
+
+def _best(asked: PowerRequest, carried: Sequence[tuple[float, float, ImportPath]]) -> tuple[float, float, ImportPath]:
+    """Of (rise, start, path) the lowest rise, the earliest of equals; where what is above a contract adds up, the least
+    cost.
+    """
+    if not carried[0][2].adds:
+        least_w = min(rise_w for rise_w, _, _ in carried)
+        return next(one for one in carried if one[0] <= least_w + NEAR_W)
+    costs_eur = []
+    for rise_w, start, site in carried:
+        path = site.with_job(asked.power_w, start, start + asked.for_s)
+        costs_eur.append(site.rise_eur(rise_w, site.kept_w, path) + site.excess_eur(path))
+    least_eur = min(costs_eur) + CENT_EUR
+    return next(one for one, eur in zip(carried, costs_eur, strict=True) if eur <= least_eur)
 
 
 def _holder(inputs: PlanInputs) -> list[Reason]:

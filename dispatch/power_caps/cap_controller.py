@@ -128,7 +128,13 @@ class CapController:
             ours = msgspec.structs.replace(ours, day=kept.day, minutes=ours.minutes + kept.minutes)
         if ours.month in ("", kept.month):
             rent_eur, would_be_w = ours.rent_eur + kept.rent_eur, max(ours.would_be_w, kept.would_be_w)
-            ours = msgspec.structs.replace(ours, month=kept.month, rent_eur=rent_eur, would_be_w=would_be_w)
+            ours = msgspec.structs.replace(
+                ours,
+                month=kept.month,
+                rent_eur=rent_eur,
+                would_be_w=would_be_w,
+                paid_eur=ours.paid_eur + kept.paid_eur,
+            )
         self._ledger = ours
 
     def step(self, now: Snapshot, need: GridSide, failing: Set[str]) -> tuple[CapsView | None, tuple[Event, ...]]:

@@ -7,16 +7,21 @@ those seen; and the rule here never pays more rent in a month than the peak that
 cost. A peak that was let rise no longer counts as spared, so small rises do not begin the rent again: in every case
 caps cost at most as much again as letting the peak rise at once.
 
+A charge that adds up what each interval has above its contract is no purchase: it is paid anew in each interval. Caps
+pay in those in which they cost no more than what they spare of it, and that part of the rent is not held against the
+peaks.
+
 Caps are for deferrable nodes only; the caller chooses them and informs their users.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from dispatch.billing.demand_charge import interval_account
+from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, added_eur, interval_account
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.model.charge_levels import ChargeLevel
@@ -34,6 +39,7 @@ class CapsLedger(msgspec.Struct, frozen=True):
     month: str = ""  # local month, or other account of the demand charge, of the next two
     rent_eur: float = 0.0
     would_be_w: float = 0.0  # the highest import that caps were asked to bring down
+    paid_eur: float = 0.0  # of the rent, what was spared at the same time of charges that add up
     cap_w: float = 0.0  # in force
     other_days: dict[str, float] = {}  # `minutes` of the days that the clock was in last, should it be set back
     other_months: dict[str, tuple[float, float]] = {}  # `rent_eur` and `would_be_w`, the same
@@ -45,10 +51,11 @@ class CapsLedger(msgspec.Struct, frozen=True):
             days = dict([*self.other_days.items(), (self.day, self.minutes)][-KEPT:])
             ledger = msgspec.structs.replace(ledger, day=day, minutes=days.pop(day, 0.0), other_days=days)
         if month != self.month:
-            months = dict([*self.other_months.items(), (self.month, (self.rent_eur, self.would_be_w))][-KEPT:])
+            unpaid_eur = self.rent_eur - self.paid_eur
+            months = dict([*self.other_months.items(), (self.month, (unpaid_eur, self.would_be_w))][-KEPT:])
             rent_eur, would_be_w = months.pop(month, (0.0, 0.0))
             ledger = msgspec.structs.replace(
-                ledger, month=month, rent_eur=rent_eur, would_be_w=would_be_w, other_months=months
+                ledger, month=month, rent_eur=rent_eur, would_be_w=would_be_w, paid_eur=0.0, other_months=months
             )
         return ledger
 
@@ -97,27 +104,29 @@ def decide(
     purchase_eur = 0.0
     for terms, place in counting:
         spared_of_w = max(0.0, would_be_w - max(free_w.get(terms.id, need.month_peak_w), need.import_max_w))
-        purchase_eur += place.weight * terms.rise_eur_per_kw * spared_of_w / 1000
-    if ledger.rent_eur >= purchase_eur:
-        return _none(
-            Reason("caps.let_rise", {"rent_eur": ledger.rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}),
-            ledger,
-        )
+        purchase_eur += 0.0 if terms.adds else place.weight * terms.rise_eur_per_kw * spared_of_w / 1000
+    cap_w = _cap_w(caps, need, wanted_w, ledger.cap_w)
+    excess = _Excess(_excess_eur(counting, need, cap_w), cap_w / 1000 * need.step_s / 3600 * caps.value_eur_per_kwh)
+    ledger = msgspec.structs.replace(ledger, paid_eur=min(ledger.paid_eur, ledger.rent_eur))
+    rent_eur = ledger.rent_eur - ledger.paid_eur
+    if rent_eur >= purchase_eur and not excess.pays:
+        figures: dict[str, float] = {"rent_eur": rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}
+        only = counting and all(terms.adds for terms, _ in counting) and cap_w > QUIET_W
+        return _none(excess.said("caps.let_excess", need) if only else Reason("caps.let_rise", figures), ledger)
     if ledger.minutes + need.step_s / 60 > caps.minutes_per_day:
         return _none(Reason("caps.used_up", {"day_min": caps.minutes_per_day}), ledger)
-    cap_w = min(wanted_w, caps.max_share * max(0.0, need.load_w - caps.idle_w))
-    if caps.ramp_w_per_s > 0:
-        cap_w = min(cap_w, ledger.cap_w + caps.ramp_w_per_s * need.step_s)
     if cap_w <= QUIET_W:
         return _none(Reason("caps.idle_load"), ledger)
-    rent_eur = cap_w / 1000 * need.step_s / 3600 * caps.value_eur_per_kwh
     ledger = msgspec.structs.replace(
         ledger,
         minutes=ledger.minutes + need.step_s / 60,
-        rent_eur=ledger.rent_eur + rent_eur,
+        rent_eur=ledger.rent_eur + excess.rent_eur,
         would_be_w=would_be_w,
+        paid_eur=ledger.paid_eur + min(excess.eur, excess.rent_eur),
         cap_w=cap_w,
     )
+    if rent_eur >= purchase_eur:
+        return CapsDecision(cap_w, excess.said("caps.excess", need, cap_w), ledger)
     reason = Reason(
         "caps.cap",
         {
@@ -128,6 +137,42 @@ def decide(
         },
     )
     return CapsDecision(cap_w, reason, ledger)
+
+
+class _Excess(NamedTuple):
+    """What caps spare in one step of charges that add up what is above a contract, and what they cost in it, EUR."""
+
+    eur: float
+    rent_eur: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether they are worth it by these charges alone."""
+        return 0 < self.eur >= self.rent_eur
+
+    def said(self, code: str, need: CapInputs, cap_w: float = 0.0) -> Reason:
+        """The two, by the hour."""
+        an_hour = 3600 / need.step_s
+        eur = {"excess_eur_per_h": an_hour * self.eur, "rent_eur_per_h": an_hour * self.rent_eur}
+        return Reason(code, {**eur, "cap_w": cap_w, "import_w": need.import_max_w} if cap_w else {**eur})
+
+
+def _cap_w(caps: CapsConfig, need: CapInputs, wanted_w: float, last_w: float) -> float:
+    """The cap that is wanted, as far as depth and ramp allow."""
+    cap_w = min(wanted_w, caps.max_share * max(0.0, need.load_w - caps.idle_w))
+    return min(cap_w, last_w + caps.ramp_w_per_s * need.step_s) if caps.ramp_w_per_s > 0 else cap_w
+
+
+def _excess_eur(counting: Sequence[tuple[DemandTerms, IntervalAccount]], need: CapInputs, cap_w: float) -> float:
+    """What such a cap spares in this step of the charges that add up what each interval has above their contract."""
+    mean_w, added = need.import_w if need.mean_w is None else need.mean_w, {of.charge: of.added for of in need.levels}
+    total_eur = 0.0
+    for terms, place in counting:
+        if terms.adds and isinstance(terms, ChargeTerms):
+            above_w = [max(0.0, place.weight * w - terms.floor_w) for w in (mean_w, mean_w - cap_w)]
+            without_eur, with_eur = (added_eur(terms, added.get(terms.id, 0.0), [(w, 1.0)]) for w in above_w)
+            total_eur += (without_eur - with_eur) * need.step_s / terms.interval_s
+    return total_eur
 
 
 def _none(reason: Reason, ledger: CapsLedger) -> CapsDecision:

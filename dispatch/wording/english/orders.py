@@ -83,6 +83,14 @@ TEMPLATES = {
     "caps.cap": (
         "cap GPUs by {cap_w:kw}: the battery cannot hold {import_w:kw}; {rent_eur:.2f} of {purchase_eur:.2f} EUR spent"
     ),
+    "caps.excess": (
+        "cap GPUs by {cap_w:kw}: the battery cannot hold {import_w:kw}; what is above a contract would cost "
+        "{excess_eur_per_h:.2f} EUR/h, caps {rent_eur_per_h:.2f} EUR/h"
+    ),
+    "caps.let_excess": (
+        "let import rise above the contract: caps would cost {rent_eur_per_h:.2f} EUR/h and spare "
+        "{excess_eur_per_h:.2f} EUR/h"
+    ),
     "caps.event": "{cap_w:kw} to be taken to keep import below {limit_w:kw}: the battery cannot give it alone",
     "caps.priced": (
         "{reason}; at most {slowdown_pct:.0f} % slower, {lost_gpus:.2f} GPU-hours lost an hour, {eur_per_h:.2f} EUR, "

@@ -92,6 +92,7 @@ TEMPLATES = {
         "the battery then lacks its energy later: the peak may rise by {rise_w:kw} to {level_w:kw}: "
         "{cost_eur:.2f} EUR this {per}"
     ),
+    "power.excess": "{cost_eur:.2f} EUR more this {per} for what intervals have above a contract",
     "power.above_contract": "import may reach {level_w:kw}, above the contract of {contract_w:kw}",
     "power.without_job": "without the job {bare_w:kw}",
     "power.month_peak": "the month's peak is {peak_w:kw} already",

@@ -18,14 +18,18 @@ from dispatch.billing.billing_memory import Billing
 from dispatch.billing.interval_budget import MeteringInterval
 from dispatch.billing.peak_charges import charge_peaks_w, joined_w, peak_charges, risen_eur
 from dispatch.config.charges import Charge, TariffWindow
-from dispatch.config.schema import DispatchConfig, GridConfig
+from dispatch.config.schema import CapsConfig, DispatchConfig, GridConfig
 from dispatch.evaluation.foresight import idle_schedule, perfect_battery_w
 from dispatch.model.charge_levels import ChargeLevel
+from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.lp_solver import LinearProgram
 from dispatch.planning.planner import make_plan
+from dispatch.planning.power_admission import Grant, PowerRequest, grant
 from dispatch.planning.validator import check_plan
+from dispatch.power_caps.ski_rental import CapInputs, CapsDecision, CapsLedger, decide
+from dispatch.wording.catalogue import words
 
 HOUR = 3600
 BERLIN = "Europe/Berlin"
@@ -109,6 +113,81 @@ def test_what_peaks_cost_more_is_what_the_bill_says(
         for n, part in ((0, grid_w[: 4 * cut]), (cut, grid_w[4 * cut :]))
     ]
     assert joined_w(terms, *parts) == pytest.approx(own_w)
+
+
+# ── caps, and power for jobs ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("by", "before", "eur"),
+    [(SUM, 0.0, 14.0), (ROOT, 0.0, 14.0), (ROOT, (48e3) ** 2, 2.0), (HOURS, 0.0, 0.25)],
+)
+def test_caps_pay_where_they_cost_no_more_than_the_excess_that_they_spare(by: str, before: float, eur: float) -> None:
+    """14 kW above 30 kW for a quarter hour, taken by a cap: 3.5 kWh. sqrt(48^2 + 14^2) is 50."""
+    (terms,) = peak_charges(a_site(excess(by)))
+    level = ChargeLevel("excess", True, 30e3, 30e3, 30e3, before)
+    need = CapInputs(
+        utc_s=MIDNIGHT,
+        step_s=900.0,
+        load_w=60e3,
+        import_w=44e3,
+        import_max_w=30e3,
+        month_peak_w=30e3,
+        levels=(level,),
+    )
+
+    def decided(eur_per_kwh: float, ledger: CapsLedger) -> CapsDecision:
+        caps = CapsConfig(value_eur_per_kwh=eur_per_kwh, max_share=0.5, idle_w=0.0)
+        return decide(caps, [terms], BERLIN, need, ledger)
+
+    ledger = CapsLedger()
+    for _ in range(3):  # at a price that is worth it they go on; the peaks' rent stays 0
+        found = decided(0.99 * eur / 3.5, ledger)
+        ledger = found.ledger
+        assert (found.cap_w, found.reason.code) == (14e3, "caps.excess")
+        assert found.reason.figures["excess_eur_per_h"] == pytest.approx(4 * eur)
+        assert ledger.rent_eur == pytest.approx(ledger.paid_eur)
+    for _ in range(2):  # at a higher one, never
+        found = decided(1.01 * eur / 3.5, ledger)
+        assert (found.cap_w, found.reason.code) == (0.0, "caps.let_excess")
+        assert found.reason.figures["rent_eur_per_h"] == pytest.approx(4 * 1.01 * eur)
+
+
+@pytest.mark.parametrize(("by", "eur"), [(SUM, 8 * 15.0), (ROOT, (8 * 225.0) ** 0.5), (HOURS, 2.0)])
+@pytest.mark.parametrize("rises", [False, True])
+def test_a_job_pays_for_each_interval_above_the_contract(by: str, eur: float, rises: bool) -> None:
+    """20 kW for 2 h on 25 kW and an empty battery. With a peak of 60 kW that is paid already no peak rises."""
+    peak = Charge(id="peak", kind="max", price=1000.0)
+    config = a_site(excess(by), peak, battery={"energy_kwh": 0.0})
+    levels = (
+        ChargeLevel("peak", True, 25e3 if rises else 60e3, 60e3, 60e3),
+        ChargeLevel("excess", True, 30e3, 30e3, 30e3),
+    )
+    inputs = ask(config, FLAT, [25_000.0], now_utc_s=MIDNIGHT, levels=levels, month_peak_w=30e3)
+    asked = PowerRequest(power_w=20_000, for_s=2 * HOUR)
+    found = grant(asked, inputs, make_plan(inputs), IslandState.GRID_TIED, ())
+    assert found.cost_eur == pytest.approx(eur + (20_000.0 if rises else 0.0), rel=0.01)
+    assert f"{eur:.2f} EUR more this month for what intervals have above a contract" in words_of(found)
+
+
+def test_a_job_waits_for_the_start_at_which_less_is_above_the_contract() -> None:
+    """The load falls from 25 to 15 kW after an hour: 20 kW for an hour then have 5 kW above, at once 15. Of a battery
+    with 9 kWh to give they would have nothing above then.
+    """
+    loads_w = [25_000.0] * 4 + [15_000.0]
+    costs = []
+    for kwh in (0.0, 12.5):
+        config = a_site(excess(SUM), battery={"energy_kwh": kwh})
+        inputs = ask(config, FLAT, loads_w, now_utc_s=MIDNIGHT, soc_pct=90.0, month_peak_w=30e3)
+        asked = PowerRequest(power_w=20_000, for_s=HOUR, within_s=2 * HOUR)
+        found = grant(asked, inputs, make_plan(inputs), IslandState.GRID_TIED, ())
+        assert found.start_utc_s == MIDNIGHT + HOUR or kwh
+        costs.append(found.cost_eur)
+    assert costs == pytest.approx([4 * 5.0, 0.0], abs=0.01)
+
+
+def words_of(found: Grant) -> str:
+    return words(found.why) if found.why is not None else ""
 
 
 # ── the plan ────────────────────────────────────────────────────────────────────────────────────────────────────────
