@@ -110,9 +110,11 @@ def decide(
     ledger = msgspec.structs.replace(ledger, paid_eur=min(ledger.paid_eur, ledger.rent_eur))
     rent_eur = ledger.rent_eur - ledger.paid_eur
     if rent_eur >= purchase_eur and not excess.pays:
-        figures: dict[str, float] = {"rent_eur": rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}
-        only = counting and all(terms.adds for terms, _ in counting) and cap_w > QUIET_W
-        return _none(excess.said("caps.let_excess", need) if only else Reason("caps.let_rise", figures), ledger)
+        if counting and all(terms.adds for terms, _ in counting) and cap_w > QUIET_W:
+            return _none(excess.said("caps.let_excess", need), ledger)
+        return _none(
+            Reason("caps.let_rise", {"rent_eur": rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}), ledger
+        )
     if ledger.minutes + need.step_s / 60 > caps.minutes_per_day:
         return _none(Reason("caps.used_up", {"day_min": caps.minutes_per_day}), ledger)
     if cap_w <= QUIET_W:
