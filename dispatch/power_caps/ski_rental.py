@@ -29,6 +29,7 @@ from dispatch.model.reasons import Reason
 
 QUIET_W = 1.0  # less is rounding
 KEPT = 3  # other days and months
+Counting = tuple[DemandTerms, IntervalAccount]  # a charge, and where an interval belongs by it
 
 
 class CapsLedger(msgspec.Struct, frozen=True):
@@ -100,21 +101,15 @@ def decide(
         return _none(Reason("caps.not_allowed"), ledger)
     would_be_w = max(ledger.would_be_w, need.import_w if need.mean_w is None else need.mean_w)
     spared_w = max(0.0, would_be_w - max(need.month_peak_w, need.import_max_w))
-    free_w = {level.charge: level.free_w for level in need.levels}
-    purchase_eur = 0.0
-    for terms, place in counting:
-        spared_of_w = max(0.0, would_be_w - max(free_w.get(terms.id, need.month_peak_w), need.import_max_w))
-        purchase_eur += 0.0 if terms.adds else place.weight * terms.rise_eur_per_kw * spared_of_w / 1000
+    purchase_eur = _purchase_eur(counting, need, would_be_w)
     cap_w = _cap_w(caps, need, wanted_w, ledger.cap_w)
     excess = _Excess(_excess_eur(counting, need, cap_w), cap_w / 1000 * need.step_s / 3600 * caps.value_eur_per_kwh)
     ledger = msgspec.structs.replace(ledger, paid_eur=min(ledger.paid_eur, ledger.rent_eur))
     rent_eur = ledger.rent_eur - ledger.paid_eur
     if rent_eur >= purchase_eur and not excess.pays:
-        if counting and all(terms.adds for terms, _ in counting) and cap_w > QUIET_W:
-            return _none(excess.said("caps.let_excess", need), ledger)
-        return _none(
-            Reason("caps.let_rise", {"rent_eur": rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur}), ledger
-        )
+        why = Reason("caps.let_rise", {"rent_eur": rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur})
+        only = counting and all(terms.adds for terms, _ in counting) and cap_w > QUIET_W
+        return _none(excess.said("caps.let_excess", need) if only else why, ledger)
     if ledger.minutes + need.step_s / 60 > caps.minutes_per_day:
         return _none(Reason("caps.used_up", {"day_min": caps.minutes_per_day}), ledger)
     if cap_w <= QUIET_W:
@@ -165,7 +160,16 @@ def _cap_w(caps: CapsConfig, need: CapInputs, wanted_w: float, last_w: float) ->
     return min(cap_w, last_w + caps.ramp_w_per_s * need.step_s) if caps.ramp_w_per_s > 0 else cap_w
 
 
-def _excess_eur(counting: Sequence[tuple[DemandTerms, IntervalAccount]], need: CapInputs, cap_w: float) -> float:
+def _purchase_eur(counting: Sequence[Counting], need: CapInputs, would_be_w: float) -> float:
+    """What the peak that caps have spared would have cost, by the charges that count now."""
+    free_w, total_eur = {level.charge: level.free_w for level in need.levels}, 0.0
+    for terms, place in counting:
+        spared_of_w = max(0.0, would_be_w - max(free_w.get(terms.id, need.month_peak_w), need.import_max_w))
+        total_eur += 0.0 if terms.adds else place.weight * terms.rise_eur_per_kw * spared_of_w / 1000
+    return total_eur
+
+
+def _excess_eur(counting: Sequence[Counting], need: CapInputs, cap_w: float) -> float:
     """What such a cap spares in this step of the charges that add up what each interval has above their contract."""
     mean_w, added = need.import_w if need.mean_w is None else need.mean_w, {of.charge: of.added for of in need.levels}
     total_eur = 0.0
