@@ -37,7 +37,7 @@ def _view_modules() -> Iterable[str]:
 # Modules that import by name, and which names: those of the table that they read.
 BY_NAME: Mapping[str, Callable[[], Iterable[str]]] = {
     "console.cli.main": _command_modules,
-    "console.tui.app": _view_modules,
+    "console.tui.viewing": _view_modules,
 }
 
 
