@@ -36,7 +36,14 @@ from console.display.islanding_text import (
 from console.display.language import alarm_text
 from console.display.queue_text import power_lines, queue_sentence
 from console.display.signal_text import signal_words
-from console.display.status_text import clock_texts, limiting_texts, off_list_words, unmeasured_texts, why_text
+from console.display.status_text import (
+    clock_texts,
+    doubt_word,
+    limiting_texts,
+    off_list_words,
+    unmeasured_texts,
+    why_text,
+)
 from console.display.ups_text import ups_texts
 from console.display.viewmodel import Link, Model, peak_is_lower_bound, soc_gap, soc_reading
 from console.terminal_output import one_line
@@ -48,7 +55,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.equipment import COUNTED
 from dispatch.model.islanding import OPEN_STATES, IslandState
 from dispatch.model.metering_interval import Interval
-from dispatch.model.readings import Quality, Reading
+from dispatch.model.readings import Quality, Reading, worst_of
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import words
 from dispatch.wording.formatting import kw, span
@@ -89,7 +96,9 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield _row("Energy IQ", *_iq(published.iq))
     yield _row("Why", why_text(model))
     for n, pcs in enumerate(snapshot.pcs):
-        yield _row("" if n else "On crash", language.words(if_gateway_dies(pcs, published.decision, snapshot.devices)))
+        then = language.words(if_gateway_dies(pcs, published.decision, snapshot.devices))
+        doubt = doubt_word((pcs.mode, pcs.setpoint_enabled, pcs.setpoint_w, pcs.revert_after_s, pcs.revert_to_w))
+        yield _row("" if n else "On crash", f"{then}, by readings that are {doubt}" if doubt else then)
     if not in_normal_operation(model):
         yield _row("Next", next_step_text(model))
     for n, order in enumerate(published.orders):
@@ -183,6 +192,8 @@ def _grid(model: Model, published: Published, limits: dict[str, float]) -> Itera
     if (view := islanding_view(model)) is not None:
         yield f"since {hour_minute(left_grid_utc_s(view), model.timezone)}"
     switch = snapshot.switches[0]
+    if doubt := doubt_word((switch.position, switch.source, switch.grid_voltage, switch.grid_v, switch.grid_hz)):
+        yield doubt
     yield f"grid {switch.grid_voltage.good or 'not read'}"
     if switch.grid_v.good is not None and switch.grid_hz.good is not None:
         yield f"{switch.grid_hz.good:.2f} Hz {switch.grid_v.good:.0f} V"
@@ -258,8 +269,9 @@ def _soc(soc: Reading) -> str:
 
 def _load(snapshot: Snapshot) -> str:
     """By balance; where a part of it is missing, by the load's own meter if there is one, else load less PV."""
+    parts = (snapshot.grid.w, *(p.w for p in snapshot.pcs), *(p.w for p in snapshot.pv))
     if (balance := snapshot.load_w) is not None:
-        return f"{kw(balance):>{KW_WIDTH}}"
+        return f"{kw(balance):>{KW_WIDTH}}{mark(worst_of(parts))}"
     meter_w = Reading() if snapshot.load is None else snapshot.load.w
     if meter_w.good is None and snapshot.net_load_w is not None:
         return f"{kw(snapshot.net_load_w):>{KW_WIDTH}} net load, PV not known"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from console.display import language
@@ -21,7 +21,7 @@ from dispatch.model.equipment import Node
 from dispatch.model.islanding import IslandState
 from dispatch.model.metering_interval import TOLD_S, Interval
 from dispatch.model.plan import Plan, PlanStep
-from dispatch.model.readings import Quality, Reading
+from dispatch.model.readings import Quality, Reading, Status
 from dispatch.model.reservations import Reservation
 from dispatch.planning.explanations import for_price
 from gateway.api.protocol import IqNow, Published
@@ -89,6 +89,16 @@ def stale_word(reading: Reading, extra_age_s: float) -> str:
     if reading.doubted and not extra_age_s:
         return f"SUSPECT {age(reading.age_s or 0.0)}"
     return f"STALE {age((reading.age_s or 0.0) + extra_age_s)}"
+
+
+def doubt_word(parts: Iterable[Reading | Status]) -> str:
+    """ "SUSPECT" where one of the parts of a figure is doubted, else nothing."""
+    return "SUSPECT" if any(part.doubted for part in parts) else ""
+
+
+def old_title(model: Model) -> str:
+    """ "STALE 30s" for the title of a panel of figures while no snapshots arrive, else nothing."""
+    return f"STALE {age(model.extra_age_s)}" if model.stale else ""
 
 
 def battery_direction(watts: float | None) -> str:

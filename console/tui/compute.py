@@ -33,6 +33,7 @@ from console.tui.node_parts import (
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu, Node, Ups
 from dispatch.model.jobs import RunningJob
+from dispatch.model.readings import worst_of
 
 HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
 # in which order nodes are listed, and the head of their names' column
@@ -137,10 +138,10 @@ class Compute(ListView):
         canvas.put(1, y, cut_name(item.id, 13 + spare))
         canvas.put(15 + spare, y, kw(item.w.value), reading_ink(item.w))
         full = max((n.w.good or 0.0) for n in model.published.snapshot.nodes)
-        canvas.put(21 + spare, y, bar(item.w.good, full, 8))
+        canvas.put(21 + spare, y, bar(item.w.good, full, 8), reading_ink(item.w))
         canvas.put(33 + spare, y, number(item.cpu_pct.value, 5, 0), reading_ink(item.cpu_pct))
         canvas.put(40 + spare, y, number(item.memory_pct.value, 5, 0), reading_ink(item.memory_pct))
-        canvas.right(52 + spare, y, gpus_text(item))
+        canvas.right(52 + spare, y, gpus_text(item), Ink.DIM if item.gpus_busy.doubted else Ink.PLAIN)
         canvas.put(54 + spare, y, "critical" if item.critical else "")
         x = 64 + spare
         if stale := stale_word(item.w, model.extra_age_s):
@@ -320,6 +321,8 @@ def gpu_cell(canvas: Canvas, x: int, y: int, gpu: Gpu) -> None:
     lower = held is not None and limit is not None and held < limit - 1
     shown = held if lower else limit
     power = f"{number(gpu.w.value, 4, 0)}{'' if shown is None else f'/{shown:.0f}'} W"
-    x = canvas.put(x, y, (f"{power} set {limit:.0f}" if lower else power).ljust(12))
-    x = canvas.put(x, y, f"{number(gpu.util_pct.value, 4, 0)} %")
-    canvas.put(x, y, f"{number(gpu.temp_c.value, 4, 0)} °C")
+    x = canvas.put(x, y, (f"{power} set {limit:.0f}" if lower else power).ljust(12), reading_ink(gpu.w))
+    x = canvas.put(x, y, f"{number(gpu.util_pct.value, 4, 0)} %", reading_ink(gpu.util_pct))
+    x = canvas.put(x, y, f"{number(gpu.temp_c.value, 4, 0)} °C", reading_ink(gpu.temp_c))
+    old = stale_word(worst_of((gpu.w, gpu.util_pct, gpu.temp_c)), 0.0)
+    canvas.put(x, y, f" {old.split()[0]}" if old else "", Ink.MEDIUM)

@@ -9,6 +9,7 @@ from console.display.bus_text import frequency_text, phases_text
 from console.display.device_text import identity_text, link_text, proven_text, raw_text, register_value_text
 from console.display.formats import age, number
 from console.display.ink import Ink
+from console.display.status_text import old_title
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, cut_name, wrap
 from console.tui.canvas import Canvas
@@ -105,6 +106,7 @@ class Devices(ListView):
             self.header = f"{HEADER}  {proof}Made by" if canvas.width >= WIDE else HEADER
             self.name_end = self.name_room = 13
             super().paint(canvas, model)
+            canvas.right(canvas.width - 1, 0, old_title(model), Ink.MEDIUM)
             return
         self.header = REGISTERS_WIDE if canvas.width >= WIDE else REGISTERS
         self.name_end, self.name_room = len(REGISTERS_WIDE) - len("    Age  Value"), 16

@@ -18,7 +18,7 @@ from console.display.islanding_text import (
     silent_nodes,
     switch_open,
 )
-from console.display.status_text import battery_direction, flow_arrow, grid_direction, stale_word
+from console.display.status_text import battery_direction, doubt_word, flow_arrow, grid_direction, stale_word
 from console.display.viewmodel import Model, combined, soc_gap, soc_reading
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
@@ -50,10 +50,12 @@ class EnergyFlow(DiffWidget):
         raise NotImplementedError(f"{type(self).__name__} must say what it draws")
 
 
-def draw_power(canvas: Canvas, model: Model, reading: Reading, direction: str, stale: str = "") -> None:
+def draw_power(
+    canvas: Canvas, model: Model, reading: Reading, direction: str, stale: str = "", ink: Ink = Ink.PLAIN
+) -> None:
     """Row 1: the value, its unit, its direction; or that it is missing or stale, with the last value dim.
 
-    stale: what to write for a value that does not change any more, in place of its age.
+    stale: what to write for a value that does not change any more, in place of its age. ink: of the direction.
     """
     stale = stale or stale_word(reading, model.extra_age_s)
     x = canvas.put(0, 1, kw(None if reading.value is None else abs(reading.value)), Ink.DIM if stale else Ink.PLAIN)
@@ -63,7 +65,7 @@ def draw_power(canvas: Canvas, model: Model, reading: Reading, direction: str, s
     elif stale:
         canvas.fit(x, 1, [stale, stale.split()[0]], Ink.MEDIUM)
     else:
-        canvas.fit(x, 1, [direction])
+        canvas.fit(x, 1, [direction], ink)
 
 
 def draw_hz_and_volts(canvas: Canvas, y: int, hz: Reading, volts: Reading) -> None:
@@ -97,18 +99,27 @@ class GridFlow(EnergyFlow):
             canvas.put(0, 2, "───   ───", Ink.DIM)
             canvas.put(0, 3, "its side: not kept", Ink.DIM)
             return
+        ink = Ink.DIM if _switch_doubt(published.snapshot.switches) else Ink.PLAIN
         if switch_open(published.snapshot.switches):
-            draw_power(canvas, model, grid.w, "open", frozen)
-            canvas.put(0, 2, "───   ───", Ink.DIM)
+            draw_power(canvas, model, grid.w, "open", frozen, ink)
+            self._draw_open(canvas, published.snapshot.switches)
             self._draw_grid_side(canvas, model, published.snapshot.switches[0])
             return
-        draw_power(canvas, model, grid.w, grid_direction(grid.w.value), frozen)
+        draw_power(canvas, model, grid.w, grid_direction(grid.w.value), frozen, ink)
         canvas.put(0, 2, flow_arrow(grid.w.value), Ink.DIM)
         if off_grid(model):  # the contact does not say open: no limit of import counts
             canvas.fit(0, 3, ["switch not closed", "not closed"], Ink.MEDIUM)
         else:
             self._draw_limit(canvas, model, published)
         self._draw_bus(canvas, grid)
+
+    @staticmethod
+    def _draw_open(canvas: Canvas, switches: Sequence[Switch]) -> None:
+        """The line that an open switch breaks; what it says of itself may be doubted."""
+        if doubt := _switch_doubt(switches):
+            canvas.fit(0, 2, [f"── {doubt}", doubt], Ink.MEDIUM)
+        else:
+            canvas.put(0, 2, "───   ───", Ink.DIM)
 
     @staticmethod
     def _draw_bus(canvas: Canvas, grid: Meter) -> None:
@@ -143,9 +154,15 @@ class GridFlow(EnergyFlow):
         """Since when the switch is open, and the grid beyond it as the switch sees it."""
         if (view := islanding_view(model)) is not None:
             canvas.put(0, 3, f"since {hour_minute(left_grid_utc_s(view), model.timezone)}", Ink.DIM)
-        canvas.put(0, 4, f"grid {switch.grid_voltage.good or 'not read'}")
+        ink = Ink.DIM if switch.grid_voltage.doubted else Ink.PLAIN
+        canvas.put(0, 4, f"grid {switch.grid_voltage.good or 'not read'}", ink)
         if switch.grid_v.good is not None and switch.grid_hz.good is not None:
             draw_hz_and_volts(canvas, 5, switch.grid_hz, switch.grid_v)
+
+
+def _switch_doubt(switches: Sequence[Switch]) -> str:
+    """ "SUSPECT" where a switch says something that is not believed."""
+    return doubt_word(part for s in switches for part in (s.position, s.source, s.grid_voltage))
 
 
 class BatteryFlow(EnergyFlow):
@@ -167,6 +184,9 @@ class BatteryFlow(EnergyFlow):
             canvas.fit(x, 5, runtime_texts(model), Ink.MEDIUM if runtime_is_old(model) else Ink.PLAIN)
         elif above_rating(model):
             canvas.put(0, 5, "cannot hold load", Ink.MEDIUM)
+        elif doubt := doubt_word((soc_reading(model), site_load(published.snapshot)[0])):
+            held = duration(holds_s(model))
+            canvas.fit(0, 5, [f"holds load {held} {doubt}", f"holds {held} {doubt}", f"{held} {doubt}"], Ink.MEDIUM)
         else:
             x = canvas.put(0, 5, "holds load ", Ink.DIM)
             canvas.put(x, 5, duration(holds_s(model)))
@@ -259,6 +279,8 @@ class ComputeFlow(EnergyFlow):
         draw_power(canvas, model, *site_load(published.snapshot))
         run, capped, suspended, off = node_counts(model)
         self._draw_nodes(canvas, nodes, run)
+        doubted = doubt_word(part for n in nodes for part in (n.w, n.gpus_busy))
+        canvas.fit(8, 0, [f"nodes {doubted}" if doubted else "", doubted], Ink.MEDIUM)
         if published.pulse_since_utc_s is not None:
             canvas.put(0, 3, f"PULSE since {hour_minute(published.pulse_since_utc_s, model.timezone)}", Ink.BOLD)
         elif model.past is None:
@@ -286,14 +308,16 @@ class ComputeFlow(EnergyFlow):
         else:
             text, ink = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ", Ink.DIM
         x = canvas.put(0, 2, text, ink)
-        canvas.fit(x, 2, [f"{kw(sum(known_w) if known_w else None).strip()} kW"])
+        ink = Ink.DIM if doubt_word(n.w for n in nodes) else Ink.PLAIN
+        canvas.fit(x, 2, [f"{kw(sum(known_w) if known_w else None).strip()} kW"], ink)
 
     @staticmethod
     def _draw_critical(canvas: Canvas, critical: Sequence[Node]) -> None:
         """What the critical nodes draw together; a dash if one of them is not known."""
         if critical:
             x = canvas.put(0, 4, "critical ", Ink.DIM)
-            draw_kw(canvas, x, 4, total([n.w for n in critical]))
+            doubted = doubt_word(n.w for n in critical)
+            draw_kw(canvas, x, 4, total([n.w for n in critical]), Ink.DIM if doubted else Ink.PLAIN)
 
     @staticmethod
     def _draw_gpus(canvas: Canvas, nodes: Sequence[Node]) -> None:
@@ -305,7 +329,8 @@ class ComputeFlow(EnergyFlow):
         if not count:
             canvas.put(x, 5, "none")
             return
-        x = canvas.put(x, 5, f"{sum(busy):.0f}" if busy else ABSENT)
+        doubted = doubt_word(n.gpus_busy for n in known)
+        x = canvas.put(x, 5, f"{sum(busy):.0f}" if busy else ABSENT, Ink.DIM if doubted else Ink.PLAIN)
         if busy and of < count:
             unread = count - of
             canvas.fit(x, 5, [f" of {of}, {unread} unread", f", {unread} unread", f", {unread} —"], Ink.MEDIUM)
@@ -313,7 +338,7 @@ class ComputeFlow(EnergyFlow):
         canvas.fit(x, 5, [f" of {count} busy", f" of {count}"], Ink.DIM)
 
 
-def draw_kw(canvas: Canvas, x: int, y: int, watts: float | None) -> None:
+def draw_kw(canvas: Canvas, x: int, y: int, watts: float | None, ink: Ink = Ink.PLAIN) -> None:
     """A power in kW with its unit, not aligned."""
-    x = canvas.put(x, y, kw(watts).strip())
+    x = canvas.put(x, y, kw(watts).strip(), ink)
     canvas.put(x, y, " kW", Ink.DIM)

@@ -17,7 +17,7 @@ from console.display.islanding_text import (
     too_much_text,
 )
 from console.display.language import words
-from console.display.status_text import battery_direction, stale_word
+from console.display.status_text import battery_direction, doubt_word, stale_word
 from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_gap, soc_reading
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
@@ -103,7 +103,11 @@ def draw_switch(canvas: Canvas, y: int, model: Model) -> None:
         return
     drill = running_drill(model)
     gap = f"; gap {words(drill.transfer_gap)}" if drill is not None and drill.transfer_gap else ""
-    canvas.put(FIGURE_COLUMN, y, cut(_switch_text(switch) + gap, canvas.width - FIGURE_COLUMN - 1))
+    x, ink = FIGURE_COLUMN, Ink.PLAIN
+    read = (switch.position, switch.source, switch.control, switch.genset_voltage, switch.grid_voltage)
+    if doubt := doubt_word((*read, switch.grid_v, switch.grid_hz)):
+        x, ink = canvas.put(x, y, f"{doubt} ", Ink.MEDIUM), Ink.DIM
+    canvas.put(x, y, cut(_switch_text(switch) + gap, canvas.width - x - 1), ink)
 
 
 def _switch_text(switch: Switch) -> str:

@@ -6,6 +6,7 @@ from console.display.formats import ABSENT, number
 from console.display.ink import Ink
 from console.display.language import words
 from console.display.queue_text import job_line
+from console.display.status_text import stale_word
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
@@ -13,6 +14,7 @@ from console.tui.charts import bar
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu
 from dispatch.model.jobs import RunningJob
+from dispatch.model.readings import worst_of
 
 GPU_HEADER = "GPU      W  limit           Use %  Temp C  Mem GiB  Name"
 JOB_HEADER = "Job, its name, user, share, since when, what it has drawn"
@@ -36,12 +38,14 @@ def draw_gpu_row(canvas: Canvas, y: int, gpu: Gpu) -> None:
     canvas.right(4, y, str(gpu.index))
     canvas.right(11, y, number(gpu.w.value, 5, 0), reading_ink(gpu.w))
     canvas.right(18, y, number(held.value, 5, 0), Ink.DIM)
-    canvas.put(19, y, bar(gpu.w.good, held.value or 1.0, 8))
+    canvas.put(19, y, bar(gpu.w.good, held.value or 1.0, 8), reading_ink(gpu.w))
     canvas.right(34, y, number(gpu.util_pct.value, 5, 0), reading_ink(gpu.util_pct))
     canvas.right(42, y, number(gpu.temp_c.value, 5, 0), reading_ink(gpu.temp_c))
     used = gpu.memory_used_mib
     canvas.right(51, y, number(None if used.value is None else used.value / MIB_PER_GIB, 7), reading_ink(used))
-    canvas.put(53, y, cut(f"{gpu.name}  {gpu.uuid}".strip() or ABSENT, canvas.width - 54), Ink.DIM)
+    old = stale_word(worst_of((gpu.w, held, gpu.util_pct, gpu.temp_c, used)), 0.0)
+    x = canvas.put(53, y, f"{old} " if old else "", Ink.MEDIUM)
+    canvas.put(x, y, cut(f"{gpu.name}  {gpu.uuid}".strip() or ABSENT, canvas.width - 1 - x), Ink.DIM)
 
 
 def draw_job_row(canvas: Canvas, y: int, job: RunningJob, model: Model) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from console.display.formats import age, clock, kw, local_times
 from console.display.ink import Ink
-from console.display.status_text import clock_line, gpus_text, limiting_texts, peak_label
+from console.display.status_text import clock_line, gpus_text, limiting_texts, old_title, peak_label, stale_word
 from console.display.viewmodel import Model, peak_is_lower_bound
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.diff_widget import DiffWidget
 from console.tui.list_view import spare_columns
+from console.tui.reading_cells import reading_ink
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.charge_levels import ChargesNow
 from dispatch.model.decision import Decision
@@ -54,6 +55,8 @@ class MonthPanel(DiffWidget):
             draw_figure(canvas, 4, "planned peak", kw(planned_w, 7), " kW")
             if contracted_w is not None and planned_w > contracted_w + NEAR_W:
                 draw_excess(canvas, 4, planned_w - contracted_w)
+        if old := old_title(model):
+            canvas.put(6, 0, old.ljust(canvas.width - 6), Ink.MEDIUM)
 
     @staticmethod
     def _draw_peak(canvas: Canvas, published: Published, terms: DemandTerms) -> None:
@@ -103,15 +106,22 @@ class TopNodes(DiffWidget):
         nodes = model.published.snapshot.nodes if model.published else ()
         canvas.put(0, 0, f"Nodes {TOP_NODES} of {len(nodes)}" if len(nodes) > TOP_NODES else "Nodes", Ink.DIM)
         canvas.put(14, 0, "   kW              GPU", Ink.DIM)
+        canvas.put(20, 0, old_title(model), Ink.MEDIUM)
         if model.published is None:
             return
-        for y, node in enumerate(top_nodes(model.published.snapshot.nodes), start=1):
-            canvas.put(0, y, cut(node.id, 13))
-            canvas.put(14, y, kw(node.w.value), Ink.DIM if node.w.good is None else Ink.PLAIN)
-            full = max((n.w.good or 0.0) for n in model.published.snapshot.nodes)
-            canvas.put(20, y, bar(node.w.good, full, 10))
-            if node.gpus_total:
-                canvas.right(36, y, gpus_text(node))
+        full = max((n.w.good or 0.0 for n in nodes), default=0.0)
+        for y, node in enumerate(top_nodes(nodes), start=1):
+            self._draw_node(canvas, y, node, full)
+
+    @staticmethod
+    def _draw_node(canvas: Canvas, y: int, node: Node, full: float) -> None:
+        """Name, power, its bar of `full` watts, GPUs; in place of the bar that the power is doubted."""
+        canvas.put(0, y, cut(node.id, 13))
+        canvas.put(14, y, kw(node.w.value), reading_ink(node.w))
+        doubt = stale_word(node.w, 0.0) if node.w.doubted else ""
+        canvas.put(20, y, doubt or bar(node.w.good, full, 10), Ink.MEDIUM if doubt else Ink.PLAIN)
+        if node.gpus_total:
+            canvas.right(36, y, gpus_text(node), Ink.DIM if node.gpus_busy.doubted else Ink.PLAIN)
 
 
 def top_nodes(nodes: tuple[Node, ...]) -> list[Node]:
@@ -130,7 +140,9 @@ class GatewayPanel(DiffWidget):
             return
         if model.published is None:
             return
-        if model.published.clock is not None and model.published.clock.machine_utc_s is not None:
+        if old := old_title(model):
+            canvas.fit(x, 0, [old], Ink.MEDIUM)
+        elif model.published.clock is not None and model.published.clock.machine_utc_s is not None:
             text, ink = clock_line(model.published.clock)
             canvas.fit(x, 0, [text, ""], ink)
         loop, devices = model.published.loop, model.published.snapshot.devices

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from console.display.formats import fetched_text, kw, number, weekday_hour_minute
 from console.display.ink import Ink
 from console.display.language import rule_name, words
-from console.display.status_text import battery_direction, peak_label
+from console.display.status_text import battery_direction, old_title, peak_label
 from console.display.viewmodel import Model, soc_reading
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
@@ -57,6 +57,8 @@ def draw_plan_head(canvas: Canvas, plan: Plan, model: Model) -> None:
         x = canvas.put(x - 1, 0, "kW", Ink.DIM)
         if x < TEXT_WIDTH - 4:
             canvas.right(TEXT_WIDTH - 1, 0, "← →", Ink.DIM)
+    if old := old_title(model):  # the peak so far and what is done now are those of the last snapshot
+        canvas.right(TEXT_WIDTH - 1, 0, f" {old}", Ink.MEDIUM)
 
 
 def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: Plan, model: Model) -> None:

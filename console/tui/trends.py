@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from console.display.formats import cents, countdown, fetched_text, hour_minute, kw, number
 from console.display.import_limit import interval_limit
-from console.display.ink import Ink
+from console.display.ink import Ink, Line
 from console.display.islanding_text import off_grid
-from console.display.status_text import interval_gap_text, interval_mean_text
+from console.display.status_text import interval_gap_text, interval_mean_text, old_title
 from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
 from console.tui.canvas import Canvas
 from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
@@ -138,16 +138,17 @@ class ImportChart(DiffWidget):
         if on_genset and (rated_w := model.limit("genset_w")) is not None:
             word, limit_w = "rated", rated_w
         canvas.put(x, 1, f"{word:<8} {kw(limit_w)}", Ink.DIM)
-        canvas.fit(x + 10, 0, [interval_gap_text(interval), ""], Ink.MEDIUM)
         canvas.put(x, 2, interval_mean_text(interval, elapsed))
         over = interval.energy_left_wh < 0
+        above = "▲H" if over and not (on_genset or off_grid(model)) else ""
+        old = old_title(model)
+        note = " ".join(filter(None, (above, old or interval_gap_text(interval))))
+        canvas.fit(x + 10, 0, [note, old.split()[0] if old else above], Ink.MEDIUM)
         if on_genset or off_grid(model):
             canvas.put(x, 3, f"{countdown(left_s):>5} {'paused' if on_genset else 'off grid'}", Ink.DIM)
             return
         left_w = None if interval.never_read else max(0.0, interval.left_w)  # of an energy not known nothing is left
         canvas.put(x, 3, f"{countdown(left_s):>5} left ≤{kw(left_w)}", Ink.MEDIUM if over else Ink.PLAIN)
-        if over:
-            canvas.put(x + 10, 0, "▲H", Ink.MEDIUM)
 
 
 def shown_limit_w(model: Model, limit_w: float) -> float:
@@ -192,7 +193,7 @@ class TariffStrip(DiffWidget):
         hours = hourly(tariff.ahead, now, tariff.ends_utc_s)
         x = canvas.put(8, 0, strip(hours)) + 1
         x = canvas.put(x, 0, cents(tariff.now_eur_per_kwh))
-        x = canvas.put(x, 0, " now", Ink.DIM)
+        x = canvas.put(x, 0, *now_or_old(model))
         for value, label in ((max, "high"), (min, "low")):
             found = extreme(tariff.ahead, now, value)
             price, at = ("", "") if found is None else (cents(found[1]), hour_minute(found[0], zone))
@@ -208,6 +209,12 @@ class TariffStrip(DiffWidget):
             text = f" · {fetched_text(tariff.source, tariff.fetched_utc_s, now, zone)}"
             if x + len(text) <= canvas.width:
                 canvas.put(x, 0, text, Ink.DIM)
+
+
+def now_or_old(model: Model) -> Line:
+    """Behind the price of now: that it is that; without a gateway, how old the last snapshot is."""
+    old = old_title(model)
+    return (f" {old}", Ink.MEDIUM) if old else (" now", Ink.DIM)
 
 
 def hourly(ahead: tuple[tuple[int, float], ...], now: float, ends_utc_s: int | None) -> list[float | None]:

@@ -17,11 +17,11 @@ from test_fields_apart import flow_widths
 
 from console.cli import status_text
 from console.display.ink import Ink
-from console.display.viewmodel import Model, received
+from console.display.viewmodel import Model, lost, received
 from console.tui.canvas import Canvas
-from dispatch.model.equipment import aged
+from dispatch.model.equipment import Gpu, aged
 from dispatch.model.islanding import IslandState
-from dispatch.model.readings import Quality, Reading, Status
+from dispatch.model.readings import Quality, Reading, Status, reading
 from gateway.api.protocol import Published
 
 replace = msgspec.structs.replace
@@ -76,15 +76,31 @@ def old(part: Any) -> Any:
     return aged(part, 100.0, Quality.STALE)
 
 
+def doubted(part: Any) -> Any:
+    """The same with every value doubted: the device answers, and what it says is not believed."""
+    if isinstance(part, tuple):
+        return tuple(aged(one, 2.0, Quality.SUSPECT) for one in part)
+    return aged(part, 2.0, Quality.SUSPECT)
+
+
 def one_lost(part: Any) -> Any:
     """Of several the first has no value."""
     return (changed(part[0], no_value), *part[1:]) if isinstance(part, tuple) else changed(part, no_value)
 
 
+def with_gpus(published: Published) -> Published:
+    """The same with two GPUs on the first node, each with all its readings."""
+    read = {name: reading(v) for name, v in (("w", 301.0), ("util_pct", 92.0), ("temp_c", 61.0), ("limit_w", 700.0))}
+    gpus = tuple(Gpu(n, "H200", uuid=f"GPU-{n}", **read) for n in (0, 1))
+    first, *others = published.snapshot.nodes
+    nodes = (replace(first, gpus=gpus), *others)
+    return replace(published, snapshot=replace(published.snapshot, nodes=nodes))
+
+
 def a_model(scene_name: str) -> Model:
     scene = scenes.read(scene_name)
     model = Model(welcome=scene.welcome, plan=scene.plan, events=scene.events, trend=scene.trend, role="engineer")
-    return received(model, scene.published)
+    return received(model, with_gpus(scene.published))
 
 
 def drawn(published: Published, like: Model) -> dict[str, Canvas]:
@@ -92,7 +108,10 @@ def drawn(published: Published, like: Model) -> dict[str, Canvas]:
     model, found = replace(like, published=published), {}
     for name, widget in WIDGETS.items():
         found[name] = Canvas(*SIZES.get(name, BODY))
-        widget().paint(found[name], model)
+        made = widget()
+        made.paint(found[name], model)
+        if made.fresh_only and model.stale:
+            found[name].dim()
     return found
 
 
@@ -142,6 +161,40 @@ def test_a_value_that_is_not_fresh_is_marked(scene: str) -> None:
         second = with_source(first, source, lambda part: changed(part, another_value))
         found += [f"{source}: {fault}" for fault in unmarked(first, second, model, by_row=False)]
     assert found == []
+
+
+@pytest.mark.parametrize("scene", ["order", "outage"])
+def test_a_value_that_is_doubted_is_marked(scene: str) -> None:
+    """A device that answers, and whose figures are not believed: what is shown is the last that was."""
+    model = a_model(scene)
+    assert model.published is not None
+    found = []
+    for source in parts(model.published):
+        first = with_source(model.published, source, doubted, online=True)
+        second = with_source(first, source, lambda part: changed(part, another_value), online=True)
+        found += [f"{source}: {fault}" for fault in unmarked(first, second, model, by_row=False)]
+    assert found == []
+
+
+@pytest.mark.parametrize("scene", ["order", "outage"])
+def test_without_a_gateway_every_panel_of_figures_says_so_by_a_word(scene: str) -> None:
+    """Dimming alone is not seen in one colour, nor by everybody. Whatever a last snapshot gave is changed."""
+    model = replace(lost(a_model(scene), "no answer"), age_s=30.0)
+    assert model.published is not None
+    other = model.published
+    for source in parts(other):
+        other = with_source(other, source, lambda part: changed(part, another_value), online=True)
+    interval, devices = other.interval, tuple(replace(d, online=False) for d in other.snapshot.devices)
+    other = replace(
+        other,
+        interval=replace(interval, energy_wh=interval.energy_wh + 2_700, left_w=interval.left_w + 7_300),
+        month_peak_w=other.month_peak_w + 7_700,
+        loop=replace(other.loop, overruns=7, consoles=9),
+        snapshot=replace(other.snapshot, devices=devices),
+        tariff=replace(other.tariff, now_eur_per_kwh=0.777),
+    )
+    found = list(unmarked(model.published, other, model, by_row=False))
+    assert [fault for fault in found if not fault.startswith("status")] == []  # which answers only with a gateway
 
 
 ARROWS_AND_BARS = ("· · · · ·", "▕·", "─────────", "───   ───")  # that a value is missing has its shape there
