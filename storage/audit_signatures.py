@@ -17,12 +17,12 @@ from storage.audit_format import signed_text
 from storage.damage import DAMAGED
 
 ALONE = 8_192  # signatures that are checked sooner than processes would start: about 1.2 s
-CHUNK = 2_048
-MOST_PROCESSES = 8
+CHUNK = 512
+MOST_PROCESSES = 8  # beside this one, which reads the rows meanwhile
 
 
 class Checkpoint(NamedTuple):
-    """A signature under the head of a chain."""
+    """A signature under the head of a chain. What a damaged file has instead of bytes is read as none."""
 
     seq: int  # the row whose hash is the head
     head: bytes
@@ -42,24 +42,37 @@ class Checkpoints:
 
     def results(self) -> Iterator[tuple[Checkpoint, bool]]:
         """Each one and whether its signature holds. A process that was ended leaves its part to this one."""
-        for part, future in self._begun:
+        here = self._not_begun()
+        for number, (part, future) in enumerate(self._begun):
             try:
-                holds = which_hold(part) if future is None else future.result()
+                holds = here[number] if future is None or number in here else future.result()
             except BrokenExecutor:
                 holds = which_hold(part)
             yield from zip(part, holds, strict=True)
+
+    def _not_begun(self) -> dict[int, list[bool]]:
+        """What no process has begun, by number of the part: checked here, the last first, while they go on."""
+        here = {}
+        for number in reversed(range(len(self._begun))):
+            part, future = self._begun[number]
+            if future is not None and not future.cancel():
+                break
+            here[number] = which_hold(part)
+        return here
 
 
 @contextmanager
 def checkpoints(con: sqlite3.Connection) -> Iterator[Checkpoints]:
     """Read the signatures of an audit and begin to check them. Raises sqlite3.Error."""
     found = con.execute("SELECT seq, hash, public_key, signature FROM checkpoint ORDER BY seq")
-    rows = [Checkpoint(*row) for row in found]
-    if len(rows) <= ALONE:
+    rows = [
+        Checkpoint(seq, *(field if isinstance(field, bytes) else b"" for field in fields)) for seq, *fields in found
+    ]
+    others = min(MOST_PROCESSES, len(os.sched_getaffinity(0)) - 1)
+    if len(rows) <= ALONE or others == 0:
         yield Checkpoints(rows, None)
         return
-    workers = min(MOST_PROCESSES, os.cpu_count() or 1)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(others, multiprocessing.get_context("spawn"))
     try:
         yield Checkpoints(rows, pool)
     finally:

@@ -268,7 +268,11 @@ def _named_keys(chain: Chain, key: bytes) -> tuple[list[str], bytes, int | None]
     """Findings on the keys that the chain itself names, at each start of a gateway; the key; the first such row."""
     findings, first = [], None
     for seq, named in chain.named_keys:
-        key = key or bytes.fromhex(named)
+        try:
+            key = key or _key_of(named)
+        except ValueError:
+            findings.append(f"row {seq} names a key that is none")
+            continue
         first = first or seq
         if named != key.hex():
             findings.append(f"row {seq} names another key than the one that signs, {named[:16]}…")

@@ -208,3 +208,43 @@ def test_a_row_that_is_no_utf_8_is_named(made: Path, tmp_path: Path) -> None:
         con.execute("UPDATE entry SET body = CAST(x'7b22ff227d' AS TEXT) WHERE seq = 4")
     con.close()
     assert {"row 4 was edited: its hash does not match its text", "row 4 is not JSON"} == set(verify(tmp_path).findings)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "row"),
+    [
+        *(("prev", None, 7), ("hash", None, 7), ("body", None, 7), ("hash", 5, 7), ("prev", "text", 7)),
+        *(("seq", -3, 1), ("hash", None, 34), ("hash", "text", 34), ("body", 1.5, 34)),
+    ],
+)
+def test_a_row_with_a_field_that_is_missing_is_named(
+    made: Path, tmp_path: Path, column: str, value: object, row: int
+) -> None:
+    """As a damaged page gives it, whatever the table demands."""
+    with_plain_tables(made / "state" / "audit.db", tmp_path / "audit.db", f"UPDATE entry SET {column} = ?", value, row)
+    named = value if column == "seq" else row
+    assert any(line.startswith(f"row {named} was edited") for line in verify(tmp_path).findings)
+
+
+@pytest.mark.parametrize("column", ["hash", "public_key", "signature"])
+@pytest.mark.parametrize("value", [None, "text", 5])
+def test_a_signature_with_a_field_that_is_missing_is_named(
+    made: Path, tmp_path: Path, column: str, value: object
+) -> None:
+    file = tmp_path / "audit.db"
+    with_plain_tables(made / "state" / "audit.db", file, f"UPDATE checkpoint SET {column} = ?", value, 16)
+    found = verify(tmp_path)
+    assert "checkpoint 16: the signature does not hold" in found.findings
+    assert len(found.public_key) == 64, "that of the other checkpoints"
+
+
+def with_plain_tables(audit: Path, copy: Path, update: str, value: object, row: int) -> None:
+    """A copy of an audit whose tables demand nothing, with another value in a row."""
+    with sqlite3.connect(copy, isolation_level=None) as con:
+        con.execute("ATTACH ? AS made", (str(audit),))
+        con.execute("CREATE TABLE entry (seq INTEGER PRIMARY KEY, prev, hash, body)")
+        con.execute("CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, hash, public_key, signature)")
+        for table in ("entry", "checkpoint"):
+            con.execute(f"INSERT INTO {table} SELECT * FROM made.{table}")
+        assert con.execute(f"{update} WHERE seq = ?", (value, row)).rowcount == 1
+    con.close()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage import audit_signatures
 from storage.audit_format import signed_text
-from storage.audit_signatures import Checkpoint, checkpoints
+from storage.audit_signatures import Checkpoint, Checkpoints, checkpoints
 
 ROWS = 12
 
@@ -48,6 +51,27 @@ def test_processes_find_what_this_one_finds(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(audit_signatures, "ALONE", 4)
         monkeypatch.setattr(audit_signatures, "CHUNK", 5)
         assert here == wrong(con) == [2, 5, 7, 11]
+
+
+def test_what_no_process_has_begun_is_checked_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnePart:
+        """Processes that have done the first part when the rows are read, and no other."""
+
+        def __init__(self) -> None:
+            self.given: list[Future[Any]] = []
+
+        def submit(self, call: Callable[[Any], Any], part: Any) -> Future[Any]:
+            self.given.append(Future())
+            if len(self.given) == 1:
+                self.given[0].set_result([True for _ in part])
+            return self.given[-1]
+
+    monkeypatch.setattr(audit_signatures, "CHUNK", 5)
+    pool: Any = OnePart()
+    with closing(file_of(tmp_path)) as con, checkpoints(con) as found:
+        shared = Checkpoints(found.rows, pool)
+    assert [row.seq for row, holds in shared.results() if not holds] == [7, 11], "2 and 5 are of the first part"
+    assert [part.cancelled() for part in pool.given] == [False, True, True]
 
 
 def test_a_process_that_is_killed_leaves_its_part_to_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
