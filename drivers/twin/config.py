@@ -37,6 +37,8 @@ class TwinConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "compliant"
     soc_pct: Annotated[float, Meta(ge=0, le=100, description="True SoC at the start.")] = 55.0
+    import_wh: Annotated[float, Meta(ge=0, description="The grid meter's register of import at the start.")] = 0.0
+    export_wh: Annotated[float, Meta(ge=0, description="The grid meter's register of export at the start.")] = 0.0
     load_trace: Annotated[
         str,
         Meta(description="CSV start_utc,power_w of the cluster's power, played from `start_utc` and repeated."),

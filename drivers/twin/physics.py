@@ -59,18 +59,22 @@ RIGHT = (Ct(0), Ct(1), Ct(2))
 WRONG_PHASE = -0.5  # cos 120 degrees: what a current in phase with its own voltage counts for with another one
 
 
+Registers = tuple[float, float]  # of import and export, Wh
+ZERO: Registers = (0.0, 0.0)
+
+
 class TwinMeter:
     """A power meter whose readings arrive `delay_s` late. `w` > 0 is import (grid) or consumption (load).
 
-    `cts` may be wired wrongly; its energy registers go on counting rightly.
+    `cts` may be wired wrongly; its registers of import and export, which begin at `wh`, go on counting rightly.
     """
 
-    def __init__(self, id: str, role: str, delay_s: float, on_bus: bool = False) -> None:
+    def __init__(self, id: str, role: str, delay_s: float, on_bus: bool = False, wh: Registers = ZERO) -> None:
         self.id, self.role, self.delay_s = id, role, delay_s
         self.on_bus = on_bus  # on the site's side of the switch
         self.cts: tuple[Ct, ...] = RIGHT
         self._line: deque[MeterReading] = deque()
-        self._import_wh, self._export_wh = 0.0, 0.0
+        self._import_wh, self._export_wh = wh
 
     @property
     def reading(self) -> MeterReading:
@@ -156,6 +160,7 @@ class TwinSite:
             for b in batteries
             if b.id in ratings
         }
+        wh = {"grid": (twin.import_wh, twin.export_wh)}
         panels = min(1.0, twin.pv_peak_w / total_w) if (total_w := sum(p.peak_w for p in pv)) else 1.0
         place = (twin.latitude_deg, twin.longitude_deg)
         served = [n for n in nodes if n.source == "modbus"]
@@ -166,7 +171,7 @@ class TwinSite:
             TwinLoad(twin, trace, max(twin.nodes, len(served)), load_w),
             [TwinPcs(p, packs[p.battery], twin) for p in pcs],
             [TwinPv(p.id, p.peak_w * panels, twin.seed, start_utc_s, place) for p in pv],
-            [TwinMeter(m.id, m.role, twin.meter_delay_s, m.terms.side == "site") for m in meters],
+            [TwinMeter(m.id, m.role, twin.meter_delay_s, m.terms.side == "site", wh.get(m.role, ZERO)) for m in meters],
             served,
             start_utc_s,
             None if genset is None else TwinGenset(genset, twin.genset_start_s, twin.reconnect_wait_s),

@@ -286,3 +286,15 @@ def test_sun_rises_at_the_right_time_and_clouds_repeat() -> None:
     assert skies[0] == skies[1] != skies[2]
     assert 0.2 < min(skies[0]) < 0.8
     assert max(skies[0]) <= 1
+
+
+def test_the_grid_meter_counts_on_from_where_its_registers_were() -> None:
+    sites = [site_of(20_000.0, import_wh=import_wh, export_wh=70.0) for import_wh in (0.0, 5_000.0)]
+    for site in sites:
+        for _ in range(30):
+            site.advance(1.0)
+    fresh, later = ([meter.reading for meter in site.meters] for site in sites)
+    assert fresh[0].import_wh > 20
+    assert later[0].import_wh - fresh[0].import_wh == pytest.approx(5_000.0)
+    assert later[0].export_wh == 70.0
+    assert later[1:] == fresh[1:], "the other meters begin at 0"
