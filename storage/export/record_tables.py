@@ -48,7 +48,7 @@ EVENTS = Table(
             null="the event is not of an alarm: its text says all that is recorded",
         ),
         Column("text", _TEXT, "What happened, in words"),
-        _WHO,
+        Column("who", _TEXT, f"{_WHO.meaning}. Uid, outcome and reason of a command: table audit"),
         Column("boot_id", _TEXT, "Boot of the machine in which the gateway ran"),
     ),
 )
