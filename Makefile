@@ -29,7 +29,7 @@ RECORD := $(BIN)/python -m benchmarks.reliability
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-system coverage soak check docs bench bench-dispatch screenshots clean
+.PHONY: help install demo demo-fleet test test-system coverage soak check docs bench bench-dispatch screenshots clean
 .PHONY: soak-lockstep soak-wire mutations fuzz fuzz-frames damage disk-full record-size kill-test power-cuts protocol-faults tick-lateness value-faults
 .PHONY: install-service wheel deb test-deb audit-deps
 
@@ -64,6 +64,9 @@ deb: $(READY) wheel  ## the Debian package of the last commit, with all it needs
 
 demo: $(READY)  ## a living site on this machine: twin, gateway and console
 	@$(BIN)/skerry demo
+
+demo-fleet: $(READY)  ## three living sites on this machine, and the fleet's screen
+	@$(BIN)/skerry demo --fleet
 
 test: $(READY)  ## every test, in five processes
 	@$(BYTECODE) $(BIN)/python -m compileall -q -j 0 benchmarks console dispatch drivers fleet gateway skerry storage  # once, not by each process

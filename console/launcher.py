@@ -172,7 +172,7 @@ class Attachment:
 def attach(site: str | None, look: Look = USUAL_LOOK) -> int:
     """`skerry console`: the console of a gateway that runs. Raises NoGateway where there is none."""
     find_socket(site)
-    if not _in_terminal():
+    if not in_terminal():
         print("skerry: no terminal for the console; use: skerry status", file=sys.stderr)
         return exit_codes.USAGE
     return _console(Attachment(site), look)
@@ -180,7 +180,7 @@ def attach(site: str | None, look: Look = USUAL_LOOK) -> int:
 
 def fleet(sites: Sequence[SiteAddress], ssh: Sequence[str]) -> int:
     """`skerry fleet`: several sites on one screen."""
-    if not _in_terminal():
+    if not in_terminal():
         print("skerry: no terminal for the screen; use: skerry fleet --once", file=sys.stderr)
         return exit_codes.USAGE
     from console.tui.fleet_app import FleetApp  # loads Textual
@@ -204,14 +204,14 @@ def site_console(ssh: Sequence[str], site: SiteAddress) -> list[str]:
 
 def open_site(site_path: Path, look: Look = USUAL_LOOK) -> int:
     """`skerry SITE.toml`: the console on a site, attached or with a gateway of its own."""
-    if _in_terminal() and listening(paths.socket_path(site_path)):  # its gateway has read and checked the file
+    if in_terminal() and listening(paths.socket_path(site_path)):  # its gateway has read and checked the file
         return _console(Supervisor(site_path, None), look)
     from gateway.site.loader import load_or_say  # an attached console starts faster without
 
     site = load_or_say(site_path)
     if site is None:
         return exit_codes.USAGE
-    if not _in_terminal():
+    if not in_terminal():
         print(f"skerry: no terminal for the console; use: skerry serve {site_path}", file=sys.stderr)
         return exit_codes.USAGE
     return _console(Supervisor(site_path, paths.state_dir(site)), look)
@@ -231,10 +231,10 @@ def demo(
 
     `nodes`: so many nodes with exporters, in place of the eight on Modbus. `scene`: when it starts, what is ordered.
     """
-    if not headless and not _in_terminal():
+    if not headless and not in_terminal():
         print("skerry: no terminal for the console; use: skerry demo --headless", file=sys.stderr)
         return exit_codes.USAGE
-    state_dir = _fresh_demo_dir()
+    state_dir = fresh_demo_dir()
     site_path = state_dir / "demo.toml"
     _write_demo_site(site_path, nodes, scene)
     failures: list[str] = []  # of the scene's orders; said when the console no longer has the screen
@@ -285,11 +285,11 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _fresh_demo_dir() -> Path:
+def fresh_demo_dir() -> Path:
     """A new directory for one demo run; the oldest beyond five are removed."""
     root = paths.state_root() / "demo"
     root.mkdir(parents=True, exist_ok=True, mode=0o750)
-    kept = sorted(p for p in root.iterdir() if p.is_dir() and not listening(paths.socket_path(p / "demo.toml")))
+    kept = sorted(p for p in root.iterdir() if p.is_dir() and not _runs(p))
     for old in kept[: max(0, len(kept) - KEPT_DEMOS + 1)]:
         shutil.rmtree(old)
     directory, number = root / time.strftime("%Y%m%dT%H%M%S"), 1
@@ -300,7 +300,12 @@ def _fresh_demo_dir() -> Path:
     return directory
 
 
-def _in_terminal() -> bool:
+def _runs(directory: Path) -> bool:
+    """Whether a gateway of a demo's directory runs."""
+    return any(listening(paths.socket_path(file)) for file in directory.glob("*.toml"))
+
+
+def in_terminal() -> bool:
     """Whether the console can read keys and paint: Textual does so on stdin and stderr, whatever stdout is."""
     return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
 

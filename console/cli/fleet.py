@@ -13,6 +13,7 @@ import click
 from console.cli.fleet_pull import pull
 from console.cli.fleet_report import report
 from console.cli.fleet_sites import chosen_sites, sites_option, ssh_option
+from console.cli.fleet_where import where
 from console.cli.json_output import json_text
 from console.display.fleet_text import document, table_lines
 from console.value_parsers import duration, json_option
@@ -88,3 +89,4 @@ async def _print(found: tuple[SiteAddress, ...], ssh: tuple[str, ...], wait_s: f
 
 fleet.add_command(pull)
 fleet.add_command(report)
+fleet.add_command(where)

@@ -60,6 +60,7 @@ def look_options(command: Callable[..., int]) -> Callable[..., int]:
     type=click.Choice([scene.name for scene in SCENES]),
     help="Start at another moment, with what happens then.",
 )
+@click.option("--fleet", "as_fleet", is_flag=True, help="Three simulated sites, and the screen of `skerry fleet`.")
 @click.option("--list-scenes", is_flag=True, help="List the scenes: what they show, when, by which commands.")
 @look_options
 def demo(
@@ -71,6 +72,7 @@ def demo(
     rate_hz: float | None,
     nodes: int | None,
     scene_name: str | None,
+    as_fleet: bool,
     list_scenes: bool,
 ) -> int:
     """Run a demonstration: a simulated site on this machine, its gateway and the console.
@@ -82,6 +84,12 @@ def demo(
         return exit_codes.OK
     if not headless and (for_s is not None or json_summary):
         raise click.UsageError("--for and --json belong to --headless; the console runs until you quit it")
+    if as_fleet:
+        if headless or nodes or scene_name or speed or rate_hz:
+            raise click.UsageError("--fleet takes none of --headless, --nodes, --scene, --speed, --rate")
+        from console import demo_fleet
+
+        return demo_fleet.demo()
     from console import launcher
 
     scene = None if scene_name is None else scene_named(scene_name)

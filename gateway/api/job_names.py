@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dispatch.model.jobs import Job, QueueNow
+from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
 
 
@@ -45,3 +46,16 @@ def shown_reservations(reservations: Sequence[Reservation], user: str | None) ->
         else msgspec.structs.replace(reservation, name=reservation.id, who="")
         for reservation in reservations
     )
+
+
+def nameless(reason: Reason) -> Reason:
+    """A reason without the name of a person who has ordered something."""
+    figures: dict[str, float | str | Reason | list[Reason] | None] = {}
+    for name, value in reason.figures.items():
+        if isinstance(value, Reason):
+            figures[name] = nameless(value)
+        elif isinstance(value, list):
+            figures[name] = [nameless(part) for part in value]
+        else:
+            figures[name] = "an operator" if name == "who" else value
+    return Reason(reason.code, figures)

@@ -45,6 +45,7 @@ PERMISSIONS: dict[str, Permission] = {
     "fleet.blocks": Permission(Role.VIEWER),
     "fleet.quarters": Permission(Role.VIEWER),
     "fleet.head": Permission(Role.VIEWER),
+    "fleet.where": Permission(Role.VIEWER),
     "fleet.hold": Permission(Role.VIEWER, "keeping blocks until they are fetched", query=True),  # deletes them later
     # jobs; a viewer sees those of its own Unix user
     "jobs.list": Permission(Role.VIEWER),

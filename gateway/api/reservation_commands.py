@@ -1,4 +1,4 @@
-"""Commands about power reservations: ask, list, withdraw.
+"""Commands about power reservations: ask, list, withdraw; and the question which power could be carried.
 
 The audit is also where reservations are kept: one is granted by the row that holds it, on disk before it is answered,
 and stands until a row says otherwise or its time is up. A gateway that starts reads them back from there.
@@ -6,6 +6,7 @@ and stands until a row says otherwise or its time is up. A gateway that starts r
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -19,6 +20,7 @@ from dispatch.model.plan import Plan
 from dispatch.model.reasons import Reason, joined
 from dispatch.model.reservations import Reservation
 from dispatch.orders.refusal import OrderRefused
+from dispatch.planning import job_offer
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.order_projection import battery_holder, local_iso
 from dispatch.planning.order_projection import local_time as clock_time
@@ -27,7 +29,7 @@ from dispatch.wording.catalogue import words
 from dispatch.wording.formatting import kw, span
 from gateway.api.command_log import Command, CommandLog, Handler, printable, recordable
 from gateway.api.interfaces import Loop, Planner
-from gateway.api.job_names import shown_reservations
+from gateway.api.job_names import nameless, shown_reservations
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
@@ -87,12 +89,14 @@ class ReservationCommands:
     ) -> None:
         """`calls`: what is computed for a reservation."""
         self._calls, self._asked = calls, list[_Asked]()
+        self._looking = asyncio.Lock()  # who only asks waits behind others who do, and holds up no job
         self._config, self._clock, self._log, self._events = config, clock, log, events
         self._orders, self._reservations, self._loop, self._planner = orders, reservations, loop, planner
         self.handlers: dict[str, Handler] = {
             "reservation.ask": self._ask,
             "reservation.list": self._list,
             "reservation.withdraw": self._withdraw,
+            "fleet.where": self._where,
         }
 
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -149,6 +153,20 @@ class ReservationCommands:
         trouble = await self._log.record_result(command, intent, "granted", said)
         answer = msgspec.to_builtins(granted) | {"reservation": msgspec.to_builtins(reservation)}
         return answer | {"not_durable": trouble, "renews": "" if former is None else former.id}
+
+    async def _where(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """From when, and at what cost, the site could carry `power_w` for `for_s`, beginning within `within_s`.
+
+        Grants nothing, and names no person. A wait that is longer than the plan sees is cut, see `within_s`.
+        """
+        power_w, for_s = float(params["power_w"]), float(params["for_s"])
+        within_s = min(float(params.get("within_s", 0.0)), max(0.0, self._config.plan.horizon_h * 3600 - for_s))
+        asked = PowerRequest(power_w=power_w, for_s=for_s, within_s=within_s)
+        async with self._looking:
+            found = await self._evaluate(asked, None)
+        said = job_offer.offer(found, self._planner.plan, self._clock.utc_s(), within_s, power_w, for_s)
+        why = None if said.why is None else nameless(said.why)
+        return msgspec.to_builtins(msgspec.structs.replace(said, why=why))
 
     async def _list(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Those that stand, each with `ready`, and with `why` where its power is not there yet; and the site's time."""

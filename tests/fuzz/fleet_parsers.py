@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fleet_samples import LOST, OUTAGE, FakeClient, site
+from fleet_samples import LOST, OUTAGE, FakeClient, FakeLink, site
 from fuzzing import Feed, Parser, simple
 
+from console.cli import fleet_where
 from console.display.fleet_text import document, table_lines
 from dispatch.model.decoding import decoded
+from dispatch.model.job_offer import JobOffer
+from dispatch.model.reasons import Reason
 from fleet.pull import Pace, SitePull
 from fleet.sites import FleetFileError, SiteAddress, parse
 from fleet.store import HubFile
 from fleet.table import rows_of, sums_of
 from fleet.watch import SiteState, ask_overview
+from fleet.where import ask_all
 from storage.audit_format import head_words
 from storage.blocks import Column, dictionary_hash, encode
 from storage.identity import Identity
@@ -49,6 +53,28 @@ def shown(data: bytes, _: Path) -> None:
     sums = sums_of(rows)
     table_lines(rows, sums)
     document(rows, sums, 0.0)
+
+
+def offers() -> list[bytes]:
+    """What sites answer to a power."""
+    later = Reason("power.later", {"need_w": 5e4, "kept_w": 3e4})
+    found = (
+        JobOffer(utc_s=1e9, within_s=60.0, start_utc_s=1e9, level_w=3e4, energy_eur=2.0, why=later),
+        JobOffer(utc_s=1e9, within_s=60.0, why=Reason("refused.above_fuse", {"power_w": 3e4, "fuse_w": 2e4})),
+    )
+    return [msgspec.msgpack.encode(msgspec.to_builtins(each)) for each in found]
+
+
+def offered(data: bytes, _: Path) -> None:
+    """An answer up to what is printed of it; none ends the command."""
+    answer = decoded(msgspec.msgpack.decode, data)
+
+    async def connect(address: SiteAddress) -> FakeLink:
+        return FakeLink(FakeClient(address.name, lambda method, params: {} if answer is None else answer))
+
+    found = asyncio.run(ask_all([SiteAddress("a")], connect, 1000.0, 60.0, 60.0))
+    list(fleet_where.lines(found, 1000.0, 60.0, 60.0))
+    fleet_where.document(found, 1000.0, 60.0, 60.0)
 
 
 def answers() -> list[bytes]:
@@ -107,6 +133,9 @@ PARSERS = (
         lambda: FILES,
         simple(lambda data, _: parse(data, "fleet.toml")),
         (FleetFileError,),
+    ),
+    Parser(
+        "answers to a power", ("fleet.where:ask_offer",), offers, simple(offered), (msgspec.DecodeError,), "msgpack"
     ),
     Parser(
         "overviews of sites", ("fleet.watch:ask_overview",), overviews, simple(shown), (msgspec.DecodeError,), "msgpack"

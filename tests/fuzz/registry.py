@@ -123,6 +123,7 @@ EXCEPTIONS = {
     "drivers.twin.map_registers:Text.words": "takes apart what it has packed itself",
     "drivers.twin.process:_control": "hands a line of bounded length on to drivers.twin.commands:answer",
     "storage.backup:before_migration": "copies pages and reads none of them",
+    "console.demo_fleet:written": "the demo's site file and trace, as they come with the package",
     "fleet.sites:default_path": "a path to look at; fleet.sites:parse reads what is there",
     "fleet.sites:read": "hands bounded bytes on to fleet.sites:parse",
     "fleet.transport:SshProcess.last_line": "text of a bounded length, shown in one line and not parsed",

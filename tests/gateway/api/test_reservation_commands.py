@@ -23,6 +23,7 @@ from console.cli.main import run
 from console.cli.reservations import GRANT_S
 from dispatch.control.contact_states import stop_reason
 from dispatch.model.contacts import ContactView
+from dispatch.model.job_offer import JobOffer
 from dispatch.wording.catalogue import words
 from gateway import exit_codes
 from gateway.api import reservation_commands
@@ -145,6 +146,24 @@ async def test_the_plan_has_the_energy_ready_and_says_for_whom(place: Path) -> N
                 await there.gateway.loop.next_tick()
         assert max(step.load_w for step in there.gateway.planner.plan.steps) < 21_000
         await client.close()
+
+
+async def test_where_says_what_a_job_would_be_granted_and_grants_nothing(there: Running, client: GatewayClient) -> None:
+    found = msgspec.convert(await client.request("fleet.where", **NOW), JobOffer)
+    assert found.start_utc_s == pytest.approx(there.clock.utc_s(), abs=2)
+    assert found.rise_w == 0.0
+    assert await listed(client) == []
+    await client.request("order.set", kind="hold", reason="names a person")
+    held = msgspec.convert(await client.request("fleet.where", **(NOW | {"within_s": 1e9})), JobOffer)
+    assert held.start_utc_s is None or held.why is not None
+    assert "an operator" in words(held.why)
+    assert ME not in str(held)
+    assert held.within_s == 35 * 3600.0, "the plan sees 36 h"
+    with pytest.raises(RequestFailed, match="power_w"):
+        await client.request("fleet.where", for_s=60)
+    gone = msgspec.convert(await client.request("fleet.where", power_w=1e6, for_s=60), JobOffer)
+    assert gone.start_utc_s is None
+    assert "1000.0 kW" in words(gone.why)
 
 
 async def test_kept_over_a_restart_unless_withdrawn_or_over(place: Path) -> None:

@@ -72,6 +72,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "fleet.blocks": ("fleet.blocks", {"after_seq": 0}),
     "fleet.quarters": ("fleet.quarters", {"after_seq": 0}),
     "fleet.head": ("fleet.head", {"seq": 1}),
+    "fleet.where": ("fleet.where", {"power_w": 1000, "for_s": 600}),
     "fleet.hold": ("fleet.hold", {"hub": "ops", "seq": 1}),
     "jobs.list": ("jobs.list", {}),
     "jobs.list of others": ("jobs.list", {"user": "somebody"}),
