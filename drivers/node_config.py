@@ -174,6 +174,14 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     on_power_on: Annotated[Command, Meta(description="Command by which its scheduler powers it on again.")] = ()
+    event_step: Annotated[
+        Literal["caps", "power-off", "requeue"],
+        Meta(
+            description="The most that a grid event, or a signal that limits import, may ask of it. `power-off`: no "
+            "jobs start meanwhile, and its scheduler powers it off once it is empty. `requeue`: as well, its jobs save "
+            "and are requeued if battery and caps do not suffice. Needs on_power_off, or on_requeue."
+        ),
+    ] = "caps"
     on_suspend: Annotated[
         Command,
         Meta(
@@ -245,6 +253,7 @@ class NodeDevice(msgspec.Struct, frozen=True, kw_only=True):
             can_requeue=bool(self.on_requeue),
             checkpoint_s=self.checkpoint_s if self.on_checkpoint else 0.0,
             can_power_off=bool(self.on_power_off),
+            event_step=self.event_step,
         )
 
     @property

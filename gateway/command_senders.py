@@ -14,6 +14,7 @@ from dispatch.model.orders import Order, OrderKind
 from dispatch.model.power_caps import NodeCap
 from dispatch.model.reasons import Reason, plain
 from dispatch.model.snapshot import Snapshot
+from dispatch.power_caps.event_nodes import FOR_EVENT
 from dispatch.power_caps.latency import CapLatencies
 from dispatch.power_caps.priced_caps import for_event
 from gateway.event_sink import EventSink
@@ -221,15 +222,21 @@ class CommandSenders:
         await asyncio.gather(*(self._lift_cap(id) for id in sorted(self.lift_slowly)))
 
     async def lift_caps(self) -> None:
-        """Lift the cap of every node that was capped; for the end. What ride-through ordered stays."""
-        await asyncio.gather(*(self._lift_cap(id) for id in sorted(self._touched)))
+        """Lift the cap of every node that was capped, and free those that a grid event has; for the end.
+
+        What ride-through ordered stays: the site may still be off the grid.
+        """
+        for_event = {id for id, order in self._ridden.items() if order.reason == FOR_EVENT and id in self._nodes}
+        self._ridden |= {id: NodeOrder(id) for id in for_event}
+        await asyncio.gather(*(self._lift_cap(id) for id in sorted(self._touched | for_event)))
 
     async def _lift_cap(self, id: str) -> None:
         actuator = self._node_actuators[id]
         try:
             await actuator.apply(self._ridden.get(id, NodeOrder(id)), ride_through=True)
         except self._device_error as error:
-            self._events.event("node", "warning", id, f"cap not lifted: {error}")
+            what = "cap not lifted" if id in self._touched else "not freed of what a grid event asked"
+            self._events.event("node", "warning", id, f"{what}: {error}")
         except asyncio.CancelledError:  # the end lasts no longer
             if actuator.may_be_capped:
                 self._tell_end(id, "cap not lifted: no answer so far; what it had is kept, the next start lifts it")

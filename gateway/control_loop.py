@@ -244,6 +244,7 @@ class ControlLoop:
             month_peak_w=self._controller.month_peak_w,
             caps=decision.caps,
             plan=self._planner.plan,
+            nodes=decision.nodes,
         )
         self._grid_events.advance(snapshot, self._signals.listed(), site)
 

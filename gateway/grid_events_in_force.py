@@ -17,6 +17,7 @@ from dispatch.events.model import EventState, GridEvent, KeptEvents, Phase, Want
 from dispatch.events.recent_import import RecentImport
 from dispatch.events.target_text import target_text
 from dispatch.model.clock import Clock
+from dispatch.model.islanding import NodeOrder
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
 from dispatch.model.reasons import Reason
@@ -24,6 +25,7 @@ from dispatch.model.signals import Signal
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.signal_book import SiteLimits
+from dispatch.power_caps.event_nodes import FOR_EVENT
 from dispatch.wording.formatting import kw, one_line, span
 from gateway.event_sink import EventSink
 from storage.audit import AuditLog
@@ -40,6 +42,7 @@ class Site(msgspec.Struct, frozen=True):
     month_peak_w: float
     caps: CapsView | None
     plan: Plan | None
+    nodes: tuple[NodeOrder, ...] = ()  # what is asked of nodes
 
 
 class GridEventsInForce:
@@ -125,17 +128,19 @@ class GridEventsInForce:
         if self._moment is None:
             raise OrderRefused(Reason("refused.event_clock"))
         judged = self._book.start(wanted, who, self._clock.utc_s())
-        self._tell(self._book.find(judged.event.id), f"accepted, asked by {who}")
-        self._turn(msgspec.structs.replace(self._moment, utc_s=self._clock.utc_s(), dt_s=0.0))
+        now = msgspec.structs.replace(self._moment, utc_s=self._clock.utc_s(), dt_s=0.0)
+        self._turn(now, self._book.find(judged.event.id), f"accepted, asked by {who}")
         self._keep()
         return self._book.find(judged.event.id)
 
     def abort(self, id: str, who: str, reason: str) -> EventState:
         """End one. Raises LookupError."""
         state = self._book.abort(id, who, reason, self._clock.utc_s())
-        self._tell(state, f"aborted by {who}{': ' if reason else ''}{reason}")
-        if self._moment is not None:
-            self._turn(msgspec.structs.replace(self._moment, utc_s=self._clock.utc_s(), dt_s=0.0))
+        said = f"aborted by {who}{': ' if reason else ''}{reason}"
+        if self._moment is None:
+            self._tell(state, said)
+        else:
+            self._turn(msgspec.structs.replace(self._moment, utc_s=self._clock.utc_s(), dt_s=0.0), state, said)
         self._keep()
         return next((s for s in (*self._book.standing, *self._book.ended) if s.event.id == id), state)
 
@@ -148,7 +153,7 @@ class GridEventsInForce:
         if not snapshot.utc_known:
             return
         self._book.follow(signals, self._clock.utc_s())
-        caps = site.caps
+        caps, asked = site.caps, [order for order in site.nodes if order.reason == FOR_EVENT]
         self._moment = Moment(
             utc_s=self._clock.utc_s(),
             dt_s=dt_s if 0 < dt_s <= LONGEST_GAP_S else 0.0,
@@ -159,6 +164,8 @@ class GridEventsInForce:
             contracted_peak_w=self._contracted_peak_w,
             shed_w=0.0 if caps is None else caps.shed_w,
             capped=() if caps is None else tuple(id for id, _ in caps.nodes),
+            starts_stopped=tuple(order.device_id for order in asked if order.starts_stopped),
+            requeued=tuple(order.device_id for order in asked if order.requeued),
             plan=site.plan,
         )
         self._turn(self._moment)
@@ -166,14 +173,20 @@ class GridEventsInForce:
             self._saved_s = mono_s
             self._note(STATE, msgspec.to_builtins(self._book.keep()))
 
-    def _turn(self, now: Moment) -> None:
-        """Move every event on, and tell what has changed."""
+    def _turn(self, now: Moment, taken: EventState | None = None, said: str = "") -> None:
+        """Move every event on, and tell what has changed; of one just `taken` in or aborted, what is `said` first."""
         changed = self._book.advance(now)
+        told = {} if taken is None else {taken.event.id: (taken, [said])}
         for before, after in changed:
+            _, words = told.get(after.event.id, (after, []))
             if after.phase is not before.phase:
-                self._tell(after, _change_words(after))
+                words.append(_change_words(after))
             elif after.event.drop_w is not None:
-                self._tell(after, f"its target is known: {_target_words(after)}")
+                words.append(f"its target is known: {_target_words(after)}")
+            told[after.event.id] = after, words
+        for state, words in told.values():
+            if words:
+                self._tell(state, "; ".join(words))
         if changed:
             self._keep()
         self._ahead = limits_ahead(self._book.standing)

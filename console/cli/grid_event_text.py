@@ -138,6 +138,7 @@ def report_lines(found: EventReport, runs: Sequence[CappedRun], audit_row: int |
     yield from cost_lines(found.cost, state.figures.shed_wh / 1000)
     yield peak_line(found.peak)
     yield from _capped(state, runs)
+    yield from _nodes(state)
     row = "holds no row with these figures" if audit_row is None else f"row {audit_row} holds these figures"
     yield f"Audit     {row}"
 
@@ -158,6 +159,14 @@ def _delivery(found: EventReport) -> Iterator[str]:
         yield f"Delivered {found.delivered_kwh:.1f} kWh below the baseline"
     if found.shortfall_kwh > 0:
         yield f"Missing   {found.shortfall_kwh:.2f} kWh, at most {kw(found.worst_shortfall_w)} in an interval"
+
+
+def _nodes(state: EventState) -> Iterator[str]:
+    figures = state.figures
+    if figures.starts_stopped:
+        yield one_line(f"Nodes     no new jobs on {', '.join(figures.starts_stopped)}")
+    if figures.requeued:
+        yield one_line(f"Requeued  jobs on {', '.join(figures.requeued)}")
 
 
 def _interval(one: Settled, zone: tzinfo) -> str:

@@ -31,6 +31,7 @@ from dispatch.model.islanding import (
     IslandView,
     NodeOrder,
 )
+from dispatch.power_caps.event_nodes import FOR_EVENT
 from dispatch.wording.formatting import span
 
 S = IslandState
@@ -271,7 +272,7 @@ def drill_schedule_line(model: Model) -> Line:
 
 
 def node_order_lines(model: Model) -> list[Line]:
-    """What ride-through asks of which nodes, a line for each kind; nothing while all run freely."""
+    """What ride-through or a grid event asks of which nodes, a line for each kind; nothing while all run freely."""
     capped, suspended, off = _node_orders(model)
     orders = model.published.decision.nodes if model.published else ()
 
@@ -286,6 +287,7 @@ def node_order_lines(model: Model) -> list[Line]:
         "suspended": [o.device_id for o in suspended],
         "capped": [f"{o.device_id} at {kw(o.cap_w).strip()} kW" for o in capped],
         "no new jobs": nodes(lambda o: o.starts_stopped),
+        words(FOR_EVENT): nodes(lambda o: o.reason == FOR_EVENT and o.starts_stopped),
     }
     return [(f"{kind}: {', '.join(ids)}", Ink.PLAIN) for kind, ids in found.items() if ids]
 

@@ -268,6 +268,7 @@ class NodeTerms(msgspec.Struct, frozen=True, kw_only=True):
     can_requeue: bool = False
     checkpoint_s: float = 0.0  # the time that its jobs have to save before they are requeued
     can_power_off: bool = False  # through its scheduler, once it is empty; and on again
+    event_step: Literal["caps", "power-off", "requeue"] = "caps"  # the most that a grid event may ask of it
 
 
 class MeterTerms(msgspec.Struct, frozen=True, kw_only=True):

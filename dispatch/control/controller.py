@@ -58,6 +58,7 @@ from dispatch.plausibility.checker import PlausibilityCheck
 from dispatch.plausibility.energy_registers import EnergyRegisters
 from dispatch.plausibility.soc import SocMemory
 from dispatch.power_caps.cap_controller import CapController, CapsMemory, GridSide
+from dispatch.power_caps.event_nodes import EventNodes
 from dispatch.power_caps.priced_caps import saved_eur_per_kwh
 from dispatch.wording.catalogue import words
 
@@ -116,6 +117,7 @@ class Controller:
         self.island = IslandMachine(config)
         self.ride = LoadShedding(config)
         self.caps = CapController(config)
+        self._event_nodes = EventNodes(config)
         self._plausibility = PlausibilityCheck(config, steps=step_s == 0)
         self._proving: Proving | None = None
         self._proofs: dict[str, DeviceProof] = {}  # of PCS, as they were when the site was last grid-tied
@@ -296,16 +298,19 @@ class Controller:
         total_w = self._settle(outcome, hard, situation)
         setpoints = self._split(situation, total_w)
         self._remember(situation, outcome.w, setpoints)
-        caps, capped = self.caps.step(snapshot, self._need(situation, outcome, signals), failing)
+        need = self._need(situation, outcome, signals)
+        caps, capped = self.caps.step(snapshot, need, failing)
+        event_nodes, asked_of_nodes = self._event_nodes.step(snapshot, need)
         asked = self._asked(situation, total_w, setpoints)
         decision = decision_of(situation, outcome, total_w, asked)
         contested = self._setpoint_monitor.update(snapshot, asked)
         self._foreign.update(snapshot.mono_s, self._setpoint_monitor.looks)
         self._registers.update(snapshot.mono_s, (snapshot.grid, *([snapshot.load] if snapshot.load else [])))
         pv_limits = self._curtailment.step(site_of(situation, hard, total_w, island))
-        events = (*self._plausibility.events(snapshot.utc_s), *told, *island.events, *ride.events, *capped)
+        of_nodes = (*island.events, *ride.events, *capped, *asked_of_nodes)
+        events = (*self._plausibility.events(snapshot.utc_s), *told, *of_nodes)
         return msgspec.structs.replace(
-            with_island(decision, island, ride),
+            with_island(decision, island, ride, event_nodes),
             meter_frozen=self._net.frozen,
             load_meter_frozen=self._net.load_meter_frozen,
             contested=contested,

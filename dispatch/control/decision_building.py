@@ -11,9 +11,10 @@ from dispatch.control.rules.situation import Situation
 from dispatch.islanding.load_shedding import LoadSheddingResult
 from dispatch.islanding.observation import IslandStep
 from dispatch.model.decision import Decision, Mode, Setpoint
-from dispatch.model.islanding import IslandState
+from dispatch.model.islanding import IslandState, NodeOrder
 from dispatch.model.reasons import Reason, joined
 from dispatch.model.rule_chain import Outcome
+from dispatch.power_caps.event_nodes import joined_orders
 
 
 def decision_of(
@@ -39,14 +40,16 @@ def decision_of(
     )
 
 
-def with_island(decision: Decision, island: IslandStep, ride: LoadSheddingResult) -> Decision:
-    """The same with what islanding and load shedding ask and show."""
+def with_island(
+    decision: Decision, island: IslandStep, ride: LoadSheddingResult, event_nodes: tuple[NodeOrder, ...]
+) -> Decision:
+    """The same with what islanding and load shedding ask and show, and what a grid event asks of nodes."""
     return msgspec.structs.replace(
         decision,
         islanding=island.view,
         switch=island.switch,
         pcs_orders=island.pcs_orders,
-        nodes=ride.orders,
+        nodes=joined_orders(ride.orders, event_nodes),
         ride=ride.view,
         replies=island.replies,
         report=island.report,

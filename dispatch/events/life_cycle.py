@@ -32,6 +32,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     contracted_peak_w: float = 0.0
     shed_w: float = 0.0  # what caps take of the nodes
     capped: tuple[str, ...] = ()
+    starts_stopped: tuple[str, ...] = ()  # nodes that start no jobs for a limit of import
+    requeued: tuple[str, ...] = ()  # nodes whose jobs were requeued for it
     plan: Plan | None = None  # in force
 
 
@@ -172,7 +174,7 @@ def _with_target(state: EventState, now: Moment) -> EventState:
 def _measured(state: EventState, phase: Phase, now: Moment) -> EventFigures:
     figures = state.figures
     if phase in (Phase.HELD, Phase.ENDING):
-        figures = _with_caps(figures, now)
+        figures = _with_nodes(_with_caps(figures, now), now)
     if phase is not state.phase:
         figures = msgspec.structs.replace(figures, **_at_change(phase, now))
     if phase is not Phase.HELD:
@@ -195,6 +197,17 @@ def _with_caps(figures: EventFigures, now: Moment) -> EventFigures:
     capped_s = {**figures.capped_s, **{id: figures.capped_s.get(id, 0.0) + now.dt_s for id in now.capped}}
     shed_wh = figures.shed_wh + now.shed_w * now.dt_s / 3600
     return msgspec.structs.replace(figures, capped_s=capped_s, shed_wh=shed_wh)
+
+
+def _with_nodes(figures: EventFigures, now: Moment) -> EventFigures:
+    def and_now(before: tuple[str, ...], ids: tuple[str, ...]) -> tuple[str, ...]:
+        return before if set(ids) <= set(before) else tuple(dict.fromkeys((*before, *ids)))
+
+    return msgspec.structs.replace(
+        figures,
+        starts_stopped=and_now(figures.starts_stopped, now.starts_stopped),
+        requeued=and_now(figures.requeued, now.requeued),
+    )
 
 
 def _at_change(phase: Phase, now: Moment) -> Mapping[str, float | None]:

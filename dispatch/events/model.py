@@ -82,6 +82,8 @@ class EventFigures(msgspec.Struct, frozen=True):
     month_peak_after_w: float | None = None  # once its ramp is over
     capped_s: dict[str, float] = {}  # by node, while held or ending
     shed_wh: float = 0.0  # what caps took of the nodes in that time
+    starts_stopped: tuple[str, ...] = ()  # nodes that started no jobs for it in that time
+    requeued: tuple[str, ...] = ()  # nodes whose jobs went back to the queue for it
 
 
 class EventState(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from gateway.site import contact_checks
 from gateway.site.battery_checks import battery_device
 from gateway.site.kubernetes_checks import clusters
 from gateway.site.map_checks import hybrids, map_without_errors, maps, soc_source, written_twice
-from gateway.site.node_checks import bmcs, cap_prices, commands, lists, may_have_outlets, pages
+from gateway.site.node_checks import bmcs, cap_prices, commands, event_steps, lists, may_have_outlets, pages
 from gateway.site.output_checks import outputs
 from gateway.site.p1_checks import meters_on_p1
 from gateway.site.pv_checks import planes, weather_services
@@ -60,6 +60,7 @@ def _own(site: Site) -> Iterator[Check]:
         lists,
         commands,
         cap_prices,
+        event_steps,
         schedulers,
         clusters,
         _deadline,

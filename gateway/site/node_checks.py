@@ -59,6 +59,17 @@ def pages(site: Site) -> Iterator[Finding]:
             yield from _trust(f"prometheus[{n}]", server, (server.url,))
 
 
+def event_steps(site: Site) -> Iterator[Finding]:
+    """What a grid event may ask of a node: what there is a command for, and nothing of critical ones."""
+    for n, node in enumerate(site.node):
+        with suppress(Unreadable):
+            needed = {"power-off": "on_power_off", "requeue": "on_requeue"}.get(node.event_step)
+            if needed and not getattr(node, needed):
+                yield f"node[{n}].event_step", node.event_step, f'"caps", or {needed} beside it'
+            elif needed and node.critical:
+                yield f"node[{n}].event_step", node.event_step, '"caps": the node is critical'
+
+
 def bmcs(site: Site) -> Iterator[Finding]:
     """The BMCs of nodes: an account for each, and no system as two nodes."""
     read_by: dict[tuple[str, str], str] = {}

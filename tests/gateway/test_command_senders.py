@@ -13,7 +13,8 @@ from waiting import LIMIT_S, until
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.islanding import IslandState, NodeOrder
 from dispatch.model.orders import Order, OrderKind
-from dispatch.model.reasons import RuleId, plain
+from dispatch.model.reasons import Reason, RuleId, plain
+from dispatch.power_caps.event_nodes import FOR_EVENT
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.errors import CannotObey
 from gateway import command_senders
@@ -29,6 +30,7 @@ class Actuator:
     not_kept: str = ""
     changed_by_others: str = ""
     applied: list[tuple[float | None, bool]] = field(default_factory=list)
+    orders: list[NodeOrder] = field(default_factory=list)
     forgotten: int = 0
     waits_for: asyncio.Event | None = None
     fails: bool = False
@@ -44,6 +46,7 @@ class Actuator:
         if self.waits_for is not None:
             await self.waits_for.wait()
         self.applied.append((order.cap_w, ride_through))
+        self.orders.append(order)
         if self.fails:
             raise CannotObey(order.device_id, "GPU 3: GPU is lost")
         return []
@@ -116,6 +119,17 @@ async def test_ride_through_is_told_apart(ridden_w: float | None, hand_w: float 
     assert commands.caps_w == {"n": applied[0]}
     for task in running:
         task.cancel()
+
+
+async def test_at_the_end_nodes_are_freed_of_a_grid_event_and_not_of_ride_through() -> None:
+    event, ride = Actuator(), Actuator()
+    commands, _ = senders(event=event, ride=ride)
+    why = Reason("ride.kept")
+    nodes = (NodeOrder("event", starts_stopped=True, reason=FOR_EVENT), NodeOrder("ride", cap_w=1.0, reason=why))
+    commands.submit(decided(*nodes), ())
+    await commands.lift_caps()
+    assert event.orders == [NodeOrder("event")]
+    assert ride.orders == []
 
 
 def test_the_pause_after_failures_doubles_up_to_a_minute() -> None:

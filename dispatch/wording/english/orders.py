@@ -92,6 +92,13 @@ TEMPLATES = {
         "{excess_eur_per_h:.2f} EUR/h"
     ),
     "caps.event": "{cap_w:kw} to be taken to keep import below {limit_w:kw}: the battery cannot give it alone",
+    # nodes for a grid event, beyond caps
+    "event.nodes": "a grid event limits import",
+    "event.nodes_begin": "import is limited, no new jobs on {nodes}",
+    "event.nodes_off": "off once empty: {nodes}",
+    "event.nodes_save": "jobs on {nodes} save: {missing_w:kw} above the limit for {for_s:span}, battery included",
+    "event.nodes_requeued": "jobs on {nodes} go back to the queue: import would still be above the limit",
+    "event.nodes_end": "{nodes} take jobs again: nothing limits import any more",
     "caps.priced": (
         "{reason}; at most {slowdown_pct:.0f} % slower, {lost_gpus:.2f} GPU-hours lost an hour, {eur_per_h:.2f} EUR, "
         "{basis}"

@@ -664,6 +664,30 @@ def test_a_command_of_a_node_that_needs_another_is_refused_without_it(keys: dict
     assert all(f"this key beside {next(iter(keys))}: " in line for line in found.values())
 
 
+ON_POWER_OFF = {"on_stop_starts": ["a"], "on_allow_starts": ["a"], "on_power_off": ["a"], "on_power_on": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"event_step": "power-off"}, "on_power_off beside it"),
+        ({"event_step": "requeue", **ON_POWER_OFF}, "on_requeue beside it"),
+        ({"event_step": "power-off", "critical": True, **ON_POWER_OFF}, "the node is critical"),
+        ({"event_step": "off"}, "power-off"),
+        ({"event_step": "power-off", **ON_POWER_OFF}, None),
+    ],
+)
+def test_a_grid_event_asks_of_a_node_what_there_is_a_command_for(keys: dict[str, Any], expected: str | None) -> None:
+    raw = document()
+    raw["node"] = [{"id": "n", "source": "psutil", **keys}]
+    if expected is None:
+        assert site_file.compose(Path("x.toml"), raw).node[0].terms.event_step == "power-off"
+        return
+    found = errors_of(raw)
+    assert found.keys() == {"node[0].event_step"}
+    assert expected in found["node[0].event_step"]
+
+
 CHARGES = """
 [tariff]
 holidays = "DE-BE"
