@@ -28,12 +28,14 @@ from dispatch.model.orders import ON_BATTERY
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.wording.catalogue import words
+from gateway import recorded_context
 from gateway.alarm_inputs import ClockStepDetector, GrowthPerMinute, clock_event
 from gateway.api.alarm_commands import STATE as SHELVED
 from gateway.api.alarm_commands import kept
 from gateway.api.consoles import Consoles
 from gateway.api.protocol import LastDrill, Published, TariffNow
 from gateway.api.published_nodes import ConsoleNodes
+from gateway.api.queries import no_plan
 from gateway.device_io import DeviceIo
 from gateway.drill_state import DrillState
 from gateway.energy_iq_service import EnergyIqService
@@ -232,7 +234,7 @@ class ControlLoop:
         self._inform_planner(snapshot, decision)
         self.published = self._state_to_publish(snapshot, decision)
         self._accounting.observe(Seen(snapshot, self._devices.commands.caps_w, self._known_peak_w()))
-        self._recorder.put(snapshot, decision, self._recorded_figures(decision, soc_pct))
+        self._record(snapshot, decision, soc_pct)
         self._report_storage()
         self._publish(self.published)
         for call in self._after_tick:
@@ -434,6 +436,14 @@ class ControlLoop:
             "decision.ordered": float(any(order.kind in ON_BATTERY for order in self._orders.active)),
             **({"soc_pct": soc_pct} if self._config.batteries else {}),
         }
+
+    def _record(self, snapshot: Snapshot, decision: Decision, soc_pct: float | None) -> None:
+        """Hand the tick to the record, with what stands besides."""
+        assert self.published is not None
+        plan = self._planner.plan
+        told = recorded_context.told(self.published, plan, None if plan else no_plan(self._site, self._planner.error))
+        figures = self._recorded_figures(decision, soc_pct) | recorded_context.figures(self.published)
+        self._recorder.put(snapshot, decision, figures, told)
 
     def _report_storage(self) -> None:
         """What recorder and audit have to report of themselves."""

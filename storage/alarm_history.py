@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from dispatch.alarms.episodes import AlarmEpisode
+from dispatch.alarms.episodes import AlarmEpisode, Raised
+from dispatch.model.events import Event
 from storage.rows import to_us
 
 EVENTS_READ = 20_000  # of one question: the newest
@@ -17,7 +18,7 @@ def episodes(con: sqlite3.Connection, since_utc_s: float, until_utc_s: float, li
     """Those that came in [since, until), the newest first. Raises those of `damage.DAMAGED`."""
     sql = (
         "SELECT ts_utc_us / 1e6, run, kind, severity, subject, text, who FROM event "
-        "WHERE kind IN ('alarm', 'shelf') AND ts_utc_us >= ? AND ts_utc_us < ? ORDER BY id DESC LIMIT ?"
+        "WHERE kind IN ('alarm', 'shelf', 'priority') AND ts_utc_us >= ? AND ts_utc_us < ? ORDER BY id DESC LIMIT ?"
     )
     newest = con.execute(sql, (to_us(since_utc_s), to_us(until_utc_s), EVENTS_READ)).fetchall()
     starts = dict(con.execute("SELECT id, started_utc_us / 1e6 FROM run"))
@@ -43,22 +44,35 @@ def _told(rows: Iterable[_Row], starts: dict[int, float]) -> Iterator[AlarmEpiso
                 yield before
             open_[subject] = AlarmEpisode(subject, severity, text, utc_s)
         elif before is not None:
-            open_[subject] = _after(before, utc_s, who) if kind == "alarm" else _shelved(before, utc_s, severity, who)
+            told = Event(utc_s, kind, severity, subject, text, who)
+            open_[subject] = _LATER[kind](before, told)
     yield from open_.values()
 
 
-def _after(before: AlarmEpisode, utc_s: float, who: str) -> AlarmEpisode:
+def _after(before: AlarmEpisode, told: Event) -> AlarmEpisode:
     """After somebody has acknowledged it, or after it has gone."""
-    if who:
-        return msgspec.structs.replace(before, acknowledged_utc_s=utc_s, acknowledged_by=who)
-    return msgspec.structs.replace(before, gone_utc_s=utc_s) if before.gone_utc_s is None else before
+    if told.who:
+        return msgspec.structs.replace(before, acknowledged_utc_s=told.utc_s, acknowledged_by=told.who)
+    return msgspec.structs.replace(before, gone_utc_s=told.utc_s) if before.gone_utc_s is None else before
 
 
-def _shelved(before: AlarmEpisode, utc_s: float, severity: str, who: str) -> AlarmEpisode:
+def _raised(before: AlarmEpisode, told: Event) -> AlarmEpisode:
+    """After it became more urgent. It waits for somebody again, unless it is off the list, which makes it a warning."""
+    said = Raised(told.utc_s, told.text.removeprefix(f"{before.text.partition(':')[0]}: "))
+    found = msgspec.structs.replace(before, severity="alarm", raised=(*before.raised, said))
+    if told.severity == "warning":
+        return found
+    return msgspec.structs.replace(found, acknowledged_utc_s=None, acknowledged_by="")
+
+
+def _shelved(before: AlarmEpisode, told: Event) -> AlarmEpisode:
     """After it was taken off the list, which is a warning: whoever did has seen it. Listed again it is as before."""
-    if severity != "warning" or before.acknowledged_utc_s is not None:
+    if told.severity != "warning" or before.acknowledged_utc_s is not None:
         return before
-    return msgspec.structs.replace(before, acknowledged_utc_s=utc_s, acknowledged_by=who)
+    return msgspec.structs.replace(before, acknowledged_utc_s=told.utc_s, acknowledged_by=told.who)
+
+
+_LATER = {"alarm": _after, "priority": _raised, "shelf": _shelved}  # by the kind of event
 
 
 def _restarted(one: AlarmEpisode, started_utc_s: float | None) -> AlarmEpisode:

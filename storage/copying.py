@@ -64,6 +64,7 @@ TABLES = (
     ),
     _table("job_quarter", "t", "t import_wh load_wh known_s jobs_wh idle_wh gap_s eur_per_kwh co2_g_per_kwh", 200),
     _table("job_peak", "account", "account t import_w load_wh eur shares", 5),
+    _table("context", "id", "id ts_utc_us run kind v", 50),
 )
 NAMES = ("run", "signal", "dictionary")  # tables that the others refer to
 OWN_STATES = "retention."  # begin of keys that say something of one file only

@@ -146,6 +146,10 @@ class TelemetryFile:
                     f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     [(self._run, *row) for row in intake.decisions],
                 )
+                con.executemany(
+                    "INSERT INTO context (run, ts_utc_us, kind, v) VALUES (?,?,?,?)",
+                    [(self._run, to_us(row.utc_s), row.kind, row.v) for row in intake.context],
+                )
                 jobs.insert(con, intake.jobs)
                 self._insert_memory(con, intake)
         except BaseException:

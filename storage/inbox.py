@@ -15,6 +15,7 @@ from dispatch.model.clock import Clock
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.snapshot import Snapshot
+from storage.context import Told
 from storage.drills import DrillRecord
 from storage.jobs import JOBS_WAITING, Accounted
 from storage.rows import to_us
@@ -28,7 +29,7 @@ DRILLS_WAITING = 100
 LATE_S = 0.2  # a flush waits this much longer for the row that completes it
 POLL_S = 1.0  # the writer looks at the queue this often
 
-Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None]
+Tick = tuple[Snapshot, Decision | None, Mapping[str, float | None] | None, Told | None]
 
 
 class NotRecorded(Exception):
@@ -67,13 +68,20 @@ class Inbox:
         self._closing = threading.Event()
 
     def put(
-        self, snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None = None
+        self,
+        snapshot: Snapshot,
+        decision: Decision | None,
+        extras: Mapping[str, float | None] | None = None,
+        told: Told | None = None,
     ) -> None:
-        """Hand one tick over. A tick that finds the queue full, or the recorder closed, is counted in `dropped`."""
+        """Hand one tick over; `told`: what stands besides, of which None keeps nothing.
+
+        A tick that finds the queue full, or the recorder closed, is counted in `dropped`.
+        """
         if len(self._ticks) >= QUEUE or self._closing.is_set():
             self._overflow += 1
             return
-        self._ticks.append((snapshot, decision, extras))
+        self._ticks.append((snapshot, decision, extras, told))
         if len(self._ticks) == QUEUE // 2 or time.monotonic() > self._flush_at - self._poll_s:
             self._wake.set()  # in the last second before a flush: it may bring the row that completes it
 

@@ -12,6 +12,8 @@ from dispatch.model.events import Event
 from dispatch.model.readings import Quality
 from dispatch.model.snapshot import Snapshot
 from storage.config import StorageConfig
+from storage.context import Changes, Told
+from storage.context import Row as ContextRow
 from storage.drills import DrillRecord
 from storage.jobs import JOBS_WAITING, Accounted
 from storage.resolution import Layout, Resolutions
@@ -26,6 +28,7 @@ CLOCK_STEP_S = 1.0  # wall against monotonic, between two ticks; NTP's slewing s
 # what waits in memory while the file cannot be written; the oldest goes first
 HOT_WAITING = 3600
 DECISIONS_WAITING = 3600
+CONTEXT_WAITING = 3600
 MINUTES_WAITING = 24 * 60
 TOGETHER = 60  # samples in a row of telemetry, at most
 
@@ -57,6 +60,7 @@ class Intake:
         self.hot: deque[HotRow] = deque()
         self.minutes: dict[int, Minute] = {}
         self.decisions: deque[tuple[Any, ...]] = deque()  # DECISION_COLUMNS
+        self.context: deque[ContextRow] = deque()
         self.states: dict[str, tuple[str, int]] = {}  # key -> (JSON, UTC us)
         self.drills: list[DrillRecord] = []
         self.jobs: deque[Accounted] = deque()
@@ -69,6 +73,7 @@ class Intake:
         self._coarse_slot: int | None = None
         self._before: tuple[float, float] | None = None  # (utc_s, mono_s) of the tick before
         self._stored: Decision | None = None
+        self._changes = Changes()
         self._stored_mono_s = 0.0
 
     def minutes_due(self, whole: bool) -> list[Minute]:
@@ -77,11 +82,15 @@ class Intake:
 
     def nothing_due(self, whole: bool) -> bool:
         """Nothing waits to be written now."""
-        waiting = (self.hot, self.decisions, self.states, self.drills, self.jobs)
+        waiting = (self.hot, self.decisions, self.context, self.states, self.drills, self.jobs)
         return not (any(waiting) or self.minutes_due(whole))
 
     def take(
-        self, snapshot: Snapshot, decision: Decision | None, extras: Mapping[str, float | None] | None
+        self,
+        snapshot: Snapshot,
+        decision: Decision | None,
+        extras: Mapping[str, float | None] | None,
+        told: Told | None = None,
     ) -> Event | None:
         """One tick. Returns the event of a clock step, if the site's calendar was moved since the tick before.
 
@@ -93,6 +102,8 @@ class Intake:
         values = {name: _number(value) for name, value in signals.items()}
         if due:
             self._sample(snapshot, values)
+            for row in self._changes.rows(snapshot, decision, told) if told is not None else ():
+                self._bounded(self.context, row, CONTEXT_WAITING)
         if not self.resolutions.all_fine:
             values = {name: values[name] for name in self.resolutions.fine.names if name in values}
         self.newest_utc_s = snapshot.utc_s
@@ -124,6 +135,7 @@ class Intake:
             minute.changed = False
         self.hot.clear()
         self.decisions.clear()
+        self.context.clear()
         self.jobs.clear()
         self.memory_written()
         self.minutes = {t: minute for t, minute in self.minutes.items() if minute.changed or t == self._minute}

@@ -10,6 +10,7 @@ import msgspec
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from storage import audit_reader
+from storage.context import Context
 from storage.moment import Moment
 from storage.reader import Archive, NoRecords
 
@@ -39,6 +40,7 @@ class Past(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]  # the newest of them, oldest first
     decisions: tuple[Decision, ...]  # of the day before, without their chains, oldest first
     audit: tuple[dict[str, Any], ...]  # rows, oldest first; none where there is no audit
+    context: Context = Context()  # a gateway of an earlier version has none
 
 
 def past(archive: Archive, directory: Path, utc_s: float) -> Past:
@@ -55,6 +57,7 @@ def past(archive: Archive, directory: Path, utc_s: float) -> Past:
         events=tuple(reversed(archive.events(EVENTS, before_utc_s=until_s))),
         decisions=tuple(msgspec.structs.replace(d, chain=()) for d in reversed(decisions)),
         audit=_audit(directory, utc_s),
+        context=archive.context(utc_s),
     )
 
 

@@ -6,11 +6,12 @@ then is left out: it was not there, or was beyond what is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from dispatch.model.equipment import Battery, Gpu, Meter, Node, Pcs, Pv, Switch, Ups
+from dispatch.model.equipment import Battery, DeviceHealth, Gpu, Meter, Node, Pcs, Pv, Switch, Ups
 from dispatch.model.readings import MISSING, UNKNOWN, Reading, Status
 from dispatch.model.snapshot import Snapshot
+from storage.context import LinkThen
 from storage.moment import Moment, Value
 from storage.signals import node_signal, own_name, soc_signal
 
@@ -19,8 +20,11 @@ PHASES = (1, 2, 3)
 Values = Mapping[str, Value]
 
 
-def snapshot_at(moment: Moment, devices: Snapshot) -> Snapshot:
-    """The site at a moment. `devices`: a snapshot that has the devices; none of its readings is taken over."""
+def snapshot_at(moment: Moment, devices: Snapshot, links: Sequence[LinkThen] = ()) -> Snapshot:
+    """The site at a moment. `devices`: a snapshot that has the devices; none of its readings is taken over.
+
+    `links`: how devices answered then.
+    """
     values = moment.values
     return Snapshot(
         seq=0,
@@ -36,6 +40,32 @@ def snapshot_at(moment: Moment, devices: Snapshot) -> Snapshot:
         ),
         nodes=tuple(_node(values, node) for node in devices.nodes if node_signal(node.id) in values),
         ups=tuple(_ups(values, ups) for ups in devices.ups),
+        devices=_health(moment.utc_s, devices, links),
+    )
+
+
+def _health(utc_s: float, devices: Snapshot, links: Sequence[LinkThen]) -> tuple[DeviceHealth, ...]:
+    """How devices answered, in the order of now; those that the site has no more come last.
+
+    Counters are not kept: that a device had ever answered is one read. Of one that answers the age is not known.
+    """
+    order = {device.id: n for n, device in enumerate(devices.devices)}
+    return tuple(
+        DeviceHealth(
+            id=link.id,
+            kind=link.kind,
+            online=link.online,
+            age_s=None if link.answered_utc_s is None else utc_s - link.answered_utc_s,
+            reads=int(link.online or link.answered_utc_s is not None),
+            failures=0,
+            writes=0,
+            error=link.error,
+            identity=link.identity,
+            proof=link.proof,
+            battery=link.battery,
+            map=link.map,
+        )
+        for link in sorted(links, key=lambda link: order.get(link.id, len(order)))
     )
 
 

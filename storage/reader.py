@@ -22,6 +22,7 @@ from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from storage import jobs
 from storage.alarm_history import episodes
+from storage.context import Context, context_at
 from storage.damage import DAMAGED
 from storage.drills import DrillRecord, record_of
 from storage.history import Buckets, means, minute_roll_ups
@@ -44,6 +45,7 @@ READS_VERSION = 1  # schemas from this one on
 DRILLS_VERSION = 3  # and drills from this one on
 REASONS_VERSION = 4  # decisions of earlier ones have sentences only
 BLOCKS_VERSION = 6  # packed blocks, and roll-ups of quarter hours, from this one on
+CONTEXT_VERSION = 8  # what stood besides the signals, from this one on
 JOBS_VERSION = 7  # what jobs drew, from this one on
 
 
@@ -191,6 +193,12 @@ class Archive:
         decision = self.why(utc_s)
         with self._asking() as con:
             return moment(con, utc_s, decision, self._on_time)
+
+    def context(self, utc_s: float) -> Context:
+        """What stood at a moment besides the signals; a record of before schema 8 says nothing of it."""
+        with self._asking() as con:
+            has = int(con.execute("PRAGMA user_version").fetchone()[0]) >= CONTEXT_VERSION
+            return context_at(con, utc_s) if has else Context()
 
     def counts(self) -> dict[str, int]:
         """Rows by table; of `hot`, the samples that are not yet packed."""

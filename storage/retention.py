@@ -62,6 +62,7 @@ def tables(config: StorageConfig) -> tuple[_Table, ...]:
         _Table("raw", "block", "t0", 1_000_000, config.keep_raw_d),
         _Table("1m", "r1m", "t", 1, minutes_d),
         _Table("decisions", "decision", "ts_utc_us", 1_000_000, config.keep_decisions_d),
+        _Table("decisions", "context", "ts_utc_us", 1_000_000, config.keep_decisions_d),
         _Table("jobs", "job", "ts_utc_us", 1_000_000, config.keep_jobs_d),
         _Table("jobs", "job_quarter", "t", 1, config.keep_jobs_d),
         _Table("jobs", "job_peak", "t", 1, config.keep_jobs_d),

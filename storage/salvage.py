@@ -38,6 +38,7 @@ _TIMES = {  # position of the time, microseconds in a unit of it, resolution of 
     "r15": (0, 1_000_000, "15m"),
     "event": (1, 1, "events"),
     "decision": (1, 1, "decisions"),
+    "context": (1, 1, "decisions"),
     "job": (1, 1, "jobs"),
     "job_quarter": (0, 1_000_000, "jobs"),
 }

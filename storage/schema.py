@@ -274,6 +274,18 @@ CREATE VIEW jobs AS
 """
 
 
+CONTEXT = """
+CREATE TABLE context (
+  id INTEGER PRIMARY KEY,
+  ts_utc_us INTEGER NOT NULL,        -- since when it stood
+  run INTEGER NOT NULL REFERENCES run(id),
+  kind TEXT NOT NULL,                -- plan | orders | prices | limits | alarms | ride | link <device>
+  v BLOB NOT NULL                    -- JSON, compressed (zlib), see storage/context.py
+) STRICT;
+CREATE INDEX context_ts ON context (ts_utc_us);
+"""
+
+
 def tables(db: Any) -> None:
     """Version 1: what is stored."""
     _script(db.conn, TABLES)
@@ -309,8 +321,13 @@ def jobs(db: Any) -> None:
     _script(db.conn, JOBS)
 
 
+def context(db: Any) -> None:
+    """Version 8: what stood besides the signals. Of times before it that is not known."""
+    _script(db.conn, CONTEXT)
+
+
 # Step n brings a file to version n + 1. Steps are only ever appended; one that has shipped never changes.
-STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons, drill_reasons, blocks, jobs]
+STEPS: list[Callable[[Any], None]] = [tables, views, drills, reasons, drill_reasons, blocks, jobs, context]
 
 
 class NewerSchema(Exception):

@@ -30,6 +30,7 @@ QUANTITIES: dict[str, tuple[str, float]] = {
     "pct": ("%", 0.01),
     "c": ("°C", 0.1),
     "s": ("s", 0.001),
+    "h": ("h", 0.0001),
     "ms": ("ms", 0.001),
     "kwh": ("kWh", 0.01),
     "ohm": ("Ohm", 1.0),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from storage import schema
 from storage.blocks import opened
+from storage.context import decoded
 from storage.copying import Row
 from storage.damage import DAMAGED
 from storage.drills import record_of
@@ -197,7 +198,10 @@ def _row(shape: _Shape, cell: Cell) -> Row:
 
 def _check(name: str, row: Row) -> None:
     """Raises one of `damage.DAMAGED` for a row that no version has written."""
-    if name in ("hot", "event", "decision", "drill", "r1m", "r15") and not abs(row[name not in _BY_TIME]) < FAR_US:
+    if (
+        name in ("hot", "event", "decision", "context", "drill", "r1m", "r15")
+        and not abs(row[name not in _BY_TIME]) < FAR_US
+    ):
         raise ValueError("a time that no clock shows")
     if name == "block":
         head = opened(row[5]).head
@@ -209,6 +213,8 @@ def _check(name: str, row: Row) -> None:
         columns = ("id", *DECISION_COLUMNS.split(", "))
         by_name = dict(zip(("id", "ts_utc_us", "run", *columns[2:]), row, strict=True))
         decision_of([by_name[column] for column in columns[1:]])
+    elif name == "context":
+        decoded(row[3], row[4])
     elif name == "drill":
         record_of((row[0], *row[8:]))
     elif name == "state":

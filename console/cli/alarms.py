@@ -130,12 +130,14 @@ def episode_line(one: AlarmEpisode, zone: tzinfo) -> str:
         lasted = span(one.lasted_s)
     else:
         lasted = "not known" if one.restart_utc_s is not None else "stands"
+    rises = "".join(f"; {hour_minute_zone(r.utc_s, zone)} {r.text}" for r in one.raised)
     by = "not acknowledged"
     if one.acknowledged_utc_s is not None:
         by = f"acknowledged by {one.acknowledged_by} after {span(one.acknowledged_utc_s - one.came_utc_s)}"
     if one.restart_utc_s is not None:
         by += f", gateway restarted {hour_minute_zone(one.restart_utc_s, zone)}"
-    return f"{date_clock_zone(one.came_utc_s, zone)}  {lasted:<10}  {one.id:<24}  {one.text}; {by}"
+    came = date_clock_zone(one.came_utc_s, zone)
+    return f"{came}  {lasted:<10}  {one.severity:<7}  {one.id:<24}  {one.text}{rises}; {by}"
 
 
 @click.group()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-from dispatch.control.contact_states import operator_limits
-from dispatch.events.life_cycle import limit_at
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import OrderKind
-from dispatch.model.signals import Quantity, Sort
 from gateway.api.protocol import Published
+from gateway.outside_limits import OPERATOR, outside_limits
 
 Limit = tuple[str, float]
 # The word of each peak that an interval may be kept below (`Interval.guard_peak`).
@@ -23,16 +20,18 @@ PEAK_WORDS = {
 }
 
 
-def import_limit(published: Published, fuse_w: float | None) -> Limit:
-    """The word and W of the import limit that binds now.
+def import_limit(published: Published, fuse_w: float | None, outside: tuple[Limit, ...] | None = None) -> Limit:
+    """The word and W of the import limit that binds now. `outside`: the limits from outside, where they are of a past.
 
     fuse: the connection's. operator: a step or signal of the grid operator. Both outrank an order, "order", which
     outranks the others: a grid event, a signal of a market or fleet, and what the interval's mean is kept below
     (`interval_limit`).
     """
-    hard = [*_operator(published), *([("fuse", fuse_w)] if fuse_w is not None else [])]
+    outside = outside_limits(published) if outside is None else outside
+    operators = [found for found in outside if found[0] == OPERATOR]
+    hard = [*operators, *([("fuse", fuse_w)] if fuse_w is not None else [])]
     order = next((o for o in published.orders if o.kind is OrderKind.IMPORT_TARGET), None)
-    others = [("order", order.value)] if order is not None else [interval_limit(published.interval), *_asked(published)]
+    others = [("order", order.value)] if order is not None else [interval_limit(published.interval), *outside]
     return min([*hard, *others], key=lambda found: found[1])
 
 
@@ -46,24 +45,3 @@ def interval_limit(interval: Interval) -> Limit:
     if interval.limit_w < interval.peak_limit_w:
         return "plan", interval.limit_w
     return "limit" if interval.guard_peak is None else PEAK_WORDS[interval.guard_peak.code], interval.limit_w
-
-
-def _operator(published: Published) -> Iterator[Limit]:
-    yield "operator", operator_limits(published.decision.contacts).import_w
-    now_s = published.snapshot.utc_s
-    for view in published.signals:
-        signal = view.signal
-        if signal.quantity is Quantity.IMPORT and signal.sort is Sort.OBLIGATION and signal.in_force(now_s):
-            yield "operator", signal.limit_w
-
-
-def _asked(published: Published) -> Iterator[Limit]:
-    """What grid events, markets and a fleet ask for now."""
-    now_s = published.snapshot.utc_s
-    for state in published.grid_events:
-        if (limit_w := limit_at(state, now_s)) < math.inf:
-            yield "event", limit_w
-    for view in published.signals:
-        signal = view.signal
-        if signal.quantity is Quantity.IMPORT and signal.sort is not Sort.OBLIGATION and signal.in_force(now_s):
-            yield "signal", signal.limit_w

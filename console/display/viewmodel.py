@@ -67,6 +67,8 @@ class PastMark(msgspec.Struct, frozen=True):
     utc_s: float
     record: str = ""  # what the values are, and what is lacking and why
     decided: bool = True  # the decision of then is on record
+    lacks: frozenset[str] = frozenset()  # kinds of `storage.context` that are not, and "pulse"
+    outside_w: tuple[tuple[str, float], ...] = ()  # limits of import from outside, by their word
     ago: str = ""
     other_day: bool = False  # than the present's, by the site's calendar
     now_state: str = ""  # of the islanding state machine
@@ -139,6 +141,11 @@ class Model(msgspec.Struct, frozen=True):
         if self.welcome is not None and self.welcome.demand is not None:
             return self.welcome.demand
         return DemandTerms(eur_per_kw=self.limit("demand_eur_per_kw_month") or 0.0)
+
+
+def not_kept(model: Model, kind: str) -> bool:
+    """Whether a past is shown of which this is not on record: a kind of `PastMark.lacks`."""
+    return model.past is not None and kind in model.past.lacks
 
 
 def received(model: Model, published: Published) -> Model:

@@ -11,6 +11,7 @@ from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.list_view import ListView
+from console.tui.overview_panels import SEVERITY_INK, SEVERITY_MARK
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.wording.formatting import span
 
@@ -45,6 +46,7 @@ class AlarmHistory(ListView):
         assert isinstance(item, AlarmEpisode)
         canvas.put(1, y, month_day_clock(item.came_utc_s, model.timezone))
         canvas.put(17, y, _stood(item), Ink.PLAIN if item.lasted_s is not None else Ink.BOLD)
+        canvas.put(27, y, SEVERITY_MARK.get(item.severity, " "), SEVERITY_INK.get(item.severity, Ink.PLAIN))
         canvas.put(29, y, cut(self.listed_name(item), 30 + self.spare))
         canvas.put(60 + self.spare, y, cut(_acknowledged(item), canvas.width - 61 - self.spare))
 
@@ -57,7 +59,8 @@ class AlarmHistory(ListView):
         assert isinstance(item, AlarmEpisode)
         canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
         restarted = item.restart_utc_s
-        text = item.text + f"; {_acknowledged(item)}"
+        rises = (f"; {month_day_clock(r.utc_s, model.timezone)} {r.text}" for r in item.raised)
+        text = f"{item.text}{''.join(rises)}; {_acknowledged(item)}"
         if restarted is not None:
             text += f"; the gateway was restarted {month_day_clock(restarted, model.timezone)} while it stood"
         for y, line in enumerate(wrap(text, canvas.width - 2, DETAIL_ROWS), start=top + 1):

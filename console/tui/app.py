@@ -24,6 +24,7 @@ from console.tui.key_guard import leave_warning, refused_by_lock
 from console.tui.list_view import ListView, Opening
 from console.tui.model_store import NOTICE_S
 from console.tui.order_controller import OrderController
+from console.tui.order_line import OrderLine
 from console.tui.prompt import Prompt
 from console.tui.record_view import NO_ORDER
 from console.tui.status_bars import (
@@ -33,7 +34,6 @@ from console.tui.status_bars import (
     Footer,
     LinkLine,
     NextLine,
-    OrderLine,
     Separator,
     StateLine,
     TooSmall,

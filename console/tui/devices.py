@@ -46,9 +46,10 @@ class Devices(ListView):
         return self._opened
 
     def open_selected(self) -> str:
-        """Show the registers of the selected device; its id, empty if there is none or they are shown already."""
+        """Show the registers of the selected device; its id, empty if there are none to show."""
         selected = self.selected
-        if self._opened or not isinstance(selected, DeviceHealth):
+        past = self.model is not None and self.model.past is not None  # registers are not on record
+        if self._opened or past or not isinstance(selected, DeviceHealth):
             return ""
         self._opened, self._selected, self.filter_text = selected.id, None, ""
         self.redraw()
@@ -125,10 +126,13 @@ class Devices(ListView):
         spare = self.spare
         canvas.put(1, y, cut_name(item.id, 13 + spare))
         canvas.put(15 + spare, y, word, ink)
-        if item.link is not None:
+        if model.past is not None:
+            canvas.right(45 + spare, y, "—", Ink.DIM)  # counters are not kept
+        elif item.link is not None:
             canvas.right(31 + spare, y, number(item.link.round_trip_ms, 6))
             canvas.right(38 + spare, y, number(item.link.round_trip_worst_ms, 6))
-        canvas.right(45 + spare, y, number(float(item.failures), 6, 0))
+        if model.past is None:
+            canvas.right(45 + spare, y, number(float(item.failures), 6, 0))
         canvas.right(50 + spare, y, age(None if item.age_s is None else item.age_s + model.extra_age_s), Ink.DIM)
         x = 52 + spare
         if canvas.width >= WIDER:
@@ -185,15 +189,15 @@ def _about(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple[str
     by_map = f" by map {device.map}" if device.map else ""
     yield device.id, f"{device.kind}{by_map}{f' at {device.link.at}' if device.link else ''}"
     yield from _wrapped("Is", identity_text(device) or "it does not say", width, 2)
-    yield "Link", link_text(device)
+    yield "Link", link_text(device) if model.past is None else "its counters and round trips then: not on record"
     yield from _bus_lines(device, model, width)
     if battery := _battery_of(device, model):
         yield from _wrapped("Battery", battery_text(battery), width, 2)
-    if proven := proven_text(device, model.proofs, model.timezone):
+    if model.past is None and (proven := proven_text(device, model.proofs, model.timezone)):
         yield from _wrapped("Proven", proven, width, 2)
     if device.error:
         yield from _wrapped("Error", device.error, width, MOST_ERROR_ROWS)
-    else:
+    elif model.past is None:
         yield "", "enter: its registers" if device.link else "it is not read over Modbus: it has no registers"
 
 

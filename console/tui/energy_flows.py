@@ -19,7 +19,7 @@ from console.display.islanding_text import (
     switch_open,
 )
 from console.display.status_text import battery_direction, doubt_word, flow_arrow, grid_direction, stale_word
-from console.display.viewmodel import Model, combined, soc_gap, soc_reading
+from console.display.viewmodel import Model, combined, not_kept, soc_gap, soc_reading
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
 from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
@@ -143,7 +143,8 @@ class GridFlow(EnergyFlow):
         contract or the month's peak.
         """
         grid_w, interval = published.snapshot.grid.w, published.interval
-        word, limit_w = import_limit(published, model.limit("fuse_w"))
+        outside = None if model.past is None else model.past.outside_w
+        word, limit_w = import_limit(published, model.limit("fuse_w"), outside)
         draw_kw(canvas, canvas.put(0, 3, f"{word} ", Ink.DIM), 3, limit_w)
         if grid_w.good is not None and grid_w.good > interval.held_w(published.snapshot.utc_s):
             canvas.put(6, 0, "▲H", Ink.MEDIUM)
@@ -227,10 +228,10 @@ def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
 def holds_s(model: Model) -> float | None:
     """How long the battery alone would carry the load of now, s: stored energy above the lowest SoC, losses included.
 
-    None where SoC, rated energy or load is not known, or there is no load; in the past, of which the PCS's limits are
-    not on record.
+    None where SoC, rated energy or load is not known, or there is no load; in a past of which it is not on record what
+    the PCS could give.
     """
-    if model.published is None or model.past is not None:
+    if model.published is None or not_kept(model, "ride"):
         return None
     snapshot = model.published.snapshot
     soc, load_w, energy_kwh = soc_reading(model).good, site_load(snapshot)[0].good, model.limit("energy_kwh")
@@ -283,7 +284,7 @@ class ComputeFlow(EnergyFlow):
         canvas.fit(8, 0, [f"nodes {doubted}" if doubted else "", doubted], Ink.MEDIUM)
         if published.pulse_since_utc_s is not None:
             canvas.put(0, 3, f"PULSE since {hour_minute(published.pulse_since_utc_s, model.timezone)}", Ink.BOLD)
-        elif model.past is None:
+        elif not not_kept(model, "pulse"):
             canvas.put(0, 3, "no pulse", Ink.DIM)
         self._draw_critical(canvas, [n for n in nodes if n.critical])
         asked = "asked: " if silent_nodes(model) else ""  # what nodes do that do not answer is not known

@@ -18,7 +18,7 @@ from console.display.islanding_text import (
 )
 from console.display.language import words
 from console.display.status_text import battery_direction, doubt_word, stale_word
-from console.display.viewmodel import TREND_STEP_S, Model, combined, series, soc_gap, soc_reading
+from console.display.viewmodel import TREND_STEP_S, Model, combined, not_kept, series, soc_gap, soc_reading
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import Raster
@@ -39,8 +39,11 @@ def draw_values(canvas: Canvas, top: int, model: Model) -> int:
     if model.past is not None:
         draw_soc(canvas, top, model)
         draw_soc_track(canvas, top, model)
-        draw_label(canvas, top + 1, "Not on record: runtime, switch, return, nodes")
-        return top + 2
+        kept = not not_kept(model, "ride")
+        if kept:
+            draw_runtime(canvas, top + 1, model)
+        draw_label(canvas, top + 1 + kept, f"Not on record: {'' if kept else 'runtime, '}switch, return, nodes")
+        return top + 2 + kept
     rows = (draw_soc, draw_runtime, draw_switch, draw_return, draw_bus, draw_nodes)
     shown = rows[:3] if in_normal_operation(model) else rows
     for y, draw in enumerate(shown, start=top):
@@ -88,9 +91,10 @@ def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:
     elif ride is not None and ride.promised_left_s is not None:
         canvas.put(x, y, f"still promised: {duration(ride.promised_left_s)}", Ink.DIM)
     elif in_normal_operation(model):
-        canvas.put(x, y, "if the grid went now", Ink.DIM)
+        canvas.put(x, y, "if the grid went now" if model.past is None else "if the grid had gone then", Ink.DIM)
     elif fed:
-        canvas.put(x, y, "if the generator stopped now", Ink.DIM)
+        stops = "if the generator stopped now" if model.past is None else "if the generator had stopped then"
+        canvas.put(x, y, stops, Ink.DIM)
 
 
 def draw_switch(canvas: Canvas, y: int, model: Model) -> None:

@@ -192,7 +192,7 @@ class ListView(DiffWidget):
 
     def _nothing(self, model: Model) -> Line:
         """What stands in an empty list."""
-        if model.past is not None:
+        if model.past is not None and not (self.filter_text and self._unfiltered(model)):
             return self.past_text, Ink.DIM
         if model.published is None:
             return WAITING, Ink.DIM

@@ -5,7 +5,7 @@ from __future__ import annotations
 from console.display.formats import age, clock, kw, local_times
 from console.display.ink import Ink
 from console.display.status_text import clock_line, gpus_text, limiting_texts, old_title, peak_label, stale_word
-from console.display.viewmodel import Model, peak_is_lower_bound
+from console.display.viewmodel import Model, not_kept, peak_is_lower_bound
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
@@ -18,12 +18,12 @@ from dispatch.model.decision import Decision
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event
 from dispatch.model.plan import NEAR_W
-from gateway.api.protocol import Published
+from gateway.api.protocol import LoopStats, Published
 
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
 TOP_NODES = 5
-NOT_KEPT = "charges and plan then: not on record"
+NOT_KEPT = "charges then: not on record"
 SUBJECT_MORE = 16  # columns of a subject on a wide screen besides 16
 
 
@@ -36,19 +36,19 @@ class MonthPanel(DiffWidget):
             canvas.put(0, 0, "Month", Ink.DIM)
             return
         contracted_w = model.limit("contracted_peak_w")
-        if model.past is not None:
-            draw_figure(canvas, 1, "peak then", kw(model.published.month_peak_w, 7), " kW")
-            canvas.put(0, 2, NOT_KEPT, Ink.DIM)
-            return
         canvas.put(0, 0, "Month" if model.demand.per == "month" else "Year", Ink.DIM)
-        if model.published.charges is None:
+        if model.past is not None:
+            x = draw_figure(canvas, 1, "peak then", kw(model.published.month_peak_w, 7), " kW")
+            draw_unmeasured(canvas, x, model.published)
+            canvas.put(0, 3, NOT_KEPT, Ink.DIM)
+        elif model.published.charges is None:
             self._draw_peak(canvas, model.published, model.demand)
         else:
             self._draw_limiting(canvas, model.published, model.published.charges, model.timezone)
         if contracted_w is not None:
             draw_figure(canvas, 2, "contracted", kw(contracted_w, 7), " kW")
             draw_excess(canvas, 2, model.published.month_peak_w - contracted_w)
-        if model.welcome is not None and model.published.charges is None:
+        if model.welcome is not None and model.published.charges is None and model.past is None:
             self._draw_charge(canvas, model.published, model.demand)
         if model.plan is not None:
             planned_w = model.plan.peak_target_w
@@ -63,16 +63,14 @@ class MonthPanel(DiffWidget):
         """The peak so far; where the mean of several days is billed, what is free to draw today."""
         label = peak_label(published) if terms.top_days == 1 else "free today"
         x = draw_figure(canvas, 1, label, kw(published.month_peak_w, 7), " kW")
-        if peak_is_lower_bound(published):
-            canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
+        draw_unmeasured(canvas, x, published)
 
     @staticmethod
     def _draw_limiting(canvas: Canvas, published: Published, now: ChargesNow, timezone: str) -> None:
         """Which of several charges limits import now and what it leaves free, and what all bill so far."""
         canvas.fit(6, 0, limiting_texts(now, timezone), Ink.DIM)
         x = draw_figure(canvas, 1, "free now", kw(published.month_peak_w, 7) if now.charge else "      —", " kW")
-        if peak_is_lower_bound(published):
-            canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
+        draw_unmeasured(canvas, x, published)
         if now.count:
             draw_figure(canvas, 3, "demand charges", f"{now.eur:7.0f}", f" EUR ({now.count} counted)")
 
@@ -90,6 +88,12 @@ def draw_figure(canvas: Canvas, y: int, label: str, figure: str, unit: str) -> i
     """Draw a row of label, figure and unit. Returns the column after it."""
     x = canvas.put(0, y, f"{label:<15}{figure}")
     return canvas.put(x, y, unit, Ink.DIM)
+
+
+def draw_unmeasured(canvas: Canvas, x: int, published: Published) -> None:
+    """How much of the billing period was not measured, behind the peak; nothing where all was."""
+    if peak_is_lower_bound(published):
+        canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
 
 
 def draw_excess(canvas: Canvas, y: int, watts: float) -> None:
@@ -135,7 +139,7 @@ class GatewayPanel(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and rows of devices."""
         x = canvas.put(0, 0, "Gateway", Ink.DIM) + 2
-        if model.past is not None:
+        if not_kept(model, "links"):
             canvas.put(0, 1, "devices' links then: not on record", Ink.DIM)
             return
         if model.published is None:
@@ -145,10 +149,8 @@ class GatewayPanel(DiffWidget):
         elif model.published.clock is not None and model.published.clock.machine_utc_s is not None:
             text, ink = clock_line(model.published.clock)
             canvas.fit(x, 0, [text, ""], ink)
-        loop, devices = model.published.loop, model.published.snapshot.devices
-        if loop.period_s:
-            canvas.put(0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms")
-        canvas.put(0, 2, f"overruns {loop.overruns}  consoles {loop.consoles}")
+        devices = model.published.snapshot.devices
+        self._draw_tick(canvas, model.published.loop, past=model.past is not None)
         asleep = {pv.id for pv in model.published.snapshot.pv if pv.asleep}
         lost = [d for d in devices if not d.online and d.id not in asleep]
         online = sum(d.online for d in devices)
@@ -158,6 +160,16 @@ class GatewayPanel(DiffWidget):
         canvas.fit(x, 3, [pv_limited_text(model.published.decision), ""], Ink.MEDIUM)
         for y, device in enumerate(lost, start=4):
             canvas.put(0, y, cut(f"{device.id} {age(device.age_s)}: {device.error}", canvas.width))
+
+    @staticmethod
+    def _draw_tick(canvas: Canvas, loop: LoopStats, past: bool) -> None:
+        """How punctual it is, and how many consoles listen; of a past that is not kept."""
+        if past:
+            canvas.put(0, 1, "its tick then: not on record", Ink.DIM)
+            return
+        if loop.period_s:
+            canvas.put(0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms")
+        canvas.put(0, 2, f"overruns {loop.overruns}  consoles {loop.consoles}")
 
 
 def pv_limited_text(decision: Decision) -> str:

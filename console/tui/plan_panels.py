@@ -64,7 +64,7 @@ def draw_plan_head(canvas: Canvas, plan: Plan, model: Model) -> None:
 def draw_step(canvas: Canvas, top: int, step: PlanStep, worth: StepCost, plan: Plan, model: Model) -> None:
     """Five rows: what the step does, why, what it costs, and what it would be without the battery."""
     when = weekday_hour_minute(step.start_utc_s, model.timezone)
-    canvas.put(1, top, f"now{when[3:]}" if is_now(step, plan, model) else when, Ink.BOLD)
+    canvas.put(1, top, f"{then_word(model)}{when[3:]}" if is_now(step, plan, model) else when, Ink.BOLD)
     _figures(
         canvas, 12, top, f"{battery_direction(step.battery_w):<9}", kw(abs(step.battery_w)), "kW  SoC",
         number(step.soc_pct, 5), "%  load", kw(step.load_w), f"({kw(step.load_low_w)} –{kw(step.load_high_w)})  PV",
@@ -100,8 +100,13 @@ def _reason_text(step: PlanStep, plan: Plan, model: Model) -> str:
         return f"not done, the site is {decision.island.value}; planned: {reason}"
     near = decision.battery_w is not None and abs(decision.battery_w - step.battery_w) <= DONE_W
     if near or decision.binding is RuleId.PLAN:
-        return f"done now: {reason}"
-    return f"not done, now {words(decision.reason)}; planned: {reason}"
+        return f"done {then_word(model)}: {reason}"
+    return f"not done, {then_word(model)} {words(decision.reason)}; planned: {reason}"
+
+
+def then_word(model: Model) -> str:
+    """What the moment is called that is shown."""
+    return "now" if model.past is None else "then"
 
 
 def _figures(canvas: Canvas, x: int, y: int, *parts: str) -> int:

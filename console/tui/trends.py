@@ -13,7 +13,7 @@ from console.display.import_limit import interval_limit
 from console.display.ink import Ink, Line
 from console.display.islanding_text import off_grid
 from console.display.status_text import interval_gap_text, interval_mean_text, old_title
-from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, series
+from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, not_kept, series
 from console.tui.canvas import Canvas
 from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
 from console.tui.charts import Raster, nice_ceiling, strip
@@ -186,7 +186,7 @@ class TariffStrip(DiffWidget):
             return
         tariff, now, zone = model.published.tariff, model.published.snapshot.utc_s, model.timezone
         canvas.put(0, 0, " ct/kWh", Ink.DIM)
-        if model.past is not None:
+        if not_kept(model, "prices"):
             x = canvas.put(8, 0, cents(tariff.now_eur_per_kwh))
             canvas.put(x, 0, " then; prices ahead: not on record", Ink.DIM)
             return
@@ -214,7 +214,7 @@ class TariffStrip(DiffWidget):
 def now_or_old(model: Model) -> Line:
     """Behind the price of now: that it is that; without a gateway, how old the last snapshot is."""
     old = old_title(model)
-    return (f" {old}", Ink.MEDIUM) if old else (" now", Ink.DIM)
+    return (f" {old}", Ink.MEDIUM) if old else (f" {now_word(model)}", Ink.DIM)
 
 
 def hourly(ahead: tuple[tuple[int, float], ...], now: float, ends_utc_s: int | None) -> list[float | None]:
@@ -253,7 +253,7 @@ class SocChart(DiffWidget):
         canvas.put(x, 0, "SoC %")
         if (reserve := model.limit("reserve_soc_pct")) is not None:
             canvas.put(x, 1, f"reserve {reserve:.0f}", Ink.DIM)
-        none = "no plan" if model.past is None else "no plan kept"
+        none = "no plan kept" if not_kept(model, "plan") else "no plan"
         made = none if model.plan is None else f"plan of {hour_minute(model.plan.made_utc_s, model.timezone)}"
         canvas.put(x, 2, made, Ink.DIM)
 

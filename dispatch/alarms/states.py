@@ -32,7 +32,7 @@ class Alarm(msgspec.Struct, frozen=True):
     id: str  # definition and subject: "device-lost:grid"
     priority: Priority
     state: AlarmState
-    since_utc_s: float
+    since_utc_s: float  # when it came: its condition had then held for the delay
     detail: Reason | None = None  # what is seen now; None once it has gone
     first_out: bool = False
     count: int = 1  # times it came since it was last normal
@@ -86,7 +86,6 @@ class _Entry:
     detail: Reason | None = None
     since_utc_s: float = 0.0
     began_mono_s: float | None = None  # the condition holds since then
-    began_utc_s: float = 0.0
     gone_mono_s: float | None = None  # the condition does not hold since then
     count: int = 0
     acknowledged_by: str = ""
@@ -158,7 +157,7 @@ class AlarmBook:
                 _wait(entry)
             elif condition.active or _within_deadband(entry, condition):
                 events += self._seen(entry, condition, now_utc_s)
-                if self._holds(entry, now_utc_s, now_mono_s):
+                if self._holds(entry, now_mono_s):
                     coming.append(entry)
             elif self._gone(entry, now_mono_s):
                 events.append(self._return(entry, now_utc_s, condition.returned))
@@ -282,13 +281,13 @@ class AlarmBook:
     # ── the state machine ───────────────────────────────────────────────────────────────────────────────────────────
 
     @staticmethod
-    def _holds(entry: _Entry, utc_s: float, mono_s: float) -> bool:
+    def _holds(entry: _Entry, mono_s: float) -> bool:
         """The condition holds; True when the alarm comes now."""
         entry.gone_mono_s = None
         if entry.present:
             return False
         if entry.began_mono_s is None:
-            entry.began_mono_s, entry.began_utc_s = mono_s, utc_s
+            entry.began_mono_s = mono_s
         return mono_s - entry.began_mono_s >= entry.definition.on_delay_s
 
     @staticmethod
@@ -313,11 +312,12 @@ class AlarmBook:
         if not more_urgent(priority, entry.priority):
             return []
         entry.priority = priority
-        if _id(entry) in self._shelf:
-            return []
-        entry.state, entry.acknowledged_by = AlarmState.UNACKNOWLEDGED, ""
         text = f"now of {priority.value} priority"
         told = f"{text}; {words(entry.detail)}" if entry.detail else text
+        off = self._shelf.get(_id(entry))
+        if off is not None:  # it stays off the list; what happened is on record all the same
+            return [_event(entry, utc_s, "warning", f"{told} (it is {off.kind})", kind="priority")]
+        entry.state, entry.acknowledged_by = AlarmState.UNACKNOWLEDGED, ""
         return [_event(entry, utc_s, "alarm", told, kind="priority")]
 
     def _come(self, entry: _Entry, utc_s: float, mono_s: float) -> Event:
@@ -326,11 +326,11 @@ class AlarmBook:
             entry.came_shelved += 1
         else:
             if not any(e.state in _WAITING for e in self._listed()):
-                self._first_out = FirstOut(_id(entry), entry.began_utc_s, entry.detail)
+                self._first_out = FirstOut(_id(entry), utc_s, entry.detail)
             self._rate.add(mono_s)
-        entry.state, entry.since_utc_s, entry.acknowledged_by = AlarmState.UNACKNOWLEDGED, entry.began_utc_s, ""
+        entry.state, entry.since_utc_s, entry.acknowledged_by = AlarmState.UNACKNOWLEDGED, utc_s, ""
         if not entry.count:
-            entry.first_utc_s, entry.first_detail = entry.began_utc_s, entry.detail
+            entry.first_utc_s, entry.first_detail = utc_s, entry.detail
         entry.count += 1
         entry.began_mono_s = None
         severity = "warning" if entry.priority is Priority.LOW else "alarm"

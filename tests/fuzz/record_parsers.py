@@ -55,7 +55,7 @@ from storage.verify import CannotVerify, verify
 RECORDED = Path(__file__).parents[1] / "versions" / "v0_1_0" / "state.tar.xz"
 BEGIN_S, END_S = 1_757_974_000.0, T0 + 60  # of the last minutes of that record, and of what is put behind it
 TABLES = ("run", "signal", "hot", "block", "dictionary", "r1m", "r15", "gap", "event", "decision", "drill", "state")
-TABLES += ("job", "job_quarter", "job_peak")
+TABLES += ("job", "job_quarter", "job_peak", "context")
 ROWS = 3  # of a table in an example, its newest
 WAIT_S = 60.0
 
@@ -256,6 +256,7 @@ def read_everything(place: Path) -> None:
         archive.gaps(BEGIN_S, END_S)
         archive.at(END_S)
         archive.at(BEGIN_S)
+        archive.context(T0 + 5.0)
         archive.drills()
         archive.alarm_history(BEGIN_S, END_S + 1.0)
         asked = JobQuestion(start_utc_s=0.0, end_utc_s=4e9)
@@ -345,6 +346,8 @@ ARCHIVE = (
     "storage.rows:_chain",
     "storage.rows:_worded_chain",
     "storage.drills:record_of",
+    "storage.context:context_at",
+    "storage.context:decoded",
     "storage.jobs:record_of",
     "storage.jobs:peaks",
 )

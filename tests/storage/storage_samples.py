@@ -18,6 +18,7 @@ from dispatch.model.reasons import Reason, RuleId
 from dispatch.model.snapshot import Snapshot
 from storage import schema
 from storage.config import StorageConfig
+from storage.context import Prices, Told
 from storage.file import TelemetryFile
 from storage.intake import Intake
 from storage.recorder import Recorder
@@ -27,6 +28,7 @@ from storage.signals import MISSING
 T0 = 1_758_005_700.0  # 2025-09-16T06:55:00Z, a whole minute
 DT = 0.2  # s, the tick
 QUARTER = 1_758_005_100  # a quarter hour, UTC s
+TOLD = Told(no_plan=Reason("no_plan.first"), prices=Prices(((QUARTER, 0.2312),), QUARTER + 3600))
 SOURCE = (uuid.UUID(int=5), uuid.UUID(int=6))
 BUDGET = Reason(
     "budget.left",
@@ -90,7 +92,7 @@ def decision(
 def feed(recorder: Recorder, numbers: range) -> None:
     """Put ticks, letting the writer keep up."""
     for n in numbers:
-        recorder.put(snapshot(n), decision(n), {"price.eur_per_kwh": 0.2312})
+        recorder.put(snapshot(n), decision(n), {"price.eur_per_kwh": 0.2312}, TOLD)
         if n % 400 == 399:
             recorder.flush().result(LIMIT_S)
 
@@ -128,7 +130,7 @@ class Site:
         """So many ticks; the grid's power is the second of the day."""
         for n in range(seconds):
             site = Snapshot(n, self.now_s, self.mono_s, Meter("grid", w=reading(self.now_s % 86_400)))
-            self.intake.take(site, decision(n, utc_s=self.now_s), values)
+            self.intake.take(site, decision(n, utc_s=self.now_s), values, TOLD)
             if n % 10 == 9:
                 self.write()
             self.now_s += 1

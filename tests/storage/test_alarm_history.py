@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage_samples import T0
 
-from dispatch.alarms.episodes import AlarmEpisode
+from dispatch.alarms.episodes import AlarmEpisode, Raised
 from dispatch.alarms.points import AlarmDefinition, Condition
 from dispatch.alarms.priorities import Priority
 from dispatch.alarms.shelving import SHELVED, Suppression
@@ -57,7 +57,28 @@ def test_when_it_came_was_acknowledged_and_went(tmp_path: Path) -> None:
     cut = first[T0 + 100]
     assert (cut.gone_utc_s, cut.restart_utc_s) == (None, T0 + 12_000), "what became of it nobody has recorded"
     (peak,) = [one for one in found if one.id == "peak"]
-    assert (peak.severity, peak.lasted_s, peak.acknowledged_by) == ("warning", 100.0, "lee"), "as it was when it came"
+    assert (peak.severity, peak.lasted_s, peak.acknowledged_by) == ("alarm", 100.0, "lee")
+    assert peak.raised == (Raised(T0 + 90, "now of high priority"),)
+
+
+def test_one_that_becomes_more_urgent_waits_again_unless_it_is_shelved(tmp_path: Path) -> None:
+    soon, sooner = (Condition(True, plain("40 kW"), act_within_s=s) for s in (4000.0, 60.0))
+    for shelf in (False, True):
+        alarms, events = book(), list[Event]()
+        events += alarms.update({"peak": soon}, T0, 0.0)
+        if shelf:
+            events += alarms.suppress(Suppression("peak", SHELVED, "kim", "work", T0 + 20, T0 + 80), T0 + 20, 20.0)
+        else:
+            events += alarms.acknowledge("peak", "kim", T0 + 20)
+        said = alarms.update({"peak": sooner}, T0 + 40, 40.0)
+        off = " (it is shelved)" if shelf else ""
+        assert [(e.kind, e.text) for e in said] == [("priority", f"peak: now of high priority; 40 kW{off}")]
+        place = tmp_path / str(shelf)
+        run(place, T0 - 1, events + said)
+        with closing(Archive(place)) as archive:
+            (one,) = archive.alarm_history(T0 - 10, T0 + 200)
+        assert (one.severity, one.acknowledged_by) == ("alarm", "kim" if shelf else "")
+        assert one.raised == (Raised(T0 + 40, f"now of high priority; 40 kW{off}"),)
 
 
 def test_whoever_shelves_an_alarm_has_seen_it(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def twelve_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
             minutes = [(m, sid) for m in range(t, t + 900, 60) for sid in sids]
             con.executemany("INSERT INTO r1m VALUES (?,?,0,9,5,5,2)", minutes)
             con.execute("INSERT INTO event VALUES (NULL,?,1,0,'twin','info','s','t','')", (t * 1_000_000,))
+            con.execute("INSERT INTO context VALUES (NULL,?,1,'orders',x'')", (t * 1_000_000,))
             row = decision_row(decision(0, utc_s=float(t)))
             con.execute(f"INSERT INTO decision (run, {DECISION_COLUMNS}) VALUES (1{',?' * len(row)})", row)
         con.execute("COMMIT")

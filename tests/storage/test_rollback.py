@@ -110,6 +110,7 @@ def content(directory: Path) -> dict[str, list[Any]]:
             "job": "SELECT ts_utc_us, job, record FROM job ORDER BY 1, 2",
             "job_quarter": "SELECT t, load_wh FROM job_quarter ORDER BY 1",
             "job_peak": "SELECT account, shares FROM job_peak ORDER BY 1",
+            "context": "SELECT ts_utc_us, boot_id, kind, v FROM context JOIN run ON run.id = run ORDER BY 1, 3",
             "hot": "SELECT ts, boot_id, v FROM hot JOIN run ON run.id = run ORDER BY 1",
         }
         found = {name: con.execute(sql).fetchall() for name, sql in questions.items()}

@@ -46,7 +46,7 @@ def test_from_nothing(tmp_path: Path, before: str) -> None:
         (tmp_path / "telemetry.db").write_bytes(b"")
     recorded(tmp_path, range(50))
     assert facts(tmp_path) == {
-        "user_version": 7,
+        "user_version": 8,
         "application_id": int.from_bytes(b"SKRY", "big"),
         "auto_vacuum": 2,
         "journal_mode": "wal",
@@ -66,8 +66,8 @@ def test_from_version_1_keeps_every_row(tmp_path: Path, monkeypatch: pytest.Monk
     assert facts(tmp_path)["user_version"] == 1
     assert Archive(tmp_path).counts()["hot"] == 20
     recorded(tmp_path, range(100, 200))
-    assert facts(tmp_path)["steps"][-1] == "0007_jobs"
-    assert len(facts(tmp_path)["steps"]) == 7
+    assert facts(tmp_path)["steps"][-1] == "0008_context"
+    assert len(facts(tmp_path)["steps"]) == 8
     assert len(sampled(tmp_path, "grid.w")) == 40
     con = sqlite3.connect(tmp_path / "telemetry.db")
     assert con.execute("SELECT count(*) FROM telemetry_1m WHERE signal = 'grid.w'").fetchone() == (1,)
@@ -88,7 +88,7 @@ def test_a_step_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypa
         with pytest.raises(NotRecorded, match="no such table"):
             recorder.flush().result(LIMIT_S)
         assert not recorder.close()
-    assert facts(tmp_path)["user_version"] == 7
+    assert facts(tmp_path)["user_version"] == 8
     con = sqlite3.connect(tmp_path / "telemetry.db")
     assert "half" not in [row[1] for row in con.execute("PRAGMA table_info(event)")]
     con.close()

@@ -16,7 +16,7 @@ from console.tui.canvas import Canvas
 from console.tui.form_fields import CommandForm, FieldError, alarm_parameters, new_form
 from console.tui.status_bars import AlarmLine, NextLine, WhyLine
 from dispatch.alarms.definitions import DEFINITIONS
-from dispatch.alarms.episodes import AlarmEpisode
+from dispatch.alarms.episodes import AlarmEpisode, Raised
 from dispatch.alarms.flood import AlarmRate
 from dispatch.alarms.priorities import Priority
 from dispatch.alarms.shelving import OUT_OF_SERVICE, SHELVED, Suppression
@@ -144,14 +144,15 @@ def test_what_helps_fits_a_line(definition: object) -> None:
 
 def test_the_history_tells_durations() -> None:
     episodes = (
-        AlarmEpisode("grid-outage", "alarm", "Grid outage: 0 V", NOW_S - 60),
+        AlarmEpisode("grid-outage", "alarm", "Grid outage", NOW_S - 60, raised=(Raised(NOW_S - 30, "now of high"),)),
         AlarmEpisode("pcs-fault:pcs1", "alarm", "PCS pcs1 in fault", NOW_S - 900, NOW_S - 600, NOW_S - 840, "kim"),
         AlarmEpisode("no-plan", "warning", "No plan", NOW_S - 9000, restart_utc_s=NOW_S - 8000),
     )
     shown = msgspec.structs.replace(model(), alarm_history=episodes)
     rows = drawn(AlarmHistory(), shown).splitlines()
-    assert "stands" in rows[1]
+    assert "stands    ▲ " in rows[1]
     assert "not acknowledged" in rows[1]
+    assert " now of high; not acknowledged" in rows[-3]
     assert "5 min" in rows[2]
     assert "kim after 1 min" in rows[2]
     assert "not known" in rows[3]

@@ -29,9 +29,10 @@ from console.tui.form_fields import CommandForm, FieldError, drill_minutes, new_
 from console.tui.island import Island, packed_rows
 from console.tui.order_details import Assessment
 from console.tui.order_form import OrderForm
+from console.tui.order_line import OrderLine
 from console.tui.overview_panels import MonthPanel
 from console.tui.prompt import Prompt
-from console.tui.status_bars import AlarmLine, NextLine, OrderLine, StateLine
+from console.tui.status_bars import AlarmLine, NextLine, StateLine
 from dispatch.events.model import EventState, GridEvent, Phase
 from dispatch.model.equipment import Node
 from dispatch.model.events import Event

@@ -18,7 +18,8 @@ from console.tui.app import SkerryApp
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS
 from console.tui.key_guard import leave_warning, refused_by_lock
-from console.tui.status_bars import OrderLine, StateLine, order_rows
+from console.tui.order_line import OrderLine, order_rows
+from console.tui.status_bars import StateLine
 from dispatch.model.islanding import IslandState, Reconnect
 from dispatch.model.orders import REASON_MAX
 from dispatch.model.reasons import plain

@@ -66,7 +66,7 @@ def test_delays_run_on_monotonic_time_and_start_over() -> None:
     book.update({"a": yes()}, 1010.0, 10.0)
     assert book.update({"a": yes()}, 9_000_000.0, 19.9) == []  # the wall clock jumped: no matter
     assert len(book.update({"a": yes()}, 1020.0, 20.0)) == 1
-    assert book.active()[0].since_utc_s == 1010.0  # when it began, not when the delay was over
+    assert book.active()[0].since_utc_s == 1020.0  # when the delay was over: as its event and the history have it
     book.update({"a": NO}, 0.0, 21.0)
     book.update({"a": yes()}, 0.0, 25.0)
     assert book.update({"a": NO}, 0.0, 27.0) == []
