@@ -23,6 +23,7 @@ class Billing(msgspec.Struct, frozen=True):
     month_measured_s: float = 0.0
     month_days_w: dict[str, float] = {}
     month_added: float = 0.0
+    month_reached_w: dict[str, dict[str, float]] = {}
     earlier: dict[str, MonthSoFar] = {}  # other months the clock was in, the latest last
     counted: Counted | None = None  # all of the running interval; None: a version before this one saved it
     hole: HoleMemory = HoleMemory()
@@ -31,7 +32,9 @@ class Billing(msgspec.Struct, frozen=True):
 
     def peaks(self) -> dict[str, PeakMemory]:
         """The peaks by charge."""
-        so_far = MonthSoFar(self.month_peak_w, self.month_measured_s, self.month_days_w, self.month_added)
+        so_far = MonthSoFar(
+            self.month_peak_w, self.month_measured_s, self.month_days_w, self.month_added, self.month_reached_w
+        )
         return {self.charge: PeakMemory(self.month, so_far, self.earlier), **self.others}
 
 

@@ -110,6 +110,7 @@ class MeteringInterval:
             month_measured_s=now.measured_s,
             month_days_w=now.days_w,
             month_added=now.added,
+            month_reached_w=now.reached_w,
             earlier=peaks.earlier,
             counted=copy(counted),
             hole=self._energy.memory(),

@@ -1,5 +1,7 @@
 """Keeps the peaks of the months: of the bill's periods, and where days are averaged of their highest days.
 
+Where a peak must have been reached several times (`occurs`), the last of so many highest intervals is the peak.
+
 By month, so that a clock that is wrong for a while changes nothing. A peak is a lower bound, "at least": only energy
 that is proven raises it; `measured_s` is how much of the month was measured.
 """
@@ -26,6 +28,8 @@ class MonthSoFar(msgspec.Struct, frozen=True):
     measured_s: float = 0.0
     days_w: dict[str, float] = {}  # where days are averaged: the peaks of the highest days, and of the latest
     added: float = 0.0  # where what is above a contract adds up: W, W^2 or h of it (`dispatch.billing.excess`)
+    reached_w: dict[str, dict[str, float]] = {}  # where a peak counts as far as several intervals reached it: the
+    # highest intervals of each account, by their begin, UTC s
 
 
 class MonthPeaks:
@@ -44,7 +48,8 @@ class MonthPeaks:
         if month:
             peak_w = max(so_far.peak_w, 0.0)
             days_w = so_far.days_w or ({"": peak_w} if peak_w and self._terms.top_days > 1 else {})
-            self._months[month] = MonthSoFar(peak_w, max(so_far.measured_s, 0.0), days_w, max(so_far.added, 0.0))
+            measured_s, added = max(so_far.measured_s, 0.0), max(so_far.added, 0.0)
+            self._months[month] = MonthSoFar(peak_w, measured_s, days_w, added, so_far.reached_w)
             self.enter(month)
 
     def recover(self, month: str, so_far: MonthSoFar, earlier: dict[str, MonthSoFar]) -> None:
@@ -53,8 +58,10 @@ class MonthPeaks:
         kept.restore(month, so_far, earlier)
         months, now = kept._months, self.month
         if self._before is not None:
-            self._before = (self._before[0], _joined(self._before[1], months.get(self._before[0])))
-        self._months = months | {name: _joined(ours, months.get(name)) for name, ours in self._months.items()}
+            self._before = (self._before[0], _joined(self._before[1], months.get(self._before[0]), self._occurs))
+        self._months = months | {
+            name: _joined(ours, months.get(name), self._occurs) for name, ours in self._months.items()
+        }
         if now:
             self.enter(now)
 
@@ -92,12 +99,36 @@ class MonthPeaks:
             before_w, mean_w = self._whole_w(mean_w, at)
             added += self._added(before_w, mean_w, at)
         mean_w = at.weight * mean_w if at is not None and at.counts else mean_w if at is None else 0.0
-        days_w = so_far.days_w
+        reached_w, days_w = so_far.reached_w, so_far.days_w
+        if self._occurs > 1:
+            mean_w, reached_w = self._often_w(mean_w, reached_w, at)
         if at is not None and self._terms.top_days > 1:
-            today_w = max(days_w.get(at.account, 0.0), mean_w)
-            highest = sorted(((w, day) for day, w in days_w.items() if day != at.account), reverse=True)
-            days_w = {day: w for w, day in highest[: self._terms.top_days]} | {at.account: today_w}
-        self._months[month] = MonthSoFar(max(so_far.peak_w, mean_w), so_far.measured_s + measured_s, days_w, added)
+            days_w = self._with_day(days_w, at.account, mean_w)
+            reached_w = {day: found for day, found in reached_w.items() if day in days_w}
+        peak_w, measured_s = max(so_far.peak_w, mean_w), so_far.measured_s + measured_s
+        self._months[month] = MonthSoFar(peak_w, measured_s, days_w, added, reached_w)
+
+    def _with_day(self, days_w: dict[str, float], day: str, mean_w: float) -> dict[str, float]:
+        """The peaks of the highest other days, and that of a day with an interval of such a mean, W."""
+        today_w = max(days_w.get(day, 0.0), mean_w)
+        highest = sorted(((w, other) for other, w in days_w.items() if other != day), reverse=True)
+        return {other: w for w, other in highest[: self._terms.top_days]} | {day: today_w}
+
+    @property
+    def _occurs(self) -> int:
+        """So many intervals must reach a peak."""
+        return self._terms.charge.occurs if isinstance(self._terms, ChargeTerms) else 1
+
+    def _often_w(
+        self, mean_w: float, reached_w: dict[str, dict[str, float]], at: IntervalAccount | None
+    ) -> tuple[float, dict[str, dict[str, float]]]:
+        """(what its account's peak is by now; the highest intervals), with an interval of such a mean, W."""
+        if at is None or not isinstance(self._terms, ChargeTerms) or not at.counts:
+            return 0.0, reached_w
+        begin = f"{at.start_utc_s // self._terms.interval_s * self._terms.interval_s:.0f}"
+        known_w = reached_w.get(at.account, {})
+        found_w = _highest({**known_w, begin: max(mean_w, known_w.get(begin, 0.0))}, self._occurs)
+        return _reached_w(found_w, self._occurs), {**reached_w, at.account: found_w}
 
     def take_back(self) -> None:
         """The last interval taken in was not what it seemed: as if it had not been."""
@@ -199,10 +230,26 @@ def _unweighted_w(w: float, at: IntervalAccount | None) -> float:
     return w / at.weight if at is not None and at.weight > 0 else w
 
 
-def _joined(ours: MonthSoFar, kept: MonthSoFar | None) -> MonthSoFar:
+def _highest(means_w: dict[str, float], count: int) -> dict[str, float]:
+    """So many of these intervals, the highest first."""
+    return dict(sorted(means_w.items(), key=lambda item: -item[1])[:count])
+
+
+def _reached_w(means_w: dict[str, float], count: int) -> float:
+    """What so many of these intervals have reached, W."""
+    return min(means_w.values()) if len(means_w) == count else 0.0
+
+
+def _joined(ours: MonthSoFar, kept: MonthSoFar | None, occurs: int) -> MonthSoFar:
     """One month, measured by one process after the other."""
     if kept is None:
         return ours
     days_w = {day: max(ours.days_w.get(day, 0.0), kept.days_w.get(day, 0.0)) for day in kept.days_w | ours.days_w}
     measured_s, added = ours.measured_s + kept.measured_s, ours.added + kept.added
-    return MonthSoFar(max(ours.peak_w, kept.peak_w), measured_s, days_w, added)
+    reached_w = {
+        account: _highest({**kept.reached_w.get(account, {}), **ours.reached_w.get(account, {})}, occurs)
+        for account in (kept.reached_w | ours.reached_w)
+    }
+    days_w |= {day: max(days_w[day], _reached_w(found, occurs)) for day, found in reached_w.items() if day in days_w}
+    peak_w = max(ours.peak_w, kept.peak_w, *(_reached_w(found, occurs) for found in reached_w.values()))
+    return MonthSoFar(peak_w, measured_s, days_w, added, reached_w)

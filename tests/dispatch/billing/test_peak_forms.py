@@ -66,6 +66,8 @@ FORMS = {
         period="rolling-12",
         peak_floor_kw=2.5,
     ),
+    "reached twice": Charge(id="c", kind="max", price=6.0, occurs=2, interval_min=60),
+    "reached three times": Charge(id="c", kind="max", price=6.0, occurs=3, windows=("night",)),
     "excess": Charge(id="c", kind="excess", price=4.0, contract_kw=30.0, windows=("evening",)),
     "excess outside": Charge(id="c", kind="excess", price=4.0, contract_kw=30.0, windows=("evening",), outside=True),
     "tiers": Charge(id="c", kind="max", tiers=((0, 62.0), (10, 48.0), (40, 36.0)), interval_min=60),
@@ -135,7 +137,25 @@ def test_what_is_billed_so_far_is_what_the_invoice_says(form: str) -> None:
         assert (risen > CENT) is dearer, (more_w, risen)
 
 
-@pytest.mark.parametrize("form", ["month", "hours", "weeks", "excess", "excess outside", "apparent", "year of its own"])
+def test_an_interval_is_one_of_those_that_reach_a_peak_only_once() -> None:
+    """Where its mean is proven in steps; after it was taken back; and where two processes saw one each."""
+    charges = peak_charges(a_site(msgspec.structs.replace(FORMS["month"], occurs=2)))
+    start, first, second = at_local(2025, 10, 25), ChargePeaks(charges, 100_000.0), ChargePeaks(charges, 100_000.0)
+    take(first, start, [40_000.0])
+    at = take(first, start, [50_000.0])
+    assert first.limit(at).w == 0.0
+    take(first, start + 900, [60_000.0])
+    assert first.limit(at).w == 50_000.0
+    first.take_back()
+    assert first.limit(at).w == 0.0
+    take(second, start + 1800, [45_000.0])
+    second.recover(first.memory())
+    assert second.limit(at).w == 45_000.0
+
+
+@pytest.mark.parametrize(
+    "form", ["month", "hours", "weeks", "reached twice", "excess", "excess outside", "apparent", "year of its own"]
+)
 def test_a_plan_pays_for_its_peaks_what_the_invoice_has_more(form: str) -> None:
     """After ten days, for the 24 hours of 9 October: a month with a weight."""
     energy = Charge(id="energy", kind="energy", price=0.1)
