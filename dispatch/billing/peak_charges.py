@@ -14,7 +14,8 @@ What differs from the bill, so that one figure stands for one kW more:
   figure takes that of the highest. Of a price pair by full-load hours the one of the expected hours is meant, or of
   many (`full_load_hours`); perfect foresight tries both;
 * an individual fee is two charges: on the peak of its high-load windows, and on the period's peak until the gap between
-  them is reached (`Gap`); perfect foresight tries both, Energy IQ takes the fee as granted;
+  them is reached (`Gap`), for the plan also where it will be (`lp_peaks.levels_of`); perfect foresight tries both,
+  Energy IQ takes the fee as granted;
 * where a month's peak is billed in later months as well (rolling-12, `set_in`), their bills are in the price;
 * a charge per kVA is taken at the stated power factor, or at 1;
 * a charge on longer intervals than the meter's is kept by keeping each of the meter's below the longer one's peak.

@@ -9,11 +9,13 @@ Of the others only the level that is free now is known; each kW above it has the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from dispatch.billing.demand_charge import IntervalAccount, interval_account, tier_eur_per_kw
+import msgspec
+
+from dispatch.billing.demand_charge import ChargeTerms, IntervalAccount, interval_account, tier_eur_per_kw
 from dispatch.billing.peak_charges import coming_charges
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.model.charge_levels import ChargeLevel
@@ -33,7 +35,22 @@ def levels_of(inputs: PlanInputs) -> list[tuple[DemandTerms, ChargeLevel]]:
     only = {charges[0].id: ChargeLevel(charges[0].id, True, inputs.month_peak_w, later_w, 0.0)}
     floors = {terms.id: ChargeLevel(terms.id, True, terms.floor_w, terms.floor_w, 0.0) for terms in charges}
     found = {**floors, **only, **known}
-    return [(terms, found[terms.id]) for terms in charges]
+    usual_w = inputs.peak.usual_w if inputs.peak is not None and not charges[0].windows else 0.0
+    contract_w = inputs.config.grid.contracted_peak_w
+    return [(terms, _with_expected_gap(terms, found, usual_w, contract_w)) for terms in charges]
+
+
+def _with_expected_gap(
+    terms: DemandTerms, levels: Mapping[str, ChargeLevel], usual_w: float, contract_w: float
+) -> ChargeLevel:
+    """What a charge leaves free. The peak that an individual fee is granted in place of is not kept, either, where the
+    gap will be reached by what the battery could not have held lower of late, at all times of the day: `usual_w`.
+    """
+    level, gap = levels[terms.id], terms.gap if isinstance(terms, ChargeTerms) else None
+    if gap is None or not gap.reached(max(level.billed_w, usual_w), levels[gap.of].billed_w):
+        return level
+    free_w, later_w = max(level.free_w, contract_w), max(level.later_w, contract_w)
+    return msgspec.structs.replace(level, free_w=free_w, later_w=later_w)
 
 
 def next_eur_per_kw(inputs: PlanInputs, terms: DemandTerms, level: ChargeLevel) -> float:

@@ -28,6 +28,7 @@ from dispatch.model.islanding import IslandState
 from dispatch.model.plan import Plan
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.lp_solver import LinearProgram
+from dispatch.planning.peak.outlook import PeakOutlook
 from dispatch.planning.planner import make_plan
 from dispatch.planning.power_admission import PowerRequest, grant
 from dispatch.planning.validator import check_plan
@@ -291,6 +292,27 @@ def test_the_model_is_kept_as_windows_move_through_the_horizon() -> None:
         took.append(kept._highs.getInfo().simplex_iteration_count)
     assert all(model is models[0] for model in models)
     assert max(took[1:]) < took[0] / 4, took
+
+
+@pytest.mark.parametrize("usual_w", [30_000.0, 45_000.0])
+def test_a_peak_that_will_not_be_billed_is_not_kept(usual_w: float) -> None:
+    """In autumn: 20 kW in last winter's window, 24 kW outside of it so far, a gap of 50 %. Where no battery could hold
+    the load below 45 kW, the fee will be granted: then the battery rests.
+    """
+    fee = IndividualFee(windows=("winter",), gap_pct=50.0)
+    year = Charge(id="grid", kind="max", price=120.0, period="year", individual=fee)
+    config = a_site(year, windows=(TariffWindow(id="winter", months=("jan",)),))
+    whole = "grid without individual fee"
+    given_levels = (
+        ChargeLevel("grid", False, 20e3, 20e3, 20e3),
+        ChargeLevel(whole, True, 24e3, 24e3, 24e3),
+    )
+    outlook = PeakOutlook(target_w=24e3, rises=(), usual_w=usual_w, ready=())
+    loads_w = [20_000.0] * 40 + [34_000.0] * 20 + [20_000.0]
+    _, plan = planned(config, loads_w, levels=given_levels, month_peak_w=24e3, peak=outlook)
+    kept = usual_w < 40_000
+    assert (plan.targets_w[whole] < 25_000) is kept
+    assert (max(abs(step.battery_w) for step in plan.steps[40:60]) > 9_000) is kept
 
 
 def test_a_job_pays_for_each_charge_whose_level_it_passes() -> None:
