@@ -7,24 +7,22 @@ ever overwritten by another content of the same sequence; what is odd stops that
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
+from fleet.block_pages import SET_BACK, Stopped, checked, in_unit, whole_page
 from fleet.site_text import one_line
-from fleet.store import KeptBlock, KeptQuarter, KeptSite, Source, Store
+from fleet.store import KeptBlock, KeptSite, Source, Store
 from gateway.api.protocol import Welcome
 from gateway.errors import RequestFailed
 from storage.audit_format import head_of
-from storage.blocks import BlockDamaged, dictionary_hash, opened
-from storage.outgoing import BlockPage, OutgoingBlock, QuarterPage, RolledRow
-from storage.signals import Signal
+from storage.blocks import BlockDamaged, opened
+from storage.outgoing import BlockPage, OutgoingBlock, QuarterPage
 
-MOST_BLOCK_BYTES = 64 << 20
 TRIES = 3  # of a block that arrives damaged
 ROW_BYTES = 32  # of a roll-up on its way, at most
 
@@ -40,14 +38,6 @@ class Client(Protocol):
     async def request(self, method: str, **params: Any) -> Any:
         """Raises RequestFailed, LinkLost."""
         ...
-
-
-class Stopped(Exception):
-    """This site is not pulled any further. `kind`: a word for programs; the text says why and what to do."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        super().__init__(text)
 
 
 class Pulled(msgspec.Struct):
@@ -236,7 +226,7 @@ class SitePull:
         await self._pace.came(count, asked_s)
 
     def _keep_quarters(self, page: QuarterPage, **read: int | None) -> None:
-        rows = [_in_unit(page.signals, row) for row in page.rows]
+        rows = [in_unit(page.signals, row) for row in page.rows]
         self._source = msgspec.structs.replace(self._source, **read)
         self._store.put_quarters(self._uuid, self._incarnation, rows, self._source)
         self.result.quarters += len(rows)
@@ -245,7 +235,7 @@ class SitePull:
 
     async def _blocks(self) -> None:
         while True:
-            page = await self._block_page(self._source.seq)
+            page = await whole_page(self._ask_blocks, self._source.seq)
             self._check_last(page)
             if not page.blocks:
                 return
@@ -257,27 +247,11 @@ class SitePull:
         if seq == 0:
             return
         if page.asked_sha256 is None and (page.last_seq is None or page.last_seq < seq):
-            raise Stopped("set-back", f"its record ends before block {seq}, which is here already: {_SET_BACK}")
+            raise Stopped("set-back", f"its record ends before block {seq}, which is here already: {SET_BACK}")
         if page.asked_sha256 is not None and page.asked_sha256 != self._source.own_sha256:
-            raise Stopped("set-back", f"its block {seq} is another one than the one that is here: {_SET_BACK}")
+            raise Stopped("set-back", f"its block {seq} is another one than the one that is here: {SET_BACK}")
         if page.first_seq is not None and page.first_seq > seq + 1:
             self._lose(seq + 1, page.first_seq - 1, "deleted at the site before it was pulled")
-
-    async def _block_page(self, after_seq: int) -> BlockPage:
-        """A page, with a block that is larger than one put together of its pieces. Raises Stopped."""
-        page = await self._ask_blocks(after_seq, 0)
-        if len(page.blocks) != 1 or len(page.blocks[0].data) >= page.blocks[0].size:
-            return page
-        (block,) = page.blocks
-        if block.size > MOST_BLOCK_BYTES:
-            raise Stopped("answer", f"block {block.seq} of {block.size} bytes is none")
-        data = bytearray(block.data)
-        while len(data) < block.size:
-            more = await self._ask_blocks(after_seq, len(data))
-            if not more.blocks or more.blocks[0].seq != block.seq or not more.blocks[0].data:
-                raise Stopped("answer", f"block {block.seq} ends after {len(data)} of {block.size} bytes")
-            data += more.blocks[0].data
-        return msgspec.structs.replace(page, blocks=(msgspec.structs.replace(block, data=bytes(data)),))
 
     async def _ask_blocks(self, after_seq: int, offset: int) -> BlockPage:
         asked_s = self._pace.now_s()
@@ -311,30 +285,14 @@ class SitePull:
                 if tries == TRIES:
                     raise Stopped("damaged", f"a block arrives damaged each time: {error}") from None
             tries += 1
-            page = await self._block_page(self._source.seq)
+            page = await whole_page(self._ask_blocks, self._source.seq)
             if not page.blocks:
                 raise Stopped("answer", "blocks that were there a moment ago are not there any more")
 
     def _checked(self, page: BlockPage, sent: OutgoingBlock) -> KeptBlock:
-        """A block whose checksum, sequence, site and dictionary are right. Raises BlockDamaged, Stopped."""
-        head = opened(sent.data).head
-        signals = page.dictionaries.get(head.dictionary.hex())
-        if head.sequence != sent.seq or len(sent.own_sha256) != len(head.dictionary):
-            raise BlockDamaged(f"it says that it is block {head.sequence}, {sent.seq} expected")
-        if signals is None or dictionary_hash(signals) != head.dictionary or len(signals) != head.signals:
-            raise BlockDamaged(f"block {sent.seq}: its dictionary is another one")
-        if str(head.site) != self._uuid:
-            raise Stopped("foreign", f"block {sent.seq} is one of another site, {head.site}")
-        return KeptBlock(
-            incarnation=str(head.incarnation),
-            seq=sent.seq,
-            own_sha256=sent.own_sha256,
-            t0_us=head.t0_us,
-            step_us=head.step_us,
-            samples=head.samples,
-            dictionary=head.dictionary,
-            v=sent.data,
-        )
+        """Raises BlockDamaged, Stopped."""
+        signals = page.dictionaries.get(opened(sent.data).head.dictionary.hex())
+        return checked(self._uuid, sent, signals)
 
     def _lose(self, first_seq: int, last_seq: int, why: str) -> None:
         self.result.lost += last_seq - first_seq + 1
@@ -350,12 +308,6 @@ class SitePull:
             raise
 
 
-_SET_BACK = (
-    "its state directory or machine was set back to an earlier state. Nothing here was changed. Delete "
-    "incarnation.json in its state directory and restart its gateway: it then goes on as a new incarnation"
-)
-
-
 def _is_uuid(text: str) -> bool:
     try:
         return str(UUID(text)) == text
@@ -368,14 +320,3 @@ class _Head(msgspec.Struct, frozen=True):
 
     head: str
     row: str | None = None
-
-
-def _in_unit(signals: Sequence[Signal], row: RolledRow) -> KeptQuarter:
-    """A row with its figures in the unit of its signal. Raises msgspec.ValidationError."""
-    if not 0 <= row.place < len(signals):
-        raise msgspec.ValidationError(f"a roll-up of signal {row.place}, of {len(signals)}")
-    signal = signals[row.place]
-    scaled = (row.mn * signal.scale, row.mx * signal.scale, row.mean * signal.scale, row.last * signal.scale)
-    if not all(map(math.isfinite, scaled)):
-        raise msgspec.ValidationError(f"a roll-up of {signal.name} that is no number")
-    return KeptQuarter(row.t, signal, *scaled, row.n)

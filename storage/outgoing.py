@@ -20,6 +20,7 @@ from storage.signals import Signal
 
 Wanted = Callable[[Signal], bool]  # whether a signal may leave the site
 MOST_BLOCKS = 500  # of one page
+MOST_EVENTS = 2_000  # of one page
 MOST_ROWS = 20_000  # of roll-ups in one page, 32 bytes each at most
 
 
@@ -64,6 +65,22 @@ class QuarterPage(msgspec.Struct, frozen=True, kw_only=True):
     next_t: int | None = None  # by time: the last quarter hour of this page
     signals: tuple[Signal, ...] = ()
     rows: tuple[RolledRow, ...] = ()
+
+
+class OutgoingEvent(msgspec.Struct, frozen=True):
+    """An event without its text, and without who caused it."""
+
+    id: int  # counts up over the record
+    t_us: int  # UTC
+    kind: str
+    severity: str
+    subject: str
+
+
+def events_after(con: sqlite3.Connection, after_id: int) -> list[OutgoingEvent]:
+    """The next events by their number, a page. Raises sqlite3.Error."""
+    sql = "SELECT id, ts_utc_us, kind, severity, subject FROM event WHERE id > ? ORDER BY id LIMIT ?"
+    return [OutgoingEvent(*row) for row in con.execute(sql, (after_id, MOST_EVENTS))]
 
 
 def block_page(con: sqlite3.Connection, after_seq: int, wanted: Wanted, most_bytes: int, offset: int = 0) -> BlockPage:

@@ -20,7 +20,7 @@ from dispatch.accounting.records import PeakInterval
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
-from storage import jobs
+from storage import jobs, outgoing
 from storage.alarm_history import episodes
 from storage.context import Context, context_at
 from storage.damage import DAMAGED
@@ -29,7 +29,7 @@ from storage.history import Buckets, means, minute_roll_ups
 from storage.intake import DECISION_EVERY_S
 from storage.jobs import Group, JobQuestion, KeptJob
 from storage.moment import Gap, Moment, gaps_between, moment
-from storage.outgoing import BlockPage, QuarterPage, Wanted, block_page, quarter_page, quarters_from
+from storage.outgoing import BlockPage, OutgoingEvent, QuarterPage, Wanted
 from storage.rollup import MINUTE_S
 from storage.rows import DECISION_COLUMNS, EVENT_COLUMNS, decision_of, event_of, to_us
 from storage.samples import row_times_us
@@ -271,14 +271,19 @@ class Archive:
         """Blocks after a sequence as they leave the site, see `storage/outgoing.py`. Empty of a record without any."""
         with self._asking() as con:
             has = int(con.execute("PRAGMA user_version").fetchone()[0]) >= BLOCKS_VERSION
-            return block_page(con, after_seq, wanted, most_bytes, offset) if has else BlockPage()
+            return outgoing.block_page(con, after_seq, wanted, most_bytes, offset) if has else BlockPage()
 
     def outgoing_quarters(self, after: int, wanted: Wanted, *, by_time: bool) -> QuarterPage:
         """Roll-ups of quarter hours as they leave, by the sequence of their blocks, or all after a time (UTC s)."""
         with self._asking() as con:
             if int(con.execute("PRAGMA user_version").fetchone()[0]) < BLOCKS_VERSION:
                 return QuarterPage()
-            return (quarters_from if by_time else quarter_page)(con, after, wanted)
+            return (outgoing.quarters_from if by_time else outgoing.quarter_page)(con, after, wanted)
+
+    def outgoing_events(self, after_id: int) -> list[OutgoingEvent]:
+        """Events after one, in the order in which they were written, a page."""
+        with self._asking() as con:
+            return outgoing.events_after(con, after_id)
 
     def last_state(self, key: str) -> Any:
         """What the controller last saved under a key, as decoded JSON; None if nothing."""

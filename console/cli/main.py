@@ -68,6 +68,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "drill": ("console.cli.island:drill", "Rehearse an outage: start, abort, status, report."),
     "island": ("console.cli.island:island", "Reset an islanding fault; black start."),
     "fleet": ("console.cli.fleet:fleet", "Show several sites on one screen, the worst first."),
+    "uplink": ("console.cli.uplink:uplink", "Send the history of a site to the hubs of a fleet."),
+    "hub": ("console.cli.hub:hub", "Keep the history of many sites in PostgreSQL."),
     "link": ("console.cli.link:link", "Carry the link over stdin and stdout, for a console over SSH."),
     "audit": ("console.cli.records:audit", "List the commands given, with their results."),
     "export": ("console.cli.records:export", "Write the record of a site to a directory."),

@@ -1,4 +1,4 @@
-"""Queries of somebody who looks after many sites: the overview of this one, its blocks and roll-ups, the audit's head.
+"""Queries of somebody who looks after many sites: the overview of this one, blocks, roll-ups, events, audit's head.
 
 No name of a user, job or compute node is in an answer: of nodes there is the sum. They change nothing; `fleet.hold`
 delays what retention deletes, within its bounds (storage/retention.py).
@@ -23,6 +23,7 @@ from gateway.errors import CommandRefused
 from gateway.site.schema import Site
 from storage.audit_reader import head_and_row
 from storage.inbox import NotRecorded
+from storage.outgoing import OutgoingEvent
 from storage.signals import Signal
 
 PAGE_BYTES = 512 << 10  # of blocks in one answer, half of a frame
@@ -30,6 +31,7 @@ HOLD_S = 5.0  # for the disk to note a hold
 MOST_HUB = 60  # characters of a hub's name
 Hold = Callable[[str, int], Future[None]]  # of `storage.inbox`
 SUMS = frozenset({"grid", "load", "month"})  # heads of measured and other signals that are of no single device
+SUBJECTS = frozenset({"rule", "island"})  # kinds of events whose subject is a word of Skerry's own
 
 
 class FleetQueries:
@@ -52,6 +54,7 @@ class FleetQueries:
             "fleet.now": self._now,
             "fleet.blocks": self._blocks,
             "fleet.quarters": self._quarters,
+            "fleet.events": self._events,
             "fleet.head": self._head,
             "fleet.hold": self._hold,
         }
@@ -80,6 +83,12 @@ class FleetQueries:
         )
         return msgspec.to_builtins(page)
 
+    async def _events(self, peer: Peer, params: dict[str, Any]) -> Any:
+        """Events after `after_id`, without text and without who: both may name users, jobs and nodes."""
+        after_id = _number(params["after_id"])
+        found = await self._records.ask(lambda archive: archive.outgoing_events(after_id))
+        return msgspec.to_builtins(tuple(map(self._told, found)))
+
     async def _head(self, peer: Peer, params: dict[str, Any]) -> Any:
         """The head of the audit, and the hash of row `seq`: whoever kept it sees whether it still is what it was."""
         return await self._records.ask(lambda archive: head_and_row(self._state_dir, int(params.get("seq", 0))))
@@ -95,6 +104,15 @@ class FleetQueries:
         except TimeoutError:
             raise CommandRefused(f"the hold is not on record: the disk has not answered for {HOLD_S:g} s") from None
         return {"seq": seq}
+
+    def _told(self, event: OutgoingEvent) -> OutgoingEvent:
+        """An event with its subject where that is the kind of an alarm, a rule, or a device of the power side."""
+        subject = event.subject
+        if event.kind == "alarm":
+            subject = subject.partition(":")[0]
+        elif not (event.kind in SUBJECTS or (event.kind == "device" and subject in self._devices)):
+            subject = ""
+        return msgspec.structs.replace(event, subject=subject)
 
     def _may_leave(self, signal: Signal) -> bool:
         """Whether a signal is none of a compute node."""

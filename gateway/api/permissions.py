@@ -44,6 +44,7 @@ PERMISSIONS: dict[str, Permission] = {
     "fleet.now": Permission(Role.VIEWER),
     "fleet.blocks": Permission(Role.VIEWER),
     "fleet.quarters": Permission(Role.VIEWER),
+    "fleet.events": Permission(Role.VIEWER),
     "fleet.head": Permission(Role.VIEWER),
     "fleet.where": Permission(Role.VIEWER),
     "fleet.hold": Permission(Role.VIEWER, "keeping blocks until they are fetched", query=True),  # deletes them later

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
-import shutil
 import sqlite3
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from fleet_samples import FakeLink
+from recorded_gateway import NODE, FakeGateway, change, copied, own, quarters, rewritten
 from storage_samples import QUARTER, SOURCE, Site
 
 from console.cli import fleet_pull
@@ -28,23 +26,12 @@ from fleet.pulling import FleetPull
 from fleet.sites import SiteAddress
 from fleet.store import FILE, HubFile, NotAHub
 from gateway import exit_codes
-from gateway.api.protocol import VERSION, Welcome
 from gateway.errors import LinkLost, RequestFailed
-from storage.audit_format import head_words
 from storage.blocks import opened
 from storage.identity import Identity
 from storage.outgoing import QuarterPage
-from storage.reader import Archive
 
-NODE = "gpu-anna.w"
 OTHER = UUID(int=99)
-
-
-def quarters(site: Site, count: int, values: dict[str, float] | None = None) -> None:
-    """A minute of each of so many quarter hours."""
-    for _ in range(count):
-        site.run(60, values)
-        site.now_s += 840
 
 
 @pytest.fixture(scope="module")
@@ -57,47 +44,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.pack(made.now_s + 1e5)
     made.file.abandon()
     return directory
-
-
-class FakeGateway:
-    """Answers as `gateway.api.fleet_queries` does, of a record on disk."""
-
-    def __init__(self, directory: Path, incarnation: UUID = SOURCE[1], name: str = "Fjord", page: int = 60_000) -> None:
-        self.directory, self.page = directory, page
-        self.rows = {seq: bytes([seq]) * 32 for seq in range(1, 6)}  # of the audit
-        self.asked: list[str] = []
-        self.breaks_after: int | None = None  # answers
-        self.spoil: Callable[[bytes], bytes] = lambda data: data
-        self.held: list[int] = []
-        identity = Identity(str(SOURCE[0]), str(incarnation), "", kept=True)
-        self.welcome = Welcome(VERSION, name, "UTC", "root", 1, 0.0, 1.0, False, 5.0, identity=identity)
-
-    async def request(self, method: str, **params: Any) -> Any:
-        self.asked.append(method)
-        if self.breaks_after is not None and len(self.asked) > self.breaks_after:
-            raise LinkLost("the link broke")
-        if method == "fleet.head":
-            row = self.rows.get(params["seq"])
-            return {"head": head_words(max(self.rows), self.rows[max(self.rows)]), "row": row.hex() if row else None}
-        if method == "fleet.hold":
-            self.held.append(params["seq"])
-            return {"seq": params["seq"]}
-        archive = Archive(self.directory)
-        try:
-            return msgspec.msgpack.decode(msgspec.msgpack.encode(self._page(archive, method, params)))
-        finally:
-            archive.close()
-
-    def _page(self, archive: Archive, method: str, params: dict[str, Any]) -> Any:
-        def wanted(signal: Any) -> bool:
-            return bool(signal.name != NODE)
-
-        if method == "fleet.quarters":
-            after = params.get("after_t", params.get("after_seq"))
-            return archive.outgoing_quarters(after, wanted, by_time="after_t" in params)
-        page = archive.outgoing_blocks(params["after_seq"], wanted, self.page, params["offset"])
-        blocks = tuple(msgspec.structs.replace(b, data=self.spoil(b.data)) for b in page.blocks)
-        return msgspec.structs.replace(page, blocks=blocks)
 
 
 class Hub:
@@ -125,24 +71,6 @@ class Hub:
 @pytest.fixture
 def hub(tmp_path: Path) -> Hub:
     return Hub(tmp_path / "hub")
-
-
-def own(directory: Path) -> list[tuple[int, bytes]]:
-    """Sequence and hash of the site's own blocks."""
-    with closing(sqlite3.connect(directory / "telemetry.db")) as con:
-        rows = con.execute("SELECT seq, v FROM block ORDER BY seq").fetchall()
-    return [(seq, hashlib.sha256(v).digest()) for seq, v in rows]
-
-
-def copied(directory: Path, to: Path) -> Path:
-    shutil.copytree(directory, to)
-    return to
-
-
-def change(directory: Path, sql: str, *values: Any) -> None:
-    with closing(sqlite3.connect(directory / "telemetry.db")) as con:
-        con.execute(sql, values)
-        con.commit()
 
 
 KEPT = "SELECT seq, own_sha256 FROM block ORDER BY seq"
@@ -295,11 +223,7 @@ async def test_a_site_restored_from_a_backup_goes_on_as_a_new_incarnation(
     """The same sequences with other content: both are kept, by incarnation."""
     await hub.pull(FakeGateway(recorded))
     site, last = copied(recorded, tmp_path / "restored"), own(recorded)[-1][0]
-    (v,) = sqlite3.connect(site / "telemetry.db").execute("SELECT v FROM block WHERE seq = ?", (last,)).fetchone()
-    data = bytearray(v)
-    data[24:40] = OTHER.bytes  # the incarnation that wrote it
-    data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
-    change(site, "UPDATE block SET v = ? WHERE seq = ?", bytes(data), last)
+    rewritten(site, last, OTHER)
     found = await hub.pull(FakeGateway(site, OTHER))
     assert (found.trouble, found.blocks, found.known) == ("", 1, 3)
     assert found.remarks == [f"a new incarnation, {OTHER}: restored, moved or copied"]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from console.display.fleet_text import document, table_lines
 from dispatch.model.decoding import decoded
 from dispatch.model.job_offer import JobOffer
 from dispatch.model.reasons import Reason
+from fleet import bus_messages
+from fleet.block_pages import Stopped
+from fleet.hub_intake import arrived
 from fleet.pull import Pace, SitePull
 from fleet.sites import FleetFileError, SiteAddress, parse
 from fleet.store import HubFile
@@ -28,7 +32,7 @@ from fleet.where import ask_all
 from storage.audit_format import head_words
 from storage.blocks import Column, dictionary_hash, encode
 from storage.identity import Identity
-from storage.outgoing import BlockPage, OutgoingBlock, QuarterPage, RolledRow
+from storage.outgoing import BlockPage, OutgoingBlock, OutgoingEvent, QuarterPage, RolledRow
 from storage.signals import Signal
 
 SITE = uuid.UUID(int=5)
@@ -117,7 +121,48 @@ async def pull_of(found: Any, store: HubFile) -> None:
     await SitePull("a", client, store, Pace(None), lambda: 0.0).run({}, take_current=True)
 
 
+def messages() -> list[bytes]:
+    """What uplinks send, and what is said between the ends of a bus."""
+    signals = (Signal("grid.w", "W", 1.0, "measured"),)
+    times_us = [n * 1_000_000 for n in range(30)]
+    data = encode((SITE, SITE), 7, 1_000_000, dictionary_hash(signals), times_us, [Column(list(range(30)))])
+    block = OutgoingBlock(7, bytes(32), len(data), 0, data)
+    page = QuarterPage(last_seq=7, next_seq=7, next_t=900, signals=signals, rows=(RolledRow(900, 0, 1, 9, 5, 7, 30),))
+    bodies: tuple[bus_messages.Body, ...] = (
+        bus_messages.BlockSent(after_seq=6, after_sha256=bytes(32), block=block, signals=signals),
+        bus_messages.QuartersSent(page=page, after_t=0),
+        bus_messages.EventsSent(after_id=0, events=(OutgoingEvent(1, 2_000_000, "alarm", "warning", "grid-outage"),)),
+        bus_messages.HeadSent(head=head_words(3, bytes(32))),
+        bus_messages.TroubleSent(kind="set-back", text="why"),
+    )
+    sent = [
+        bus_messages.Sent(format=1, incarnation=str(SITE), name="Fjord", timezone="UTC", body=body) for body in bodies
+    ]
+    return [msgspec.msgpack.encode(each) for each in (*sent, bus_messages.Stored(event_id=3), site(1))]
+
+
+def taken(data: bytes, _: Path) -> None:
+    """A message up to what a hub would keep, and what either end is told. Each is refused by its own error."""
+    for read in (bus_messages.stored, bus_messages.overview):
+        with contextlib.suppress(bus_messages.NotAMessage):
+            read(zlib.compress(data, 1))
+    with contextlib.suppress(bus_messages.NotAMessage):
+        bus_messages.sent(data)
+    arrived(str(SITE), zlib.compress(data, 1))
+
+
 PARSERS = (
+    Parser(
+        "messages on a bus",
+        (
+            *("fleet.bus_messages:_unpacked", "fleet.bus_messages:sent", "fleet.bus_messages:stored"),
+            "fleet.bus_messages:overview",
+        ),
+        messages,
+        simple(taken),
+        (Stopped,),
+        "msgpack",
+    ),
     Parser(
         "answers to a pull",
         ("fleet.pull:SitePull._collect_head", "fleet.pull:SitePull._ask_quarters", "fleet.pull:SitePull._ask_blocks"),

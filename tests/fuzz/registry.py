@@ -129,6 +129,7 @@ EXCEPTIONS = {
     "fleet.transport:SshProcess.last_line": "text of a bounded length, shown in one line and not parsed",
     "fleet.store:HubFile.__init__": "opens a database that it has made itself, or refuses it",
     "fleet.store:open_hub": "opens a hub's own file to read what this project has written",
+    "fleet.uplink:Uplink._ask": "answers of its own site's gateway; fleet.hub_intake:arrived checks what comes of them",
     "fleet.transport:_by_ssh": "hands this process's environment on",
     "gateway.api.command_log:recordable": "decodes what it has encoded itself",
     "gateway.api.island_commands:IslandCommands.start_scheduled": "an answer of the same object",

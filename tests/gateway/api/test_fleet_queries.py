@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -12,10 +13,12 @@ from small_gateway import Running, small_site
 
 from dispatch.alarms.priorities import Priority
 from dispatch.alarms.states import Alarm, AlarmState
+from dispatch.model.events import Event
 from gateway.api.client import GatewayClient
 from gateway.api.fleet_queries import FleetQueries
 from gateway.api.site_overview import SiteOverview, kinds_of
 from gateway.errors import RequestFailed
+from storage.outgoing import OutgoingEvent
 from storage.signals import definition
 
 
@@ -67,6 +70,36 @@ def test_no_signal_of_a_node_may_leave(tmp_path: Any) -> None:
     assert [name for name, may in leave.items() if not may] == [
         *("gpu-01.w", "here.w", "gpu-01.GPU-4f2a.util_pct", "device:nodes.w", "anna.w"),
     ]
+
+
+async def test_events_leave_without_text_and_who(there: Running, client: GatewayClient) -> None:
+    await client.request("order.set", kind="hold", reason="anna's reason")
+    event = Event(1.0, "device", "warning", "gpu-01", "anna's node")
+    await asyncio.wrap_future(there.gateway.events.note(event, durable=True))
+    found = await client.request("fleet.events", after_id=0)
+    assert [event["id"] for event in found] == sorted(event["id"] for event in found)
+    assert {event["kind"] for event in found} >= {"device", "command"}
+    assert "anna" not in str(found)
+    assert "gpu-01" not in str(found)
+    assert await client.request("fleet.events", after_id=found[-1]["id"]) == []
+
+
+def test_what_events_are_about_is_told_of_alarms_rules_and_power_devices_only(tmp_path: Any) -> None:
+    unused: Any = None
+    queries = FleetQueries(small_site(tmp_path), unused, tmp_path, loop=unused, records=unused, hold=unused)
+    told = {
+        (kind, subject): queries._told(OutgoingEvent(1, 0, kind, "info", subject)).subject
+        for kind, subject in (
+            *(("alarm", "node-lost:anna"), ("device", "pcs1"), ("device", "gpu-01"), ("rule", "fuse")),
+            *(("command", "anna"), ("node", "gpu-01"), ("island", "islanded"), ("gateway", "slurm-of-anna")),
+        )
+    }
+    assert {key: subject for key, subject in told.items() if subject} == {
+        ("alarm", "node-lost:anna"): "node-lost",
+        ("device", "pcs1"): "pcs1",
+        ("rule", "fuse"): "fuse",
+        ("island", "islanded"): "islanded",
+    }
 
 
 def test_alarms_are_told_by_kind_without_whose_they_are() -> None:

@@ -71,6 +71,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "fleet.now": ("fleet.now", {}),
     "fleet.blocks": ("fleet.blocks", {"after_seq": 0}),
     "fleet.quarters": ("fleet.quarters", {"after_seq": 0}),
+    "fleet.events": ("fleet.events", {"after_id": 0}),
     "fleet.head": ("fleet.head", {"seq": 1}),
     "fleet.where": ("fleet.where", {"power_w": 1000, "for_s": 600}),
     "fleet.hold": ("fleet.hold", {"hub": "ops", "seq": 1}),
