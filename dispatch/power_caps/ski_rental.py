@@ -109,7 +109,7 @@ def decide(
     if rent_eur >= purchase_eur and not excess.pays:
         why = Reason("caps.let_rise", {"rent_eur": rent_eur, "spared_w": spared_w, "purchase_eur": purchase_eur})
         only = counting and all(terms.adds for terms, _ in counting) and cap_w > QUIET_W
-        return _none(excess.said("caps.let_excess", need) if only else why, ledger)
+        return _none(excess.let(need) if only else why, ledger)
     if ledger.minutes + need.step_s / 60 > caps.minutes_per_day:
         return _none(Reason("caps.used_up", {"day_min": caps.minutes_per_day}), ledger)
     if cap_w <= QUIET_W:
@@ -123,7 +123,7 @@ def decide(
         cap_w=cap_w,
     )
     if rent_eur >= purchase_eur:
-        return CapsDecision(cap_w, excess.said("caps.excess", need, cap_w), ledger)
+        return CapsDecision(cap_w, excess.spared(need, cap_w), ledger)
     reason = Reason(
         "caps.cap",
         {
@@ -147,11 +147,26 @@ class _Excess(NamedTuple):
         """Whether they are worth it by these charges alone."""
         return 0 < self.eur >= self.rent_eur
 
-    def said(self, code: str, need: CapInputs, cap_w: float = 0.0) -> Reason:
-        """The two, by the hour."""
-        an_hour = 3600 / need.step_s
-        eur = {"excess_eur_per_h": an_hour * self.eur, "rent_eur_per_h": an_hour * self.rent_eur}
-        return Reason(code, {**eur, "cap_w": cap_w, "import_w": need.import_max_w} if cap_w else {**eur})
+    def spared(self, need: CapInputs, cap_w: float) -> Reason:
+        """Why a cap pays; both by the hour."""
+        hours = need.step_s / 3600
+        return Reason(
+            "caps.excess",
+            {
+                "cap_w": cap_w,
+                "import_w": need.import_max_w,
+                "excess_eur_per_h": self.eur / hours,
+                "rent_eur_per_h": self.rent_eur / hours,
+            },
+        )
+
+    def let(self, need: CapInputs) -> Reason:
+        """Why none does."""
+        hours = need.step_s / 3600
+        return Reason(
+            "caps.let_excess",
+            {"excess_eur_per_h": self.eur / hours, "rent_eur_per_h": self.rent_eur / hours},
+        )
 
 
 def _cap_w(caps: CapsConfig, need: CapInputs, wanted_w: float, last_w: float) -> float:
