@@ -58,4 +58,4 @@ def nameless(reason: Reason) -> Reason:
             figures[name] = [nameless(part) for part in value]
         else:
             figures[name] = "an operator" if name == "who" else value
-    return Reason(reason.code, figures)
+    return msgspec.structs.replace(reason, figures=figures)
