@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.demo_scenes import Scene, order_beside, set_in
 from console.end_signals import leaving_on_signals
@@ -31,6 +32,9 @@ from gateway.api.socket_file import listening
 from gateway.errors import LinkLost, NoAccess, NoGateway, RequestFailed
 from gateway.shutdown_policy import reason_to_stay
 from gateway.site import paths
+
+if TYPE_CHECKING:
+    from fleet.watch import Followed
 
 START_LIMIT_S = 20.0
 KEPT_DEMOS = 5
@@ -180,15 +184,21 @@ def attach(site: str | None, look: Look = USUAL_LOOK) -> int:
 
 def fleet(sites: Sequence[SiteAddress], ssh: Sequence[str]) -> int:
     """`skerry fleet`: several sites on one screen."""
+    from fleet.watch import Watch
+
+    return followed_fleet(Watch(sites, ssh), partial(site_console, ssh))
+
+
+def followed_fleet(watch: Followed, console: Callable[[SiteAddress], Sequence[str]]) -> int:
+    """The screen of whatever follows the sites. `console`: the command that opens the console of one."""
     if not in_terminal():
         print("skerry: no terminal for the screen; use: skerry fleet --once", file=sys.stderr)
         return exit_codes.USAGE
     from console.tui.fleet_app import FleetApp  # loads Textual
-    from fleet.watch import Watch
 
     if (chosen := _appearance(USUAL_LOOK)) is None:
         return exit_codes.USAGE
-    app = FleetApp(Watch(sites, ssh), partial(site_console, ssh), appearance=chosen)
+    app = FleetApp(watch, console, appearance=chosen)
     with leaving_on_signals(app.exit) as signals:
         app.run()
     return 128 + signals[0] if signals else app.return_code or exit_codes.OK

@@ -141,17 +141,46 @@ class Bus:
         await self._asked(self._connection.subscribe(_subject(bucket, key), cb=hear), bucket)
 
     async def follow_all(self, bucket: str, heard: Callable[[str, float, bytes], None]) -> None:
-        """Hear of the newest value of every key, and of each new one: key, when it came (UTC s), value."""
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+        """Hear of the newest value of every key, and of each new one: key, its age (s), value.
 
-        begins = len(_subject(bucket, ""))
+        Returns when the values that there are have been heard. New ones come by a plain subscription, which outlives
+        a restart of the bus.
+        """
+        from nats.js import api
+
+        subject, begins = _subject(bucket, ">"), len(_subject(bucket, ""))
 
         async def hear(message: Any) -> None:
-            heard(message.subject[begins:], message.metadata.timestamp.timestamp(), message.data)
+            heard(message.subject[begins:], 0.0, message.data)
 
-        config = ConsumerConfig(deliver_policy=DeliverPolicy.LAST_PER_SUBJECT, ack_policy=AckPolicy.NONE)
-        subject = _subject(bucket, ">")
-        await self._asked(self._stream.subscribe(subject, cb=hear, config=config, manual_ack=True), subject)
+        await self._asked(self._connection.subscribe(subject, cb=hear), subject)
+        found: list[Any] = []
+        complete = asyncio.Event()
+
+        async def collect(message: Any) -> None:
+            found.append(message)
+            if message.metadata.num_pending == 0:
+                complete.set()
+
+        inbox = self._connection.new_inbox()
+        collecting = await self._asked(self._connection.subscribe(inbox, cb=collect), subject)
+        newest = api.ConsumerConfig(
+            deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT,
+            ack_policy=api.AckPolicy.NONE,
+            deliver_subject=inbox,
+            filter_subject=subject,
+        )
+        try:
+            made = await self._asked(self._stream.add_consumer(f"KV_{bucket}", newest), subject)
+            if made.num_pending:
+                await asyncio.wait_for(complete.wait(), ANSWER_S)
+        except TimeoutError:
+            raise BusFailed(f"{subject}: not all values within {ANSWER_S:g} s") from None
+        finally:
+            await self._asked(collecting.unsubscribe(), subject)
+        for message in found:
+            age_s = (made.created - message.metadata.timestamp).total_seconds()
+            heard(message.subject[begins:], max(0.0, age_s), message.data)
 
     async def prepare(self, stream_bytes: int = STREAM_BYTES) -> bool:
         """Make stream, buckets and the hubs' consumer; whether one was not there. For hubs."""

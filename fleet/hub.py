@@ -30,6 +30,7 @@ from gateway.api.site_overview import SiteOverview
 
 log = logging.getLogger("skerry.fleet")
 
+INBOX = "_INBOX_hub"  # what the subjects of answers begin with; the bus lets hubs alone read them
 BATCH = 100  # messages in a transaction, at most
 LOOK_S = 60.0  # between two looks whether stream and buckets are there
 NOW_S = 5.0  # between two times that overviews are written
@@ -73,7 +74,7 @@ class Carrier(Protocol):
         ...
 
     async def follow_all(self, bucket: str, heard: Callable[[str, float, bytes], None]) -> None:
-        """Hear of the newest value of every key, and of each new one."""
+        """Hear of the newest value of every key, and of each new one: key, age (s), value."""
         ...
 
 
@@ -160,14 +161,14 @@ class Hub:
 
     # ── now ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _hear(self, site: str, at_s: float, data: bytes) -> None:
+    def _hear(self, site: str, age_s: float, data: bytes) -> None:
         try:
             found = sound(bus_messages.overview(data))
         except (NotAMessage, msgspec.ValidationError) as error:
             log.warning("hub: what site %s says of itself: %s", one_line(site), one_line(str(error)))
             return
         if bus_messages.is_uuid(site):
-            self._overviews[site] = at_s, found
+            self._overviews[site] = self._utc() - age_s, found
 
     async def _store_now(self) -> None:
         """Write the overviews that have come; a site's clock that is away is noted when that begins."""

@@ -77,6 +77,29 @@ class SiteState(msgspec.Struct, frozen=True):
         return None if self.received_s is None else now_s - self.received_s
 
 
+class Followed(Protocol):
+    """What a screen needs of whatever follows the sites."""
+
+    monotonic: Callable[[], float]
+
+    @property
+    def states(self) -> tuple[SiteState, ...]:
+        """Of every site."""
+        ...
+
+    def start(self) -> None:
+        """Begin to follow the sites."""
+        ...
+
+    async def stop(self) -> None:
+        """Hang up everywhere."""
+        ...
+
+    async def all_looked(self, timeout_s: float) -> None:
+        """Until it is known of each site whether it answers, or the time is over."""
+        ...
+
+
 class Watch:
     """The states of all sites, in the order given."""
 
@@ -156,8 +179,7 @@ class Watch:
 
     def _take(self, address: SiteAddress, found: SiteOverview, remark: str) -> None:
         ahead_s = None if found.simulated else found.utc_s - self._utc()
-        if ahead_s is not None and abs(ahead_s) > SKEW_S:
-            remark = f"its clock is {_span(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}"
+        remark = clock_remark(ahead_s) or remark
         self._note(
             address,
             overview=found,
@@ -206,6 +228,13 @@ def sound(found: SiteOverview) -> SiteOverview:
             wrong[name] = msgspec.structs.replace(reading, value=None, age_s=None)
     said = {name: one_line(getattr(found, name)) for name in ("site", "timezone", "island", "mode")}
     return msgspec.structs.replace(found, **said, **wrong, alarms=tuple(map(_printed, found.alarms)))
+
+
+def clock_remark(ahead_s: float | None) -> str:
+    """What is odd about a clock that is so much ahead; empty: nothing, or not known."""
+    if ahead_s is None or abs(ahead_s) <= SKEW_S:
+        return ""
+    return f"its clock is {_span(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}"
 
 
 def _is_no_figure(value: object) -> bool:

@@ -25,14 +25,18 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 def bus_options(command: Command) -> Command:
     """--nats and the files of TLS."""
+    return click.option(
+        "--nats",
+        "url",
+        required=True,
+        metavar="URL",
+        help="The bus: tls://HOST:4222; nats://localhost:4222 without TLS on this machine only.",
+    )(tls_options(command))
+
+
+def tls_options(command: Command) -> Command:
+    """The files of TLS."""
     options = (
-        click.option(
-            "--nats",
-            "url",
-            required=True,
-            metavar="URL",
-            help="The bus: tls://HOST:4222; nats://localhost:4222 without TLS on this machine only.",
-        ),
         click.option("--ca", type=_FILE, metavar="PEM", help="Certificate of the CA that signed that of the bus."),
         click.option("--cert", type=_FILE, metavar="PEM", help="Certificate by which the bus knows this process."),
         click.option("--key", type=_FILE, metavar="PEM", help="Its private key."),
@@ -50,7 +54,7 @@ def broker_of(url: str, ca: Path | None, certificate: Path | None, key: Path | N
     try:
         tls_context(broker)
     except BusFailed as error:
-        raise Failure(f"--nats {error}", exit_codes.USAGE) from None
+        raise Failure(str(error), exit_codes.USAGE) from None
     return broker
 
 

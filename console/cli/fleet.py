@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from console.cli.bus_options import broker_of, tls_options
+from console.cli.failures import Failure
 from console.cli.fleet_pull import pull
 from console.cli.fleet_report import report
-from console.cli.fleet_sites import chosen_sites, sites_option, ssh_option
+from console.cli.fleet_sites import chosen_sites, listed_sites, sites_option, ssh_option
 from console.cli.fleet_where import where
 from console.cli.json_output import json_text
 from console.display.fleet_text import document, table_lines
 from console.value_parsers import duration, json_option
 from fleet.sites import SiteAddress
 from gateway import exit_codes
+
+if TYPE_CHECKING:
+    from fleet.bus import Broker
+    from fleet.watch import Followed
 
 DEFAULT = "show"
 LOOK = "10s"  # for the first answers, where the fleet is only printed
@@ -53,28 +61,83 @@ def fleet() -> None:
     metavar="TIME",
     help="For the first answers, where it only prints. [10s]",
 )
+@click.option(
+    "--hub",
+    "url",
+    metavar="URL",
+    help="Show all sites that send to this bus, tls://HOST:4222, and ask none; fleet.toml says how to reach one.",
+)
+@tls_options
 @sites_option
 @ssh_option
 @json_option
-def show(names: tuple[str, ...], once: bool, wait_s: float, file: Path | None, ssh: str | None, as_json: bool) -> int:
+def show(
+    names: tuple[str, ...],
+    once: bool,
+    wait_s: float,
+    url: str | None,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    file: Path | None,
+    ssh: str | None,
+    as_json: bool,
+) -> int:
     """Show the sites, the worst first. Without SITE: those of fleet.toml.
 
     A site that does not answer keeps what was last known of it, with its age. With --once or --json, and where the
     output is no terminal, the sites are printed once: exit code 3 if none has answered.
     """
+    on_screen = not (once or as_json) and sys.stdout.isatty()
+    if url is not None:
+        if names:
+            raise click.UsageError("--hub shows all sites of the bus; filter them with / on the screen")
+        return _of_hub(broker_of(url, ca, cert, key), listed_sites(file, ssh), on_screen, wait_s, as_json)
+    from fleet.watch import Watch
+
     found, command = chosen_sites(names, file, ssh)
-    if not (once or as_json) and sys.stdout.isatty():
+    if on_screen:
         from console import launcher
 
         return launcher.fleet(found, command)
-    return asyncio.run(_print(found, command, wait_s, as_json))
+    return asyncio.run(_print(Watch(found, command), wait_s, as_json))
 
 
-async def _print(found: tuple[SiteAddress, ...], ssh: tuple[str, ...], wait_s: float, as_json: bool) -> int:
+def _of_hub(
+    broker: Broker,
+    listed: tuple[tuple[SiteAddress, ...], tuple[str, ...]],
+    on_screen: bool,
+    wait_s: float,
+    as_json: bool,
+) -> int:
+    """The sites of a bus. `listed`: those of fleet.toml, and the program that opens links."""
+    from fleet.bus import Bus, NotInstalled
+    from fleet.hub_watch import INBOX, HubWatch
+
+    addresses = {site.name: site for site in listed[0]}
+    watch = HubWatch(lambda: Bus.connect(broker, "skerry fleet", INBOX), addresses)
+
+    def console(site: SiteAddress) -> Sequence[str]:
+        if site.name not in addresses:
+            raise OSError(errno.ENOENT, "fleet.toml has no site of this name that says how to reach it")
+        return launcher.site_console(listed[1], site)
+
+    try:
+        if on_screen:
+            from console import launcher
+
+            return launcher.followed_fleet(watch, console)
+        code = asyncio.run(_print(watch, wait_s, as_json))
+    except NotInstalled as error:
+        raise Failure(str(error)) from None
+    if watch.trouble:
+        raise Failure(watch.trouble, exit_codes.NO_GATEWAY)
+    return code
+
+
+async def _print(watch: Followed, wait_s: float, as_json: bool) -> int:
     from fleet.table import rows_of, sums_of
-    from fleet.watch import Watch
 
-    watch = Watch(found, ssh)
     watch.start()
     try:
         await watch.all_looked(wait_s)

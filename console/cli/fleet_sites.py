@@ -36,6 +36,15 @@ def chosen_sites(
     return found, tuple(shlex.split(ssh)) if ssh else listed.ssh
 
 
+def listed_sites(file: Path | None, ssh: str | None) -> tuple[tuple[SiteAddress, ...], tuple[str, ...]]:
+    """The sites of the file, none without it, and the program that opens links. Raises click.ClickException."""
+    try:
+        listed = _file(file)
+    except FleetFileError as error:
+        raise click.UsageError(str(error)) from None
+    return listed.sites, tuple(shlex.split(ssh)) if ssh else listed.ssh
+
+
 def _file(given: Path | None) -> FleetFile:
     """The file of sites; without one, none. Raises FleetFileError, click.ClickException."""
     path = given or sites.default_path()

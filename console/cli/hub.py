@@ -58,7 +58,7 @@ def hub(
     process may be killed at any moment. Several hubs may run on one bus and one database.
     """
     from fleet.bus import Bus
-    from fleet.hub import Hub, run_for_ever
+    from fleet.hub import INBOX, Hub, run_for_ever
     from fleet.hub_database import HubDatabase
     from fleet.hub_schema import NewerDatabase
 
@@ -69,7 +69,7 @@ def hub(
 
     async def run() -> None:
         await run_for_ever(
-            lambda: Bus.connect(broker, "skerry hub", "_INBOX"),
+            lambda: Bus.connect(broker, "skerry hub", INBOX),
             lambda bus: Hub(bus, kept, stream_bytes=stream_mb << 20, keep_months=keep_months),
         )
 

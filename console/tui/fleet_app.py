@@ -14,7 +14,7 @@ from console.tui.fleet_list import FleetList
 from console.tui.terminal_app import TerminalApp
 from fleet.sites import SiteAddress
 from fleet.table import rows_of
-from fleet.watch import Watch
+from fleet.watch import Followed
 
 DRAW_S = 1.0  # ages count on
 
@@ -35,7 +35,7 @@ class FleetApp(TerminalApp, inherit_bindings=False):
 
     def __init__(
         self,
-        watch: Watch,
+        watch: Followed,
         console: Callable[[SiteAddress], Sequence[str]],
         run: Callable[[Sequence[str]], Any] = lambda command: subprocess.run(command, check=False),
         appearance: Appearance | None = None,

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy" / "skerry.service"
+OF_A_FLEET = sorted((ROOT / "deploy" / "hub").glob("*.service"))
 EXPOSURE = 18  # tenths of what `systemd-analyze security` gives: 1.7 at systemd 252; newer ones count a little more
 systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
@@ -32,6 +33,30 @@ def test_systemd_understands_the_unit(unit: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert unit.name not in done.stderr  # an unknown key is a warning that names the unit
+
+
+@systemd
+def test_systemd_understands_the_units_of_a_fleet_and_they_are_closed(tmp_path: Path) -> None:
+    copies = [tmp_path / unit.name for unit in OF_A_FLEET]
+    for unit, copy in zip(OF_A_FLEET, copies, strict=True):
+        copy.write_text(unit.read_text().replace("/opt/skerry/bin/skerry", "/bin/true"))
+    command = ["systemd-analyze", "verify", "--man=no", *map(str, copies)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE}", *map(str, copies)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_units_of_a_fleet_give_options_that_the_commands_have() -> None:
+    from console.cli.hub import hub
+    from console.cli.uplink import uplink
+
+    for command, unit in zip((hub, uplink), OF_A_FLEET, strict=True):
+        line = next(line for line in unit.read_text().splitlines() if line.startswith("ExecStart="))
+        assert f"skerry {command.name} " in line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in line.split() if word.startswith("--")} <= known
 
 
 @systemd
