@@ -9,10 +9,9 @@ What differs from the bill, so that one figure stands for one kW more:
 * an excess charge is a charge on the peak whose floor is `contract_kw`. Where the sum, the root of the sum of squares
   or the hours above it are billed (`adds`), plan, perfect foresight, caps, reservations (`added_eur`) and the outlook
   (`excess_readiness`) price each interval's excess;
-* tiers of which each is dearer than the one before are one charge for each, above its begin. Of others the plan takes
-  the price of the tier that the period has reached (`tier_eur_per_kw`), perfect foresight tries each; what asks for one
-  figure takes that of the highest. Of a price pair by full-load hours the one of the expected hours is meant, or of
-  many (`full_load_hours`); perfect foresight tries both;
+* tiers of which each is dearer than the one before are one charge for each, above its begin. Of others plan
+  (`lp_tiers`) and perfect foresight try each; what asks for one figure takes that of the highest. Of a price pair by
+  full-load hours the one of the expected hours is meant, or of many (`full_load_hours`); perfect foresight tries both;
 * an individual fee is two charges: on the peak of its high-load windows, and on the period's peak until the gap between
   them is reached (`Gap`), for the plan also where it will be (`lp_peaks.levels_of`); perfect foresight tries both,
   Energy IQ takes the fee as granted;

@@ -44,6 +44,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     month_peak_w: float = 0.0  # the running interval's mean that costs nothing (`charge_peaks`)
     next_day_peak_w: float | None = None  # the same for later days of the month; None: no other
     levels: tuple[ChargeLevel, ...] = ()  # what each charge on peaks leaves free; empty: there is only one
+    tier_eur_per_kw: dict[str, float] = {}  # by charge, the price of a kW that this plan tries (`lp_tiers`)
     peak_prior_w: float | None = None  # where the month's peak is expected to end (`peak.prior.held_peak_w`)
     billed: tuple[BilledPeak, ...] = ()  # what earlier months were billed, the oldest first
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown

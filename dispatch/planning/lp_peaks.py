@@ -54,7 +54,11 @@ def _with_expected_gap(
 
 
 def next_eur_per_kw(inputs: PlanInputs, terms: DemandTerms, level: ChargeLevel) -> float:
-    """What one kW more of a day's peak costs: the price of the tier that the period has reached, or is expected to."""
+    """What one kW more of a day's peak costs: the price of the tier that is tried, or else of the one that the period
+    has reached, or is expected to.
+    """
+    if terms.id in inputs.tier_eur_per_kw:
+        return inputs.tier_eur_per_kw[terms.id] / terms.top_days
     usual_w = inputs.peak.usual_w if inputs.peak is not None else inputs.peak_prior_w or 0.0
     reached_w = max(level.billed_w, usual_w) - (terms.floor_w if terms.above else 0.0)
     return tier_eur_per_kw(terms, reached_w) / terms.top_days

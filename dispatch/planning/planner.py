@@ -46,6 +46,7 @@ from dispatch.planning.lp_peaks import (
     within_budget,
 )
 from dispatch.planning.lp_solver import LinearProgram, SolverFailed
+from dispatch.planning.lp_tiers import cheapest
 from dispatch.planning.month_end import month_end
 from dispatch.planning.order_projection import project_orders, with_raised_reserve
 from dispatch.planning.plan_cost import plan_cost_eur
@@ -86,10 +87,11 @@ def make_plan(inputs: PlanInputs, program: LinearProgram | None = None, before: 
     after = msgspec.structs.replace(inputs, soc_pct=ordered.soc_pct)
     left_w = [net - given.battery_w for net, given in zip(ahead.net_w, ordered.steps, strict=True)]
     limits = limits_of(inputs, starts, ahead)
-    problem = ordered.limited(_problem(after, starts, prices, limits, left_w))
     orders = [given.order for given in ordered.steps]
     optimum = partial(_optimum, inputs, program or LinearProgram(config.plan.deadline_s))
-    problem, solution = optimum(problem)
+    problem, solution = cheapest(
+        after, lambda way: optimum(ordered.limited(_problem(way, starts, prices, limits, left_w)))
+    )
     balancing = with_balancing(inputs, starts, ordered, (problem, solution), prices.sell, optimum)
     if balancing is not None:
         problem, solution = balancing.problem, balancing.solution
@@ -262,7 +264,9 @@ def _problem(
     charge_w, discharge_w = (config.charge_w, config.discharge_w) if config.batteries else (0.0, 0.0)
     bottom_kwh, stored_kwh, layers_kwh, part_of, resting_layers = _layers(inputs)
     efficiency = mean_efficiency(config)
-    demand = next_eur_per_kw(inputs, main, level)
+    # the same whichever tiers are tried: their solutions are compared
+    reached = msgspec.structs.replace(inputs, tier_eur_per_kw={})
+    demand = next_eur_per_kw(reached, main, level)
     ready: tuple[tuple[float, ...], ...] = ()
     if inputs.peak is not None:
         ready = tuple([tuple([demand * row[part] for part in part_of]) for row in inputs.peak.ready[: len(starts)]])
@@ -279,7 +283,7 @@ def _problem(
         layers_kwh=layers_kwh,
         resting_layers=resting_layers,
         wear=wear_eur_per_kwh(config),
-        demand=demand + sum(next_eur_per_kw(inputs, *other) for other in others),
+        demand=demand + sum(next_eur_per_kw(reached, *other) for other in others),
         fuse_kw=config.grid.fuse_w / 1000,
         export_limit_kw=limits.export_kw,
         contracted_kw=config.grid.contracted_peak_w / 1000,

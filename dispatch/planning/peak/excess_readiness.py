@@ -69,8 +69,9 @@ def readiness(
         deep_kw = caps.max_share * np.maximum(0.0, pulses.load_kw.max(axis=1) - caps.idle_w / 1000)
         most_eur = np.where(pulses.over_kw.max(axis=1) <= deep_kw, caps.value_eur_per_kwh * store.discharging, np.inf)
         spares = np.minimum(spares, most_eur[:, None] / terms.rise_eur_per_kw / len(pulses.begins))
-    ready, some = np.zeros(shape), pulses.begins < pulses.over_kw.shape[1]
-    np.add.at(ready, np.clip(pulses.begins[some], 1, steps - 1) - 1, spares[some])
+    # a pulse that has begun is in the plan's forecast: what is stored is for it, not to be kept
+    ready, some = np.zeros(shape), (pulses.begins > 0) & (pulses.begins < pulses.over_kw.shape[1])
+    np.add.at(ready, np.minimum(pulses.begins[some], steps - 1) - 1, spares[some])
     rows: Floats = -np.sort(-np.maximum(ready, 0.0), axis=1)  # the lowest layer is worth most
     return rows
 

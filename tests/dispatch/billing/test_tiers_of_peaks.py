@@ -88,13 +88,13 @@ def test_dearer_tiers_are_a_charge_each() -> None:
     assert [way[0].eur_per_kw for way in by_tier(peak_charges(a_site(a_charge(FALLING))))] == [62.0, 48.0, 36.0]
 
 
-def planned_peak_kw(config: DispatchConfig, billed_kw: float) -> float:
-    """Of 60 kW for four hours above what is billed already."""
+def planned_peak_kw(config: DispatchConfig, billed_kw: float, more_kw: float = 10.0) -> float:
+    """Of an hour of so much above what is billed already."""
     w = 1000 * billed_kw
     levels = tuple(
         ChargeLevel(t.id, True, max(w, t.floor_w), max(w, t.floor_w), max(w, t.floor_w)) for t in peak_charges(config)
     )
-    loads_w = [w] * 24 + [w + 10_000.0] * 4 + [w]
+    loads_w = [w] * 24 + [w + 1000 * more_kw] * 4 + [w]
     prices = hourly([100.0] * 48, MIDNIGHT)
     inputs = ask(config, prices, loads_w, now_utc_s=MIDNIGHT, soc_pct=60.0, levels=levels, month_peak_w=w)
     plan = make_plan(inputs)
@@ -113,6 +113,22 @@ def test_a_plan_pays_the_price_of_the_tier_that_is_reached(
     config = a_site(a_charge(tiers), battery={"wear_eur_per_kwh": 2.1})
     peak_kw = planned_peak_kw(config, billed_kw)
     assert peak_kw == pytest.approx(billed_kw + (0 if kept else 10), abs=0.1)
+
+
+@pytest.mark.parametrize("tier_on", ["part", "whole"])
+@pytest.mark.parametrize(("more_kw", "kept"), [(10.0, True), (35.0, False)])
+def test_a_plan_tries_the_tiers_that_a_peak_may_come_to(tier_on: str, more_kw: float, kept: bool) -> None:
+    """45 kW are paid, from 50 kW on a kW costs 0.50 EUR, below 6 EUR; to keep a kW off costs 2.33 EUR of wear.
+
+    So 10 kW more are kept off for 23 EUR and not paid with 30 + 2.50, 35 kW for 82 EUR not: they cost 30 + 15. Where
+    all kW then cost 0.50 EUR, neither are: 55 kW cost less than 45.
+    """
+    config = a_site(
+        a_charge(((0.0, 6.0), (50.0, 0.5)), tier_on=tier_on),
+        battery={"wear_eur_per_kwh": 2.33, "discharge_efficiency": 1.0},
+    )
+    peak_kw = planned_peak_kw(config, 45.0, more_kw)
+    assert peak_kw == pytest.approx(45 + (0 if kept and tier_on == "part" else more_kw), abs=0.1)
 
 
 loads = st.lists(st.floats(0, 90_000), min_size=8, max_size=8)

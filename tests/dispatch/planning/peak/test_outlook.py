@@ -233,5 +233,7 @@ def test_energy_stored_before_a_pulse_is_worth_what_the_charge_bills_less(by: st
     assert columns[0] == pytest.approx(kw, rel=0.15)
     calm = look(excess_watched(by, [20_000.0] * (12 * DAY)), peak_w=30_000.0).ready
     assert sum(map(sum, calm)) == 0.0
+    begun = look(excess_watched(by, [*pulses(12), 50_000.0]), peak_w=30_000.0, added=added).ready
+    assert sum(map(sum, begun)) < 0.4 * sum(columns)  # what is stored is for this pulse, not to be kept
     winter = look(excess_watched(by, [*pulses(12), 20_000.0], windows=("never",)), peak_w=30_000.0).ready
     assert sum(map(sum, winter)) == 0.0
