@@ -7,8 +7,8 @@ in which windows. The demand charge of `[tariff]` is written so. A charge of `[[
 What differs from the bill, so that one figure stands for one kW more:
 
 * an excess charge is a charge on the peak whose floor is `contract_kw`. Where the sum, the root of the sum of squares
-  or the hours above it are billed (`adds`), plan, perfect foresight, caps, reservations (`added_eur`) and the outlook
-  (`excess_readiness`) price each interval's excess;
+  or the hours above it are billed (`adds`), plan, perfect foresight, caps and reservations price each interval's
+  excess (`added_eur`); the outlook takes it as the highest excess;
 * tiers of which each is dearer than the one before are one charge for each, above its begin. Of others plan
   (`lp_tiers`) and perfect foresight try each; what asks for one figure takes that of the highest. Of a price pair by
   full-load hours the one of the expected hours is meant, or of many (`full_load_hours`); perfect foresight tries both;

@@ -310,7 +310,6 @@ class PlanSource:
                 inputs.pv_w,
                 inputs.billed,
                 period,
-                levels_of(inputs)[0][1].added,
             )
         if outlook is not None and inputs.jobs_unsure:
             target_w = self._rises.lowest_w(inputs.now_utc_s, outlook.target_w)

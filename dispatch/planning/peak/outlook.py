@@ -14,8 +14,6 @@ table, none of which needs a constant of the site:
   that the rest of the month is likely to exceed is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter hour if the next pulse begins there, layer by layer; the
   plan weighs it against what the energy earns.
-
-Of a charge that adds up what is above a contract no peak is held: only `ready` is told (`excess_readiness`).
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dispatch.billing.billed_peaks import BilledPeak
-from dispatch.billing.demand_charge import ChargeTerms, interval_account
+from dispatch.billing.demand_charge import interval_account
 from dispatch.billing.market_prices import NO_PRICES, PriceSeries
 from dispatch.billing.peak_charges import main_charge
 from dispatch.config.battery_ratings import full_kwh, mean_efficiency, reserve_soc_pct
@@ -45,7 +43,6 @@ from dispatch.planning.peak.exceedance import (
     peak_cost,
     summarise,
 )
-from dispatch.planning.peak.excess_readiness import Store, pulses_of, readiness
 from dispatch.planning.peak.upkeep import Upkeep, UpkeepBook
 
 if TYPE_CHECKING:
@@ -183,14 +180,13 @@ class PeakForecaster:
         pv_w: Sequence[float] = (),
         billed: Sequence[BilledPeak] = (),
         period: Period = WHOLE_MONTH,
-        added: float = 0.0,
     ) -> PeakOutlook | None:
         """What the past says; None while it is too short, or where no battery can hold anything or peaks cost nothing.
 
         `days_left`: the days of the billing month still to come; `prices`: of the days seen, as far as they
         are known; `path_w`, `pv_w`: what is forecast of load and PV from the quarter after the last one observed on,
         the load held where that is not given; `billed`: what earlier months were billed; `period`: what is left of the
-        running one; `added`: what has added up in it above a contract, where that is billed.
+        running one.
         """
         if self._demand <= 0 or self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
@@ -199,10 +195,6 @@ class PeakForecaster:
         held = self._held_peaks()
         stored_kwh = min(max(soc_pct / 100 * self._energy_kwh - self._reserve_kwh, 0.0), self._usable_kwh)
         peak_kw, load_kw = month_peak_w / 1000, self._load_kw[-1]
-        if isinstance(self.terms, ChargeTerms) and self.terms.adds:
-            like = self._similar_quarters(load_kw, len(held))
-            futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
-            return self._of_excess(self.terms, added, len(like), futures, steps)
         upkeep = self._upkeep.ask(prices)
         seen, net_kw = self._day_statistics(self.caps), np.array(self._net_kw)
         ways = [self._day_statistics(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
@@ -222,15 +214,6 @@ class PeakForecaster:
             ends_w=(1000 * cost.ends_kw[0], 1000 * cost.ends_kw[1]),
             ready=tuple(map(tuple, ready.tolist())),
         )
-
-    def _of_excess(self, terms: ChargeTerms, added: float, days: int, futures: _Futures, steps: int) -> PeakOutlook:
-        """The outlook where what is above a contract adds up: what stored energy spares the futures' first pulse."""
-        store = Store(self._usable_kwh, self._charge_kw, self._discharge_kw, self._in, self._out)
-        seen, quarter = self._day_statistics(self.caps), self._first + len(self._load_kw)
-        pulses = pulses_of(terms, self._timezone, quarter, futures.net_kw[:days], futures.load_kw[:days])
-        rows = readiness(terms, added, pulses, store, self.caps, (steps, LAYERS))
-        ready = tuple(map(tuple, rows.tolist()))
-        return PeakOutlook(1000 * self._fuse_kw, (), 1000 * seen.usual_kw, ready, days=seen.days)
 
     def _held_peaks(self) -> Floats:
         """The table of peaks held, for every quarter whose following day has passed; filled a batch at a time."""

@@ -8,8 +8,6 @@ import pytest
 from plan_site import NOON, ask, hourly, site
 
 from dispatch.billing.billed_peaks import BilledPeak
-from dispatch.billing.peak_charges import peak_charges
-from dispatch.config.charges import Charge, TariffWindow
 from dispatch.config.schema import CapsConfig
 from dispatch.planning.peak.exceedance import Period
 from dispatch.planning.peak.outlook import LAYERS, PeakForecaster, PeakOutlook, Rise
@@ -201,39 +199,3 @@ def test_earlier_months_make_a_rise_cheaper_after_quiet_days() -> None:
     assert told.rises[0].share < 0.3 < alone.rises[-2].share
     late = look(quiet, peak_w=22_000.0, days=2.0, billed=months, period=Period(2 / 31, 31.0))
     assert late.ends_w[0] < 25_000, "so late a quiet month stays quiet"
-
-
-# ── what is above a contract adds up ────────────────────────────────────────────────────────────────────────────────
-
-
-def excess_watched(by: str, loads: list[float], **changes: object) -> PeakForecaster:
-    charge = Charge(id="x", kind="excess", excess_by=by, price=1.0, contract_kw=30.0, **changes)  # type: ignore[arg-type]
-    config = site(tariff={"charge": (charge,), "window": (TariffWindow(id="never", months=("jan",)),)})
-    (terms,) = peak_charges(config)
-    watch = PeakForecaster(config, terms)
-    for k, w in enumerate(loads):
-        watch.observe(T0 + 900 * k, w, 0.0)
-    return watch
-
-
-@pytest.mark.parametrize(
-    ("by", "added", "kw"),
-    [
-        ("sum", 0.0, 4 * 0.9),  # a kWh stored is 3.6 kW for a quarter hour
-        ("hours", 0.0, 0.9 / 20),  # or 20 kW for 2.7 minutes
-        ("root-sum-square", (1e6) ** 2, 0.01 * 4 * 0.9),  # 20 / 2000 of a kW, where 1000 kW have added up
-    ],
-)
-def test_energy_stored_before_a_pulse_is_worth_what_the_charge_bills_less(by: str, added: float, kw: float) -> None:
-    """20 kW above the contract for 3 h take 67 of 80 kWh: five parts of 16, of the last a sixth. Days without: 0."""
-    watch = excess_watched(by, [*pulses(12), 20_000.0])
-    ready = look(watch, peak_w=30_000.0, added=added).ready
-    columns = [sum(row[layer] for row in ready) for layer in range(LAYERS)]
-    assert sum(columns) * 16 == pytest.approx(kw * 60 / 0.9, rel=0.15)
-    assert columns[0] == pytest.approx(kw, rel=0.15)
-    calm = look(excess_watched(by, [20_000.0] * (12 * DAY)), peak_w=30_000.0).ready
-    assert sum(map(sum, calm)) == 0.0
-    begun = look(excess_watched(by, [*pulses(12), 50_000.0]), peak_w=30_000.0, added=added).ready
-    assert sum(map(sum, begun)) < 0.4 * sum(columns)  # what is stored is for this pulse, not to be kept
-    winter = look(excess_watched(by, [*pulses(12), 20_000.0], windows=("never",)), peak_w=30_000.0).ready
-    assert sum(map(sum, winter)) == 0.0
