@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,6 +24,14 @@ NAMES = (GRID, PV, LOAD, NODES, GENSET, PRICE, CARBON)
 Means = Mapping[str, Mapping[int, float]]  # signal -> start of the quarter hour, UTC s -> mean
 
 
+class DayImport(msgspec.Struct, frozen=True):
+    """The import of a day by the site's calendar, of the quarter hours that are known."""
+
+    day: str  # 2026-11-30
+    known_h: float
+    import_kwh: float
+
+
 class SiteMonth(msgspec.Struct, frozen=True, kw_only=True):
     """One site's month, from the quarter hours that are at the hub. Nothing is extrapolated."""
 
@@ -33,6 +42,7 @@ class SiteMonth(msgspec.Struct, frozen=True, kw_only=True):
     peak_utc_s: int | None
     energy_eur: float | None  # import at its price; no charge on peaks, nothing for export
     priced_kwh: float  # import whose price is known
+    days: tuple[DayImport, ...] = ()
 
 
 def months(directory: Path, year: int, month: int, now_utc_s: float) -> list[SiteMonth]:
@@ -42,21 +52,28 @@ def months(directory: Path, year: int, month: int, now_utc_s: float) -> list[Sit
     """
     with closing(open_hub(directory)) as con:
         found = con.execute("SELECT uuid, name, timezone FROM site ORDER BY name, uuid").fetchall()
-        return [_site(con, uuid, name, _span(zone, year, month, now_utc_s)) for uuid, name, zone in found]
+        return [_site(con, uuid, name, _calendar(zone), (year, month), now_utc_s) for uuid, name, zone in found]
 
 
-def _span(zone: str, year: int, month: int, now_utc_s: float) -> range:
-    """The starts of a month's quarter hours that have passed, by a site's calendar; UTC if its zone is not known."""
+def _calendar(zone: str) -> ZoneInfo:
+    """UTC if the zone is not known."""
     try:
-        calendar = ZoneInfo(zone)
+        return ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        calendar = ZoneInfo("UTC")
+        return ZoneInfo("UTC")
+
+
+def _span(calendar: ZoneInfo, year: int, month: int, now_utc_s: float) -> range:
+    """The starts of a month's quarter hours that have passed, by a site's calendar."""
     following = (year + month // 12, month % 12 + 1)
     begin_s, end_s = (int(datetime(*ym, 1, tzinfo=calendar).timestamp()) for ym in ((year, month), following))
     return range(begin_s, min(end_s, int(now_utc_s // QUARTER_S) * QUARTER_S), QUARTER_S)
 
 
-def _site(con: sqlite3.Connection, uuid: str, name: str, span: range) -> SiteMonth:
+def _site(
+    con: sqlite3.Connection, uuid: str, name: str, calendar: ZoneInfo, month: tuple[int, int], now_utc_s: float
+) -> SiteMonth:
+    span = _span(calendar, *month, now_utc_s)
     sql = (
         "SELECT s.name, q.t, q.mean FROM quarter AS q JOIN signal AS s ON s.id = q.signal "
         f"WHERE q.site = ? AND q.t >= ? AND q.t < ? AND s.name IN ({','.join('?' * len(NAMES))})"
@@ -66,7 +83,15 @@ def _site(con: sqlite3.Connection, uuid: str, name: str, span: range) -> SiteMon
         means[signal][t] = mean
     sql = "SELECT EXISTS (SELECT 1 FROM quarter WHERE site = ? AND signal = (SELECT id FROM signal WHERE name = ?))"
     (with_pv,) = con.execute(sql, (uuid, PV)).fetchone()
-    return summed(name, uuid, means, span, with_pv=bool(with_pv))
+    found = summed(name, uuid, means, span, with_pv=bool(with_pv))
+    return msgspec.structs.replace(found, days=tuple(_days(means, span, calendar)))
+
+
+def _days(means: Means, span: Sequence[int], calendar: ZoneInfo) -> Iterator[DayImport]:
+    for day, starts in groupby(span, key=lambda t: datetime.fromtimestamp(t, calendar).date()):
+        known = [(w, means[GENSET].get(t)) for t in starts if (w := means[GRID].get(t)) is not None]
+        imported_ws = sum(w * QUARTER_S for w, genset in known if w > 0 and not genset)
+        yield DayImport(day.isoformat(), len(known) * QUARTER_S / 3600, imported_ws / 3.6e6)
 
 
 def summed(name: str, uuid: str, means: Means, span: Sequence[int], *, with_pv: bool) -> SiteMonth:

@@ -285,6 +285,7 @@ def compose_gateway(
         kept=left.signals,
         calls=signal_calls,
         interval_s=config.grid.metering_interval_s,
+        identity=identity,
     )
     grid_events = GridEventsInForce(
         site_limits(config),

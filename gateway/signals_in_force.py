@@ -51,9 +51,13 @@ class SignalsInForce:
         kept: KeptSignals,
         calls: SupervisedCalls,
         interval_s: float,
+        identity: Callable[[], str] = lambda: "",
     ) -> None:
-        """`save` keeps a state of this name; `calls` check signatures; `interval_s`: the utility meter's."""
-        self.senders = tuple(senders)
+        """`save` keeps a state of this name; `calls` check signatures; `interval_s`: the utility meter's.
+
+        `identity`: UUID of this site, which a message may name.
+        """
+        self.senders, self._identity = tuple(senders), identity
         self._clock, self._events, self._audit, self._save, self._calls = clock, events, audit, save, calls
         self._book = SignalBook(senders, limits, clock.mono_s())
         self._evidence = LimitEvidence(interval_s)
@@ -110,6 +114,8 @@ class SignalsInForce:
         """Accept what a sender, or a person for it, says. Raises OrderRefused."""
         if not self._clock_known:
             raise OrderRefused(Reason("refused.signal_clock"))
+        if message.site and message.site != self._identity():
+            raise OrderRefused(Reason("refused.signal_site", {"site": message.site}))
         taken = self._book.take(message, self._clock.utc_s(), self._clock.mono_s())
         if taken.known:
             return taken

@@ -1,4 +1,4 @@
-"""`skerry fleet`: several sites on one screen, as text or as JSON. It reads, and commands no site."""
+"""`skerry fleet`: several sites on one screen, as text or as JSON. It reads; a signed limit is all that it sends."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from console.cli.bus_options import broker_of, tls_options
 from console.cli.failures import Failure
+from console.cli.fleet_limit import key, limit
 from console.cli.fleet_pull import pull
 from console.cli.fleet_report import report
 from console.cli.fleet_sites import chosen_sites, listed_sites, sites_option, ssh_option
@@ -46,7 +47,8 @@ def fleet() -> None:
     """Several sites on one screen: `skerry fleet SITE...`, the same as `skerry fleet show SITE...`.
 
     A SITE is the name or a tag of a site in fleet.toml; user@host, host: or host:/path/to/SITE.toml, reached by SSH; or
-    a site file of this machine. Nothing here commands a site: for that open its own console, with Enter.
+    a site file of this machine. Nothing here commands a site, but for a signed `limit`: for that open its own console,
+    with Enter.
     """
 
 
@@ -153,3 +155,5 @@ async def _print(watch: Followed, wait_s: float, as_json: bool) -> int:
 fleet.add_command(pull)
 fleet.add_command(report)
 fleet.add_command(where)
+fleet.add_command(limit)
+fleet.add_command(key)

@@ -18,7 +18,6 @@ from console.display.language import words
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, kilowatts
 from dispatch.wording.formatting import kw, span
-from fleet.sites import SiteAddress
 from fleet.transport import open_link
 from fleet.where import SiteOffer, ask_all
 from gateway import exit_codes
@@ -60,16 +59,12 @@ def where(
     """
     found, command = chosen_sites(names, file, ssh)
     asked = (1000 * power_kw, for_s, within_s)
-    offers = asyncio.run(ask_all(found, partial(_link, command), *asked))
+    offers = asyncio.run(ask_all(found, partial(open_link, ssh=command), *asked))
     if as_json:
         click.echo(json_text(document(offers, *asked)))
     else:
         click.echo("\n".join(one_line(line) for line in lines(offers, *asked)))
     return exit_codes.OK if any(offer.carries for offer in offers) else exit_codes.FAILED
-
-
-async def _link(ssh: tuple[str, ...], site: SiteAddress) -> Any:
-    return await open_link(site, ssh)
 
 
 def document(offers: Sequence[SiteOffer], power_w: float, for_s: float, within_s: float) -> dict[str, Any]:

@@ -81,6 +81,8 @@ class Message(msgspec.Struct, frozen=True):
     id: str = ""  # of the CloudEvent; empty: a person has entered it
     digest: str = ""  # SHA-256 of the signed bytes, or of unsigned data, hexadecimal; the same bytes count once
     group: str = ""  # the Unix group whose member sent it unsigned; empty: it was signed, or a person entered it
+    site: str = ""  # UUID of the site that it is for, as signed; empty: it does not say
+    number: int | None = None  # as signed: it must rise from one to the next of a sender; None: it has none
     beat_utc_s: float | None = None  # of a heartbeat: the time that was signed with it
     who: str = ""  # the person
 

@@ -30,6 +30,7 @@ class KeptSignals(msgspec.Struct, frozen=True):
     heard: dict[str, float] = {}  # when each sender was last heard
     beats: dict[str, float] = {}  # the newest time that each sender has signed in a heartbeat
     number: int = 0  # of the last signal
+    numbers: dict[str, int] = {}  # the highest that each sender has signed in a limit
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -62,6 +63,7 @@ class SignalBook:
         self._seen: dict[str, float] = {}
         self._heard = dict.fromkeys(self._terms, mono_s)
         self._beats: dict[str, float] = {}
+        self._numbers: dict[str, int] = {}
         self._number = 0
         self._begun: set[str] = set()
 
@@ -105,6 +107,7 @@ class SignalBook:
             if message.digest and message.digest not in self._seen:
                 raise OrderRefused(Reason("refused.signal_id_twice", {"message": message.id}))
             return Taken(known=True)
+        self._refuse_old_number(message)
         if message.beat_utc_s is not None:
             self._beat(message.sender, message.beat_utc_s, utc_s)
         judged = [self._judged(item, terms, utc_s) for item in message.items]
@@ -117,6 +120,7 @@ class SignalBook:
                 made.append(self._put(message, item.quantity, item.limit_w, (start_s, end_s), utc_s))
         until_s = max((end_s for _, end_s in judged), default=utc_s + BEAT_AGE_S + BEAT_AHEAD_S)
         self._seen |= dict.fromkeys(keys, until_s)
+        self._note_number(message)
         if message.digest:
             self._heard[message.sender] = mono_s
         notes = tuple(note for signal in made for note in _notes(signal, self._limits))
@@ -144,7 +148,7 @@ class SignalBook:
     def keep(self, utc_s: float, mono_s: float) -> KeptSignals:
         """What to keep."""
         heard = {id: utc_s - (mono_s - heard_s) for id, heard_s in self._heard.items()}
-        return KeptSignals(self.listed, dict(self._seen), heard, dict(self._beats), self._number)
+        return KeptSignals(self.listed, dict(self._seen), heard, dict(self._beats), self._number, dict(self._numbers))
 
     def adopt(self, kept: KeptSignals, utc_s: float, mono_s: float) -> None:
         """Take over what an earlier run kept, as far as its senders are in the site file and their sort is the same."""
@@ -158,6 +162,7 @@ class SignalBook:
                 self._heard[id] = mono_s - max(utc_s - heard_s, 0.0)
         self._beats = dict(kept.beats) | self._beats
         self._number = max(self._number, kept.number)
+        self._numbers = dict(kept.numbers) | self._numbers
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,6 +193,15 @@ class SignalBook:
         if start_s - utc_s > terms.ahead_s:
             raise OrderRefused(Reason("refused.signal_early", {"ahead_s": start_s - utc_s, "most_s": terms.ahead_s}))
         return start_s, end_s
+
+    def _refuse_old_number(self, message: Message) -> None:
+        last = self._numbers.get(message.sender, 0)
+        if message.number is not None and message.number <= last:
+            raise OrderRefused(Reason("refused.signal_number", {"number": message.number, "last": last}))
+
+    def _note_number(self, message: Message) -> None:
+        if message.number is not None:
+            self._numbers[message.sender] = message.number
 
     def _refuse_too_many(self, message: Message) -> None:
         standing = sum(s.sender == message.sender for s in self._signals.values())

@@ -70,6 +70,8 @@ class _Limit(msgspec.Struct):
 
 class _Limits(msgspec.Struct):
     limits: Annotated[list[_Limit], Meta(min_length=1, max_length=MOST_ITEMS)]
+    site: Annotated[str, Meta(pattern="^([0-9a-f-]{36})?$")] = ""  # UUID
+    number: Annotated[int, Meta(ge=1, le=2**53)] | None = None
 
 
 class _Heartbeat(msgspec.Struct):
@@ -120,9 +122,9 @@ def _message(event: _Event, sender: SignalSender, signed: Signed) -> Message:
             raise SignalNotRead(f"{sender.id}: the targets are for other feeds, expected one of {known}")
         return msgspec.structs.replace(heard, items=items)
     if event.type == LIMIT:
-        limits = _decoded(signed.payload, _Limits, f"{sender.id}: no data of {LIMIT}").limits
-        items = tuple(_item(item.quantity, item.interval, item.limit) for item in limits)
-        return msgspec.structs.replace(heard, items=items)
+        said = _decoded(signed.payload, _Limits, f"{sender.id}: no data of {LIMIT}")
+        items = tuple(_item(item.quantity, item.interval, item.limit) for item in said.limits)
+        return msgspec.structs.replace(heard, items=items, site=said.site, number=said.number)
     if event.type == HEARTBEAT:
         beat = _decoded(signed.payload, _Heartbeat, f"{sender.id}: no data of {HEARTBEAT}")
         return msgspec.structs.replace(heard, beat_utc_s=_utc_s(beat.time))

@@ -15,14 +15,18 @@ import msgspec
 from fleet_samples import LOST, OUTAGE, FakeClient, FakeLink, site
 from fuzzing import Feed, Parser, simple
 
-from console.cli import fleet_where
+from console.cli import fleet_limit, fleet_where
 from console.display.fleet_text import document, table_lines
+from dispatch.model import signals
 from dispatch.model.decoding import decoded
 from dispatch.model.job_offer import JobOffer
 from dispatch.model.reasons import Reason
+from dispatch.orders.signal_book import Taken
 from fleet import bus_messages
 from fleet.block_pages import Stopped
 from fleet.hub_intake import arrived
+from fleet.limit import hand_in
+from fleet.month_asked import ask_months
 from fleet.pull import Pace, SitePull
 from fleet.sites import FleetFileError, SiteAddress, parse
 from fleet.store import HubFile
@@ -57,6 +61,47 @@ def shown(data: bytes, _: Path) -> None:
     sums = sums_of(rows)
     table_lines(rows, sums)
     document(rows, sums, 0.0)
+
+
+def limits_taken() -> list[bytes]:
+    """What sites answer to a limit."""
+    signal = signals.Signal("s1", signals.Sort.FLEET, "fleet", signals.Quantity.IMPORT, 4e4, 1e9, 1e9 + 60, 1e9)
+    found = (Taken((signal,), (), (Reason("signal.no_tighter", {"limit_w": 4e4, "own_w": 3e4}),)), Taken((), (signal,)))
+    return [msgspec.msgpack.encode(msgspec.to_builtins(each)) for each in found]
+
+
+def limited(data: bytes, _: Path) -> None:
+    """An answer up to what is printed of it."""
+    answer = decoded(msgspec.msgpack.decode, data)
+    found = asyncio.run(hand_in(FakeClient("a", lambda method, params: {} if answer is None else answer), "event"))
+    list(fleet_limit.lines(fleet_limit.Said("a", taken=found)))
+
+
+def months() -> list[bytes]:
+    """What a site answers to the questions about a month."""
+    cost = {"energy_eur": 1.0, "peak_eur": 2.0, "wear_eur": 3.0}
+    full = {
+        "fleet.now": site(1, utc_s=1e9),
+        "drill.status": {"plan": {"next_utc_s": 2e9, "due_utc_s": 1e9 - 5, "note": None, "unattended": False}},
+        "alarm.history": [
+            {"id": "grid-outage", "severity": "alarm", "text": "t", "came_utc_s": 9.99e8, "gone_utc_s": 9.991e8}
+        ],
+        "iq": {"month": {"known_h": 7.0, "iq_pct": 81.0, "none": cost, "own": cost}},
+    }
+    return [msgspec.msgpack.encode(msgspec.to_builtins(full))]
+
+
+def month_asked(data: bytes, _: Path) -> None:
+    """Its answers; none ends the command."""
+    found = decoded(msgspec.msgpack.decode, data)
+
+    async def connect(address: SiteAddress) -> FakeLink:
+        def answer(method: str, params: Any) -> Any:
+            return found.get(method, {}) if isinstance(found, dict) else {} if found is None else found
+
+        return FakeLink(FakeClient(address.name, answer))
+
+    asyncio.run(ask_months([SiteAddress("a")], connect, 2001, 9))
 
 
 def offers() -> list[bytes]:
@@ -178,6 +223,17 @@ PARSERS = (
         lambda: FILES,
         simple(lambda data, _: parse(data, "fleet.toml")),
         (FleetFileError,),
+    ),
+    Parser(
+        "answers to a limit", ("fleet.limit:hand_in",), limits_taken, simple(limited), (msgspec.DecodeError,), "msgpack"
+    ),
+    Parser(
+        "answers about a month",
+        ("fleet.month_asked:ask_month",),
+        months,
+        simple(month_asked),
+        (msgspec.DecodeError,),
+        "msgpack",
     ),
     Parser(
         "answers to a power", ("fleet.where:ask_offer",), offers, simple(offered), (msgspec.DecodeError,), "msgpack"

@@ -16,6 +16,17 @@ SENDERS = (
     SignalSender(id="acme", sort="market", source=SOURCE, public_key=ed25519_key()),
     SignalSender(id="fleet", sort="fleet", source="//fleet", public_key=p256_key(), group="flex"),
 )
+LIMIT = {
+    "site": "00000000-0000-0000-0000-000000000001",
+    "number": 7,
+    "limits": [
+        {
+            "quantity": "import",
+            "interval": {"end_time": "2025-09-16T09:00:00Z"},
+            "limit": {"value": 4.2, "unit": "kilowatt"},
+        }
+    ],
+}
 TARGET = load_target(40, "2025-09-16T08:00:00Z", "2025-09-16T09:00:00Z", feed_tags=["main-a"])
 
 
@@ -46,6 +57,7 @@ PARSERS = (
         examples=lambda: [
             event(signed(TARGET)),
             event(signed({"time": "2025-09-16T08:00:00Z"}), "skerry.heartbeat.v1"),
+            event(signed(LIMIT), "skerry.limit.set.v1"),
             event(signed(TARGET, "ES256"), source="//fleet"),
             event(TARGET, source="//fleet"),
         ],

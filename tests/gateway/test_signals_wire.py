@@ -78,6 +78,12 @@ async def test_signals_by_the_socket_steer_are_kept_and_end(place: Path) -> None
         assert (await client.request("signal.send", event=sent))["known"]
         with pytest.raises(RequestFailed, match="not that of public_key"):
             await client.request("signal.send", event=a_target(there, id="m2")[:-9] + 'AAAAAAA"}')
+        elsewhere = "00000000-0000-0000-0000-000000000001"
+        item = {"quantity": "import", "interval": {"end_time": utc(there.clock.utc_s() + 60)}, "limit": None}
+        for_another = signed({"site": elsewhere, "number": 1, "limits": [item]})
+        with pytest.raises(RequestFailed, match=f"it is for another site, {elsewhere}"):
+            await client.request("signal.send", event=event(for_another, "skerry.limit.set.v1", id="m3").decode())
+        await until(lambda: f"it is for another site, {elsewhere}" in str(audit_reader.rows(place, 9)))
         await client.close()
     async with running(place, place / "s.sock", commanded=False, **SECTIONS) as there:
         await until(lambda: there.devices.pcs_w == 8_000)

@@ -117,6 +117,8 @@ TEMPLATES = {
     "refused.signal_backwards": "its end is not after its start",
     "refused.signal_long": "it lasts {asked_s:span}: expected at most {most_s:span}, max_s of the [[signal]]",
     "refused.signal_early": "it begins in {ahead_s:span}: expected within {most_s:span}, ahead_s of the [[signal]]",
+    "refused.signal_site": "it is for another site, {site}",
+    "refused.signal_number": "its number, {number:.0f}, is not above that of the last limit of its sender, {last:.0f}",
     "refused.signal_many": "so many signals of this sender stand already: expected at most {most:g}",
     "signal.below_critical": (
         "import at most {limit_w:kw} is below the critical load, {critical_w:kw}: it is held only as far as the "

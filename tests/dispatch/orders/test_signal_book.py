@@ -71,6 +71,29 @@ def test_what_is_refused_says_why_and_leaves_nothing(message: Message, why: str)
     assert not book.keep(T0, 0.0).seen
 
 
+def test_numbers_of_a_sender_rise_over_restarts_too() -> None:
+    """An earlier limit that comes late, or is sent again once its time is over, takes nothing back."""
+
+    def numbered(number: int | None, id: str, sender: str = "flex") -> Message:
+        return msgspec.structs.replace(a_target(id=id, sender=sender), number=number)
+
+    book = a_book()
+    refused = numbered(9, "bad")
+    with pytest.raises(OrderRefused, match="no end"):
+        book.take(msgspec.structs.replace(refused, items=(Item(Quantity.IMPORT, 1.0, None, None),)), T0, 0.0)
+    book.take(numbered(7, "m7"), T0, 0.0)
+    assert book.take(numbered(7, "m7"), T0, 0.0).known, "the same again changes nothing"
+    again = a_book()
+    again.adopt(msgspec.convert(msgspec.to_builtins(book.keep(T0, 0.0)), KeptSignals), T0, 0.0)
+    for standing in (book, again):
+        for number in (7, 6):
+            with pytest.raises(OrderRefused, match=f"its number, {number}, is not above that of .* sender, 7"):
+                standing.take(numbered(number, f"other {number}"), T0, 0.0)
+        standing.take(numbered(1, "another's", sender="fleet"), T0, 0.0)
+        standing.take(numbered(None, "none"), T0, 0.0)
+        standing.take(numbered(8, "m8"), T0, 0.0)
+
+
 def test_a_message_with_one_bad_item_is_refused_as_a_whole() -> None:
     book = a_book()
     good, bad = a_target().items[0], a_target(end_s=None).items[0]

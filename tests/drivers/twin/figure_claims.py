@@ -89,6 +89,7 @@ FIGURE_CLAIMS: dict[str, Comparison] = {
     "refused.short": above("least_s", "for_s"),
     "refused.signal_early": above("ahead_s", "most_s"),
     "refused.signal_long": above("asked_s", "most_s"),
+    "refused.signal_number": lambda f: f["number"] <= f["last"],
     "refused.soc_too_fast": above("least_s", "for_s"),
     "refused.stale_console": above("age_s", "most_s"),
     "refused.too_long": above("for_s", "most_s"),
