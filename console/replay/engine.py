@@ -57,6 +57,14 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     notice_s: float = 0.0  # every job is announced so long before with its hours, as a power reservation does
 
 
+def on_the_grid(config: DispatchConfig) -> DispatchConfig:
+    """The same site as a replay plays it: on the grid all the time.
+
+    Traces tell nothing of switches and contacts, and one that is not read would keep each PCS from its setpoint.
+    """
+    return msgspec.structs.replace(config, switches=(), contacts=(), contact_steps=())
+
+
 class PlanCounts(msgspec.Struct):
     """How the planning went."""
 
@@ -127,7 +135,7 @@ class Replay:
             CoarseBattery(battery, [p for p in case.config.pcs if p.battery == battery.id], case.soc_pct)
             for battery in case.config.batteries
         ]
-        self._controller = Controller(case.config, float(case.step_s))
+        self._controller = Controller(on_the_grid(case.config), float(case.step_s))
         self._source = PlanSource(case.config)
         self._published = Publication(case.prices, case.config.timezone, case.price_outage)
         self._plan: Plan | None = None
