@@ -99,8 +99,7 @@ def size(site: Path, out: Path | None, **options: Any) -> int:
         click.echo(f"skerry: note: {note}", err=True)
     if out is not None:
         _write(out, found, points, asked, time.monotonic() - began)
-        if not base.node_w:
-            _draw(out, loaded, base, found, points, asked)
+        _draw(out, loaded, base, found, points, asked)
     return exit_codes.OK if len(found) == len(points) else INTERRUPTED
 
 
@@ -220,8 +219,14 @@ def _draw(out: Path, site: Site, base: Base, found: list[Outcome], points: list[
     """The picture comes last: should it fail, the figures are there."""
     with drawn(out / "map.png"):
         from console.plotting import period, write_png  # loads matplotlib
+        from console.sizing.node_picture import draw_nodes
         from console.sizing.picture import draw
 
         zone = ZoneInfo(site.site.timezone)
-        title = f"{site.site.name}: savings from {period(base.start_s, base.end_s, zone)}, {zone.key}"
+        when = f"{period(base.start_s, base.end_s, zone)}, {zone.key}"
+        if base.node_w:
+            title = f"{site.site.name}: nodes of {base.node_w / 1000:g} kW that fit, from {when}"
+            write_png(out / "map.png", lambda figure: draw_nodes(figure, title, found, points))
+            return
+        title = f"{site.site.name}: savings from {when}"
         write_png(out / "map.png", lambda figure: draw(figure, title, found, points, asked.want, asked.against))
