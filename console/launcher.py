@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.demo_scenes import Scene, order_beside, set_in
+from console.display.language_choice import Shown
 from console.end_signals import leaving_on_signals
 from console.look import USUAL_LOOK, Look
 from console.tui.appearance import Appearance, appearance
@@ -209,7 +210,7 @@ def site_console(ssh: Sequence[str], site: SiteAddress) -> list[str]:
     if site.host:
         return [*ssh, "-t", site.host, remote_command(site, "console")]
     named = ["--site", site.site] if site.site else []
-    return [sys.executable, "-P", "-m", "skerry", "console", *named]
+    return [sys.executable, "-P", "-m", "skerry", "--lang", Shown.locale, "console", *named]
 
 
 def open_site(site_path: Path, look: Look = USUAL_LOOK) -> int:

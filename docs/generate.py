@@ -35,6 +35,7 @@ from gateway.api.permissions import PERMISSIONS  # noqa: E402
 
 ENVIRONMENT = (
     ("SKERRY_SITE", "The site file that commands mean when --site is not given."),
+    ("SKERRY_LANG", "The language of what is shown, before `LC_ALL`, `LC_MESSAGES` and `LANG`: en, de, zh_CN."),
     ("SKERRY_DEBUG", "When set, an unexpected error is shown with its traceback."),
     ("NO_COLOR", "When set, the console uses no colour."),
 )

@@ -14,6 +14,7 @@ from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.language import alarm_text, words
+from console.language_option import language_option
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, site_option
 from dispatch.alarms.episodes import AlarmEpisode
@@ -38,6 +39,7 @@ DAY_S = 86_400.0
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="With --history: the newest."
 )
+@language_option
 @site_option
 @json_option
 def alarms(group: str | None, history: bool, since: str | None, limit: int, site: str | None, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from console.cli.data_source import Live, Record, gateway, gateway_or_record
 from console.cli.interruption import INTERRUPTED, interruptible
 from console.cli.json_output import json_text
 from console.cli.line_formats import event_line
+from console.language_option import language_option
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.events import Event
 from gateway import exit_codes
@@ -51,6 +52,7 @@ class Wanted(msgspec.Struct, frozen=True):
     help="Only those of a kind: alarm, command, device, gateway, island, node, plan, twin. May be repeated.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with each event as it comes, until Ctrl-C.")
+@language_option
 @site_option
 @json_option
 def events(

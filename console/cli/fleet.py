@@ -21,6 +21,7 @@ from console.cli.fleet_sites import chosen_sites, listed_sites, sites_option, ss
 from console.cli.fleet_where import where
 from console.cli.json_output import json_text
 from console.display.fleet_text import document, table_lines
+from console.language_option import language_option
 from console.value_parsers import duration, json_option
 from fleet.sites import SiteAddress
 from gateway import exit_codes
@@ -70,6 +71,7 @@ def fleet() -> None:
     help="Show all sites that send to this bus, tls://HOST:4222, and ask none; fleet.toml says how to reach one.",
 )
 @tls_options
+@language_option
 @sites_option
 @ssh_option
 @json_option

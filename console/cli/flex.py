@@ -14,6 +14,7 @@ from console.cli.data_source import gateway
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone, weekday_hour_minute
 from console.display.language import words
+from console.language_option import language_option
 from console.value_parsers import duration, json_option, moment, site_option
 from dispatch.events.flexibility import Compute, Offer
 from dispatch.model.reasons import Reason
@@ -26,6 +27,7 @@ HEAD = ("", "for", "battery kW", "with GPUs kW", "import kW", "charge kWh", "cos
 @click.command()
 @click.option("--at", "at", metavar="T", multiple=True, help="Start, HH:MM today or ISO 8601. May be repeated.")
 @click.option("--for", "for_s", type=duration, metavar="TIME", multiple=True, help="Duration. May be repeated.")
+@language_option
 @site_option
 @json_option
 def flex(at: tuple[str, ...], for_s: tuple[float, ...], site: str | None, as_json: bool) -> None:

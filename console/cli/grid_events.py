@@ -25,6 +25,7 @@ from console.cli.grid_event_text import (
 from console.cli.json_output import json_text, with_words
 from console.cli.recorded_site import site_terms
 from console.display.language import words
+from console.language_option import language_option
 from console.value_parsers import NOT_SAID, duration, json_option, kilowatts, moment, site_option
 from dispatch.events.flexibility import Offer
 from dispatch.events.model import EventState, GridEvent, KeptEvents
@@ -64,6 +65,7 @@ def event() -> None:
 @click.option("--rehearse", "rehearsal", is_flag=True, help="Mark it as a rehearsal; it is held like any other.")
 @click.option("--dry-run", "dry", is_flag=True, help="Show what it would take and cost; start nothing.")
 @click.option("--reason", default="", metavar="TEXT", help="Reason; shown to other users and recorded.")
+@language_option
 @site_option
 @json_option
 def start(site: str | None, dry: bool, as_json: bool, **asked: Any) -> None:
@@ -100,6 +102,7 @@ def start(site: str | None, dry: bool, as_json: bool, **asked: Any) -> None:
 
 
 @event.command()
+@language_option
 @site_option
 @json_option
 def status(site: str | None, as_json: bool) -> None:

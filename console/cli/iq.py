@@ -14,6 +14,7 @@ from console.cli.failures import Failure
 from console.cli.json_output import json_text
 from console.cli.recorded_site import site_prices, site_terms
 from console.display.language import words
+from console.language_option import language_option
 from console.value_parsers import json_option, site_option
 from gateway import exit_codes
 
@@ -33,6 +34,7 @@ def _day(text: str) -> date:
 
 @click.command()
 @click.option("--day", type=_day, metavar="D", help="Local calendar day, such as 2025-09-16. Default: yesterday.")
+@language_option
 @site_option
 @json_option
 def iq(day: date | None, site: str | None, as_json: bool) -> int:

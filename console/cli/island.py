@@ -16,6 +16,7 @@ from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.islanding_text import battery_energy_text, soc_track_text
 from console.display.language import words
 from console.display.wrapping import padded
+from console.language_option import language_option
 from console.value_parsers import NOT_SAID, json_option, site_option
 from dispatch.model.islanding import Check, DrillReport, DrillStatus, IslandView
 from dispatch.model.reasons import Reason
@@ -42,6 +43,7 @@ def drill() -> None:
 @click.option(
     "--reason", default="", metavar="TEXT", help="Reason; shown to other users and recorded. Not needed with --dry-run."
 )
+@language_option
 @site_option
 @json_option
 def start(minutes: float, dry: bool, reason: str, site: str | None, as_json: bool) -> None:
@@ -56,6 +58,7 @@ def start(minutes: float, dry: bool, reason: str, site: str | None, as_json: boo
 
 @drill.command()
 @click.option("--reason", default="", metavar="TEXT", help="Reason; recorded.")
+@language_option
 @site_option
 @json_option
 def abort(reason: str, site: str | None, as_json: bool) -> None:
@@ -64,6 +67,7 @@ def abort(reason: str, site: str | None, as_json: bool) -> None:
 
 
 @drill.command()
+@language_option
 @site_option
 @json_option
 def status(site: str | None, as_json: bool) -> None:
@@ -84,6 +88,7 @@ def status(site: str | None, as_json: bool) -> None:
 @drill.command()
 @click.argument("number", type=click.IntRange(1), required=False, metavar="[N]")
 @click.option("--list", "as_list", is_flag=True, help="List all drills on record.")
+@language_option
 @site_option
 @json_option
 def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -> None:
@@ -115,6 +120,7 @@ def island() -> None:
 
 @island.command()
 @_reason_option
+@language_option
 @site_option
 @json_option
 def reset(reason: str, site: str | None, as_json: bool) -> None:
@@ -130,6 +136,7 @@ def reset(reason: str, site: str | None, as_json: bool) -> None:
     is_flag=True,
     help="Confirm that nobody works on the bus, which will be energised.",
 )
+@language_option
 @site_option
 @json_option
 def black_start(reason: str, confirmed: bool, site: str | None, as_json: bool) -> None:

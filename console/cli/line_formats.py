@@ -7,9 +7,10 @@ from typing import Any
 
 from console.display.audit_rows import asked_words, command_words
 from console.display.formats import IDLE_W, date_clock_zone, local_times
-from console.display.language import words
+from console.display.language import say, words
+from console.display.wrapping import padded
 from console.terminal_output import one_line
-from dispatch.model.decision import Decision, Mode
+from dispatch.model.decision import Decision
 from dispatch.model.events import Event
 from dispatch.model.power_caps import CapsView
 from dispatch.model.readings import Quality, Reading
@@ -17,18 +18,15 @@ from dispatch.wording.formatting import kw
 
 KW_WIDTH = len("99.9 kW")  # powers stand below each other
 
-_MODES = {
-    Mode.PLAN: "steered by the plan",
-    Mode.RULES: "steered by the rules, no plan",
-    Mode.MANUAL: "manual setpoint",
-    Mode.SAFE: "SAFE VALUE",
-    Mode.OBSERVE: "observing only, no setpoint",
-}
+
+def labelled(code: str, text: str) -> str:
+    """A line behind its label of nine columns."""
+    return f"{padded(say(code), 9)} {text}"
 
 
 def mode_words(decision: Decision) -> str:
     """Island state and who steers."""
-    return f"{decision.island.value}, {_MODES[decision.mode]}"
+    return f"{say(f'state.{decision.island.value}')}, {say(f'steers.{decision.mode.value}')}"
 
 
 def event_line(event: Event, zone: tzinfo) -> str:
@@ -56,24 +54,26 @@ def caps_words(caps: CapsView) -> str:
     """What is capped for the month's peak, since when it costs what, and why; what is not counted on."""
     parts = [words(caps.reason)]
     if caps.nodes:
-        nodes = ", ".join(f"{id} to {kw(w)}" for id, w in caps.nodes)
-        spent = f"{caps.minutes:.0f} min today, {caps.rent_eur:.2f} EUR this month"
-        parts = [f"{nodes}: {kw(caps.shed_w)} of {kw(caps.asked_w)} taken", words(caps.reason), spent]
+        nodes = ", ".join(say("caps.node_to", node=id, kw=kw(w)) for id, w in caps.nodes)
+        spent = say("caps.spent", minutes=f"{caps.minutes:.0f}", eur=f"{caps.rent_eur:.2f}")
+        taken = say("caps.taken", nodes=nodes, shed=kw(caps.shed_w), asked=kw(caps.asked_w))
+        parts = [taken, words(caps.reason), spent]
     if caps.not_counted:
-        parts.append(f"not counted on: {', '.join(caps.not_counted)}")
+        parts.append(say("caps.not_counted", nodes=", ".join(caps.not_counted)))
     return "; ".join(parts)
 
 
 def flow(watts: float | None, out: str, back: str) -> str:
     """Power and its direction: `out` for > 0, `back` for < 0."""
     if watts is None:
-        return f"{kw(None):>{KW_WIDTH}} missing"
-    return f"{kw(abs(watts)):>{KW_WIDTH}} {'idle' if abs(watts) < IDLE_W else out if watts > 0 else back}"
+        return f"{kw(None):>{KW_WIDTH}} {say('flow.missing')}"
+    word = say("direction.idle") if abs(watts) < IDLE_W else out if watts > 0 else back
+    return f"{kw(abs(watts)):>{KW_WIDTH}} {word}"
 
 
 def mark(reading: Reading) -> str:
     """ " STALE 4 s" behind a value that may not be used any more, " SUSPECT 1 s" where a newer one is doubted."""
     if reading.quality not in (Quality.STALE, Quality.SUSPECT):
         return ""
-    word = reading.quality.name
+    word = say("age.stale_word" if reading.quality is Quality.STALE else "age.suspect_word")
     return f" {word}" if reading.age_s is None else f" {word} {reading.age_s:.0f} s"

@@ -11,8 +11,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from console.display.language_choice import ENGLISH, Shown, locale_for
-from console.terminal_output import output_shows, prepare_output
+from console.language_option import language_option
+from console.terminal_output import prepare_output
 from dispatch.wording.formatting import neutralised
 from gateway import exit_codes
 
@@ -145,34 +145,11 @@ def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None
     ctx.exit()
 
 
-def _choose_language(_ctx: click.Context, _option: click.Parameter, asked: str | None) -> None:
-    try:
-        locale = locale_for(asked, os.environ)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    Shown.locale = locale if locale == ENGLISH or _can_show(locale) else ENGLISH
-
-
-def _can_show(locale: str) -> bool:
-    """Whether the terminal has the characters of a translation."""
-    from console.display.language_files import general
-
-    about = general(locale)
-    return output_shows(about.needs) and not (about.wide and os.environ.get("TERM") == "linux")
-
-
 @click.group(
     cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
-@click.option(
-    "--lang",
-    metavar="LANG",
-    expose_value=False,
-    is_eager=True,
-    callback=_choose_language,
-    help="Language of reasons and alarms: en, de, zh_CN. Default: by LC_ALL, LC_MESSAGES or LANG.",
-)
+@language_option
 def skerry() -> None:
     """The command itself; see HELP."""
 

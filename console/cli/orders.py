@@ -13,6 +13,7 @@ from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone
 from console.display.language import words as in_words
+from console.language_option import language_option
 from console.terminal_output import one_line
 from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
 from dispatch.model.orders import REASON_MIN, Order, OrderKind, Preview
@@ -109,6 +110,7 @@ def disable(pcs: str, for_s: float | None, **options: Any) -> None:
 @click.command()
 @_for_option
 @_reason_option
+@language_option
 @site_option
 @json_option
 def hold(for_s: float | None, reason: str, site: str | None, as_json: bool) -> None:
@@ -120,6 +122,7 @@ def hold(for_s: float | None, reason: str, site: str | None, as_json: bool) -> N
 
 @click.command()
 @_reason_option
+@language_option
 @site_option
 @json_option
 def stop(reason: str, site: str | None, as_json: bool) -> None:
@@ -132,6 +135,7 @@ def stop(reason: str, site: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@language_option
 @ends_one("ID|all")
 def end(id_: str, reason: str, site: str | None, as_json: bool) -> None:
     """End a manual order by its id (see `skerry orders`), or all orders except disabled devices."""
@@ -140,6 +144,7 @@ def end(id_: str, reason: str, site: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@language_option
 @ends_one("PCS")
 def enable(id_: str, reason: str, site: str | None, as_json: bool) -> None:
     """End the order that disables a PCS."""
@@ -153,6 +158,7 @@ def enable(id_: str, reason: str, site: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@language_option
 @site_option
 @json_option
 def orders(site: str | None, as_json: bool) -> None:

@@ -10,8 +10,11 @@ import msgspec
 
 from console.cli.data_source import gateway
 from console.cli.json_output import json_text, with_words
+from console.cli.line_formats import labelled
 from console.display.formats import hour_minute, hour_minute_zone, weekday_hour_minute
-from console.display.language import words
+from console.display.language import say, words
+from console.display.wrapping import ending, padded
+from console.language_option import language_option
 from console.value_parsers import json_option, site_option
 from dispatch.model.plan import NEAR_W, Plan, PlanStep
 from dispatch.planning.plan_totals import plan_totals
@@ -21,10 +24,14 @@ from dispatch.wording.formatting import kw, kw_column
 LEAST_H = 1 / 3600  # a step that was over when the plan was made
 
 
+COLUMNS = ("load", "band", "pv", "battery", "grid", "soc", "reason")  # of the table, behind the price
+
+
 @click.command()
 @click.option(
     "--by", type=click.Choice(["hour", "quarter"]), default="hour", show_default=True, help="Time span of a row."
 )
+@language_option
 @site_option
 @json_option
 def plan(by: str, site: str | None, as_json: bool) -> None:
@@ -44,28 +51,25 @@ def plan(by: str, site: str | None, as_json: bool) -> None:
 
 def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     """The plan as text."""
-    yield (
-        f"Plan of {hour_minute_zone(plan.made_utc_s, zone)}: import to be kept below {kw(plan.peak_target_w)}, "
-        f"cost {plan.cost_eur:.2f} EUR, solved in {plan.solve_ms:.0f} ms"
-    )
+    made, cost, ms = hour_minute_zone(plan.made_utc_s, zone), f"{plan.cost_eur:.2f}", f"{plan.solve_ms:.0f}"
+    yield say("plan_text.head", time=made, kw=kw(plan.peak_target_w), eur=cost, ms=ms)
     totals = plan_totals(plan)
-    yield (
-        f"Sums      import {totals.import_kwh:.1f} kWh for {totals.import_eur:.2f} EUR, without battery "
-        f"{totals.bare_import_kwh:.1f} kWh for {totals.bare_import_eur:.2f} EUR; of the cost "
-        f"{totals.other_eur + 0.0:.2f} EUR are peaks and wear, less export and stored energy"
-    )
+    sums = {"kwh": f"{totals.import_kwh:.1f}", "eur": f"{totals.import_eur:.2f}"}
+    bare = {"bare_kwh": f"{totals.bare_import_kwh:.1f}", "bare_eur": f"{totals.bare_import_eur:.2f}"}
+    other = f"{totals.other_eur + 0.0:.2f}"
+    yield labelled("plan_text.sums", say("plan_text.import", other_eur=other, **sums, **bare))
     if plan.co2_eur_per_tonne:
-        yield f"CO2 at {plan.co2_eur_per_tonne:g} EUR/t: {plan.co2_eur:.2f} EUR, not billed"
+        yield say("plan_text.co2", rate=f"{plan.co2_eur_per_tonne:g}", eur=f"{plan.co2_eur:.2f}")
     if plan.pv_source:
-        yield f"Forecast  {words(plan.pv_source)}"
+        yield labelled("plan_text.forecast", words(plan.pv_source))
     if plan.month_end:
-        yield f"Peak      {words(plan.month_end)}"
+        yield labelled("plan_text.peak", words(plan.month_end))
     if plan.note:
-        yield f"Note      {words(plan.note)}"
+        yield labelled("plan_text.note", words(plan.note))
     if any(step.assumed for step in plan.steps):
-        yield "~         price not published: assumed"
+        yield f"{'~':<9} {say('plan_text.assumed')}"
     yield ""
-    yield _row("", "ct/kWh", "load kW", "band 90 %", "PV kW", "battery kW", "grid kW", "SoC %", "reason")
+    yield _row("", "ct/kWh", *(say(f"plan_text.{name}") for name in COLUMNS))
     for row in rows(plan, zone, by):
         yield _row(*_cells(plan, row, zone))
 
@@ -114,4 +118,5 @@ def _reason(steps: Sequence[PlanStep], spans_h: Mapping[PlanStep, float], zone: 
 
 
 def _row(when: str, price: str, load: str, band: str, pv: str, battery: str, grid: str, soc: str, reason: str) -> str:
-    return f"{when:<9} {price:>7} {load:>8} {band:>14} {pv:>7} {battery:>10} {grid:>8} {soc:>6}  {reason}".rstrip()
+    figures = ((price, 7), (load, 8), (band, 14), (pv, 7), (battery, 10), (grid, 8), (soc, 6))
+    return f"{padded(when, 9)} {' '.join(ending(text, width) for text, width in figures)}  {reason}".rstrip()

@@ -13,6 +13,7 @@ from console.cli.json_output import json_text
 from console.display.formats import duration
 from console.display.language import words
 from console.display.queue_text import power_lines, queue_sentence
+from console.language_option import language_option
 from console.terminal_output import one_line
 from console.value_parsers import json_option, site_option
 from dispatch.model.jobs import Job, QueueNow
@@ -36,6 +37,7 @@ class _Page(msgspec.Struct, frozen=True):
 @click.command()
 @click.option("--node", metavar="NODE", help="Only jobs that run on this node.")
 @click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="List at most so many jobs.")
+@language_option
 @site_option
 @json_option
 def queue(node: str | None, limit: int, site: str | None, as_json: bool) -> int:

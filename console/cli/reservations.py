@@ -15,6 +15,7 @@ from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
 from console.display.formats import hour_minute_zone
 from console.display.language import words
+from console.language_option import language_option
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, kilowatts, site_option
 from dispatch.model.reasons import Reason
@@ -70,6 +71,7 @@ def reserve(
 
 
 @click.command()
+@language_option
 @site_option
 @json_option
 def reservations(site: str | None, as_json: bool) -> None:

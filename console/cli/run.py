@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from console.demo_scenes import SCENES, scene_lines, scene_named
+from console.language_option import language_option
 from console.look import Look
 from console.value_parsers import duration, site_option
 from gateway import exit_codes
@@ -32,6 +33,7 @@ def look_options(command: Callable[..., int]) -> Callable[..., int]:
         "--theme", metavar="NAME", help="Colours: default, light, ansi-16, mono, deuteranopia, or one of your own."
     )
     @click.option("--ascii", is_flag=True, help="Draw with ASCII characters only.")
+    @language_option
     @click.option("--mouse", is_flag=True, help="Report clicks and the wheel; the terminal selects no text then.")
     @functools.wraps(command)
     def with_look(theme: str | None, ascii: bool, mouse: bool, **options: Any) -> int:

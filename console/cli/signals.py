@@ -12,6 +12,7 @@ from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
 from console.display.language import words
 from console.display.signal_text import signal_words
+from console.language_option import language_option
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, power, site_option
 from dispatch.model.reasons import Reason
@@ -25,6 +26,7 @@ def signal() -> None:
 
 
 @signal.command("list")
+@language_option
 @site_option
 @json_option
 def list_(site: str | None, as_json: bool) -> None:

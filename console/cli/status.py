@@ -7,11 +7,12 @@ import msgspec
 
 from console.cli.data_source import Live, Record, gateway_or_record
 from console.cli.json_output import json_text, with_words
-from console.cli.line_formats import event_line, mode_words
+from console.cli.line_formats import event_line, labelled, mode_words
 from console.cli.status_text import lines
 from console.display.formats import date_clock_zone
-from console.display.language import words
+from console.display.language import say, words
 from console.display.wrapping import folded
+from console.language_option import language_option
 from console.value_parsers import json_option, moment, site_option
 from gateway import exit_codes
 from gateway.api.protocol import Published
@@ -26,6 +27,7 @@ LABEL_COLUMNS = 10  # in front of each row
     "--at", "at", metavar="T", help="The site as it was: HH:MM[:SS] today, an ISO 8601 time, or -10m, by its clock."
 )
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of `status --json` instead; needs no gateway.")
+@language_option
 @site_option
 @json_option
 def status(at: str | None, schema: bool, site: str | None, as_json: bool) -> int:
@@ -95,10 +97,13 @@ def _last_known(source: Record, as_json: bool) -> None:
         click.echo(json_text(document))
         return
     empty = decision is None and not events
-    ends = "its record is empty" if empty else f"last record of {date_clock_zone(source.now_utc_s(), source.zone)}"
+    ends = say("status.record_empty")
+    if not empty:
+        ends = say("status.record_last", time=date_clock_zone(source.now_utc_s(), source.zone))
     click.echo(f"{source.absent}; {ends}, in {source.directory}")
     if decision is not None:
-        click.echo(f"Then      {mode_words(decision)}")
-        click.echo(f"Why       {words(decision.reason)}")
+        click.echo(labelled("row.then", mode_words(decision)))
+        click.echo(labelled("row.why", words(decision.reason)))
     for n, event in enumerate(events):
-        click.echo(f"{'' if n else 'Events':<9} {event_line(event, source.zone)}")
+        line = event_line(event, source.zone)
+        click.echo(f"{'':<9} {line}" if n else labelled("row.events", line))

@@ -11,10 +11,11 @@ import msgspec
 from console.cli.data_source import Live, Record, gateway_or_record
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
-from console.cli.line_formats import caps_words, flow, mode_words
+from console.cli.line_formats import caps_words, flow, labelled, mode_words
 from console.display.formats import date_clock_zone
-from console.display.language import rule_name, words
-from console.display.wrapping import columns, padded
+from console.display.language import rule_name, say, words
+from console.display.wrapping import columns, ending, padded
+from console.language_option import language_option
 from console.value_parsers import json_option, moment, site_option
 from dispatch.model.decision import Decision, RuleTrace
 from dispatch.model.islanding import IslandState
@@ -28,6 +29,7 @@ from gateway import exit_codes
 @click.option(
     "--at", "at", metavar="T", help="HH:MM[:SS] today, an ISO 8601 time, or -10m. Time zone and clock of the site."
 )
+@language_option
 @site_option
 @json_option
 def why(at: str | None, site: str | None, as_json: bool) -> None:
@@ -54,18 +56,19 @@ def lines(decision: Decision, zone: tzinfo, month_end: Reason | None = None) -> 
     """The decision as text. `month_end`: what the plan in force expects of the month's peak."""
     yield f"{date_clock_zone(decision.utc_s, zone)} · {mode_words(decision)}"
     asked, on_genset = decision.battery_w, decision.island is IslandState.GENSET
-    yield f"Asked     {'nothing, left as it is' if asked is None else flow(asked, 'discharge', 'charge').strip()}"
-    yield f"Because   {words(decision.reason)}"
+    directions = say("direction.discharge"), say("direction.charge")
+    yield labelled("why.asked", say("why.nothing") if asked is None else flow(asked, *directions).strip())
+    yield labelled("why.because", words(decision.reason))
     if decision.net_load_w is not None:
-        yield f"Net load  {kw_column(decision.net_load_w)} kW (load less PV)" + (
-            ""
-            if decision.import_target_w is None
-            else f", {'generator' if on_genset else 'import'} wanted {kw_column(decision.import_target_w)} kW"
-        )
+        text = f"{kw_column(decision.net_load_w)} kW {say('why.less_pv')}"
+        if decision.import_target_w is not None:
+            wanted = "why.generator_wanted" if on_genset else "why.import_wanted"
+            text += f", {say(wanted, kw=kw_column(decision.import_target_w))}"
+        yield labelled("why.net_load", text)
     if month_end is not None:
-        yield f"Peak      {words(month_end)}"
+        yield labelled("why.peak", words(month_end))
     if decision.caps is not None:
-        yield f"Caps      {caps_words(decision.caps)}"
+        yield labelled("row.caps", caps_words(decision.caps))
     if decision.chain:
         yield ""
         yield from table(decision.chain)
@@ -73,7 +76,8 @@ def lines(decision: Decision, zone: tzinfo, month_end: Reason | None = None) -> 
 
 def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
     """The chain; powers are the battery's, kW, > 0 discharges. ● below "set": the rule changed the outcome."""
-    rows = [("set", "rule", "", "min kW", "max kW", "prefers", "reason")]
+    heads = ("why.least", "why.most", "why.prefers", "why.reason")
+    rows = [(say("why.set"), say("why.rule"), "", *(say(code) for code in heads))]
     rows += [
         (
             "●" if t.bound else " ",
@@ -89,6 +93,6 @@ def table(chain: tuple[RuleTrace, ...]) -> Iterator[str]:
     widths = [max(columns(row[n]) for row in rows) for n in range(6)]
     for mark, number, name, low, high, preferred, reason in rows:
         yield (
-            f"{mark:<{widths[0]}} {number:>{widths[1]}} {padded(name, widths[2])}  "
-            f"{low:>{widths[3]}}  {high:>{widths[4]}}  {preferred:>{widths[5]}}  {reason}"
+            f"{padded(mark, widths[0])} {ending(number, widths[1])} {padded(name, widths[2])}  "
+            f"{ending(low, widths[3])}  {ending(high, widths[4])}  {ending(preferred, widths[5])}  {reason}"
         ).rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.display.formats import kw
+from console.display.language import say
 from dispatch.model.equipment import Limit, Node
 from gateway.api.protocol import Published
 
@@ -16,11 +17,12 @@ def cap_lines(published: Published) -> Iterator[str]:
     nodes = {node.id: node for node in published.snapshot.nodes}
     for cap in published.node_caps[:MOST_LINES]:
         node = nodes.get(cap.node, Node(cap.node))
-        drawn = "what it draws is not known" if node.w.good is None else f"draws {kw(node.w.good).strip()} kW"
-        shows = "" if cap.typical_s is None else f", a cap shows after {cap.typical_s:.0f} s"
-        yield f"{cap.node} to {kw(cap.cap_w).strip()} kW: {held_text(node)}, {drawn}{shows}"
+        drawn = say("cap.not_known") if node.w.good is None else say("cap.draws", kw=kw(node.w.good).strip())
+        shows = "" if cap.typical_s is None else say("cap.shows", s=f"{cap.typical_s:.0f}")
+        held, cap_kw = held_text(node), kw(cap.cap_w).strip()
+        yield say("cap.line", node=cap.node, kw=cap_kw, held=held, drawn=drawn, shows=shows)
     if (more := len(published.node_caps) - MOST_LINES) > 0:
-        yield f"and {more} more"
+        yield say("cap.more", n=more)
 
 
 def held_text(node: Node) -> str:
@@ -29,12 +31,12 @@ def held_text(node: Node) -> str:
         return limit_text(node.limit)
     set_w = [gpu.limit_w.good for gpu in node.gpus]
     if not set_w or None in set_w:
-        return "what is set is not read"
+        return say("cap.set_not_read")
     lower = [
         held for gpu in node.gpus if (held := gpu.enforced_w.good) is not None and held < (gpu.limit_w.good or 0) - 1
     ]
-    followed = f" ({len(lower)} of them follow {_range(lower)})" if lower else ""
-    return f"GPUs set to {_range([w for w in set_w if w is not None])}{followed}"
+    followed = f" {say('cap.follow', n=len(lower), range=_range(lower))}" if lower else ""
+    return say("cap.gpus_set", range=_range([w for w in set_w if w is not None])) + followed
 
 
 def limit_text(limit: Limit | None) -> str:
@@ -42,10 +44,10 @@ def limit_text(limit: Limit | None) -> str:
     if limit is None:
         return ""
     if limit.why:
-        return f"BMC limit: {limit.why}"
-    return "no BMC limit" if limit.w.value is None else f"BMC limit {kw(limit.w.value).strip()} kW"
+        return say("cap.bmc_why", why=limit.why)
+    return say("cap.no_bmc") if limit.w.value is None else say("cap.bmc", kw=kw(limit.w.value).strip())
 
 
 def _range(watts: list[float]) -> str:
     low, high = f"{min(watts):.0f}", f"{max(watts):.0f}"
-    return f"{low} W" if low == high else f"{low} to {high} W"
+    return f"{low} W" if low == high else say("cap.range", low=low, high=high)

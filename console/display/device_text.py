@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.display.formats import date_clock
+from console.display.language import say
 from dispatch.model.equipment import DeviceHealth
 from dispatch.model.proofs import Proofs
 from drivers.register_view import RegisterValue
@@ -17,13 +18,14 @@ def identity_text(device: DeviceHealth) -> str:
 
 def link_text(device: DeviceHealth) -> str:
     """Round trips, reads and writes so far; what matters most first."""
-    told, link = [f"{device.reads} reads", f"{device.failures} failed"], device.link
+    told, link = [say("device.reads", n=device.reads), say("device.failed", n=device.failures)], device.link
     if link is not None:
         if link.round_trip_ms is not None and link.round_trip_worst_ms is not None:
-            told.insert(0, f"{link.round_trip_ms:.1f} ms, worst {link.round_trip_worst_ms:.1f}")
-        told += [f"{link.refusals} refused"] if link.refusals else []
-        told += [] if link.connect_ms is None else [f"connected in {link.connect_ms:.0f} ms"]
-    told += [f"{device.writes} setpoints"] if device.writes else []
+            ms, worst = f"{link.round_trip_ms:.1f}", f"{link.round_trip_worst_ms:.1f}"
+            told.insert(0, say("device.round_trip", ms=ms, worst=worst))
+        told += [say("device.refused", n=link.refusals)] if link.refusals else []
+        told += [] if link.connect_ms is None else [say("device.connected", ms=f"{link.connect_ms:.0f}")]
+    told += [say("device.setpoints", n=device.writes)] if device.writes else []
     return " · ".join(told)
 
 
@@ -50,15 +52,18 @@ def proven_text(device: DeviceHealth, proofs: Proofs, zone: str) -> str:
     """
     proof = proofs.proofs.get(device.id)
     if proof is None:
-        return f"not yet: skerry devices prove {device.id}" if device.kind == "pcs" else ""
+        return say("device.not_yet", device=device.id) if device.kind == "pcs" else ""
     after = proof.reversion.after_s
-    kept = f"keeps a setpoint for more than {proof.reversion.waited_s:.0f} s"
-    reverts = kept if after is None else f"reverts after {after.value:.0f} s"
+    if after is None:
+        reverts = say("device.keeps", s=f"{proof.reversion.waited_s:.0f}")
+    else:
+        reverts = say("device.reverts", s=f"{after.value:.0f}")
     day = date_clock(proof.utc_s, zone).split()[0]
-    gain = proof.response.pcs_gain.value
-    firmware = f", firmware {proof.identity.firmware}" if proof.identity.firmware else ""
+    gain = f"{proof.response.pcs_gain.value:.2f}"
+    firmware = say("device.firmware", firmware=proof.identity.firmware) if proof.identity.firmware else ""
     now = ""
     if device.identity is not None and device.identity != proof.identity:
         by = device.proof.again_by[:10] if device.proof is not None else ""
-        now = f"; is now {device.identity.text}: half of its power, prove it again{f' by {by}' if by else ''}"
-    return f"{reverts}, gain {gain:.2f}, proven {day}{firmware}{now}"
+        what = device.identity.text
+        now = say("device.is_now_by", what=what, day=by) if by else say("device.is_now", what=what)
+    return say("device.proven", what=reverts, gain=gain, day=day, firmware=firmware, now=now)

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from console.display.formats import ABSENT, age, cents, kw, number
-from console.display.language import alarm_text
+from console.display.language import alarm_text, say, say_of
+from console.display.wrapping import cut, ending, padded
 from dispatch.alarms.priorities import Priority
 from dispatch.model.readings import Quality, Reading
 from fleet.table import CONNECTING, LIVE, Row, Sums, Total
 from gateway.api.site_overview import KindOfAlarm, SiteOverview
 
-SHORT = {"synchronising": "synchron.", "black-start": "black st."}
 MARKS = {Priority.HIGH.value: "▲H", Priority.MEDIUM.value: "▲M", Priority.LOW.value: "▼L"}
 STATE_COLUMNS = 9
 WHOSE = "…"  # the site's devices stay its own
@@ -23,10 +23,10 @@ MILLION = 1_000_000.0
 def state_text(row: Row) -> str:
     """State of the site, or that it is silent and for how long; `STATE_COLUMNS` at most."""
     if row.link == CONNECTING:
-        return "waiting"
+        return say("fleet.waiting")
     if row.link != LIVE or row.overview is None:
-        return "silent" if row.age_s is None else f"silent {age(row.age_s)}"
-    return SHORT.get(row.overview.island, row.overview.island)[:STATE_COLUMNS]
+        return say("fleet.silent") if row.age_s is None else say("fleet.silent_for", age=age(row.age_s))
+    return cut(say_of("fleet_state", row.overview.island), STATE_COLUMNS)
 
 
 def kind_text(kind: KindOfAlarm | str) -> str:
@@ -57,7 +57,7 @@ def detail_text(row: Row) -> str:
     found = row.overview
     parts = [row.name if found is None or found.site == row.name else f"{row.name} ({found.site})"]
     if row.link != LIVE:
-        parts.append("no answer yet" if row.age_s is None else f"silent, as it was {age(row.age_s)} ago")
+        parts.append(say("fleet.no_answer_yet") if row.age_s is None else say("fleet.silent_as", age=age(row.age_s)))
     parts += [row.trouble] if row.trouble else []
     parts += [alarm_words(row)] if row.top_alarm else []
     if row.address.tags:
@@ -100,15 +100,18 @@ def _peak(found: SiteOverview) -> str:
 
 def sums_lines(sums: Sums) -> tuple[str, str]:
     """The fleet together in two lines of 78 columns."""
-    answer = f"{sums.live} of {sums.sites} answer"
     stored, rated = sums.stored_kwh, sums.energy_kwh
-    of_rated = "" if rated.value is None or stored.value is None else f" of {rated.value:.0f}"
-    first = [answer, f"import {mega(sums.import_w, sums.live)}", f"load {mega(sums.load_w, sums.live)}"]
-    first += [f"stored {plain(stored)}{of_rated} kWh"] if stored.value is not None else []
+    first = [say("fleet.answer", live=sums.live, sites=sums.sites)]
+    first.append(say("fleet.import", mw=mega(sums.import_w, sums.live)))
+    first.append(say("fleet.load", mw=mega(sums.load_w, sums.live)))
+    if stored.value is not None and rated.value is not None:
+        first.append(say("fleet.stored_of", kwh=plain(stored), rated=f"{rated.value:.0f}"))
+    elif stored.value is not None:
+        first.append(say("fleet.stored", kwh=plain(stored)))
     kinds = [f"{kind_text(kind)} {sites}" for kind, sites in sums.alarms.items()]
-    second = [f"today {plain(sums.cost_today_eur)} EUR"] if sums.cost_today_eur.sites else []
-    second += [f"jobs {plain(sums.jobs_running)}"] if sums.jobs_running.sites else []
-    second.append("alarms " + (", ".join(kinds) if kinds else "none"))
+    second = [say("fleet.today", eur=plain(sums.cost_today_eur))] if sums.cost_today_eur.sites else []
+    second += [say("fleet.jobs", n=plain(sums.jobs_running))] if sums.jobs_running.sites else []
+    second.append(say("fleet.alarms", kinds=", ".join(kinds) or say("fleet.no_alarms")))
     return " · ".join(first), " · ".join(second)
 
 
@@ -155,12 +158,16 @@ def _site(row: Row) -> dict[str, Any]:
 def table_lines(rows: tuple[Row, ...], sums: Sums) -> list[str]:
     """The fleet as text of any length."""
     names = max([12, *(len(row.name) for row in rows)])
-    head = f"{'Site':<{names}} {'State':<9} {'Import kW':>9} {'peak':>6} SoC    PV   Load    ct  IQ  Alarm"
-    lines = [head]
+    ends = (("fleet.import_kw", 9), ("fleet.peak", 6), ("fleet.soc_narrow", 3), ("fleet.pv", 5))
+    ends += (("fleet.load_head", 6), ("fleet.ct", 5), ("fleet.iq", 3))
+    figures = " ".join(ending(say(code), width) for code, width in ends)
+    head = f"{padded(say('fleet.site'), names)} {padded(say('fleet.state'), STATE_COLUMNS)} {figures}"
+    lines = [f"{head}  {say('fleet.alarm')}"]
     for row in rows:
         c = cells(row)
-        lines.append(
-            f"{row.name:<{names}} {state_text(row):<9} {c['import']:>9} {c['peak']:>6} {c['soc']:>3} {c['pv']:>5} "
-            f"{c['load']:>6} {c['price']:>5} {c['iq']:>3}  {last_text(row)}".rstrip()
+        begins = f"{padded(row.name, names)} {padded(state_text(row), STATE_COLUMNS)}"
+        figures = (
+            f"{c['import']:>9} {c['peak']:>6} {c['soc']:>3} {c['pv']:>5} {c['load']:>6} {c['price']:>5} {c['iq']:>3}"
         )
+        lines.append(f"{begins} {figures}  {last_text(row)}".rstrip())
     return [*lines, *sums_lines(sums)]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from console.display.language import named, say
 from dispatch.wording.formatting import ABSENT as ABSENT
 from dispatch.wording.formatting import fixed, kw_column
 
@@ -45,7 +46,7 @@ def age(seconds: float | None) -> str:
 
 def how_old(seconds: float | None) -> str:
     """The same in a sentence: "4s old", "just read"; nothing has been read for a time that is not known: "—"."""
-    return "just read" if seconds is not None and seconds < 1 else f"{age(seconds)} old"
+    return say("age.just_read") if seconds is not None and seconds < 1 else say("age.old", age=age(seconds))
 
 
 def duration(seconds: float | None) -> str:
@@ -120,7 +121,7 @@ def fetched_text(source: str, fetched_utc_s: float | None, now_utc_s: float, zon
     if fetched_utc_s is None:
         return source
     when = hour_minute if 0 <= now_utc_s - fetched_utc_s < DAY_S else month_day_hour_minute
-    return f"{source}, fetched {when(fetched_utc_s, zone)}"
+    return say("chart.fetched", source=source, time=when(fetched_utc_s, zone))
 
 
 def clock(utc_s: float, zone: Zone) -> str:
@@ -134,8 +135,13 @@ def clock_zone(utc_s: float, zone: Zone) -> str:
 
 
 def weekday_hour_minute(utc_s: float, zone: Zone) -> str:
-    """Tue 14:32"""
-    return f"{local(utc_s, zone):%a %H:%M}"
+    """Tue 14:32; in German Di 14:32"""
+    return f"{weekday(utc_s, zone)} {hour_minute(utc_s, zone)}"
+
+
+def weekday(utc_s: float, zone: Zone) -> str:
+    """Tue"""
+    return named(f"{local(utc_s, zone):%a}")
 
 
 def month_day_hour_minute(utc_s: float, zone: Zone) -> str:

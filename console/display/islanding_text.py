@@ -17,7 +17,7 @@ from console.display.formats import (
     number,
 )
 from console.display.ink import Ink, Line
-from console.display.language import words
+from console.display.language import say, say_n, say_of, words
 from console.display.viewmodel import Model
 from console.display.wrapping import padded
 from dispatch.model.equipment import Switch
@@ -105,8 +105,8 @@ def _node_orders(model: Model) -> tuple[list[NodeOrder], list[NodeOrder], list[N
 def cause_word(model: Model) -> str:
     """Drill or outage while the site is not grid-tied, else nothing."""
     if running_drill(model) is not None:
-        return "drill"
-    return "outage" if island_state(model) in OPEN_STATES | {S.BLACKOUT, S.BLACK_START} else ""
+        return say("cause.drill")
+    return say("cause.outage") if island_state(model) in OPEN_STATES | {S.BLACKOUT, S.BLACK_START} else ""
 
 
 def runtime_text(model: Model) -> str:
@@ -124,13 +124,13 @@ def too_much_text(model: Model) -> str:
     ride = model.published.decision.ride if model.published else None
     if ride is None or ride.draw_w is None or ride.most_w is None or ride.draw_w <= ride.most_w:
         return ""
-    return f"none: {kw(ride.draw_w).strip()} kW to carry, the PCS can give {kw(ride.most_w).strip()} kW"
+    return say("island.too_much", draw=kw(ride.draw_w).strip(), most=kw(ride.most_w).strip())
 
 
 def runtime_texts(model: Model) -> list[str]:
     """The same, the longest first: without room for both estimates the low one. Marked where it is an old one."""
     ride = model.published.decision.ride if model.published else None
-    text, mark = runtime_text(model), " STALE" if runtime_is_old(model) else ""
+    text, mark = runtime_text(model), f" {say('age.stale_word')}" if runtime_is_old(model) else ""
     if ride is None or ride.low_s is None or " – " not in text:
         return [text + mark]
     return [text + mark, f"≥ {duration(ride.low_s)}{mark}"]
@@ -156,8 +156,10 @@ def nodes_run_text(model: Model) -> str:
     if model.published is None:
         return ""
     silent, nodes = silent_nodes(model), model.published.snapshot.nodes
-    text = f"{node_counts(model)[0]} of {len(nodes)} "
-    return f"{text}may run, {silent} {'does' if silent == 1 else 'do'} not answer" if silent else f"{text}run"
+    run = node_counts(model)[0]
+    if silent:
+        return say_n("island.may_run", silent, run=run, all=len(nodes))
+    return say("island.run", run=run, n=len(nodes))
 
 
 def next_step_text(model: Model) -> str:
@@ -166,14 +168,14 @@ def next_step_text(model: Model) -> str:
     if view is None or now_s is None:
         return ""
     if view.drill is not None and view.drill.hold_left_s is not None:
-        return f"hold until {clock(now_s + view.drill.hold_left_s, model.timezone)}, then reconnect by the grid code"
+        return say("step.hold_until", time=clock(now_s + view.drill.hold_left_s, model.timezone))
     if state is S.ISLANDED:
         return " · ".join(filter(None, (_shutdown_text(model, now_s), _return_text(view))))
     if state is S.SYNCHRONISING:
         return " · ".join(filter(None, (_closing_text(view), _shutdown_text(model, now_s))))
     if state is S.BLACKOUT:
         return _blackout_text(view)
-    return NEXT_STEPS.get(state, "the devices do not settle where the site stands")
+    return say(f"step.{state.value}") if state in STEPS else say("step.not_settled")
 
 
 def abort_outlook(model: Model) -> str:
@@ -182,31 +184,27 @@ def abort_outlook(model: Model) -> str:
     if view is None or view.drill is None or now_s is None:
         return ""
     if island_state(model) in (S.PREPARING, S.GRID_TIED):
-        return "the switch stays closed"
-    ride = model.published.decision.ride if model.published else None
-    lasts = ""
-    if ride is not None and ride.low_s is not None and not runtime_is_old(model):
-        lasts = f"; battery lasts until {hour_minute(now_s + ride.low_s, model.timezone)}"
+        return say("step.stays_closed")
+    then, ride = _way_back(view, model, now_s), model.published.decision.ride if model.published else None
+    if ride is None or ride.low_s is None or runtime_is_old(model):
+        return then
+    return say("step.lasts", what=then, time=hour_minute(now_s + ride.low_s, model.timezone))
+
+
+def _way_back(view: IslandView, model: Model, now_s: float) -> str:
+    """How an aborted drill comes back to the grid."""
     reconnect = view.reconnect
     if reconnect is None:
-        return f"back on the grid once the switch closes{lasts}"
+        return say("step.once_closed")
     if reconnect.by_device:
-        return f"the switch returns by itself{lasts}"
+        return say("step.by_itself")
     if reconnect.in_window is True:
         at_s = now_s + (reconnect.left_s or 0.0)
-        return f"closing may be permitted from {clock(at_s, model.timezone)} on{lasts}"
-    return f"closing {countdown(reconnect.wait_s)} after the grid is inside its window{lasts}"
+        return say("step.closing_from", time=clock(at_s, model.timezone))
+    return say("step.closing_after", wait=countdown(reconnect.wait_s))
 
 
-NEXT_STEPS = {
-    S.PREPARING: "the switch is asked to open once import is near 0",
-    S.OPENING: "hold begins when the contact says open and a PCS forms the grid",
-    S.CLOSING: "the contact must say closed",
-    S.FAULT: "an engineer's fault reset: F",
-    S.BLACK_START: "a PCS must form the grid",
-    S.GENSET: "the switch changes back once the grid is there",
-    S.GRID_TIED: "ramping back, then the drill ends",
-}
+STEPS = (S.PREPARING, S.OPENING, S.CLOSING, S.FAULT, S.BLACK_START, S.GENSET, S.GRID_TIED)  # those with a label of it
 
 
 def _in_window(view: IslandView) -> bool:
@@ -215,25 +213,23 @@ def _in_window(view: IslandView) -> bool:
 
 
 def _return_text(view: IslandView) -> str:
-    return "synchronising" if _in_window(view) else "back when the grid is inside its window"
+    return say("step.synchronising" if _in_window(view) else "step.when_inside")
 
 
 def _closing_text(view: IslandView) -> str:
     """When closing may be permitted, or what is against it."""
     reconnect = view.reconnect
     if reconnect is not None and reconnect.by_device:
-        return "the switch returns by itself"
+        return say("step.by_itself")
     if reconnect is not None and reconnect.left_s:
-        return f"closing may be permitted in {countdown(reconnect.left_s)}"
+        return say("step.closing_in", left=countdown(reconnect.left_s))
     if reconnect is not None and reconnect.against is not None:
-        return f"closing waits: {words(reconnect.against)}"
-    return "closing may be permitted"
+        return say("step.closing_waits", why=words(reconnect.against))
+    return say("step.closing_now")
 
 
 def _blackout_text(view: IslandView) -> str:
-    if _in_window(view):
-        return "the grid is back: black start (B) forms the bus first, else the device closes, or a person"
-    return "the grid's return, or an engineer's black start: B"
+    return say("step.grid_back" if _in_window(view) else "step.grid_or_start")
 
 
 def _shutdown_text(model: Model, now_s: float) -> str:
@@ -242,8 +238,7 @@ def _shutdown_text(model: Model, now_s: float) -> str:
     if ride is None or ride.shutdown_in_s is None:
         return ""
     when = hour_minute(now_s + ride.shutdown_in_s, model.timezone)
-    old = " (STALE estimate)" if runtime_is_old(model) else ""
-    return f"{when}{old} orderly shutdown if the grid stays away"
+    return say("step.shutdown_old" if runtime_is_old(model) else "step.shutdown", time=when)
 
 
 def last_drill_text(model: Model) -> str:
@@ -252,8 +247,8 @@ def last_drill_text(model: Model) -> str:
     if last is None or model.now_utc_s is None:
         return ""
     ago_s = max(0.0, model.now_utc_s - last.ended_utc_s)
-    ago = f"{int(ago_s // 86_400)} d" if ago_s >= 172_800 else duration(ago_s)
-    return f"last drill {ago} ago, {last.result}"
+    ago = say("island.days", n=int(ago_s // 86_400)) if ago_s >= 172_800 else duration(ago_s)
+    return say("island.last_drill", ago=ago, result=say_of("result", last.result))
 
 
 def drill_schedule_line(model: Model) -> Line:
@@ -261,10 +256,10 @@ def drill_schedule_line(model: Model) -> Line:
     plan = model.published.drill_plan if model.published else None
     if plan is not None and plan.due_utc_s is not None:
         since = month_day_hour_minute(plan.due_utc_s, model.timezone)
-        return f"A drill is DUE since {since}{': ' if plan.note else ''}{words(plan.note)}", Ink.MEDIUM
-    text = f"No drill runs; {last_drill_text(model) or 'none is on record'}"
+        return f"{say('island.due', since=since)}{': ' if plan.note else ''}{words(plan.note)}", Ink.MEDIUM
+    text = say("island.none_runs", last=last_drill_text(model) or say("island.none_on_record"))
     if plan is not None:
-        text += f"; next {month_day_hour_minute(plan.next_utc_s, model.timezone)}"
+        text += say("island.next", time=month_day_hour_minute(plan.next_utc_s, model.timezone))
     return text, Ink.PLAIN
 
 
@@ -280,13 +275,13 @@ def node_order_lines(model: Model) -> list[Line]:
         return [o.device_id for o in orders if asked(o) and not o.off]
 
     found = {
-        "shut down": [o.device_id for o in off],
-        "powered off once empty": nodes(lambda o: o.off_when_empty),
-        "jobs requeued": nodes(lambda o: o.requeued),
-        "jobs told to save": nodes(lambda o: o.saving and not o.requeued),
-        "suspended": [o.device_id for o in suspended],
-        "capped": [f"{o.device_id} at {kw(o.cap_w).strip()} kW" for o in capped],
-        "no new jobs": nodes(lambda o: o.starts_stopped),
+        say("asked.shut_down"): [o.device_id for o in off],
+        say("asked.off_when_empty"): nodes(lambda o: o.off_when_empty),
+        say("asked.requeued"): nodes(lambda o: o.requeued),
+        say("asked.saving"): nodes(lambda o: o.saving and not o.requeued),
+        say("asked.suspended"): [o.device_id for o in suspended],
+        say("asked.capped"): [say("asked.node_at", node=o.device_id, kw=kw(o.cap_w).strip()) for o in capped],
+        say("asked.no_new_jobs"): nodes(lambda o: o.starts_stopped),
         words(FOR_EVENT): nodes(lambda o: o.reason == FOR_EVENT and o.starts_stopped),
     }
     return [(f"{kind}: {', '.join(ids)}", Ink.PLAIN) for kind, ids in found.items() if ids]
@@ -297,7 +292,7 @@ def lacking_lines(model: Model) -> list[Line]:
     ride = model.published.decision.ride if model.published else None
     if ride is None or not ride.lacks:
         return []
-    return [(f"ride-through lacks: {'; '.join(words(step) for step in ride.lacks)}", Ink.DIM)]
+    return [(say("island.lacks", steps="; ".join(words(step) for step in ride.lacks)), Ink.DIM)]
 
 
 def check_lines(checks: Sequence[Check]) -> list[Line]:
@@ -319,29 +314,30 @@ def drill_record_lines(model: Model) -> list[Line]:
         return []
     lines = drill_report_lines(model.report, model.timezone)
     if model.report_head:
-        lines.append((f"audit head {model.report_head}", Ink.DIM))
+        lines.append((say("report.audit_head", head=model.report_head), Ink.DIM))
     for r in model.drills:
         if r.started_utc_s < model.report.started_utc_s:
             began = date_hour_minute(r.started_utc_s, model.timezone)
-            lines.append((f"{began}  {r.result:<7}  {r.minutes:g} min by {r.who}: {words(r.why)}", Ink.PLAIN))
+            result, asked = (
+                padded(say_of("result", r.result), 7),
+                say("report.minutes_by", minutes=f"{r.minutes:g}", who=r.who),
+            )
+            lines.append((f"{began}  {result}  {asked}: {words(r.why)}", Ink.PLAIN))
     return lines
 
 
 def drill_report_lines(report: DrillReport, timezone: str) -> list[Line]:
     """A drill's report: result, figures, timeline, each criterion at its worst."""
     began = date_clock(report.started_utc_s, timezone)
-    islanded = "not known" if report.islanded_s is None else span(report.islanded_s)
-    soc = soc_track_text(report)
+    islanded = say("report.not_known") if report.islanded_s is None else span(report.islanded_s)
+    soc, result = soc_track_text(report), say_of("result", report.result).upper()
+    volts, hertz = extremes_text(report.v_min, report.v_max, 0), extremes_text(report.hz_min, report.hz_max, 2)
+    bus = say("report.bus", v=volts, hz=hertz, battery=battery_energy_text(report))
     lines: list[Line] = [
-        (f"Last drill {began}: {report.result.upper()}, {words(report.why)}", RESULT_INK[report.result]),
-        (f"{report.minutes:g} min by {report.who}: {report.reason}", Ink.PLAIN),
-        (f"islanded {islanded}, transfer gap {words(report.transfer_gap)}", Ink.PLAIN),
-        (
-            f"bus {extremes_text(report.v_min, report.v_max, 0)} V, "
-            f"{extremes_text(report.hz_min, report.hz_max, 2)} Hz; "
-            f"battery {battery_energy_text(report)}{f', {soc}' if soc else ''}",
-            Ink.PLAIN,
-        ),
+        (say("report.last", began=began, result=result, why=words(report.why)), RESULT_INK[report.result]),
+        (f"{say('report.minutes_by', minutes=f'{report.minutes:g}', who=report.who)}: {report.reason}", Ink.PLAIN),
+        (say("report.islanded", span=islanded, gap=words(report.transfer_gap)), Ink.PLAIN),
+        (f"{bus}{f', {soc}' if soc else ''}", Ink.PLAIN),
     ]
     lines += [(f"{clock(utc_s, timezone)}  {words(what)}", Ink.DIM) for utc_s, what in report.timeline]
     return lines + check_lines(report.criteria)
@@ -349,13 +345,15 @@ def drill_report_lines(report: DrillReport, timezone: str) -> list[Line]:
 
 def battery_energy_text(report: DrillReport) -> str:
     """What the batteries gave during a drill: "1.23 kWh"."""
-    return "not known" if report.battery_wh is None else f"{report.battery_wh / 1000:.2f} kWh"
+    return say("report.not_known") if report.battery_wh is None else f"{report.battery_wh / 1000:.2f} kWh"
 
 
 def soc_track_text(report: DrillReport) -> str:
     """First, last and lowest SoC of a drill; nothing where none was read."""
     track = [pct for _, pct in report.soc_track]
-    return f"SoC {track[0]:.1f} → {track[-1]:.1f} %, lowest {min(track):.1f} %" if track else ""
+    if not track:
+        return ""
+    return say("report.soc", first=f"{track[0]:.1f}", last=f"{track[-1]:.1f}", lowest=f"{min(track):.1f}")
 
 
 def extremes_text(low: float | None, high: float | None, digits: int) -> str:

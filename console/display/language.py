@@ -21,9 +21,29 @@ def of_locale(locale: str) -> Language:
     return read(locale)
 
 
+def say(code: str, **figures: object) -> str:
+    """A label in the language shown, by its code in `dispatch/wording/english/labels`."""
+    return catalogue.label(code, of_locale(Shown.locale), **figures)
+
+
+def say_n(code: str, n: int, **figures: object) -> str:
+    """A label of one, `CODE_1`, or of several, `CODE_n`, with their number as figure `n`."""
+    return say(f"{code}_1" if n == 1 else f"{code}_n", n=n, **figures)
+
+
+def say_of(topic: str, word: str) -> str:
+    """The label of a word that comes from a device or the record, such as "seen" and "open"; else the word itself."""
+    return say(f"{topic}.{word}") if f"{topic}.{word}" in catalogue.ENGLISH.labels else word
+
+
 def words(reason: Reason | None) -> str:
     """A reason as a sentence; nothing for None."""
     return catalogue.words(reason, of_locale(Shown.locale))
+
+
+def named(text: str) -> str:
+    """English names of months and days in the language shown."""
+    return of_locale(Shown.locale).style.named(text)
 
 
 def rule_name(rule: RuleId) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ENGLISH = "en"
-VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts: POSIX, Base Definitions 8.2
+# The first that is set counts: our own, then as in POSIX, Base Definitions 8.2.
+VARIABLES = ("SKERRY_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 NONE = ("", "C", "POSIX")
 GENERAL = "language.toml"
 

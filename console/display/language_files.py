@@ -1,7 +1,8 @@
 """Reads the translations, `dispatch/wording/LOCALE/*.toml`. English is not among them: it is code.
 
 `language.toml`: name, style and rules; `alarms.toml`: the four texts of each alarm; `glossary.toml` is for translators
-and tests; every other file holds templates by code, such as `fuse.window = "…"`.
+and tests; `labels_….toml`: labels of screen and command line by code; every other file holds templates of reasons by
+code, such as `fuse.window = "…"`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dispatch.wording.alarm_text import AlarmText
 from dispatch.wording.language import Language, Style
 
 ALARMS, GLOSSARY = "alarms.toml", "glossary.toml"
+LABELS = "labels_"  # how the names of files with labels begin
 
 
 class General(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +43,9 @@ def read(locale: str) -> Language:
     templates: dict[str, str] = {}
     for path in template_files(locale):
         templates.update(codes(_table(path)))
+    labels: dict[str, str] = {}
+    for path in label_files(locale):
+        labels.update(codes(_table(path)))
     return Language(
         locale=locale,
         name=about.name,
@@ -50,13 +55,20 @@ def read(locale: str) -> Language:
         rules=about.rules,
         alarms=msgspec.convert(_table(folder() / locale / ALARMS), dict[str, AlarmText]),
         style=about.style,
+        labels=labels,
     )
 
 
 def template_files(locale: str) -> list[Path]:
     """The files with templates by code."""
     special = (GENERAL, ALARMS, GLOSSARY)
-    return [path for path in sorted((folder() / locale).glob("*.toml")) if path.name not in special]
+    files = sorted((folder() / locale).glob("*.toml"))
+    return [path for path in files if path.name not in special and not path.name.startswith(LABELS)]
+
+
+def label_files(locale: str) -> list[Path]:
+    """The files with labels by code."""
+    return sorted((folder() / locale).glob(f"{LABELS}*.toml"))
 
 
 def codes(table: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

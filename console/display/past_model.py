@@ -14,7 +14,7 @@ import msgspec
 
 from console.display.audit_rows import audit_lines
 from console.display.formats import duration, local
-from console.display.language import words
+from console.display.language import say, words
 from console.display.record_text import gap_texts, how_text
 from console.display.viewmodel import (
     DAY_POINTS,
@@ -56,7 +56,7 @@ def past_model(live: Model, found: Past) -> Model:
     moment = found.moment
     drills = tuple(report for report in live.drills if report.ended_utc_s <= moment.utc_s)
     published = _published(live.published, found, drills[0] if drills else None)
-    how = how_text(moment) if published is not None or not moment.resolution else "the limits of then are not on record"
+    how = how_text(moment) if published is not None or not moment.resolution else say("moment.no_limits")
     mark = PastMark(
         utc_s=moment.utc_s,
         record="; ".join((*gap_texts(moment, live.timezone), *([how] if moment.resolution else []))),
@@ -68,7 +68,7 @@ def past_model(live: Model, found: Past) -> Model:
         welcome=live.welcome,
         published=published,
         plan=found.context.plan,
-        no_plan=words(found.context.no_plan) if PLAN in found.context.kinds else "the plan of then is not on record",
+        no_plan=words(found.context.no_plan) if PLAN in found.context.kinds else say("moment.no_plan"),
         trend=_points(found.trend, found.latest, TREND_STEP_S, TREND_POINTS),
         day=_points(found.day, found.latest, DAY_STEP_S, DAY_POINTS),
         events=with_events(found.events, decision_events(found.decisions)[1:]),
@@ -108,7 +108,7 @@ def seen_from(live: Model, past: Model) -> Model:
 
 def ago_text(seconds: float) -> str:
     """How long ago, in at most ten characters: "48 s", "14 min", "2 h 06", "27 d"."""
-    return f"{int(seconds // DAY_S)} d" if seconds >= 2 * DAY_S else duration(seconds)
+    return say("moment.days", n=int(seconds // DAY_S)) if seconds >= 2 * DAY_S else duration(seconds)
 
 
 # ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────────

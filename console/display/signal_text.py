@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from console.display.formats import Zone, date_clock_zone, hour_minute, hour_minute_zone
+from console.display.language import say
 from dispatch.model.signals import Signal, SignalView
 from dispatch.wording.formatting import kw
 
@@ -13,7 +14,13 @@ DAY_S = 86_400.0
 def signal_words(view: SignalView, now_utc_s: float, zone: Zone) -> tuple[str, str]:
     """("import at most 40.0 kW by acme until 18:00 CET", "now 43.1 kW, 3.1 kW over")."""
     signal = view.signal
-    what = f"{signal.quantity.value} at most {kw(signal.limit_w)} by {signal.sender}, {_time(signal, now_utc_s, zone)}"
+    what = say(
+        "signal.what",
+        what=say(f"quantity.{signal.quantity.value}"),
+        limit=kw(signal.limit_w),
+        sender=signal.sender,
+        time=_time(signal, now_utc_s, zone),
+    )
     return what, effect_words(view)
 
 
@@ -21,12 +28,13 @@ def short_words(view: SignalView, zone: Zone) -> str:
     """The same for a line of 80 columns: "import 40.0 kW by acme until 18:00, 3.1 kW over"; else what it is now."""
     signal, effect = view.signal, effect_words(view).rpartition(", ")[2]
     if signal.failsafe:
-        time = "until it is heard"
+        time = say("signal.until_heard")
     elif view.value_w is None:
-        time = f"from {hour_minute(signal.start_utc_s, zone)}"
+        time = say("signal.from", time=hour_minute(signal.start_utc_s, zone))
     else:
-        time = f"until {hour_minute(signal.end_utc_s, zone)}"
-    what = f"{signal.quantity.value} {kw(signal.limit_w)} by {signal.sender} {time}"
+        time = say("signal.until", time=hour_minute(signal.end_utc_s, zone))
+    quantity = say(f"quantity.{signal.quantity.value}")
+    what = say("signal.short", what=quantity, limit=kw(signal.limit_w), sender=signal.sender, time=time)
     return f"{what}, {effect}" if effect else what
 
 
@@ -34,8 +42,8 @@ def effect_words(view: SignalView) -> str:
     """What the site does under it; empty before its start."""
     if view.value_w is None or view.shortfall_w is None:
         return ""
-    short = f", {kw(view.shortfall_w)} over" if view.shortfall_w > NEAR_W else ""
-    return f"now {kw(view.value_w)}{short}"
+    short = f", {say('signal.over', w=kw(view.shortfall_w))}" if view.shortfall_w > NEAR_W else ""
+    return say("signal.now", w=kw(view.value_w)) + short
 
 
 def most_pressing(views: tuple[SignalView, ...], now_utc_s: float) -> SignalView | None:
@@ -47,9 +55,11 @@ def most_pressing(views: tuple[SignalView, ...], now_utc_s: float) -> SignalView
 
 def _time(signal: Signal, now_utc_s: float, zone: Zone) -> str:
     if signal.failsafe:
-        return "until it is heard again"
-    until = f"until {moment_words(signal.end_utc_s, now_utc_s, zone)}"
-    return until if signal.in_force(now_utc_s) else f"from {moment_words(signal.start_utc_s, now_utc_s, zone)} {until}"
+        return say("signal.until_heard_again")
+    end = moment_words(signal.end_utc_s, now_utc_s, zone)
+    if signal.in_force(now_utc_s):
+        return say("signal.until", time=end)
+    return say("signal.from_until", start=moment_words(signal.start_utc_s, now_utc_s, zone), end=end)
 
 
 def moment_words(utc_s: float, now_utc_s: float, zone: Zone) -> str:

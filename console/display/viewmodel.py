@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from console.display.audit_rows import AuditLine
-from console.display.language import rule_name, words
+from console.display.language import rule_name, say, words
 from dispatch.accounting.records import JobRecord
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.priorities import Priority
@@ -281,8 +281,8 @@ def soc_gap(model: Model) -> str:
     batteries = () if model.published is None else model.published.snapshot.batteries
     known = len(known_soc(batteries))
     if 0 < known < len(batteries):
-        return f"{known} of {len(batteries)} known"
-    return "counted" if any(b.soc_state in COUNTED for b in batteries) else ""
+        return say("soc.some_known", known=known, n=len(batteries))
+    return say("soc.counted") if any(b.soc_state in COUNTED for b in batteries) else ""
 
 
 def peak_is_lower_bound(published: Published) -> bool:

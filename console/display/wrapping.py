@@ -33,6 +33,17 @@ def padded(text: str, width: int) -> str:
     return text + " " * (width - columns(text))
 
 
+def ending(text: str, width: int) -> str:
+    """A text with blanks in front of it, so that it ends after this many columns."""
+    return " " * (width - columns(text)) + text
+
+
+def split_at(text: str, column: int) -> tuple[str, str]:
+    """A text before and from a column on; a wide character that lies on it stays before."""
+    at = _characters_in(text, column)
+    return text[:at], text[at:]
+
+
 def wrap(text: str, width: int, rows: int) -> list[str]:
     """`text` broken into at most `rows` lines of `width` columns; the last ends in "…" when something was cut.
 

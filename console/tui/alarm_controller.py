@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Protocol
 
-from console.display.language import alarm_text
+from console.display.language import alarm_text, say, say_of
 from console.display.viewmodel import unacknowledged
 from console.tui.answers import AlarmsAcknowledged
 from console.tui.model_store import ModelStore
 from dispatch.alarms.contact_conditions import starts_the_battery
+from dispatch.alarms.shelving import SHELVED
 from dispatch.alarms.states import Alarm, ShelvedAlarm
-
-NO_ALARM_WAITS = "no alarm waits to be acknowledged"
 
 
 def id_of(selected: Hashable | None) -> str:
@@ -45,23 +44,28 @@ class AlarmController:
         """The selected alarm; without one the first that waits."""
         waiting = self._waiting
         if isinstance(selected, ShelvedAlarm):
-            self._store.notify(f"{selected.suppression.kind}: b lists it again")
+            self._store.notify(
+                say(
+                    "ack.listed_by_b",
+                    kind=say("alarms.shelved" if selected.suppression.kind == SHELVED else "alarms.out_of_service"),
+                )
+            )
             return
         alarm = selected if selected in waiting else (waiting[0] if waiting and selected is None else None)
         if not isinstance(alarm, Alarm):
-            self._store.notify("this alarm is acknowledged already" if waiting else NO_ALARM_WAITS)
+            self._store.notify(say("ack.already" if waiting else "ack.none_waits"))
             return
         seen = {"seen_utc_s": self._store.model.now_utc_s} if starts_the_battery(alarm.id) else {}
         answer = await self._feed.acknowledge(id=alarm.id, **seen)
         if answer is not None:
-            self._store.notify(answer.marked(f"acknowledged: {alarm_text(alarm.id).title}"))
+            self._store.notify(answer.marked(say("ack.done", title=alarm_text(alarm.id).title)))
 
     async def acknowledge_group(self, selected: Hashable | None) -> None:
         """Those that wait of the selected alarm's group; without one of the first that waits."""
         waiting = self._waiting
         alarm = selected if isinstance(selected, Alarm) else (waiting[0] if waiting else None)
         if alarm is None or not alarm.group:  # a gateway of an earlier version knows no groups
-            self._store.notify(NO_ALARM_WAITS if alarm is None else "this gateway does not group alarms")
+            self._store.notify(say("ack.none_waits" if alarm is None else "ack.no_groups"))
             return
         await self._acknowledge([one for one in waiting if one.group == alarm.group], alarm.group)
 
@@ -70,12 +74,14 @@ class AlarmController:
         await self._acknowledge(self._waiting, "")
 
     async def _acknowledge(self, waiting: list[Alarm], group: str) -> None:
-        of = f" of {group}" if group else ""
+        name = say_of("group", group)
         if not waiting:
-            self._store.notify(f"no alarm{of} waits to be acknowledged")
+            self._store.notify(say("ack.none_of_group", group=name) if group else say("ack.none_waits"))
             return
         answer = await self._feed.acknowledge(id="*", **({"group": group} if group else {}))
         if answer is not None:
             left = len(waiting) - answer.acknowledged
-            by_name = f"; {left} only one by one, with a" if left > 0 else ""
-            self._store.notify(answer.marked(f"acknowledged: {answer.acknowledged} alarms{of}{by_name}"))
+            by_name = say("ack.by_name", n=left) if left > 0 else ""
+            n = answer.acknowledged
+            done = say("ack.many_of", n=n, group=name) if group else say("ack.many", n=n)
+            self._store.notify(answer.marked(done + by_name))

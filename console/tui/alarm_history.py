@@ -6,11 +6,11 @@ from collections.abc import Hashable
 
 from console.display.formats import month_day_clock
 from console.display.ink import Ink
-from console.display.language import alarm_text
+from console.display.language import alarm_text, say
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
-from console.tui.list_view import ListView
+from console.tui.list_view import ListView, heads
 from console.tui.overview_panels import SEVERITY_INK, SEVERITY_MARK
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.wording.formatting import span
@@ -22,9 +22,8 @@ class AlarmHistory(ListView):
     """A line for each time that an alarm came, the newest first."""
 
     fresh_only = False
-    header = "Came            Stood       Alarm                          Acknowledged"
     name_end, name_room = 58, 30
-    empty_text = "no alarm came in the last 7 days"
+    empty = "history.empty"
 
     def items(self, model: Model) -> list[Hashable]:
         """The newest first, those that hold the filter's text."""
@@ -40,6 +39,12 @@ class AlarmHistory(ListView):
         """The alarm's title."""
         assert isinstance(item, AlarmEpisode)
         return alarm_text(item.id).title
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """As every list."""
+        columns = (("history.came", 16), ("history.stood", 12), ("alarms.alarm", 31), ("history.acknowledged", 0))
+        self.header = heads(*columns)
+        super().paint(canvas, model)
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
         """One time that it was there."""
@@ -62,7 +67,7 @@ class AlarmHistory(ListView):
         rises = (f"; {month_day_clock(r.utc_s, model.timezone)} {r.text}" for r in item.raised)
         text = f"{item.text}{''.join(rises)}; {_acknowledged(item)}"
         if restarted is not None:
-            text += f"; the gateway was restarted {month_day_clock(restarted, model.timezone)} while it stood"
+            text += f"; {say('history.restarted', time=month_day_clock(restarted, model.timezone))}"
         for y, line in enumerate(wrap(text, canvas.width - 2, DETAIL_ROWS), start=top + 1):
             canvas.put(1, y, cut(line, canvas.width - 2))
 
@@ -70,10 +75,12 @@ class AlarmHistory(ListView):
 def _stood(item: AlarmEpisode) -> str:
     if item.lasted_s is not None:
         return span(item.lasted_s)
-    return "not known" if item.restart_utc_s is not None else "stands"
+    return say("history.not_known" if item.restart_utc_s is not None else "history.stands")
 
 
 def _acknowledged(item: AlarmEpisode) -> str:
     if item.acknowledged_utc_s is None:
-        return "not acknowledged"
-    return f"{item.acknowledged_by} after {span(item.acknowledged_utc_s - item.came_utc_s)}"
+        return say("history.not_acknowledged")
+    return say(
+        "history.acknowledged_after", who=item.acknowledged_by, span=span(item.acknowledged_utc_s - item.came_utc_s)
+    )

@@ -7,24 +7,22 @@ from typing import Any
 
 from console.display.formats import age, hour_minute, month_day_clock
 from console.display.ink import Ink
-from console.display.language import alarm_text, words
-from console.display.status_text import ALARM_STATE_WORDS, PRIORITY_MARKS
+from console.display.language import alarm_text, say, say_n, say_of, words
+from console.display.status_text import PRIORITY_MARKS, alarm_state_words
 from console.display.viewmodel import Model, ranked
 from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS, key_name
-from console.tui.list_view import ListView
+from console.tui.list_view import ListView, heads
 from dispatch.alarms.definitions import DEFINITIONS, GROUPS
-from dispatch.alarms.shelving import Suppression, came_meanwhile
+from dispatch.alarms.shelving import SHELVED, Suppression
 from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
+from dispatch.wording.alarm_text import AlarmText
 from dispatch.wording.formatting import span
 
 LEAST_LIST_ROWS = 4  # kept for header and list
 MOST_TEXT_ROWS = 6  # more than any text takes at 80 columns
 TEXT_COLUMN = 14
-FIRST = " (first)"
-HEADER = "    Since          Age   Alarm                          State"
-GROUP_HEADER = "    Group          Age   Alarm                          State"
 BY_GROUP, BY_TIME = "group", "time"
 STANDS = (AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED)
 
@@ -32,11 +30,10 @@ STANDS = (AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED)
 class AlarmList(ListView):
     """A line per alarm that is not normal, and one per alarm that is shelved or out of service."""
 
-    header = HEADER
     orders = ("urgency", BY_GROUP, BY_TIME)
     name_end, name_room = 55, 30
-    empty_text = "none: every condition that is watched is normal"
-    past_text = "no alarm on record was listed then"
+    empty = "alarms.empty"
+    past = "alarms.past_empty"
 
     def items(self, model: Model) -> list[Hashable]:
         """The most urgent first; those off the list behind."""
@@ -59,8 +56,7 @@ class AlarmList(ListView):
 
     def listed_name(self, item: Hashable) -> str:
         """Its title, and whether it came first."""
-        first = isinstance(item, Alarm) and item.first_out
-        return alarm_text(_id(item)).title + (FIRST if first else "")
+        return alarm_text(_id(item)).title + _first_mark(item)
 
     def notes(self, model: Model, listed: Sequence[Hashable]) -> Iterator[str]:
         """Beside filter and order: a first-out that has gone, and how many came of late."""
@@ -71,14 +67,17 @@ class AlarmList(ListView):
         first = published.first_out
         if first is not None and first.id not in {alarm.id for alarm in published.alarms}:
             off = first.id in {one.suppression.id for one in published.shelved}
-            yield f"first was {_first_words(first, model)}, {'off the list' if off else 'gone'}"
+            now = say("alarms.now_off" if off else "alarms.now_gone")
+            yield say("alarms.first_was", what=_first_words(first, model), now=now)
         rate = published.alarm_rate
         if rate is not None and rate.per_10_min:
-            yield f"{'FLOOD: ' if rate.flood else ''}{rate.per_10_min} in the last 10 min"
+            yield say("alarms.flood" if rate.flood else "alarms.rate", n=rate.per_10_min)
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """As every list; by group the group stands where the time does otherwise."""
-        self.header = GROUP_HEADER if self.order == BY_GROUP else HEADER
+        first = "alarms.group" if self.order == BY_GROUP else "alarms.since"
+        age_columns = (("alarms.age", 6), ("alarms.alarm", 31), ("alarms.state", 0))
+        self.header = f"    {heads((first, 15), *age_columns)}"
         super().paint(canvas, model)
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
@@ -88,11 +87,15 @@ class AlarmList(ListView):
         mark, ink = PRIORITY_MARKS[item.priority]
         canvas.put(1, y, mark, Ink.DIM if off or item.state is AlarmState.ACKNOWLEDGED else ink)
         since_utc_s = _since_utc_s(item)
-        canvas.put(5, y, item.group if self.order == BY_GROUP else month_day_clock(since_utc_s, model.timezone))
+        canvas.put(
+            5,
+            y,
+            say_of("group", item.group) if self.order == BY_GROUP else month_day_clock(since_utc_s, model.timezone),
+        )
         canvas.right(24, y, age((model.now_utc_s or since_utc_s) - since_utc_s), Ink.DIM)
-        first = FIRST if isinstance(item, Alarm) and item.first_out else ""
+        first = _first_mark(item)
         spare, shown = self.spare, Ink.DIM if off else Ink.PLAIN
-        canvas.put(26, y, cut(alarm_text(_id(item)).title, 30 + spare - len(first)) + first, shown)
+        canvas.put(26, y, cut(alarm_text(_id(item)).title, 30 + spare - columns(first)) + first, shown)
         canvas.put(57 + spare, y, cut(_state_words(item, model), canvas.width - 58 - spare), shown)
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
@@ -117,25 +120,36 @@ class AlarmList(ListView):
         state = _alarm_state(item) if isinstance(item, Alarm) else _shelved_state(item, model)
         head, *more = wrap(" · ".join(state), width - columns(texts.title) - 4, MOST_TEXT_ROWS)
         lines = [(texts.title, head), *(("", text) for text in more)]
-        for label, whole in (("Cause", texts.cause), ("Consequence", texts.consequence), ("Action", texts.action)):
+        for label, whole in _labelled(texts):
             rows = wrap(whole or "—", width - TEXT_COLUMN - 1, MOST_TEXT_ROWS)
             lines += [(label if n == 0 else "", text) for n, text in enumerate(rows)]
         if isinstance(item, Alarm) and (at_first := _at_first(item, model)):
-            lines.append((AT_FIRST, cut(at_first, width - TEXT_COLUMN - 1)))
+            lines.append((say(AT_FIRST), cut(at_first, width - TEXT_COLUMN - 1)))
         if helps := helping(_id(item)):
-            lines.append((KEYS, cut(helps, width - TEXT_COLUMN - 1)))
+            lines.append((say(KEYS), cut(helps, width - TEXT_COLUMN - 1)))
         return lines
 
 
-AT_FIRST, KEYS = "At first", "Keys"
+AT_FIRST, KEYS = "alarms.at_first", "alarms.keys"
 _SPARE = (AT_FIRST, KEYS)  # rows that are left out first
+
+
+def _labelled(texts: AlarmText) -> Iterator[tuple[str, str]]:
+    yield say("alarms.cause"), texts.cause
+    yield say("alarms.consequence"), texts.consequence
+    yield say("alarms.action"), texts.action
+
+
+def _first_mark(item: Hashable) -> str:
+    """Behind the title of the one that came first."""
+    return f" {say('alarms.first')}" if isinstance(item, Alarm) and item.first_out else ""
 
 
 def _fitting(lines: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
     """As many lines as there is room for: without what was seen at first, then without what helps."""
     for spare in _SPARE:
         if len(lines) > room:
-            lines = [line for line in lines if line[0] != spare]
+            lines = [line for line in lines if line[0] != say(spare)]
     return lines
 
 
@@ -148,20 +162,21 @@ def helping(alarm_id: str) -> str:
 
 def _alarm_state(alarm: Alarm) -> list[str]:
     """Priority, state, what it belongs to, the time to act."""
-    state = [f"{alarm.priority.value} priority", ALARM_STATE_WORDS[alarm.state]]
-    state += ["came first"] if alarm.first_out else []
-    state += [f"came {alarm.count} times"] if alarm.count > 1 else []
-    state += [f"acknowledged by {alarm.acknowledged_by}"] if alarm.acknowledged_by else []
-    state += [f"act within {span(alarm.act_within_s)}"] if alarm.act_within_s and alarm.state in STANDS else []
+    state = [say(f"alarms.{alarm.priority.value}"), alarm_state_words(alarm.state)]
+    state += [say("alarms.came_first")] if alarm.first_out else []
+    state += [say("alarms.came_times", n=alarm.count)] if alarm.count > 1 else []
+    state += [say("alarms.acknowledged_by", who=alarm.acknowledged_by)] if alarm.acknowledged_by else []
+    if alarm.act_within_s and alarm.state in STANDS:
+        state.append(say("alarms.act_within", span=span(alarm.act_within_s)))
     return state
 
 
 def _shelved_state(item: ShelvedAlarm, model: Model) -> list[str]:
     """What it is, by whom, until when and why; what would be listed."""
     kept = item.suppression
-    state = [f"{_off_words(kept, model)} by {kept.who}: {kept.reason}"]
-    state += ["it stands" if item.state in STANDS else "it is not there"]
-    return [*state, came_meanwhile(item.came)] if item.came else state
+    state = [say("alarms.off_by", off=_off_words(kept, model), who=kept.who, reason=kept.reason)]
+    state += [say("alarms.stands" if item.state in STANDS else "alarms.not_there")]
+    return [*state, say_n("alarms.came_meanwhile", item.came)] if item.came else state
 
 
 def _at_first(alarm: Alarm, model: Model) -> str:
@@ -176,14 +191,15 @@ def _first_words(first: FirstOut, model: Model) -> str:
 
 
 def _state_words(item: Alarm | ShelvedAlarm, model: Model) -> str:
-    return ALARM_STATE_WORDS[item.state] if isinstance(item, Alarm) else _off_words(item.suppression, model)
+    return alarm_state_words(item.state) if isinstance(item, Alarm) else _off_words(item.suppression, model)
 
 
 def _off_words(kept: Suppression, model: Model) -> str:
     """How it is off the list, and until when."""
+    off = say("alarms.shelved" if kept.kind == SHELVED else "alarms.out_of_service")
     if kept.until_utc_s is None:
-        return kept.kind
-    return f"{kept.kind} until {hour_minute(kept.until_utc_s, model.timezone)}"
+        return off
+    return say("alarms.shelved_until", off=off, time=hour_minute(kept.until_utc_s, model.timezone))
 
 
 def _id(item: Hashable) -> str:

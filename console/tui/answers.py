@@ -6,12 +6,12 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from console.display.language import say
 from dispatch.model.islanding import Check
 from dispatch.model.orders import Order
 from dispatch.model.reasons import Reason
 from gateway.errors import RequestFailed
 
-UNREADABLE = "the gateway's answer has a form that this console does not know"
 T = TypeVar("T")
 
 
@@ -32,7 +32,7 @@ async def asked(requester: Requester, shape: type[T], method: str, **params: Any
     try:
         return msgspec.convert(answer, shape)
     except msgspec.ValidationError as error:
-        raise UnknownForm(f"{method}: {UNREADABLE}: {error}") from None
+        raise UnknownForm(f"{method}: {say('answer.unreadable')}: {error}") from None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     def marked(self, text: str) -> str:
         """What was done, marked where it is not on disk."""
-        return f"NOT DURABLE, {self.not_durable}: {text}" if self.not_durable else text
+        return say("answer.not_durable", why=self.not_durable, text=text) if self.not_durable else text
 
 
 class OrderGiven(Answer, frozen=True):

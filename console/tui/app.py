@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
 from textual.worker import Worker
 
+from console.display.language import say
 from console.tui.alarm_controller import AlarmController, id_of
 from console.tui.appearance import Appearance
 from console.tui.commands import ABORT_KEY, COMMANDS, FILTERABLE, OPENS, ORDERING, Needs, key_name
@@ -26,7 +27,6 @@ from console.tui.model_store import NOTICE_S
 from console.tui.order_controller import OrderController
 from console.tui.order_line import OrderLine
 from console.tui.prompt import Prompt
-from console.tui.record_view import NO_ORDER
 from console.tui.status_bars import (
     MIN_COLUMNS,
     MIN_ROWS,
@@ -152,7 +152,7 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
         """Do what a key or the palette asks. What orders something says why it does not while the past is shown, or
         while the console is locked.
         """
-        refused = NO_ORDER if self._record.active and action in ORDERING else ""
+        refused = say("record.no_order") if self._record.active and action in ORDERING else ""
         if refused or (isinstance(action, str) and (refused := refused_by_lock(self.model, action))):
             self.store.notify(refused)
             return True
@@ -169,12 +169,12 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
 
     def action_lock(self) -> None:
         """Lock the keys that command the site, or unlock them."""
-        self._unless_pasted(self._lock, "a pasted text locks and unlocks nothing: press R alone")
+        self._unless_pasted(self._lock, say("lock.pasted"))
 
     async def _lock(self) -> None:
         locked = not self.model.locked
         self.store.update(locked=locked)
-        self.store.notify("read only: R unlocks" if locked else "unlocked: commands are possible again")
+        self.store.notify(say("lock.locked" if locked else "lock.unlocked"))
 
     def action_command(self, id: str) -> None:
         """Open the form of a command."""
@@ -183,7 +183,7 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
 
     def action_abort(self) -> None:
         """Abort the drill, or withdraw a black start: at once, unless the key turns out to be part of a pasted text."""
-        self._unless_pasted(self._abort, f"a pasted text does not abort: press {key_name(ABORT_KEY)} alone")
+        self._unless_pasted(self._abort, say("pasted.abort", key=key_name(ABORT_KEY)))
 
     def _unless_pasted(self, act: Callable[[], Awaitable[None]], refused: str, typed: str = "") -> None:
         """Act on the last key, unless it turns out to be part of a pasted text. `typed`: as of `KeyTimes.pasted`."""
@@ -217,7 +217,7 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
     def on_order_form_confirmed(self) -> None:
         """The confirmation word was typed."""
         word = self.order_form.form.confirm_word
-        self._unless_pasted(self._execute, "a pasted text sends nothing: press enter alone", word)
+        self._unless_pasted(self._execute, say("pasted.send"), word)
 
     async def _execute(self) -> None:
         if self.order_form.display:
@@ -241,19 +241,19 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
         """Acknowledge the selected alarm; in other views the first that waits."""
         self._unless_pasted(
             lambda: self._alarms.acknowledge_one(self._selected_alarm),
-            "a pasted text acknowledges nothing: press a alone",
+            say("pasted.acknowledge", key="a"),
         )
 
     def action_acknowledge_group(self) -> None:
         """Acknowledge what waits of the selected alarm's group."""
         self._unless_pasted(
             lambda: self._alarms.acknowledge_group(self._selected_alarm),
-            "a pasted text acknowledges nothing: press p alone",
+            say("pasted.acknowledge", key="p"),
         )
 
     def action_acknowledge_all(self) -> None:
         """Acknowledge every alarm that waits."""
-        self._unless_pasted(self._alarms.acknowledge_every, "a pasted text acknowledges nothing: press A alone")
+        self._unless_pasted(self._alarms.acknowledge_every, say("pasted.acknowledge", key="A"))
 
     def action_leave(self) -> None:
         """Leave; a gateway that this console started is stopped in order first. Asked twice, it does not wait.
@@ -261,7 +261,7 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
         The key must be pressed twice while an order of this user is in force, and while only that gateway permits
         closing: off the grid and in a drill.
         """
-        self._unless_pasted(self._leave, "a pasted text does not leave: press q alone")
+        self._unless_pasted(self._leave, say("leave.pasted"))
 
     async def _leave(self) -> None:
         warning = "" if self._leaving else leave_warning(self.model, stops_gateway=self._stop is not None)
@@ -272,7 +272,7 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
             self.exit()
         else:
             self._leaving = True
-            self.store.notify("stopping the gateway in order", for_s=float("inf"))
+            self.store.notify(say("leave.stopping"), for_s=float("inf"))
             self.run_worker(self._stop_and_exit(), name="leave")
 
     async def _stop_and_exit(self) -> None:

@@ -10,23 +10,22 @@ from collections.abc import Hashable, Sequence
 from console.display.cap_text import limit_text
 from console.display.formats import how_old, kw, number
 from console.display.ink import Ink
-from console.display.language import words
+from console.display.language import say, words
 from console.display.node_list_text import list_line
 from console.display.queue_text import job_line, jobs_on, power_lines, queue_line
 from console.display.status_text import gpus_text, stale_word
 from console.display.ups_text import UNUSUAL, ups_state, ups_texts
 from console.display.viewmodel import Model
-from console.display.wrapping import cut, cut_name
+from console.display.wrapping import cut, cut_name, padded
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
-from console.tui.list_view import ListView
+from console.tui.list_view import ListView, heads, right_head
 from console.tui.node_parts import (
-    GPU_HEADER,
-    JOB_HEADER,
     MOST_TEXT_ROWS,
     draw_gpu_row,
     draw_job_detail,
     draw_job_row,
+    gpu_header,
     gpu_search_text,
     job_search_text,
 )
@@ -35,9 +34,8 @@ from dispatch.model.equipment import Gpu, Node, Ups
 from dispatch.model.jobs import RunningJob
 from dispatch.model.readings import worst_of
 
-HEADER = "Node            kW             CPU %  mem %   GPUs  Role      Source"
 # in which order nodes are listed, and the head of their names' column
-ORDERS = {"site file": "Node", "power": "Node, kW ↓", "lost": "Node, lost ↓", "name": "Node, A–Z"}
+ORDERS = {"site_file": "nodes.node", "power": "nodes.node_power", "lost": "nodes.node_lost", "name": "nodes.node_name"}
 CELL_COLUMNS = 40  # of a GPU
 MOST_POWERS = MOST_JOBS = 4  # lines of a node's detail
 
@@ -45,10 +43,9 @@ MOST_POWERS = MOST_JOBS = 4  # lines of a node's detail
 class Compute(ListView):
     """A line per node, then one per UPS; opened on a node one per GPU, then one per job. No reading is never a zero."""
 
-    header = HEADER
     name_end = name_room = 13
     orders = tuple(ORDERS)
-    empty_text = "no [[node]] and no [[ups]] in the site file"
+    empty = "nodes.empty"
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +139,7 @@ class Compute(ListView):
         canvas.put(33 + spare, y, number(item.cpu_pct.value, 5, 0), reading_ink(item.cpu_pct))
         canvas.put(40 + spare, y, number(item.memory_pct.value, 5, 0), reading_ink(item.memory_pct))
         canvas.right(52 + spare, y, gpus_text(item), Ink.DIM if item.gpus_busy.doubted else Ink.PLAIN)
-        canvas.put(54 + spare, y, "critical" if item.critical else "")
+        canvas.put(54 + spare, y, say("nodes.critical") if item.critical else "")
         x = 64 + spare
         if stale := stale_word(item.w, model.extra_age_s):
             x = canvas.put(x, y, f"{stale} ", Ink.MEDIUM)
@@ -168,7 +165,7 @@ class Compute(ListView):
             return
         if isinstance(item, Gpu):
             canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
-            canvas.put(1, top + 1, cut(f"GPUs of {self._node} · enter its jobs · esc back", canvas.width - 2), Ink.DIM)
+            canvas.put(1, top + 1, cut(say("nodes.gpus_hint", node=self._node), canvas.width - 2), Ink.DIM)
             return
         if isinstance(item, Ups):
             canvas.put(1, top, cut(" · ".join(ups_texts(item)), canvas.width - 2))
@@ -181,34 +178,44 @@ class Compute(ListView):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """The list; in the last rows each queue, with what is kept back from its jobs, and each list that changes."""
-        self.header = ORDERS[self.order].ljust(15) + HEADER[15:]
+        self.header = self._header()
         self.name_end = self.name_room = 0 if self._node else 13
-        self.empty_text = "no [[node]] and no [[ups]] in the site file"
-        if self._node:
-            self.header = f"{JOB_HEADER if self._jobs else GPU_HEADER}"
-            self.empty_text = f"{self._node}: {self._no_jobs(model) if self._jobs else self._no_gpus(model)}"
         super().paint(canvas, model)
         lines = last_lines(model)
         for y, (line, ink) in enumerate(lines, start=canvas.height - len(lines)):
             canvas.put(0, y, f" {cut(line, canvas.width - 2)}".ljust(canvas.width))
             canvas.fill(y, ink)
 
+    def _header(self) -> str:
+        """The columns of what is listed."""
+        if self._node:
+            return say("job.head") if self._jobs else gpu_header()
+        figures = right_head("nodes.kw", 3) + right_head("nodes.cpu", 18) + right_head("nodes.memory", 7)
+        rest = heads(("nodes.role", 10), ("nodes.source", 0))
+        return f"{padded(say(ORDERS[self.order]), 15)}{figures}{right_head('nodes.gpus', 7)}  {rest}"
+
+    def empty_text(self, model: Model) -> str:
+        """That there is no node; or why there is no GPU of the opened one, or no job."""
+        if not self._node:
+            return super().empty_text(model)
+        return say("nodes.opened_empty", node=self._node, why=(self._no_jobs if self._jobs else self._no_gpus)(model))
+
     def _no_jobs(self, model: Model) -> str:
         """Why no job of the opened node is listed."""
         queues = model.published.queues if model.published else ()
         if not queues:
-            return "no queue of a scheduler is read, so no job is known"
+            return say("nodes.no_queue")
         unknown = any(queue.more_running or queue.read_utc_s is None for queue in queues)
-        return f"not all jobs are known here: skerry queue --node {self._node}" if unknown else "no job holds it"
+        return say("nodes.not_all_jobs", node=self._node) if unknown else say("nodes.no_job_holds")
 
     def _no_gpus(self, model: Model) -> str:
         """Why no GPU of the opened node is listed."""
         nodes = model.published.snapshot.nodes if model.published else ()
         node = next((node for node in nodes if node.id == self._node), None)
         if node is None:
-            return "it is not listed any more · esc back"
-        counted = f"{node.gpus_total} GPUs, counted, not read one by one" if node.gpus_total else "no GPU"
-        return f"{counted} · enter its jobs · esc back"
+            return say("nodes.not_listed")
+        counted = say("nodes.counted_gpus", n=node.gpus_total) if node.gpus_total else say("nodes.no_gpu")
+        return say("nodes.jobs_hint", what=counted)
 
 
 def last_lines(model: Model) -> list[tuple[str, Ink]]:
@@ -231,11 +238,13 @@ def cap_text(node: Node, model: Model) -> str:
     cap = next((cap for cap in caps if cap.node == node.id), None)
     if cap is None:
         return limit_text(node.limit)
-    text = ", ".join(filter(None, (f"capped to {kw(cap.cap_w).strip()} kW", limit_text(node.limit))))
+    text = ", ".join(filter(None, (say("nodes.capped", kw=kw(cap.cap_w).strip()), limit_text(node.limit))))
     if cap.typical_s is None or cap.longest_s is None:
         return text
-    longest = f" to {cap.longest_s:.0f}" if round(cap.longest_s) > round(cap.typical_s) else ""
-    return f"{text}; a cap shows after {cap.typical_s:.0f}{longest} s ({cap.seen} seen)"
+    typical, longest = f"{cap.typical_s:.0f}", f"{cap.longest_s:.0f}"
+    if round(cap.longest_s) > round(cap.typical_s):
+        return f"{text}; {say('nodes.cap_shows_range', typical=typical, longest=longest, n=cap.seen)}"
+    return f"{text}; {say('nodes.cap_shows', typical=typical, n=cap.seen)}"
 
 
 def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
@@ -251,12 +260,12 @@ def in_order(nodes: Sequence[Node], order: str) -> list[Node]:
 
 def draw_gpus(canvas: Canvas, top: int, node: Node, cap: str) -> int:
     """The GPUs of a node in cells, or why there are none; above them its cap. Returns the row below."""
-    x = canvas.put(1, top, f"GPUs of {node.id}", Ink.DIM)
+    x = canvas.put(1, top, say("nodes.gpus_of", node=node.id), Ink.DIM)
     told = " · ".join(filter(None, (cap, node.note if node.gpus else "")))
     canvas.put(x + 2, top, cut(told, canvas.width - x - 3), Ink.MEDIUM)
     if not node.gpus:
-        counted = f"{node.gpus_total} GPUs: {node.note or 'counted, not read one by one'}"
-        canvas.put(1, top + 1, cut(counted if node.gpus_total else node.note or "no GPU", canvas.width - 2))
+        counted = say("nodes.gpus_counted", n=node.gpus_total, note=node.note or say("nodes.not_one_by_one"))
+        canvas.put(1, top + 1, cut(counted if node.gpus_total else node.note or say("nodes.no_gpu"), canvas.width - 2))
         return top + 2
     cells = cells_in_row(canvas.width)
     for n, gpu in enumerate(node.gpus):
@@ -278,24 +287,24 @@ def draw_jobs(canvas: Canvas, top: int, node: Node, model: Model) -> None:
     shown = jobs[: room if len(jobs) <= room else room - 1]
     spare, y = room - len(shown) - (len(shown) < len(jobs)), top
     for job in shown:
-        canvas.put(1, y, cut(f"job {job_line(job, model.now_utc_s, model.drawn)}", canvas.width - 2))
+        canvas.put(1, y, cut(say("nodes.job", job=job_line(job, model.now_utc_s, model.drawn)), canvas.width - 2))
         y += 1
         if job.told is not None and spare > 0:  # what its owner is told
             canvas.put(5, y, cut(words(job.told), canvas.width - 6), Ink.MEDIUM)
             spare, y = spare - 1, y + 1
     if len(shown) < len(jobs):
-        canvas.put(1, y, f"{len(jobs) - len(shown)} more jobs: skerry queue --node {node.id}", Ink.DIM)
+        canvas.put(1, y, say("nodes.more_jobs", n=len(jobs) - len(shown), node=node.id), Ink.DIM)
     elif not jobs:
         unknown = any(queue.more_running or queue.read_utc_s is None for queue in queues)
-        canvas.put(1, top, f"jobs: skerry queue --node {node.id}" if unknown else "no job", Ink.DIM)
+        canvas.put(1, top, say("nodes.jobs_by", node=node.id) if unknown else say("nodes.no_job"), Ink.DIM)
 
 
 def draw_powers(canvas: Canvas, top: int, node: Node) -> None:
     """Each power that is known of a node: which counts, how it was got, how often it is measured, how old it is."""
     for y, power in enumerate(node.powers[:MOST_POWERS], start=top):
         counts = power.source == node.source and node.w.good is not None
-        every = f", measured every {power.period_s:g} s" if power.period_s else ""
-        old = f", {how_old(power.w.age_s)}" if power.w.value is not None else ", not known"
+        every = say("nodes.measured_every", s=f"{power.period_s:g}") if power.period_s else ""
+        old = f", {how_old(power.w.age_s)}" if power.w.value is not None else say("nodes.not_known")
         x = canvas.put(1, y, "→ " if counts else "  ")
         x = canvas.put(x, y, f"{kw(power.w.value)} kW  ", reading_ink(power.w))
         canvas.put(x, y, cut(f"{power.source}{every}{old}", canvas.width - x - 1), Ink.PLAIN if counts else Ink.DIM)
@@ -305,7 +314,7 @@ def draw_ups(canvas: Canvas, y: int, ups: Ups, spare: int = 0) -> None:
     """Its power and its state. `spare`: columns that names have besides."""
     canvas.put(1, y, cut(ups.id, 13 + spare))
     canvas.put(15 + spare, y, kw(ups.w.value), reading_ink(ups.w))
-    canvas.put(54 + spare, y, "UPS")
+    canvas.put(54 + spare, y, say("nodes.ups"))
     canvas.put(
         64 + spare, y, cut(ups_state(ups), canvas.width - 65 - spare), Ink.MEDIUM if ups.says(*UNUSUAL) else Ink.DIM
     )
@@ -316,12 +325,14 @@ def gpu_cell(canvas: Canvas, x: int, y: int, gpu: Gpu) -> None:
     held, limit = gpu.enforced_w.value, gpu.limit_w.value
     x = canvas.put(x, y, f"{gpu.index:>2} ", Ink.DIM)
     if gpu == Gpu(gpu.index, gpu.name, uuid=gpu.uuid):
-        canvas.put(x, y, f"{number(None, 4, 0)} W  {gpu.uuid[:12] or 'it'} does not answer")
+        canvas.put(x, y, f"{number(None, 4, 0)} W  {say('nodes.silent', gpu=gpu.uuid[:12] or say('nodes.it'))}")
         return
     lower = held is not None and limit is not None and held < limit - 1
     shown = held if lower else limit
     power = f"{number(gpu.w.value, 4, 0)}{'' if shown is None else f'/{shown:.0f}'} W"
-    x = canvas.put(x, y, (f"{power} set {limit:.0f}" if lower else power).ljust(12), reading_ink(gpu.w))
+    x = canvas.put(
+        x, y, padded(say("nodes.set", power=power, limit=f"{limit:.0f}") if lower else power, 12), reading_ink(gpu.w)
+    )
     x = canvas.put(x, y, f"{number(gpu.util_pct.value, 4, 0)} %", reading_ink(gpu.util_pct))
     x = canvas.put(x, y, f"{number(gpu.temp_c.value, 4, 0)} °C", reading_ink(gpu.temp_c))
     old = stale_word(worst_of((gpu.w, gpu.util_pct, gpu.temp_c)), 0.0)

@@ -9,19 +9,19 @@ from console.display.bus_text import frequency_text, phases_text
 from console.display.device_text import identity_text, link_text, proven_text, raw_text, register_value_text
 from console.display.formats import age, number
 from console.display.ink import Ink
+from console.display.language import say
 from console.display.status_text import old_title
 from console.display.viewmodel import Model
-from console.display.wrapping import cut, cut_name, wrap
+from console.display.wrapping import cut, cut_name, padded, wrap
 from console.tui.canvas import Canvas
-from console.tui.list_view import ListView
+from console.tui.list_view import ListView, heads, right_head
 from dispatch.model.equipment import Battery, DeviceHealth
 from drivers.register_view import RegisterValue
 
 WIDE = 72  # columns, from which there is room for more than figures
 WIDER = 100  # and for the proof
-HEADER = "Device        Link          ms  worst  Fails  Age"
-REGISTERS = "Unit   Register  Raw        Name"
-REGISTERS_WIDE = "Unit   Register  Raw                  Name              Age  Value"
+# The figures of a device, and where each ends behind the one before.
+FIGURES = (("devices.ms", 6), ("devices.worst", 7), ("devices.fails", 7), ("devices.age", 5))
 TEXT_COLUMN = 12
 MOST_ERROR_ROWS = 3
 OLD_S = 10.0  # a register that was read longer ago is not read in every round
@@ -30,9 +30,9 @@ OLD_S = 10.0  # a register that was read longer ago is not read in every round
 class Devices(ListView):
     """A line per device; opened on one, a line per value of its registers."""
 
-    orders = ("site file", "name", "lost first", "slowest first", "failures")
-    empty_text = "no device is known"
-    past_text = "how the devices answered then is not on record; what was lost is in the Log (6)"
+    orders = ("site_file", "name", "lost_first", "slowest_first", "failures")
+    empty = "devices.empty"
+    past = "devices.past_empty"
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,8 +83,8 @@ class Devices(ListView):
         assert isinstance(item, DeviceHealth)
         slow_ms = item.link.round_trip_ms if item.link is not None else None
         first = {
-            "lost first": float(item.online),
-            "slowest first": -(slow_ms or 0.0),
+            "lost_first": float(item.online),
+            "slowest_first": -(slow_ms or 0.0),
             "failures": -float(item.failures),
         }
         return first.get(order, 0.0), item.id
@@ -103,17 +103,21 @@ class Devices(ListView):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """The list, or the registers under the name of their device."""
         if not self._opened:
-            proof = "Proof       " if canvas.width >= WIDER else ""
-            self.header = f"{HEADER}  {proof}Made by" if canvas.width >= WIDE else HEADER
+            self.header = list_header(canvas.width)
             self.name_end = self.name_room = 13
             super().paint(canvas, model)
             canvas.right(canvas.width - 1, 0, old_title(model), Ink.MEDIUM)
             return
-        self.header = REGISTERS_WIDE if canvas.width >= WIDE else REGISTERS
-        self.name_end, self.name_room = len(REGISTERS_WIDE) - len("    Age  Value"), 16
-        known = model.registers_of == self._opened
-        self.empty_text = (model.registers_note if known else "") or f"reading the registers of {self._opened}"
+        self.header = registers_header(canvas.width)
+        self.name_end, self.name_room = 52, 16
         super().paint(canvas, model)
+
+    def empty_text(self, model: Model) -> str:
+        """That there is no device, or why there are no registers."""
+        if not self._opened:
+            return super().empty_text(model)
+        known = model.registers_of == self._opened
+        return (model.registers_note if known else "") or say("devices.reading", device=self._opened)
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
         """One device, or one value."""
@@ -156,9 +160,7 @@ class Devices(ListView):
         """Who the device is, how its link goes, what went wrong."""
         canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
         if isinstance(item, RegisterValue):
-            canvas.put(
-                1, top + 1, cut(f"{self._opened}: as last read · / filter · esc back", canvas.width - 2), Ink.DIM
-            )
+            canvas.put(1, top + 1, cut(say("devices.hint", device=self._opened), canvas.width - 2), Ink.DIM)
             return
         assert isinstance(item, DeviceHealth)
         for y, (label, text) in enumerate(_about(item, model, canvas.width), start=top + 1):
@@ -166,13 +168,32 @@ class Devices(ListView):
             canvas.put(x, y, cut(text, canvas.width - x - 1))
 
 
+def list_header(width: int) -> str:
+    """The columns of the list of devices."""
+    figures = "".join(right_head(code, columns) for code, columns in FIGURES)
+    text = heads(("devices.device", 14), ("devices.link", 10)) + figures
+    if width < WIDE:
+        return text
+    proof = heads(("devices.proof", 12)) if width >= WIDER else ""
+    return f"{text}  {proof}{say('devices.made_by')}"
+
+
+def registers_header(width: int) -> str:
+    """The columns of a list of registers."""
+    wide = width >= WIDE
+    text = heads(
+        ("devices.unit", 7), ("devices.register", 10), ("devices.raw", 21 if wide else 11), ("devices.name", 0)
+    )
+    return f"{padded(text, 52)}{right_head('devices.age', 7)}  {say('devices.value')}" if wide else text
+
+
 def _link_word(device: DeviceHealth, asleep: bool) -> tuple[str, Ink]:
     """Whether it answers."""
     if device.online:
-        return "answers", Ink.PLAIN
+        return say("devices.answers"), Ink.PLAIN
     if asleep:
-        return "asleep", Ink.DIM
-    return ("LOST", Ink.MEDIUM) if device.reads else ("no answer", Ink.MEDIUM)
+        return say("devices.asleep"), Ink.DIM
+    return say("devices.lost" if device.reads else "devices.no_answer"), Ink.MEDIUM
 
 
 def _proof_word(device: DeviceHealth) -> tuple[str, Ink]:
@@ -180,25 +201,27 @@ def _proof_word(device: DeviceHealth) -> tuple[str, Ink]:
     if device.kind != "pcs":
         return "", Ink.DIM
     if device.proof is None:
-        return "not proven", Ink.DIM
-    return ("proven", Ink.PLAIN) if device.proof.changed_utc_s is None else ("changed", Ink.MEDIUM)
+        return say("devices.not_proven"), Ink.DIM
+    if device.proof.changed_utc_s is None:
+        return say("devices.proven"), Ink.PLAIN
+    return say("devices.changed"), Ink.MEDIUM
 
 
 def _about(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple[str, str]]:
     """Label and text of each line about a device."""
-    by_map = f" by map {device.map}" if device.map else ""
-    yield device.id, f"{device.kind}{by_map}{f' at {device.link.at}' if device.link else ''}"
-    yield from _wrapped("Is", identity_text(device) or "it does not say", width, 2)
-    yield "Link", link_text(device) if model.past is None else "its counters and round trips then: not on record"
+    what = say("devices.by_map", kind=device.kind, map=device.map) if device.map else device.kind
+    yield device.id, say("devices.at", what=what, address=device.link.at) if device.link else what
+    yield from _wrapped(say("devices.is"), identity_text(device) or say("devices.says_nothing"), width, 2)
+    yield say("devices.link"), link_text(device) if model.past is None else say("devices.link_then")
     yield from _bus_lines(device, model, width)
     if battery := _battery_of(device, model):
-        yield from _wrapped("Battery", battery_text(battery), width, 2)
+        yield from _wrapped(say("devices.battery"), battery_text(battery), width, 2)
     if model.past is None and (proven := proven_text(device, model.proofs, model.timezone)):
-        yield from _wrapped("Proven", proven, width, 2)
+        yield from _wrapped(say("devices.proven_head"), proven, width, 2)
     if device.error:
-        yield from _wrapped("Error", device.error, width, MOST_ERROR_ROWS)
+        yield from _wrapped(say("devices.error"), device.error, width, MOST_ERROR_ROWS)
     elif model.past is None:
-        yield "", "enter: its registers" if device.link else "it is not read over Modbus: it has no registers"
+        yield "", say("devices.enter" if device.link else "devices.no_registers")
 
 
 def _battery_of(device: DeviceHealth, model: Model) -> Battery | None:
@@ -212,9 +235,9 @@ def _bus_lines(device: DeviceHealth, model: Model, width: int) -> Iterator[tuple
     if model.published is None or device.id != model.published.snapshot.grid.id:
         return
     if phases := phases_text(model.published.snapshot.grid, width - TEXT_COLUMN - 1):
-        yield from _wrapped("Phases", phases, width, 2)
+        yield from _wrapped(say("devices.phases"), phases, width, 2)
     if trend := frequency_text(model, width - TEXT_COLUMN - 1):
-        yield "Frequency", trend
+        yield say("devices.frequency"), trend
 
 
 def _wrapped(label: str, text: str, width: int, most: int) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,8 @@ from console.display.islanding_text import (
     silent_nodes,
     switch_open,
 )
-from console.display.status_text import battery_direction, doubt_word, flow_arrow, grid_direction, stale_word
+from console.display.language import say, say_n
+from console.display.status_text import battery_direction, doubt_word, flow_arrow, grid_direction, seen_text, stale_word
 from console.display.viewmodel import Model, combined, not_kept, soc_gap, soc_reading
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
@@ -35,11 +36,11 @@ BAR_COLUMNS = 8
 class EnergyFlow(DiffWidget):
     """One column of the diagram: title, power, arrow, and three rows of its own."""
 
-    title = ""
+    title = ""  # code of a label
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """Six rows."""
-        canvas.put(0, 0, self.title, Ink.DIM)
+        canvas.put(0, 0, say(self.title), Ink.DIM)
         if model.published is None:
             canvas.put(4, 1, ABSENT if model.past else "…", Ink.DIM)
             return
@@ -61,7 +62,7 @@ def draw_power(
     x = canvas.put(0, 1, kw(None if reading.value is None else abs(reading.value)), Ink.DIM if stale else Ink.PLAIN)
     x = canvas.put(x, 1, " kW ", Ink.DIM)
     if reading.value is None:
-        canvas.fit(x, 1, ["missing"], Ink.MEDIUM)
+        canvas.fit(x, 1, [say("flow.missing")], Ink.MEDIUM)
     elif stale:
         canvas.fit(x, 1, [stale, stale.split()[0]], Ink.MEDIUM)
     else:
@@ -82,33 +83,34 @@ class GridFlow(EnergyFlow):
     Behind an open switch, the grid as the switch sees it.
     """
 
-    title = "Grid"
+    title = "flow.grid"
 
     def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Power, arrow, limit, bar, voltage and frequency."""
         grid = published.snapshot.grid
-        frozen = "FROZEN" if published.decision.meter_frozen and not model.stale else ""
+        frozen = say("flow.frozen") if published.decision.meter_frozen and not model.stale else ""
         if island_state(model) is IslandState.GENSET:
-            draw_power(canvas, model, grid.w, "generator" if (grid.w.value or 0.0) >= 0 else "backwards", frozen)
+            word = say("flow.generator" if (grid.w.value or 0.0) >= 0 else "flow.backwards")
+            draw_power(canvas, model, grid.w, word, frozen)
             canvas.put(0, 2, flow_arrow(grid.w.value), Ink.DIM)
             self._draw_rating(canvas, model, grid.w)
             self._draw_bus(canvas, grid)
             return
         if model.past is not None and island_state(model) in OPEN_STATES:  # the switch's own words are not on record
-            draw_power(canvas, model, grid.w, "open")
+            draw_power(canvas, model, grid.w, say("flow.open"))
             canvas.put(0, 2, "───   ───", Ink.DIM)
-            canvas.put(0, 3, "its side: not kept", Ink.DIM)
+            canvas.put(0, 3, say("flow.side_not_kept"), Ink.DIM)
             return
         ink = Ink.DIM if _switch_doubt(published.snapshot.switches) else Ink.PLAIN
         if switch_open(published.snapshot.switches):
-            draw_power(canvas, model, grid.w, "open", frozen, ink)
+            draw_power(canvas, model, grid.w, say("flow.open"), frozen, ink)
             self._draw_open(canvas, published.snapshot.switches)
             self._draw_grid_side(canvas, model, published.snapshot.switches[0])
             return
         draw_power(canvas, model, grid.w, grid_direction(grid.w.value), frozen, ink)
         canvas.put(0, 2, flow_arrow(grid.w.value), Ink.DIM)
         if off_grid(model):  # the contact does not say open: no limit of import counts
-            canvas.fit(0, 3, ["switch not closed", "not closed"], Ink.MEDIUM)
+            canvas.fit(0, 3, [say("flow.not_closed_long"), say("flow.not_closed")], Ink.MEDIUM)
         else:
             self._draw_limit(canvas, model, published)
         self._draw_bus(canvas, grid)
@@ -132,9 +134,9 @@ class GridFlow(EnergyFlow):
         """What the generator is rated at, and the bar."""
         rated_w = model.limit("genset_w")
         if rated_w is None:
-            canvas.put(0, 3, "rating unknown", Ink.DIM)
+            canvas.put(0, 3, say("flow.rating_unknown"), Ink.DIM)
             return
-        draw_kw(canvas, canvas.put(0, 3, "rated ", Ink.DIM), 3, rated_w)
+        draw_kw(canvas, canvas.put(0, 3, f"{say('flow.rated')} ", Ink.DIM), 3, rated_w)
         draw_gauge(canvas, 0, 4, Gauge(w, 1.25 * rated_w, rated_w), BAR_COLUMNS)
 
     @staticmethod
@@ -145,7 +147,7 @@ class GridFlow(EnergyFlow):
         grid_w, interval = published.snapshot.grid.w, published.interval
         outside = None if model.past is None else model.past.outside_w
         word, limit_w = import_limit(published, model.limit("fuse_w"), outside)
-        draw_kw(canvas, canvas.put(0, 3, f"{word} ", Ink.DIM), 3, limit_w)
+        draw_kw(canvas, canvas.put(0, 3, f"{say(f'limit.{word}')} ", Ink.DIM), 3, limit_w)
         if grid_w.good is not None and grid_w.good > interval.held_w(published.snapshot.utc_s):
             canvas.put(6, 0, "▲H", Ink.MEDIUM)
         draw_gauge(canvas, 0, 4, Gauge(grid_w, 1.25 * max(interval.limit_w, limit_w), limit_w), BAR_COLUMNS)
@@ -154,9 +156,9 @@ class GridFlow(EnergyFlow):
     def _draw_grid_side(canvas: Canvas, model: Model, switch: Switch) -> None:
         """Since when the switch is open, and the grid beyond it as the switch sees it."""
         if (view := islanding_view(model)) is not None:
-            canvas.put(0, 3, f"since {hour_minute(left_grid_utc_s(view), model.timezone)}", Ink.DIM)
+            canvas.put(0, 3, say("flow.since", time=hour_minute(left_grid_utc_s(view), model.timezone)), Ink.DIM)
         ink = Ink.DIM if switch.grid_voltage.doubted else Ink.PLAIN
-        canvas.put(0, 4, f"grid {switch.grid_voltage.good or 'not read'}", ink)
+        canvas.put(0, 4, say("flow.grid_voltage", voltage=seen_text(switch.grid_voltage.good)), ink)
         if switch.grid_v.good is not None and switch.grid_hz.good is not None:
             draw_hz_and_volts(canvas, 5, switch.grid_hz, switch.grid_v)
 
@@ -169,34 +171,39 @@ def _switch_doubt(switches: Sequence[Switch]) -> str:
 class BatteryFlow(EnergyFlow):
     """Battery power, state of charge with the reserve, and how long it would hold this load."""
 
-    title = "Battery"
+    title = "flow.battery"
 
     def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Power, arrow, SoC, bar, runtime; that there is none on a site without."""
         if not published.snapshot.pcs and not published.snapshot.batteries:
-            canvas.put(4, 1, "none", Ink.DIM)
+            canvas.put(4, 1, say("flow.none"), Ink.DIM)
             return
         power = combined([p.w for p in published.snapshot.pcs])
         draw_power(canvas, model, power, battery_direction(power.value))
         canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)
         self._draw_soc(canvas, model, soc_reading(model))
         if island_state(model) in OPEN_STATES:
-            x = canvas.put(0, 5, "lasts ", Ink.DIM)
+            x = canvas.put(0, 5, f"{say('flow.lasts')} ", Ink.DIM)
             canvas.fit(x, 5, runtime_texts(model), Ink.MEDIUM if runtime_is_old(model) else Ink.PLAIN)
         elif above_rating(model):
-            canvas.put(0, 5, "cannot hold load", Ink.MEDIUM)
+            canvas.put(0, 5, say("flow.cannot_hold"), Ink.MEDIUM)
         elif doubt := doubt_word((soc_reading(model), site_load(published.snapshot)[0])):
             held = duration(holds_s(model))
-            canvas.fit(0, 5, [f"holds load {held} {doubt}", f"holds {held} {doubt}", f"{held} {doubt}"], Ink.MEDIUM)
+            texts = [
+                f"{say('flow.holds')} {held} {doubt}",
+                f"{say('flow.holds_short')} {held} {doubt}",
+                f"{held} {doubt}",
+            ]
+            canvas.fit(0, 5, texts, Ink.MEDIUM)
         else:
-            x = canvas.put(0, 5, "holds load ", Ink.DIM)
+            x = canvas.put(0, 5, f"{say('flow.holds')} ", Ink.DIM)
             canvas.put(x, 5, duration(holds_s(model)))
 
     @staticmethod
     def _draw_soc(canvas: Canvas, model: Model, soc: Reading) -> None:
         """SoC, whether it is below the reserve, stale or not known of all batteries, and its bar with the reserve."""
         reserve = model.limit("reserve_soc_pct")
-        x = canvas.put(0, 3, "SoC ", Ink.DIM)
+        x = canvas.put(0, 3, f"{say('flow.soc')} ", Ink.DIM)
         x = canvas.put(x, 3, number(soc.value, 5), reading_ink(soc))
         x = canvas.put(x, 3, " %", Ink.DIM)
         if note := soc_gap(model) or stale_word(soc, model.extra_age_s):
@@ -205,7 +212,7 @@ class BatteryFlow(EnergyFlow):
             canvas.put(x + 1, 3, "▼L", Ink.MEDIUM)
         x = draw_gauge(canvas, 0, 4, Gauge(soc, 100, reserve), BAR_COLUMNS)
         if reserve is not None:
-            canvas.put(x, 4, f" {reserve:.0f} reserve", Ink.DIM)
+            canvas.put(x, 4, f" {say('flow.reserve', pct=f'{reserve:.0f}')}", Ink.DIM)
 
 
 def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
@@ -217,12 +224,12 @@ def site_load(snapshot: Snapshot) -> tuple[Reading, str]:
     """
     parts = (snapshot.grid.w, *(p.w for p in snapshot.pcs), *(p.w for p in snapshot.pv))
     if all(r.good is not None for r in parts):
-        return combined(parts), "load"
+        return combined(parts), say("flow.load")
     if snapshot.load is not None and snapshot.load.w.good is not None:
-        return snapshot.load.w, "by meter"
+        return snapshot.load.w, say("flow.by_meter")
     if snapshot.net_load_w is not None:
-        return combined((snapshot.grid.w, *(p.w for p in snapshot.pcs))), "net load"
-    return Reading(), "load"
+        return combined((snapshot.grid.w, *(p.w for p in snapshot.pcs))), say("flow.net_load")
+    return Reading(), say("flow.load")
 
 
 def holds_s(model: Model) -> float | None:
@@ -252,27 +259,27 @@ def above_rating(model: Model) -> bool:
 class PvFlow(EnergyFlow):
     """PV power of its rating."""
 
-    title = "PV"
+    title = "flow.pv"
 
     def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Power, arrow, rating, bar; that there is none on a site without."""
         inverters = published.snapshot.pv
         if not inverters:
-            canvas.put(4, 1, "none", Ink.DIM)
+            canvas.put(4, 1, say("flow.none"), Ink.DIM)
             return
         power = combined([p.w for p in inverters])
-        draw_power(canvas, model, power, "asleep" if all(pv.asleep for pv in inverters) else "")
+        draw_power(canvas, model, power, say("flow.asleep") if all(pv.asleep for pv in inverters) else "")
         canvas.put(0, 2, flow_arrow(power.value), Ink.DIM)
         peak_w = model.limit("pv_peak_w")
         if peak_w:
-            canvas.put(0, 3, f"of {kw(peak_w).strip()} kWp", Ink.DIM)
+            canvas.put(0, 3, say("flow.of_kwp", kw=kw(peak_w).strip()), Ink.DIM)
             draw_gauge(canvas, 0, 4, Gauge(power, peak_w), BAR_COLUMNS)
 
 
 class ComputeFlow(EnergyFlow):
     """The site's load, and the nodes' part of it."""
 
-    title = "Compute"
+    title = "flow.compute"
 
     def draw_values(self, canvas: Canvas, model: Model, published: Published) -> None:
         """Load by balance, nodes, pulse, critical share; GPUs busy, or what load shedding asks of the nodes."""
@@ -283,18 +290,14 @@ class ComputeFlow(EnergyFlow):
         doubted = doubt_word(part for n in nodes for part in (n.w, n.gpus_busy))
         canvas.fit(8, 0, [f"nodes {doubted}" if doubted else "", doubted], Ink.MEDIUM)
         if published.pulse_since_utc_s is not None:
-            canvas.put(0, 3, f"PULSE since {hour_minute(published.pulse_since_utc_s, model.timezone)}", Ink.BOLD)
+            canvas.put(0, 3, say("flow.pulse", time=hour_minute(published.pulse_since_utc_s, model.timezone)), Ink.BOLD)
         elif not not_kept(model, "pulse"):
-            canvas.put(0, 3, "no pulse", Ink.DIM)
+            canvas.put(0, 3, say("flow.no_pulse"), Ink.DIM)
         self._draw_critical(canvas, [n for n in nodes if n.critical])
-        asked = "asked: " if silent_nodes(model) else ""  # what nodes do that do not answer is not known
-        if off:
-            canvas.fit(0, 5, [f"{asked}shut down {off}", f"{asked}off {off}"], Ink.MEDIUM)
-        elif capped and not suspended:
-            canvas.put(0, 5, f"{asked}capped {capped}", Ink.MEDIUM)
-        elif suspended:
-            texts = [f"capped {capped} susp. {suspended}", f"cap {capped} susp {suspended}", f"susp {suspended}"]
-            canvas.fit(0, 5, [f"{asked}{text}" for text in texts], Ink.MEDIUM)
+        if texts := asked_texts(capped, suspended, off):
+            if silent_nodes(model):  # what nodes do that do not answer is not known
+                texts = [say("flow.asked", what=text) for text in texts]
+            canvas.fit(0, 5, texts, Ink.MEDIUM)
         else:
             self._draw_gpus(canvas, nodes)
 
@@ -303,12 +306,12 @@ class ComputeFlow(EnergyFlow):
         """How many nodes there are, of how many the power is known, and their sum. run: not suspended or shut down."""
         known_w = [n.w.good for n in nodes if n.w.good is not None]
         if len(known_w) < len(nodes):
-            text, ink = f"{len(known_w)}/{len(nodes)} nodes ", Ink.MEDIUM
+            text, ink = say("flow.nodes_known", known=len(known_w), n=len(nodes)), Ink.MEDIUM
         elif run < len(nodes):
-            text, ink = f"{run} of {len(nodes)} run ", Ink.MEDIUM
+            text, ink = say("flow.nodes_run", run=run, n=len(nodes)), Ink.MEDIUM
         else:
-            text, ink = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ", Ink.DIM
-        x = canvas.put(0, 2, text, ink)
+            text, ink = say_n("flow.nodes", len(nodes)), Ink.DIM
+        x = canvas.put(0, 2, f"{text} ", ink)
         ink = Ink.DIM if doubt_word(n.w for n in nodes) else Ink.PLAIN
         canvas.fit(x, 2, [f"{kw(sum(known_w) if known_w else None).strip()} kW"], ink)
 
@@ -316,7 +319,7 @@ class ComputeFlow(EnergyFlow):
     def _draw_critical(canvas: Canvas, critical: Sequence[Node]) -> None:
         """What the critical nodes draw together; a dash if one of them is not known."""
         if critical:
-            x = canvas.put(0, 4, "critical ", Ink.DIM)
+            x = canvas.put(0, 4, f"{say('flow.critical')} ", Ink.DIM)
             doubted = doubt_word(n.w for n in critical)
             draw_kw(canvas, x, 4, total([n.w for n in critical]), Ink.DIM if doubted else Ink.PLAIN)
 
@@ -328,15 +331,30 @@ class ComputeFlow(EnergyFlow):
         busy, of = [n.gpus_busy.good or 0.0 for n in known], sum(n.gpus_total for n in known)
         x = canvas.put(0, 5, "GPUs ", Ink.DIM)
         if not count:
-            canvas.put(x, 5, "none")
+            canvas.put(x, 5, say("flow.gpus_none"))
             return
         doubted = doubt_word(n.gpus_busy for n in known)
         x = canvas.put(x, 5, f"{sum(busy):.0f}" if busy else ABSENT, Ink.DIM if doubted else Ink.PLAIN)
         if busy and of < count:
             unread = count - of
-            canvas.fit(x, 5, [f" of {of}, {unread} unread", f", {unread} unread", f", {unread} —"], Ink.MEDIUM)
+            texts = [
+                f" {say('flow.gpus_unread_long', of=of, n=unread)}",
+                say("flow.gpus_unread", n=unread),
+                f", {unread} —",
+            ]
+            canvas.fit(x, 5, texts, Ink.MEDIUM)
             return
-        canvas.fit(x, 5, [f" of {count} busy", f" of {count}"], Ink.DIM)
+        canvas.fit(x, 5, [f" {say('flow.gpus_busy_long', n=count)}", f" {say('flow.gpus_busy', n=count)}"], Ink.DIM)
+
+
+def asked_texts(capped: int, suspended: int, off: int) -> list[str]:
+    """What load shedding asks of how many nodes, the longest text first; none where it asks nothing."""
+    if off:
+        return [say("flow.shut_down", n=off), say("flow.off", n=off)]
+    if suspended:
+        counts = {"capped": capped, "suspended": suspended}
+        return [say("flow.capped_suspended", **counts), say("flow.cap_susp", **counts), say("flow.susp", n=suspended)]
+    return [say("flow.capped", n=capped)] if capped else []
 
 
 def draw_kw(canvas: Canvas, x: int, y: int, watts: float | None, ink: Ink = Ink.PLAIN) -> None:

@@ -9,10 +9,11 @@ from textual.message import Message
 from console.display.audit_rows import AuditLine, full_text, one_line, searchable_text
 from console.display.formats import local_times, month_day_clock
 from console.display.ink import Ink
+from console.display.language import say
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
-from console.tui.list_view import ListView
+from console.tui.list_view import ListView, heads
 from console.tui.overview_panels import event_row, line_row
 from dispatch.model.events import Event
 
@@ -24,8 +25,7 @@ class EventLog(ListView):
 
     fresh_only = False
     orders = ("newest", "oldest", "subject")
-    header = "When             Kind    Subject           What"
-    empty_text = "nothing has happened yet"
+    empty = "log.empty"
 
     class OlderWanted(Message):
         """The end of what is known was reached."""
@@ -60,10 +60,10 @@ class EventLog(ListView):
     def notes(self, model: Model, listed: Sequence[Hashable]) -> Iterator[str]:
         """The kind that is listed, too, and how many lines are above the selected one: at the newest it follows."""
         if self._kind:
-            yield f"only {self._kind}: f next kind"
+            yield say("log.only", kind=self._kind)
         yield from super().notes(model, listed)
         if not self._order and (newer := self._index(list(listed)) if listed else 0):
-            yield f"{newer} newer: home follows"
+            yield say("log.newer", n=newer)
 
     def key(self, item: Hashable) -> Hashable:
         """The number of a command's row, as its result comes later; an event as it is."""
@@ -72,6 +72,11 @@ class EventLog(ListView):
     def at_end(self) -> None:
         """Ask for older events."""
         self.post_message(self.OlderWanted())
+
+    def paint(self, canvas: Canvas, model: Model) -> None:
+        """As every list."""
+        self.header = heads(("log.when", 17), ("log.kind", 8), ("log.subject", 18), ("log.what", 0))
+        super().paint(canvas, model)
 
     def draw(self, canvas: Canvas, y: int, item: Hashable, model: Model) -> None:
         """One event, or one command."""

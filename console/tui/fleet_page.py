@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from console.display.fleet_text import (
     MARKS,
-    STATE_COLUMNS,
     alarm_words,
     cells,
     detail_text,
@@ -16,7 +15,9 @@ from console.display.fleet_text import (
 )
 from console.display.formats import age
 from console.display.ink import Ink
-from console.display.wrapping import cut
+from console.display.language import say, say_of
+from console.display.wrapping import columns as columns_of
+from console.display.wrapping import cut, padded
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.keystrokes import EDITING, edited, printable
@@ -26,16 +27,34 @@ TOP, BOTTOM = 3, 1  # lines of sums and header, of details
 MIN_COLUMNS, MIN_ROWS = 80, 24
 WIDE = 112
 BLOCK = 39  # columns of a site in the short form
-KEYS = "/ filter · t tag · s sort · enter open its console · c short form · q leave"
 LAST = 1 << 20
 MOVES = {"up": -1, "k": -1, "down": 1, "j": 1, "home": -LAST, "end": LAST}
 PAGES = {"left": -1, "pageup": -1, "right": 1, "pagedown": 1}
 OPEN, LEAVE = "open", "leave"
 WISHES = {"enter": OPEN, "q": LEAVE}
 INKS = {"high": Ink.HIGH, "medium": Ink.MEDIUM, "low": Ink.LOW}
-NARROW_HEAD = " Site         State      Import kW      SoC %   PV    Load  ct/kWh IQ  Alarm"
-WIDE_HEAD = (
-    " Site             State      Import kW         peak SoC %  kWh    PV    Load  ct/kWh IQ  jobs  EUR day  Alarm"
+# Names of columns: where each begins; of figures, where it ends.
+NARROW_NAMES = (("fleet.site", 1), ("fleet.state", 14), ("fleet.alarm", 71))
+NARROW_FIGURES = (
+    ("fleet.import_kw", 34),
+    ("fleet.soc", 45),
+    ("fleet.pv", 50),
+    ("fleet.load_head", 58),
+    ("fleet.price", 66),
+    ("fleet.iq", 69),
+)
+WIDE_NAMES = (("fleet.site", 1), ("fleet.state", 18), ("fleet.alarm", 104))
+WIDE_FIGURES = (
+    ("fleet.import_kw", 38),
+    ("fleet.peak", 51),
+    ("fleet.soc", 57),
+    ("fleet.kwh", 62),
+    ("fleet.pv", 68),
+    ("fleet.load_head", 76),
+    ("fleet.price", 84),
+    ("fleet.iq", 87),
+    ("fleet.jobs_head", 93),
+    ("fleet.cost", 102),
 )
 # where the figures of a line end, on a narrow and on a wide terminal
 NARROW_ENDS = {"import": 30, "soc": 40, "pv": 46, "load": 53, "price": 59, "iq": 63}
@@ -170,7 +189,9 @@ class FleetPage:
         canvas = Canvas(width, height)
         self._width, self._lines = width, max(1, height - TOP - BOTTOM)
         if width < MIN_COLUMNS or height < MIN_ROWS:
-            canvas.put(0, 0, cut(f"the fleet needs {MIN_COLUMNS}x{MIN_ROWS}, this is {width}x{height}", width))
+            canvas.put(
+                0, 0, cut(say("fleet.needs", columns=MIN_COLUMNS, rows=MIN_ROWS, width=width, height=height), width)
+            )
             return canvas
         listed = self.listed
         for y, line in enumerate(self._sums):
@@ -182,20 +203,22 @@ class FleetPage:
         return canvas
 
     def _draw_head(self, canvas: Canvas, listed: Sequence[Row], columns: int) -> None:
-        head = WIDE_HEAD if canvas.width >= WIDE else NARROW_HEAD
-        canvas.put(0, 2, cut(head, canvas.width - 1) if columns == 1 else " Site, import kW, SoC %", Ink.DIM)
-        says = [f"by {self._order}"] if self._order != next(iter(ORDERS)) else []
+        head = header(canvas.width >= WIDE) if columns == 1 else f" {say('fleet.short_head')}"
+        canvas.put(0, 2, cut(head, canvas.width - 1), Ink.DIM)
+        chosen = self._order != next(iter(ORDERS))
+        says = [say("fleet.by", order=say(f"fleet_order.{self._order}"))] if chosen else []
         says += [f"#{self._tag}"] if self._tag else []
         room = self._lines * columns
         if len(listed) > room:
-            says.append(f"{self._index(listed) + 1} of {len(listed)}")
+            says.append(say("fleet.at", n=self._index(listed) + 1, all=len(listed)))
         if says:
             canvas.right(canvas.width - 1, 2, f"  {' · '.join(says)}", Ink.DIM)
 
     def _draw_sites(self, canvas: Canvas, listed: list[Row], columns: int) -> None:
         lines = self._lines
         if not listed:
-            canvas.put(1, TOP, f'no site has "{self._filter}"' if self._filter else "no site", Ink.DIM)
+            none = say("fleet.none_holds", text=self._filter) if self._filter else say("fleet.none")
+            canvas.put(1, TOP, none, Ink.DIM)
             return
         at, room = self._index(listed), lines * columns
         self._top = max(0, min(self._top, len(listed) - room, at), at - room + 1)
@@ -215,13 +238,24 @@ class FleetPage:
             x = canvas.put(1, y, f"/{self._filter}")
             if self._typing:
                 canvas.put(x, y, " ", Ink.REVERSE)
-            canvas.right(canvas.width - 1, y, f"{len(listed)} of {len(self.rows)} sites", Ink.DIM)
+            canvas.right(canvas.width - 1, y, say("fleet.sites", n=len(listed), all=len(self.rows)), Ink.DIM)
         elif self._help:
-            canvas.put(1, y, cut(KEYS, canvas.width - 2), Ink.DIM)
+            canvas.put(1, y, cut(say("fleet.keys"), canvas.width - 2), Ink.DIM)
         else:
             text = detail_text(listed[self._index(listed)]) if listed else ""
             canvas.put(1, y, cut(text, canvas.width - 11))
-            canvas.right(canvas.width - 1, y, "? keys", Ink.DIM)
+            canvas.right(canvas.width - 1, y, say("fleet.keys_hint"), Ink.DIM)
+
+
+def header(wide: bool) -> str:
+    """The names of the columns."""
+    names, figures = (WIDE_NAMES, WIDE_FIGURES) if wide else (NARROW_NAMES, NARROW_FIGURES)
+    begins = [(x, say(code)) for code, x in names]
+    begins += [(end - columns_of(say(code)), say(code)) for code, end in figures]
+    text = ""
+    for x, name in sorted(begins):
+        text = padded(text, x) + name
+    return text
 
 
 def _shown(row: Row) -> str:
@@ -245,7 +279,7 @@ def _draw_line(canvas: Canvas, y: int, row: Row) -> None:
     wide = canvas.width >= WIDE
     names, ends = (16, WIDE_ENDS) if wide else (12, NARROW_ENDS)
     canvas.put(1, y, cut(row.name, names), _ink(row))
-    canvas.put(2 + names, y, state_text(row)[:STATE_COLUMNS], _state_ink(row))
+    canvas.put(2 + names, y, state_text(row), _state_ink(row))
     texts = cells(row)
     for name, end in ends.items():
         canvas.right(end, y, texts[name], _ink(row))
@@ -283,4 +317,4 @@ def _draw_block(canvas: Canvas, x: int, y: int, row: Row) -> None:
     _draw_bar(canvas, x + 25, y, row, 4)
     canvas.right(x + 33, y, texts["soc"], _ink(row))
     if row.overview is not None and row.overview.island != "grid-tied":
-        canvas.put(x + 34, y, cut(row.overview.island, 4), _state_ink(row))
+        canvas.put(x + 34, y, cut(say_of("fleet_state", row.overview.island), 4), _state_ink(row))

@@ -12,10 +12,12 @@ import click
 import msgspec
 
 from console.display.formats import zone_named
+from console.display.language import say
+from console.display.language import words as reason_words
 from console.display.viewmodel import Model, soc_reading
 from console.value_parsers import duration, moment, percent, power
 from dispatch.model.orders import IN_PERCENT, REASON_MIN, Order, OrderKind
-from dispatch.orders.book import words
+from dispatch.orders.book import asked
 from dispatch.wording.formatting import span
 
 PLACEHOLDER_REASON = "not said yet"  # sent while only the range is asked for
@@ -32,20 +34,31 @@ class Field(msgspec.Struct, frozen=True):
     """One field of a form. `choices`: the up and down keys go through them."""
 
     name: str
-    label: str
+    label_code: str  # of its label
     width: int
     text: str = ""
     choices: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What stands in front of it."""
+        return say(self.label_code)
 
 
 class CommandForm(msgspec.Struct, frozen=True):
     """A command as far as it is filled in. `confirm_word` is typed before it is sent; empty: enter alone sends it."""
 
     id: str  # of the command in the registry
-    title: str
+    title_code: str  # of the label of its title
     fields: tuple[Field, ...] = ()
     confirm_word: str = CONFIRM_WORD
     kind: OrderKind | None = None
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        text = say(self.title_code) if self.title_code else ""
+        return say("form.order", what=text) if self.id in ORDER_FORMS else text
 
     def has(self, name: str) -> bool:
         """Whether the form has a field of this name."""
@@ -61,48 +74,59 @@ class CommandForm(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, fields=fields)
 
 
-FOR, REASON = Field("for", "for", 6), Field("reason", "reason", 28)
+FOR, REASON = Field("for", "field.for", 6), Field("reason", "field.reason", 28)
+POWER, PERCENT = Field("value", "field.new", 8), Field("value", "field.new", 6)
+LONG_REASON = Field("reason", "field.reason", 40)
 ORDER_FORMS: dict[str, tuple[OrderKind, str, tuple[Field, ...]]] = {
-    "order.setpoint": (OrderKind.SETPOINT, "battery power", (Field("value", "new", 8), FOR, REASON)),
-    "order.import_target": (OrderKind.IMPORT_TARGET, "import target", (Field("value", "new", 8), FOR, REASON)),
+    "order.setpoint": (OrderKind.SETPOINT, "form.setpoint", (POWER, FOR, REASON)),
+    "order.import_target": (
+        OrderKind.IMPORT_TARGET,
+        "form.import_target",
+        (POWER, FOR, REASON),
+    ),
     "order.soc_target": (
         OrderKind.SOC_TARGET,
-        "SoC target",
-        (Field("value", "new", 6), Field("by", "by", 6), REASON),
+        "form.soc_target",
+        (PERCENT, Field("by", "field.by", 6), REASON),
     ),
-    "order.reserve_level": (OrderKind.RESERVE_LEVEL, "reserve level", (Field("value", "new", 6), FOR, REASON)),
+    "order.reserve_level": (
+        OrderKind.RESERVE_LEVEL,
+        "form.reserve_level",
+        (PERCENT, FOR, REASON),
+    ),
     "order.cap": (
         OrderKind.NODE_CAP,
-        "cap a node",
-        (Field("target", "node", 8), Field("value", "at most", 7), FOR, Field("reason", "reason", 20)),
+        "form.cap",
+        (
+            Field("target", "field.node", 8),
+            Field("value", "field.at_most", 7),
+            FOR,
+            Field("reason", "field.reason", 20),
+        ),
     ),
-    "order.disable": (OrderKind.DISABLE, "disable a device", (Field("target", "PCS", 8), FOR, REASON)),
+    "order.disable": (OrderKind.DISABLE, "form.disable", (Field("target", "field.pcs", 8), FOR, REASON)),
 }
 OTHER_FORMS = {
     made.id: made
     for made in (
-        CommandForm("order.hold", "Hold the batteries at 0 kW", confirm_word="", kind=OrderKind.HOLD),
-        CommandForm(
-            "order.stop", "Stop: withdraw all but disabled devices, hold", confirm_word="", kind=OrderKind.HOLD
-        ),
-        CommandForm("drill.start", "Drill", (Field("minutes", "minutes", 5, "10"), Field("reason", "reason", 40))),
-        CommandForm("island.reset", "Fault reset", (Field("reason", "reason", 50),)),
+        CommandForm("order.hold", "form.hold", confirm_word="", kind=OrderKind.HOLD),
+        CommandForm("order.stop", "form.stop", confirm_word="", kind=OrderKind.HOLD),
+        CommandForm("drill.start", "form.drill", (Field("minutes", "field.minutes", 5, "10"), LONG_REASON)),
+        CommandForm("island.reset", "form.reset", (Field("reason", "field.reason", 50),)),
         CommandForm(
             "island.black_start",
-            "Black start: the bus will come alive",
-            (Field("reason", "reason", 50),),
+            "form.black_start",
+            (Field("reason", "field.reason", 50),),
             BLACK_START_WORD,
         ),
     )
 }
-HINTS = {
-    OrderKind.SETPOINT: "20kW discharges, -20kW charges",
-    OrderKind.IMPORT_TARGET: "30kW imports, -5kW exports",
-    OrderKind.SOC_TARGET: "80% by 17:00",
-    OrderKind.RESERVE_LEVEL: "40%; below the declared reserve it takes an engineer",
-    OrderKind.NODE_CAP: "900W; up and down choose the node",
-    OrderKind.DISABLE: "not a lock-out: isolate before you touch it",
-}
+HINTED = tuple(kind for kind, _, _ in ORDER_FORMS.values())
+
+
+def value_hint(kind: OrderKind) -> str:
+    """How a value is written, and what it means; nothing for an order without one."""
+    return say(f"hint_value.{kind.value}") if kind in HINTED else ""
 
 
 def new_form(command_id: str, model: Model, alarm: str = "") -> CommandForm | str:
@@ -114,7 +138,7 @@ def new_form(command_id: str, model: Model, alarm: str = "") -> CommandForm | st
         return _alarm_form(command_id, model, alarm)
     if command_id in ORDER_FORMS:
         kind, title, fields = ORDER_FORMS[command_id]
-        return CommandForm(command_id, f"Order  {title}", _with_choices(kind, fields, model), kind=kind)
+        return CommandForm(command_id, title, _with_choices(kind, fields, model), kind=kind)
     if command_id in ENDING:
         return _ending_form(command_id, model)
     return OTHER_FORMS[command_id]
@@ -143,31 +167,31 @@ def _targets(kind: OrderKind, model: Model) -> tuple[str, ...]:
 def _ending_form(command_id: str, model: Model) -> CommandForm | str:
     """The form that ends an order, or why there is none to end."""
     orders = model.published.orders if model.published else ()
-    title, none = "End an order", "no manual order is in force"
+    title, none = "form.end", "form.no_order"
     if command_id == "order.enable":
         orders = tuple(o for o in orders if o.kind is OrderKind.DISABLE)
-        title, none = "Enable a device: end the order that disables it", "no device is disabled by an order"
+        title, none = "form.enable", "form.none_disabled"
     if not orders:
-        return none
+        return say(none)
     ids = tuple(o.id for o in orders)
-    fields = (Field("id", "order", 8, ids[0], ids), Field("reason", "reason", 40))
+    fields = (Field("id", "field.order", 8, ids[0], ids), LONG_REASON)
     return CommandForm(command_id, title, fields, confirm_word="")
 
 
 def _alarm_form(command_id: str, model: Model, selected: str) -> CommandForm | str:
     """The form that takes an alarm off the list, or back; the selected one stands first."""
-    published, title, none = model.published, "List an alarm again", "no alarm is shelved or out of service"
+    published, title, none = model.published, "form.list_again", "form.none_shelved"
     ids = [one.suppression.id for one in published.shelved] if published else []
     if command_id != "alarm.return":
         ids = [alarm.id for alarm in published.alarms] if published else []
-        title, none = "Shelve an alarm: it comes back by itself", "no alarm is listed"
+        title, none = "form.shelve", "form.no_alarm"
     if command_id == "alarm.out_of_service":
-        title = "Alarm out of service, until it is taken back"
+        title = "form.out_of_service"
     if not ids:
-        return none
+        return say(none)
     choices = tuple(sorted(ids, key=lambda id: id != selected))
-    time = (Field("for", "for", 6, "2h"),) if command_id == "alarm.shelve" else ()
-    fields = (Field("id", "alarm", 24, choices[0], choices), *time, Field("reason", "reason", 26))
+    time = (Field("for", "field.for", 6, "2h"),) if command_id == "alarm.shelve" else ()
+    fields = (Field("id", "field.alarm", 24, choices[0], choices), *time, Field("reason", "field.reason", 26))
     return CommandForm(command_id, title, fields, confirm_word="" if command_id == "alarm.return" else CONFIRM_WORD)
 
 
@@ -175,7 +199,7 @@ def alarm_parameters(form: CommandForm) -> dict[str, Any]:
     """The parameters of a form about an alarm, as the gateway takes them. Raises FieldError."""
     params: dict[str, Any] = {"id": form.text("id"), "reason": form.text("reason")}
     if form.id != "alarm.return" and len(params["reason"]) < REASON_MIN:
-        raise FieldError(f"reason: expected at least {REASON_MIN} characters; it is shown to others and recorded")
+        raise FieldError(say("field.reason_least", n=REASON_MIN))
     if form.has("for"):
         params["for_s"] = _parsed(form, "for", duration)
     return params
@@ -233,7 +257,8 @@ def _parsed(form: CommandForm, name: str, parse: Callable[[str], float]) -> floa
     try:
         return parse(form.text(name))
     except click.BadParameter as error:
-        raise FieldError(f"{name}: {error.message}") from None
+        label = next((f.label for f in form.fields if f.name == name), name)
+        raise FieldError(f"{label}: {error.message}") from None
 
 
 def _placeholder_value(kind: OrderKind, model: Model) -> float:
@@ -250,11 +275,11 @@ def drill_minutes(form: CommandForm) -> float:
     try:
         return float(form.text("minutes"))
     except ValueError:
-        raise FieldError(f"minutes: {form.text('minutes')!r}: expected a number such as 10") from None
+        raise FieldError(say("field.minutes_number", text=repr(form.text("minutes")))) from None
 
 
 def order_text(order: Order, mono_s: float) -> str:
     """An order in force: what, who, how long it has left, why."""
     reason = f": {order.reason}" if order.reason else ""
-    left = span(order.left_s(mono_s))
-    return f"{words(order.kind, order.value, order.target)}, {order.id} by {order.who}, {left} left{reason}"
+    what, left = reason_words(asked(order.kind, order.value, order.target)), span(order.left_s(mono_s))
+    return say("form.in_force", what=what, id=order.id, who=order.who, left=left, reason=reason)

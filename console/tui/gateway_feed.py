@@ -11,7 +11,7 @@ import msgspec
 from textual.worker import Worker
 
 from console.display.audit_rows import audit_lines
-from console.display.language import rule_name
+from console.display.language import rule_name, say
 from console.display.viewmodel import (
     DAY_POINTS,
     DAY_STEP_S,
@@ -40,7 +40,6 @@ from gateway.errors import LinkLost, RequestFailed
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
 UNKNOWN_METHOD = "unknown method"  # so a gateway begins its answer to what it does not know
-EARLIER_GATEWAY = "this gateway is of an earlier version, which does not know this command"
 EVENTS_PER_PAGE = 200
 AUDIT_ROWS_PER_PAGE, AUDIT_ROWS_KEPT = 100, 1000
 AUDIT_DELAY_S = 0.5  # from an event to the request for its rows: the result is written a moment after the event
@@ -145,7 +144,7 @@ class GatewayFeed:
             self._client = None
             await client.close()
         self._since_s = self._monotonic()
-        reason = str(getattr(client, "lost", None) or "the gateway hung up")
+        reason = str(getattr(client, "lost", None) or say("feed.hung_up"))
         self._store.replace(lost(self._store.model, reason))
 
     async def _listen(self, client: Client) -> None:
@@ -190,7 +189,7 @@ class GatewayFeed:
     async def request(self, method: str, **params: Any) -> Any:
         """A request's answer. Raises RequestFailed with the gateway's line, LinkLost without a gateway."""
         if self._client is None:
-            raise LinkLost("no gateway: nothing was sent")
+            raise LinkLost(say("feed.nothing_sent"))
         return await self._client.request(method, **params)
 
     async def acknowledge(self, **params: Any) -> AlarmsAcknowledged | None:
@@ -206,7 +205,7 @@ class GatewayFeed:
         try:
             return await self._asked(shape, method, **params)
         except (RequestFailed, LinkLost) as error:
-            self._store.notify(EARLIER_GATEWAY if UNKNOWN_METHOD in str(error) else str(error))
+            self._store.notify(say("feed.earlier_gateway") if UNKNOWN_METHOD in str(error) else str(error))
             return None
 
     def show_registers(self, device_id: str) -> None:
@@ -265,7 +264,7 @@ class GatewayFeed:
 
     async def _load_registers(self, device_id: str) -> None:
         rows: tuple[RegisterValue, ...] = ()
-        note = "nothing was read of it yet"
+        note = say("feed.nothing_read")
         try:
             rows = await self._asked(tuple[RegisterValue, ...], "device.registers", id=device_id)
         except (RequestFailed, LinkLost) as error:

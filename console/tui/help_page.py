@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from console.display.ink import Ink
+from console.display.language import say
 from console.display.viewmodel import Model
 from console.display.wrapping import cut
 from console.tui.canvas import Canvas
@@ -10,16 +11,6 @@ from console.tui.commands import LISTED, key_name
 from console.tui.diff_widget import DiffWidget
 
 VIEW = "view."
-MARKS = (
-    ("▶ ◀", "into the site, out of it"),
-    ("▲H ▼L", "above high, below low limit"),
-    ("▲1 ▲2 ▲3", "alarm priority"),
-    ("STALE 4s", "last value known, and its age"),
-    ("— …", "no reading, nothing arrived yet"),
-    ("┊ ┄", "limit on a bar, in a chart"),
-    ("now │", "left the past, right the plan"),
-    ("⡀⡄⡆⡇", "price not published"),
-)
 
 
 class HelpPage(DiffWidget):
@@ -45,10 +36,25 @@ class HelpPage(DiffWidget):
         for y, (key, label, meaning) in enumerate(rows[self._top : self._top + room]):
             canvas.put(2, y, key, Ink.BOLD)
             x = canvas.put(12, y, label)
-            canvas.put(max(28, x + 1) if meaning else x, y, cut(meaning, canvas.width - 29), Ink.DIM)
+            x = max(28, x + 1) if meaning else x
+            canvas.put(x, y, cut(meaning, canvas.width - x - 1), Ink.DIM)
         if self._furthest:
-            last = min(self._top + room, len(rows))
-            canvas.right(canvas.width - 1, room, f"{self._top + 1}–{last} of {len(rows)} ↑ ↓", Ink.DIM)
+            scrolled = say("help.scrolled", first=self._top + 1, last=min(self._top + room, len(rows)), n=len(rows))
+            canvas.right(canvas.width - 1, room, scrolled, Ink.DIM)
+
+
+def marks() -> tuple[tuple[str, str], ...]:
+    """Marks on the screen, and what they mean."""
+    return (
+        ("▶ ◀", say("help.flow")),
+        ("▲H ▼L", say("help.limits")),
+        ("▲1 ▲2 ▲3", say("help.priority")),
+        (say("age.stale", age="4s"), say("help.stale")),
+        ("— …", say("help.missing")),
+        ("┊ ┄", say("help.bars")),
+        (f"{say('chart.now')} │", say("help.now")),
+        ("⡀⡄⡆⡇", say("help.prices")),
+    )
 
 
 def help_rows() -> list[tuple[str, str, str]]:
@@ -57,5 +63,5 @@ def help_rows() -> list[tuple[str, str, str]]:
     keys = f"{views[0].keys[0]} – {views[-1].keys[0]}"
     rows = [(keys, "  ".join(f"{c.keys[0]} {c.label}" for c in views), "")]
     rows += [(" ".join(key_name(k) for k in c.keys), c.label, c.help) for c in LISTED if c not in views]
-    rows.append(("↑ ↓", "Line", "k j too; pgup pgdn home G; ← → (shift) in the plan"))
-    return rows + [(mark, meaning, "") for mark, meaning in MARKS]
+    rows.append(("↑ ↓", say("help.line"), say("help.line_keys")))
+    return rows + [(mark, meaning, "") for mark, meaning in marks()]

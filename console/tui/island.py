@@ -20,9 +20,10 @@ from console.display.islanding_text import (
     node_order_lines,
     running_drill,
 )
-from console.display.language import words
+from console.display.language import say, words
+from console.display.status_text import state_head
 from console.display.viewmodel import Model
-from console.display.wrapping import cut, wrap
+from console.display.wrapping import columns, cut, split_at, wrap
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
 from console.tui.island_values import FIGURE_COLUMN, draw_values
@@ -38,11 +39,7 @@ OUT_OF_SEQUENCE = (
     IslandState.UNKNOWN,
 )
 CONNECTOR = " ── "
-STATE_COLUMNS = {
-    name: 1 + sum(len(before) + len(CONNECTOR) for before in STATE_SEQUENCE[:n])
-    for n, name in enumerate(STATE_SEQUENCE)
-}
-STATE_KEYS = {IslandState.FAULT: "F fault reset", IslandState.BLACKOUT: "B black start"}
+STATE_KEYS = {IslandState.FAULT: "island.reset_key", IslandState.BLACKOUT: "island.black_start_key"}
 VALUES_ROW = 4
 SECOND_COLUMN = 40  # two short checks share a row
 CHECK_NAME_COLUMNS = 20  # a check's mark and name
@@ -65,7 +62,7 @@ class Island(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """Head, states, values; below them the list."""
         if model.published is None:
-            canvas.put(1, 0, "nothing is on record of then" if model.past else "nothing has arrived yet", Ink.DIM)
+            canvas.put(1, 0, say("list.nothing_then" if model.past else "list.nothing_yet"), Ink.DIM)
             return
         draw_head(canvas, model)
         draw_states(canvas, 1, model)
@@ -82,7 +79,8 @@ class Island(DiffWidget):
         canvas.put(3, top, f" {title} ", Ink.DIM)
         if len(rows) > room:
             last = min(self._top + room, len(rows))
-            canvas.right(canvas.width - 3, top, f" {self._top + 1}–{last} of {len(rows)} ↑ ↓ ", Ink.DIM)
+            scrolled = say("help.scrolled", first=self._top + 1, last=last, n=len(rows))
+            canvas.right(canvas.width - 3, top, f" {scrolled} ", Ink.DIM)
         for y, parts in enumerate(rows[self._top : self._top + room], start=top + 1):
             for x, text, ink in parts:
                 canvas.put(1 + x, y, text, ink)
@@ -95,7 +93,7 @@ def draw_head(canvas: Canvas, model: Model) -> None:
     """Row 0: what is going on, and the key that matters."""
     text, ink = head_line(model)
     key = head_key(model)
-    canvas.put(1, 0, cut(text, canvas.width - 4 - len(key)), ink)
+    canvas.put(1, 0, cut(text, canvas.width - 4 - columns(key)), ink)
     canvas.right(canvas.width - 1, 0, key, Ink.BOLD if abortable(model) else Ink.DIM)
 
 
@@ -103,16 +101,16 @@ def head_line(model: Model) -> Line:
     """The head line: the drill under way, else when the next is due; off the grid, for how long."""
     state, view, drill = island_state(model), islanding_view(model), running_drill(model)
     if model.past is not None:
-        return f"{state.value.upper()}; checks, steps and criteria of then are not on record", Ink.PLAIN
+        return say("island.past", state=state_head(state)), Ink.PLAIN
     if drill is not None:
-        return f"Drill {drill.minutes:g} min by {drill.who}: {drill.reason}", Ink.BOLD
+        return say("island.drill", minutes=f"{drill.minutes:g}", who=drill.who, reason=drill.reason), Ink.BOLD
     if state is IslandState.GRID_TIED:
         return drill_schedule_line(model)
     if view is None or state not in OFF_GRID_STATES:
-        return state.value.upper(), Ink.HIGH
+        return state_head(state), Ink.HIGH
     since_s = left_grid_utc_s(view)
     off_grid_s = max(0.0, (model.now_utc_s or since_s) - since_s)
-    return f"{state.value.upper()}: off the grid for {elapsed(off_grid_s)}", Ink.HIGH
+    return say("island.off_grid", state=state_head(state), elapsed=elapsed(off_grid_s)), Ink.HIGH
 
 
 def head_key(model: Model) -> str:
@@ -120,10 +118,11 @@ def head_key(model: Model) -> str:
     if model.past is not None:
         return ""
     if abortable(model):
-        return "abort: press  !"
+        return say("island.abort_key")
     if in_normal_operation(model):
-        return "D drill"
-    return STATE_KEYS.get(island_state(model), "") if islanding_view(model) is not None else ""
+        return say("island.drill_key")
+    key = STATE_KEYS.get(island_state(model)) if islanding_view(model) is not None else None
+    return "" if key is None else say(key)
 
 
 def draw_states(canvas: Canvas, top: int, model: Model) -> None:
@@ -133,16 +132,25 @@ def draw_states(canvas: Canvas, top: int, model: Model) -> None:
         draw_state_out_of_sequence(canvas, top, state, view, model)
     else:
         draw_sequence(canvas, top, state, entered)
-    for name, column in STATE_COLUMNS.items():
+    for name, column in state_columns().items():
         text = clock(entered[name], model.timezone) if name in entered else "·"
         canvas.put(column, top + 1, text, Ink.PLAIN if name in entered and name == state.value else Ink.DIM)
 
 
+def state_columns() -> dict[str, int]:
+    """Where the name of each state in the sequence begins."""
+    found, x = {}, 1
+    for name in STATE_SEQUENCE:
+        found[name] = x
+        x += max(columns(say(f"sequence.{name}")), len("00:00:00") - 2) + len(CONNECTOR)
+    return found
+
+
 def draw_sequence(canvas: Canvas, y: int, state: IslandState, entered: Mapping[str, float]) -> None:
     """The names of the states, joined."""
-    for name, column in STATE_COLUMNS.items():
+    for name, column in state_columns().items():
         ink = Ink.REVERSE if name == state.value else Ink.PLAIN if name in entered else Ink.DIM
-        end = canvas.put(column, y, name, ink)
+        end = canvas.put(column, y, say(f"sequence.{name}"), ink)
         if name != STATE_SEQUENCE[-1]:
             canvas.put(end, y, CONNECTOR, Ink.DIM)
 
@@ -157,9 +165,9 @@ def states_entered(model: Model) -> dict[str, float]:
 
 def draw_state_out_of_sequence(canvas: Canvas, y: int, state: IslandState, view: IslandView, model: Model) -> None:
     """Draw a state outside the normal sequence (fault, blackout): since when, and what comes next."""
-    canvas.put(1, y, f"▲ {state.value.upper()} ", Ink.HIGH)
+    x = canvas.put(1, y, f"▲ {state_head(state)} ", Ink.HIGH) + 1
     since = clock(view.since_utc_s, model.timezone)
-    canvas.put(5 + len(state.value), y, f"since {since}; {next_step_text(model)}")
+    canvas.put(x, y, say("island.since", time=since, next=next_step_text(model)))
 
 
 def draw_progress(canvas: Canvas, y: int, model: Model) -> None:
@@ -167,10 +175,10 @@ def draw_progress(canvas: Canvas, y: int, model: Model) -> None:
     view, drill = islanding_view(model), running_drill(model)
     if drill is not None and drill.hold_left_s is not None:
         total_s = 60 * drill.minutes
-        canvas.put(1, y, "hold", Ink.DIM)
-        held = f"{countdown(total_s - drill.hold_left_s):>5} of {countdown(total_s)}"
+        canvas.put(1, y, say("island.hold"), Ink.DIM)
+        held = say("island.held", held=f"{countdown(total_s - drill.hold_left_s):>5}", total=countdown(total_s))
         x = canvas.put(FIGURE_COLUMN, y, held, Ink.BOLD) + 2
-        canvas.put(x, y, f"{countdown(drill.hold_left_s):>5} left", Ink.PLAIN)
+        canvas.put(x, y, say("island.left", left=f"{countdown(drill.hold_left_s):>5}"), Ink.PLAIN)
     elif view is not None:
         canvas.put(1, y, cut(words(view.reason), canvas.width - 2))
 
@@ -191,22 +199,24 @@ def list_content(model: Model) -> tuple[str, list[Line]]:
         ]
     events = [e for e in reversed(model.events) if e.kind in ("island", "node")]
     lines = [_event_line(e, model.timezone) for e in events]
-    title = "What happened" if model.past is None else "What had happened"
+    title = say("island.happened" if model.past is None else "island.had_happened")
     return title, [*node_order_lines(model), *lacking_lines(model), *lines, *drill_record_lines(model)]
 
 
 def _drill_content(drill: DrillStatus, model: Model) -> tuple[str, list[Line]]:
     checks = check_lines(drill.checks)
     if not drill.criteria:
-        return "It began with", checks
-    began_with: list[Line] = [("it began with", Ink.DIM), *checks] if checks else []
-    return "Stop if one of these fails", [*check_lines(drill.criteria), *node_order_lines(model), *began_with]
+        return say("island.began_with_title"), checks
+    began_with: list[Line] = [(say("island.began_with"), Ink.DIM), *checks] if checks else []
+    return say("island.stop_if"), [*check_lines(drill.criteria), *node_order_lines(model), *began_with]
 
 
 def _prechecks_title(model: Model) -> str:
     failed = sum(not c.ok for c in model.checks)
-    result = "are looked at" if not model.checks else f"{failed} would fail" if failed else "all hold"
-    return f"Pre-checks of a drill of {model.checks_minutes:g} min: {result}"
+    result = say("island.would_fail", n=failed) if failed else say("island.all_hold")
+    if not model.checks:
+        result = say("island.looked_at")
+    return say("island.prechecks", minutes=f"{model.checks_minutes:g}", result=result)
 
 
 def _event_line(event: Event, timezone: str) -> Line:
@@ -220,7 +230,7 @@ def packed_rows(lines: list[Line], width: int) -> list[list[tuple[int, str, Ink]
     rows: list[list[tuple[int, str, Ink]]] = []
     right_free = False  # the last row has room for a second check
     for text, ink in lines:
-        short = _is_check(text) and len(text) <= SECOND_COLUMN - 3
+        short = _is_check(text) and columns(text) <= SECOND_COLUMN - 3
         if short and right_free:
             rows[-1].append((SECOND_COLUMN, text, ink))
             right_free = False
@@ -232,12 +242,13 @@ def packed_rows(lines: list[Line], width: int) -> list[list[tuple[int, str, Ink]
 
 def hanging_rows(text: str, width: int) -> list[tuple[int, str]]:
     """`text` in rows of `width` as (column, text): the rest of a check stands below its figure, not below its name."""
-    if len(text) <= width:
+    if columns(text) <= width:
         return [(0, text)]
     is_event = text[8:10] == "  "
     indent = CHECK_NAME_COLUMNS if _is_check(text) else EVENT_TIME_COLUMNS if is_event else 2
-    first, *more = wrap(text[indent:], width - indent, 3)
-    return [(0, text[:indent] + first), *((indent, line) for line in more)]
+    name, rest = split_at(text, indent)
+    first, *more = wrap(rest, width - indent, 3)
+    return [(0, name + first), *((indent, line) for line in more)]
 
 
 def _is_check(text: str) -> bool:

@@ -16,10 +16,10 @@ from console.display.islanding_text import (
     runtime_text,
     too_much_text,
 )
-from console.display.language import words
-from console.display.status_text import battery_direction, doubt_word, stale_word
+from console.display.language import say, say_of, words
+from console.display.status_text import battery_direction, doubt_word, seen_text, stale_word
 from console.display.viewmodel import TREND_STEP_S, Model, combined, not_kept, series, soc_gap, soc_reading
-from console.display.wrapping import cut
+from console.display.wrapping import columns, cut
 from console.tui.canvas import Canvas
 from console.tui.charts import Raster
 from console.tui.reading_cells import Gauge, draw_gauge, reading_ink
@@ -42,7 +42,7 @@ def draw_values(canvas: Canvas, top: int, model: Model) -> int:
         kept = not not_kept(model, "ride")
         if kept:
             draw_runtime(canvas, top + 1, model)
-        draw_label(canvas, top + 1 + kept, f"Not on record: {'' if kept else 'runtime, '}switch, return, nodes")
+        draw_label(canvas, top + 1 + kept, say("island.not_on_record" if kept else "island.not_on_record_runtime"))
         return top + 2 + kept
     rows = (draw_soc, draw_runtime, draw_switch, draw_return, draw_bus, draw_nodes)
     shown = rows[:3] if in_normal_operation(model) else rows
@@ -60,7 +60,7 @@ def draw_label(canvas: Canvas, y: int, text: str) -> None:
 def draw_soc(canvas: Canvas, y: int, model: Model) -> None:
     """SoC, its bar with the reserve, and what the battery gives."""
     assert model.published is not None
-    draw_label(canvas, y, "SoC")
+    draw_label(canvas, y, say("island.soc"))
     soc = soc_reading(model)
     x = canvas.put(FIGURE_COLUMN, y, number(soc.value, 5), reading_ink(soc))
     x = canvas.put(x, y, " % ", Ink.DIM)
@@ -80,33 +80,32 @@ def draw_runtime(canvas: Canvas, y: int, model: Model) -> None:
     """How long the battery lasts, low to best estimate; what is promised."""
     assert model.published is not None
     ride = model.published.decision.ride
-    draw_label(canvas, y, "Runtime")
+    draw_label(canvas, y, say("island.runtime"))
     fed = in_normal_operation(model) or island_state(model) is IslandState.GENSET
     if fed and (too_much := too_much_text(model)):
         canvas.put(FIGURE_COLUMN, y, too_much, Ink.MEDIUM)
         return
     x = canvas.put(FIGURE_COLUMN, y, runtime_text(model), Ink.DIM if runtime_is_old(model) else Ink.PLAIN) + 1
     if runtime_is_old(model):
-        canvas.put(x, y, "STALE, as of the last reading of PCS and battery", Ink.MEDIUM)
+        canvas.put(x, y, say("island.runtime_old"), Ink.MEDIUM)
     elif ride is not None and ride.promised_left_s is not None:
-        canvas.put(x, y, f"still promised: {duration(ride.promised_left_s)}", Ink.DIM)
+        canvas.put(x, y, say("island.promised", duration=duration(ride.promised_left_s)), Ink.DIM)
     elif in_normal_operation(model):
-        canvas.put(x, y, "if the grid went now" if model.past is None else "if the grid had gone then", Ink.DIM)
+        canvas.put(x, y, say("island.if_grid" if model.past is None else "island.if_grid_then"), Ink.DIM)
     elif fed:
-        stops = "if the generator stopped now" if model.past is None else "if the generator had stopped then"
-        canvas.put(x, y, stops, Ink.DIM)
+        canvas.put(x, y, say("island.if_genset" if model.past is None else "island.if_genset_then"), Ink.DIM)
 
 
 def draw_switch(canvas: Canvas, y: int, model: Model) -> None:
     """Draw the switch: contacts, local or remote control, voltage on the grid side, transfer time it recorded."""
     assert model.published is not None
-    draw_label(canvas, y, "Switch")
+    draw_label(canvas, y, say("island.switch"))
     switch = next(iter(model.published.snapshot.switches), None)
     if switch is None:
-        canvas.put(FIGURE_COLUMN, y, "none declared: this site cannot island")
+        canvas.put(FIGURE_COLUMN, y, say("island.no_switch"))
         return
     drill = running_drill(model)
-    gap = f"; gap {words(drill.transfer_gap)}" if drill is not None and drill.transfer_gap else ""
+    gap = say("island.gap", gap=words(drill.transfer_gap)) if drill is not None and drill.transfer_gap else ""
     x, ink = FIGURE_COLUMN, Ink.PLAIN
     read = (switch.position, switch.source, switch.control, switch.genset_voltage, switch.grid_voltage)
     if doubt := doubt_word((*read, switch.grid_v, switch.grid_hz)):
@@ -115,19 +114,22 @@ def draw_switch(canvas: Canvas, y: int, model: Model) -> None:
 
 
 def _switch_text(switch: Switch) -> str:
-    source = "" if switch.source.value is None else f", source {switch.source.good or 'not read'}"
-    text = f"{switch.position.good or 'not read'}{source}, control {switch.control.good or 'not read'}"
+    source = "" if switch.source.value is None else say("island.source", source=seen_text(switch.source.good))
+    position, control = seen_text(switch.position.good), seen_text(switch.control.good)
+    text = say("island.switch_text", position=position, source=source, control=control)
     if switch.genset_voltage.good is not None:
-        text = f"{text}; generator voltage {switch.genset_voltage.good}"
+        text = say("island.genset_voltage", what=text, voltage=seen_text(switch.genset_voltage.good))
     if switch.grid_v.good is not None and switch.grid_hz.good is not None:
-        return f"{text}; grid {switch.grid_v.good:.0f} V {switch.grid_hz.good:.2f} Hz"
-    return text if switch.grid_voltage.good is None else f"{text}; grid voltage {switch.grid_voltage.good}"
+        return say("island.grid_measured", what=text, v=f"{switch.grid_v.good:.0f}", hz=f"{switch.grid_hz.good:.2f}")
+    if switch.grid_voltage.good is None:
+        return text
+    return say("island.grid_voltage", what=text, voltage=seen_text(switch.grid_voltage.good))
 
 
 def draw_return(canvas: Canvas, y: int, model: Model) -> None:
     """The return to the grid: the window of the grid code, the wait, the differences that the synchro-check reports."""
     view = islanding_view(model)
-    draw_label(canvas, y, "Return")
+    draw_label(canvas, y, say("island.return"))
     reconnect = view.reconnect if view is not None else None
     if reconnect is None:
         canvas.put(FIGURE_COLUMN, y, ABSENT, Ink.DIM)
@@ -135,22 +137,24 @@ def draw_return(canvas: Canvas, y: int, model: Model) -> None:
     text = cut(_window_text(reconnect), canvas.width - FIGURE_COLUMN - 1)
     x = canvas.put(FIGURE_COLUMN, y, text, Ink.PLAIN)
     differences = f"; {_differences_text(reconnect)}"
-    if x + len(differences) < canvas.width:
+    if x + columns(differences) < canvas.width:
         canvas.put(x, y, differences, Ink.DIM)
 
 
 def _window_text(reconnect: Reconnect) -> str:
     """Whether the grid is inside the window, and how long it must stay there, if the switch waits for that."""
-    inside = {True: "inside", False: "outside", None: "not known by"}[reconnect.in_window]
+    if reconnect.in_window is None:
+        inside = say("island.not_known_by")
+    else:
+        inside = say("island.inside" if reconnect.in_window else "island.outside")
     if reconnect.by_device:
-        return f"switch returns by itself; grid {inside} the window of {reconnect.profile}"
-    wait = f"wait {countdown(reconnect.wait_s)}"
+        return say("island.by_device", inside=inside, profile=reconnect.profile)
+    whole = countdown(reconnect.wait_s)
+    wait = say("island.wait" if reconnect.left_s is None else "island.wait_over", wait=whole)
     if reconnect.left_s:
-        wait = f"wait {countdown(reconnect.left_s)} of {countdown(reconnect.wait_s)} left"
-    elif reconnect.left_s is not None:
-        wait += " is over"
-    tries = f"; {reconnect.attempts} failed" if reconnect.attempts else ""
-    return f"grid {inside} the window of {reconnect.profile}; {wait}{tries}"
+        wait = say("island.wait_left", left=countdown(reconnect.left_s), wait=whole)
+    tries = say("island.tries", n=reconnect.attempts) if reconnect.attempts else ""
+    return say("island.window", inside=inside, profile=reconnect.profile, wait=wait) + tries
 
 
 def _differences_text(reconnect: Reconnect) -> str:
@@ -160,13 +164,13 @@ def _differences_text(reconnect: Reconnect) -> str:
         ("Δφ", reconnect.delta_deg, 0, "°"),
     )
     known = [f"{name} {value:+.{digits}f} {unit}" for name, value, digits, unit in deltas if value is not None]
-    return ", ".join(known) or "differences not measured"
+    return ", ".join(known) or say("island.no_differences")
 
 
 def draw_bus(canvas: Canvas, y: int, model: Model) -> None:
     """Voltage and frequency of the bus as the PCS measure it, with the extremes of a drill."""
     assert model.published is not None
-    draw_label(canvas, y, "Bus")
+    draw_label(canvas, y, say("island.bus"))
     drill, pcs = running_drill(model), model.published.snapshot.pcs
     volts, hertz = _lowest(tuple(p.v for p in pcs)), _lowest(tuple(p.hz for p in pcs))
     x = canvas.put(FIGURE_COLUMN, y, number(volts.value, 5, 0), reading_ink(volts))
@@ -180,7 +184,7 @@ def draw_bus(canvas: Canvas, y: int, model: Model) -> None:
     if stale := stale_word(volts, model.extra_age_s) or stale_word(hertz, model.extra_age_s):
         canvas.fit(FIGURE_COLUMN + 49, y, [stale, stale.split()[0]], Ink.MEDIUM)
     elif pcs and (mode := pcs[0].mode.good) is not None:
-        canvas.put(FIGURE_COLUMN + 49, y, mode.replace("_", " "), Ink.DIM)
+        canvas.put(FIGURE_COLUMN + 49, y, say_of("pcs_mode", mode).replace("_", " "), Ink.DIM)
 
 
 def _lowest(readings: tuple[Reading, ...]) -> Reading:
@@ -190,7 +194,7 @@ def _lowest(readings: tuple[Reading, ...]) -> Reading:
 def draw_nodes(canvas: Canvas, y: int, model: Model) -> None:
     """The step of load shedding, and what it asks of the nodes."""
     assert model.published is not None
-    draw_label(canvas, y, "Nodes")
+    draw_label(canvas, y, say("island.nodes"))
     ride = model.published.decision.ride
     shedding = ride is not None and ride.rung > 0
     text = f"{_step_text(ride)} · {_nodes_text(model)}"
@@ -200,14 +204,18 @@ def draw_nodes(canvas: Canvas, y: int, model: Model) -> None:
 def _step_text(ride: RideThrough | None) -> str:
     if ride is None:
         return ""
-    return f"step {ride.rung} of {ride.rungs}" + (f", {words(ride.rung_name)}" if ride.rung else "")
+    return say("island.step", rung=ride.rung, rungs=ride.rungs) + (f", {words(ride.rung_name)}" if ride.rung else "")
 
 
 def _nodes_text(model: Model) -> str:
     if island_state(model) in DEAD_BUS_STATES:
-        return "no power"
+        return say("island.no_power")
     _, capped, suspended, off = node_counts(model)
-    asked = f"shut down {off}" if off else f"capped {capped}" + (f" · suspended {suspended}" if suspended else "")
+    if off:
+        asked = say("island.shut_down", n=off)
+    else:
+        also = f" · {say('island.suspended', n=suspended)}" if suspended else ""
+        asked = say("island.capped", n=capped) + also
     return f"{nodes_run_text(model)} · {asked}"
 
 

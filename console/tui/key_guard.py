@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from console.display.formats import hour_minute
 from console.display.islanding_text import abortable, off_grid
+from console.display.language import say
 from console.display.viewmodel import Model
 from console.tui.commands import COMMANDS, ORDERING
 from dispatch.model.orders import Order
@@ -18,23 +19,24 @@ def refused_by_lock(model: Model, action: str) -> str:
     command = next((c for c in COMMANDS if c.action == action), None)
     if not model.locked or command is None or action not in ORDERING or command.id in LOWERS_RISK:
         return ""
-    return f"READ ONLY, {command.label.lower()} is refused: R unlocks; only hold, stop and abort work"
+    return say("lock.refused", what=command.label)
 
 
 def leave_warning(model: Model, *, stops_gateway: bool) -> str:
     """What is lost, or goes on, when the console is left now; empty: nothing. Said once, the second key leaves."""
     if stops_gateway and abortable(model):
-        return "the gateway will abort this and end: q again leaves, ! aborts"
+        return say("leave.aborts")
     if stops_gateway and off_grid(model):
-        return "the site is off the grid: q again leaves"
+        return say("leave.off_grid")
     orders = model.published.orders if model.published else ()
     return _ending_with_gateway(orders) if stops_gateway else _own_in_force(model, orders)
 
 
 def _ending_with_gateway(orders: Sequence[Order]) -> str:
     """A gateway drops its orders as it ends, whoever gave them."""
-    count = f"order {orders[0].id} by {orders[0].who} ends" if len(orders) == 1 else f"{len(orders)} orders end"
-    return f"the gateway stops, and {count} with it: q again leaves" if orders else ""
+    if len(orders) == 1:
+        return say("leave.one_ends", id=orders[0].id, who=orders[0].who)
+    return say("leave.many_end", n=len(orders)) if orders else ""
 
 
 def _own_in_force(model: Model, orders: Sequence[Order]) -> str:
@@ -45,6 +47,8 @@ def _own_in_force(model: Model, orders: Sequence[Order]) -> str:
         return ""
     last = max(own, key=lambda order: order.ends_utc_s)
     until = hour_minute(last.ends_utc_s, model.timezone)
-    what = f"order {last.id} by {last.who} is" if len(own) == 1 else f"{len(own)} orders by {user} are"
-    end = "" if model.locked else f", x ends {'it' if len(own) == 1 else 'one'}"
-    return f"{what} in force until {until}: q again leaves{end}"
+    if len(own) == 1:
+        told, end = say("leave.own_one", id=last.id, who=last.who, until=until), say("leave.x_ends_one")
+    else:
+        told, end = say("leave.own_many", n=len(own), user=user, until=until), say("leave.x_ends_many")
+    return told if model.locked else f"{told}, {end}"

@@ -9,8 +9,9 @@ from textual.events import Click
 
 from console.display.formats import WAITING
 from console.display.ink import Ink, Line
+from console.display.language import say
 from console.display.viewmodel import Model
-from console.display.wrapping import columns, cut
+from console.display.wrapping import columns, cut, ending, padded, split_at
 from console.tui.canvas import Canvas
 from console.tui.diff_widget import DiffWidget
 
@@ -24,20 +25,30 @@ def spare_columns(width: int, wanted: int) -> int:
     return max(0, min(width - NARROW, wanted))
 
 
+def heads(*parts: tuple[str, int]) -> str:
+    """The names of columns: each label with the columns that it has, 0 for the last."""
+    return "".join(padded(say(code), width) for code, width in parts)
+
+
+def right_head(code: str, width: int) -> str:
+    """The name of a column of figures, which ends with it."""
+    return ending(say(code), width)
+
+
 class ListView(DiffWidget):
     """Subclasses say which items there are (`items`) and how to draw one (`draw`).
 
     Not focusable: the app passes on the keys of the open view, and a change of focus would repaint it whole.
     """
 
-    header = ""
     name_end = name_room = 0  # where in the header the column of the names ends, and how wide it is at 80 columns
-    orders: ClassVar[tuple[str, ...]] = ()  # in which items can be listed; in the first `items` gives them
-    empty_text = "none"
-    past_text = "nothing is on record of then"  # in an empty list of a moment of the record
+    orders: ClassVar[tuple[str, ...]] = ()  # in which items can be listed, labels `by.…`; the first is that of `items`
+    empty = "list.none"  # the label of an empty list
+    past = "list.nothing_then"  # the label in an empty list of a moment of the record
 
     def __init__(self) -> None:
         super().__init__()
+        self.header = ""  # the columns' names, as the subclass writes them before it draws
         self.filter_text = ""  # only items that hold it are listed
         self._selected: Hashable = None  # None: the first, whatever it is
         self._top = self._order = 0
@@ -84,9 +95,9 @@ class ListView(DiffWidget):
     def notes(self, model: Model, listed: Sequence[Hashable]) -> Iterator[str]:
         """What narrows or orders the list, for the row below it."""
         if self.filter_text:
-            yield f"/{self.filter_text}  {len(listed)} of {self._unfiltered(model)}"
+            yield f"/{self.filter_text}  {say('list.shown_of', n=len(listed), all=self._unfiltered(model))}"
         if self._order:
-            yield f"sorted by {self.order}"
+            yield say("list.sorted_by", order=say(f"by.{self.order}"))
 
     def _unfiltered(self, model: Model) -> int:
         text, self.filter_text = self.filter_text, ""
@@ -168,9 +179,9 @@ class ListView(DiffWidget):
             if self._top + y - 1 == at:
                 canvas.fill(y, Ink.REVERSE)
         if len(listed) > room:
-            canvas.right(canvas.width - 1, 0, f"{at + 1} of {len(listed)}", Ink.DIM)
+            canvas.right(canvas.width - 1, 0, say("list.shown_of", n=at + 1, all=len(listed)), Ink.DIM)
         if noted and (more := len(listed) - self._top - room) > 0:
-            canvas.right(canvas.width - 1, 1 + room, f"+{more} more", Ink.DIM)
+            canvas.right(canvas.width - 1, 1 + room, say("list.more", n=more), Ink.DIM)
         if below:
             self.detail(canvas, 1 + room + noted, listed[at], model)
 
@@ -179,7 +190,8 @@ class ListView(DiffWidget):
         end = self.name_end
         longest = max((columns(self.listed_name(item)) for item in listed), default=0)
         self.spare = spare_columns(canvas.width, longest - self.name_room) if self.name_room else 0
-        canvas.put(1, 0, self.header[:end] + " " * self.spare + self.header[end:], Ink.DIM)
+        before, behind = split_at(self.header, end)
+        canvas.put(1, 0, before + " " * self.spare + behind, Ink.DIM)
 
     def _draw_notes(self, canvas: Canvas, model: Model, listed: Sequence[Hashable], room: int) -> bool:
         """A row below the items for what narrows them, if there is any or they do not fit; whether there is one."""
@@ -193,10 +205,14 @@ class ListView(DiffWidget):
     def _nothing(self, model: Model) -> Line:
         """What stands in an empty list."""
         if model.past is not None and not (self.filter_text and self._unfiltered(model)):
-            return self.past_text, Ink.DIM
+            return say(self.past), Ink.DIM
         if model.published is None:
             return WAITING, Ink.DIM
-        return f'no line holds "{self.filter_text}"' if self.filter_text else self.empty_text, Ink.PLAIN
+        return say("list.no_line", text=self.filter_text) if self.filter_text else self.empty_text(model), Ink.PLAIN
+
+    def empty_text(self, model: Model) -> str:
+        """What stands in an empty list of the present."""
+        return say(self.empty)
 
 
 @runtime_checkable

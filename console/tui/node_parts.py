@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from console.display.formats import ABSENT, number
 from console.display.ink import Ink
-from console.display.language import words
+from console.display.language import say, words
 from console.display.queue_text import job_line
 from console.display.status_text import stale_word
 from console.display.viewmodel import Model
 from console.display.wrapping import cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
+from console.tui.list_view import right_head
 from console.tui.reading_cells import reading_ink
 from dispatch.model.equipment import Gpu
 from dispatch.model.jobs import RunningJob
 from dispatch.model.readings import worst_of
 
-GPU_HEADER = "GPU      W  limit           Use %  Temp C  Mem GiB  Name"
-JOB_HEADER = "Job, its name, user, share, since when, what it has drawn"
 MIB_PER_GIB = 1024.0
 MOST_TEXT_ROWS = 4
+
+
+def gpu_header() -> str:
+    """The columns of a list of GPUs."""
+    first = right_head("gpu.gpu", 3) + right_head("gpu.w", 7) + right_head("gpu.limit", 7)
+    rest = right_head("gpu.use", 16) + right_head("gpu.temp", 8) + right_head("gpu.memory", 9)
+    return f"{first}{rest}  {say('gpu.name')}"
 
 
 def gpu_search_text(gpu: Gpu) -> str:
@@ -57,6 +63,7 @@ def draw_job_detail(canvas: Canvas, top: int, job: RunningJob, model: Model) -> 
     """The whole line, the nodes, and what its owner is told."""
     canvas.put(1, top, "─" * (canvas.width - 2), Ink.DIM)
     told = "" if job.told is None else f"; {words(job.told)}"
-    text = f"{job_line(job, model.now_utc_s, model.drawn)}; on {', '.join(job.nodes)}{told}"
+    line = job_line(job, model.now_utc_s, model.drawn)
+    text = say("job.on_nodes", job=line, nodes=", ".join(job.nodes)) + told
     for y, line in enumerate(wrap(text, canvas.width - 2, MOST_TEXT_ROWS), start=top + 1):
         canvas.put(1, y, line)

@@ -10,9 +10,8 @@ from textual.worker import Worker
 
 from console.display.formats import hour_minute
 from console.display.islanding_text import abort_outlook, in_normal_operation
-from console.display.language import words
+from console.display.language import say, words
 from console.tui.answers import (
-    UNREADABLE,
     AlarmSuppressed,
     IslandAnswer,
     OrderEnded,
@@ -130,7 +129,7 @@ class OrderController:
         except FieldError as error:
             return Assessment(preview, refusal=str(error), unreadable=True)
         except UnknownForm:
-            return Assessment(preview, refusal=UNREADABLE)
+            return Assessment(preview, refusal=say("answer.unreadable"))
         except (RequestFailed, LinkLost) as error:
             return Assessment(preview, refusal=str(error))
 
@@ -148,7 +147,7 @@ class OrderController:
                 alarm_parameters(form)
             return Assessment()
         if confirm and form.has("reason") and not form.text("reason"):
-            return Assessment(refusal="reason: an order needs one; it is shown to others and recorded")
+            return Assessment(refusal=say("field.reason_needed"))
         return Assessment()
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,7 +161,7 @@ class OrderController:
         try:
             answer = await self._send(form)
         except UnknownForm:
-            answer = f"sent; {UNREADABLE}"
+            answer = say("answer.sent", what=say("answer.unreadable"))
         except (FieldError, RequestFailed, LinkLost) as error:
             if self._order_form.form is form:
                 self._order_form.set_stage(Stage.EDIT, str(error))
@@ -203,18 +202,19 @@ class OrderController:
     async def _send_alarm(self, form: CommandForm) -> str:
         answer = await asked(self._requester, AlarmSuppressed, form.id, **alarm_parameters(form), **self._seen())
         if form.id == "alarm.return":
-            text = f"{answer.id} is listed again when it stands"
+            text = say("answer.listed_again", id=answer.id)
         elif answer.until_utc_s is None:
-            text = f"{answer.id} is out of service until it is taken back"
+            text = say("answer.out_of_service", id=answer.id)
         else:
-            text = f"{answer.id} is shelved until {hour_minute(answer.until_utc_s, self._store.model.timezone)}"
+            until = hour_minute(answer.until_utc_s, self._store.model.timezone)
+            text = say("answer.shelved", id=answer.id, time=until)
         return answer.marked(text)
 
     async def _send_end(self, form: CommandForm) -> str:
         params = {"id": form.text("id"), "reason": form.text("reason")}
         answer = await asked(self._requester, OrderEnded, "order.end", **params, **self._seen())
-        ended = ", ".join(answer.ended) or "nothing: no such order was in force"
-        return answer.marked(f"ended {ended}; now {words(answer.effect)}")
+        ended = ", ".join(answer.ended) or say("answer.nothing_ended")
+        return answer.marked(say("answer.ended", ids=ended, effect=words(answer.effect)))
 
     def _seen(self) -> dict[str, Any]:
         """The snapshot that was on screen when it was sent: it goes on record."""
@@ -226,12 +226,12 @@ class OrderController:
         try:
             answer = await asked(self._requester, IslandAnswer, "drill.abort")
         except UnknownForm:
-            said = f"sent; {UNREADABLE}"
+            said = say("answer.sent", what=say("answer.unreadable"))
         except (RequestFailed, LinkLost) as error:
             self._store.notify(str(error))
             return
         else:
-            said = answer.marked(f"aborting: {then}" if then and answer.ok else words(answer.reason))
+            said = answer.marked(say("answer.aborting", then=then) if then and answer.ok else words(answer.reason))
         self._store.notify(said, ABORT_NOTICE_S)
 
 
@@ -242,6 +242,6 @@ def site_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
 
 def order_text(answer: OrderGiven, timezone: str) -> str:
     """What the gateway made of an order: its id, old → new, until when, and what the next tick does."""
-    until = f"until {hour_minute(answer.order.ends_utc_s, timezone)} ({span(answer.for_s)})"
+    until = say("answer.until", time=hour_minute(answer.order.ends_utc_s, timezone), span=span(answer.for_s))
     old, new, effect = words(answer.old), words(answer.new), words(answer.effect)
-    return answer.marked(f"{answer.order.id}: {old} → {new}, {until}; now {effect}")
+    return answer.marked(say("answer.order", id=answer.order.id, old=old, new=new, until=until, effect=effect))

@@ -8,16 +8,16 @@ import msgspec
 
 from console.display.ink import Ink, Line
 from console.display.islanding_text import check_lines
-from console.display.language import words
+from console.display.language import say, words
+from console.display.status_text import state_name
 from console.display.viewmodel import Model
-from console.display.wrapping import cut, wrap
+from console.display.wrapping import columns, cut, padded, split_at, wrap
 from console.tui.form_fields import ENDING, CommandForm, chosen_order, order_text
 from dispatch.model.islanding import Check, IslandState
 from dispatch.model.orders import OrderKind, Preview
 
 INDENT = 10  # columns of a line's label
 RANGE_COLUMNS = 78
-BREAKS = "▲ BREAKS THE CONTRACT"
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def _replaced_lines(preview: Preview, model: Model) -> list[Line]:
     """The order in force that this one replaces."""
     if preview.standing is None or model.published is None:
         return []
-    return [(f"replaces  {order_text(preview.standing, model.published.snapshot.mono_s)}", Ink.BOLD)]
+    return [(labelled("form.replaces", order_text(preview.standing, model.published.snapshot.mono_s)), Ink.BOLD)]
 
 
 def detail_lines(form: CommandForm, assessment: Assessment, model: Model, refused: bool) -> list[Line]:
@@ -73,26 +73,26 @@ def detail_lines(form: CommandForm, assessment: Assessment, model: Model, refuse
     if form.kind is None:
         return [_islanding_line(model)]
     if assessment.preview is None:
-        return [] if refused else [("now       asking what is allowed", Ink.DIM)]
+        return [] if refused else [(labelled("form.now", say("form.asking")), Ink.DIM)]
     return _order_lines(form, assessment.preview, model)
 
 
 def _drill_lines(checks: Sequence[Check], refused: bool) -> list[Line]:
     """Whether the checks hold, and each of them; only those that fail if one does."""
     if not checks:
-        return [("" if refused else "the checks are asked for", Ink.PLAIN)]
+        return [("" if refused else say("form.checks_asked"), Ink.PLAIN)]
     failed = [c for c in checks if not c.ok]
     if failed:
-        head = f"{len(failed)} of {len(checks)} checks fail: no drill can begin"
+        head = say("form.checks_fail", failed=len(failed), n=len(checks))
         return [(head, Ink.MEDIUM), *check_lines(failed)]
-    return [(f"all {len(checks)} checks hold", Ink.PLAIN), *check_lines(checks)]
+    return [(say("form.checks_hold", n=len(checks)), Ink.PLAIN), *check_lines(checks)]
 
 
 def _ended_order_line(form: CommandForm, model: Model) -> Line:
     """The order that is to be ended."""
     order = chosen_order(form, model)
     if order is None or model.published is None:
-        return f"{form.text('id')!r} is not in force any more", Ink.MEDIUM
+        return say("form.not_in_force", id=repr(form.text("id"))), Ink.MEDIUM
     return order_text(order, model.published.snapshot.mono_s), Ink.PLAIN
 
 
@@ -101,16 +101,16 @@ def _islanding_line(model: Model) -> Line:
     decision = model.published.decision if model.published else None
     state = decision.island if decision is not None else IslandState.UNKNOWN
     reason = words(decision.islanding.reason) if decision is not None and decision.islanding is not None else ""
-    return f"now       {state.value}: {reason}", Ink.PLAIN
+    return labelled("form.now", f"{state_name(state)}: {reason}"), Ink.PLAIN
 
 
 def _order_lines(form: CommandForm, preview: Preview, model: Model) -> list[Line]:
     """What steers now, the orders that this one replaces or withdraws, and the range."""
-    lines: list[Line] = [(f"now       {words(preview.old)}", Ink.PLAIN)]
+    lines: list[Line] = [(labelled("form.now", words(preview.old)), Ink.PLAIN)]
     lines += _replaced_lines(preview, model)
     if model.published is not None and form.id == "order.stop":
         ended = [o.id for o in model.published.orders if o.kind is not OrderKind.DISABLE]
-        lines.append((f"withdraws {', '.join(ended) or 'nothing: no order is in force'}", Ink.PLAIN))
+        lines.append((labelled("form.withdraws", ", ".join(ended) or say("form.nothing_in_force")), Ink.PLAIN))
     return lines + [(text, Ink.PLAIN) for text in range_lines(preview)]
 
 
@@ -119,9 +119,14 @@ def range_lines(preview: Preview, width: int = RANGE_COLUMNS) -> list[str]:
     low, high = (None if bound is None else bound_text(bound, preview.unit) for bound in (preview.low, preview.high))
     if low is not None and high is not None and preview.low_why == preview.high_why:
         first, *rest = wrap(f"{low} … {high}, {words(preview.low_why)}", width - INDENT, 2)
-        return [f"allowed   {first}", *(f"          {line}" for line in rest)]
-    ends = ((low, "at least", preview.low_why), (high, "at most", preview.high_why))
-    return [f"{label:<9} {bound}, {words(reason)}" for bound, label, reason in ends if bound is not None]
+        return [labelled("form.allowed", first), *(f"{'':<{INDENT}}{line}" for line in rest)]
+    ends = ((low, "form.at_least", preview.low_why), (high, "form.at_most", preview.high_why))
+    return [labelled(code, f"{bound}, {words(reason)}") for bound, code, reason in ends if bound is not None]
+
+
+def labelled(code: str, text: str) -> str:
+    """A line behind its label."""
+    return f"{padded(say(code), INDENT - 1)} {text}"
 
 
 def bound_text(value: float, unit: str) -> str:
@@ -133,11 +138,12 @@ def fitted_rows(lines: Sequence[Line], width: int, rows: int) -> list[Line]:
     """`lines` in at most `rows` rows: one that is too long continues below while a row is free, else it is cut."""
     spare, fitted = rows - len(lines), list[Line]()
     for text, ink in lines[:rows]:
-        if len(text) <= width or spare <= 0:
+        if columns(text) <= width or spare <= 0:
             fitted.append((cut(text, width), ink))
             continue
-        at = text.rfind(" ", 0, width + 1)
-        rest = wrap(text[at:], width - INDENT, spare)
-        fitted += [(text[:at], ink), *((" " * INDENT + line, ink) for line in rest)]
+        label, said = split_at(text, INDENT)
+        label += " " if said.startswith(" ") else ""
+        first, *rest = wrap(said, width - columns(label), spare + 1)
+        fitted += [(label + first, ink), *((" " * INDENT + line, ink) for line in rest)]
         spare -= len(rest)
     return fitted

@@ -14,15 +14,15 @@ from textual.message import Message
 from console.display.formats import hour_minute
 from console.display.ink import Ink
 from console.display.islanding_text import abortable
-from console.display.language import words
+from console.display.language import say, words
 from console.display.viewmodel import Model
-from console.display.wrapping import cut, wrap
+from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.commands import ABORT_KEY
 from console.tui.diff_widget import DiffWidget
-from console.tui.form_fields import BLACK_START_WORD, HINTS, CommandForm, Field
+from console.tui.form_fields import BLACK_START_WORD, CommandForm, Field, value_hint
 from console.tui.keystrokes import edited, printable
-from console.tui.order_details import BREAKS, Assessment, consequence_lines, detail_lines, fitted_rows
+from console.tui.order_details import Assessment, consequence_lines, detail_lines, fitted_rows
 from dispatch.model.orders import IN_PERCENT, IN_WATTS
 from dispatch.wording.formatting import span
 
@@ -126,9 +126,9 @@ class OrderForm(DiffWidget, can_focus=True):
         """A line with title and keys; how things stand and what is allowed; the fields; what comes next."""
         canvas.put(1, 0, "━" * (canvas.width - 2))
         keys = self._key_hints()
-        x = canvas.put(3, 0, f" {cut(self.form.title, canvas.width - len(keys) - 11)} ", Ink.BOLD)
+        x = canvas.put(3, 0, f" {cut(self.form.title, canvas.width - columns(keys) - 11)} ", Ink.BOLD)
         if self.assessment.breaks_contract:
-            canvas.fit(x, 0, [f" {BREAKS} ", " ▲ "], Ink.MEDIUM)
+            canvas.fit(x, 0, [f" {say('form.breaks')} ", " ▲ "], Ink.MEDIUM)
         canvas.right(canvas.width - 3, 0, f" {keys} ", Ink.DIM)
         refused = self.assessment.problem is not None or self.refusal != ""
         confirming = self.stage is not Stage.EDIT
@@ -145,13 +145,13 @@ class OrderForm(DiffWidget, can_focus=True):
     def _key_hints(self) -> str:
         """The keys that work now."""
         if self.stage is not Stage.EDIT:
-            back = "esc back" if self.stage is Stage.CONFIRM else ""
-            return " · ".join(filter(None, (back, "H hold · S stop" if self._lower_risk_keys_work else "")))
+            back = say("keys.back") if self.stage is Stage.CONFIRM else ""
+            return " · ".join(filter(None, (back, say("keys.hold_stop") if self._lower_risk_keys_work else "")))
         if not self.form.fields:
-            return "esc cancel"
-        next_field = "tab next · " if len(self.form.fields) > 1 else ""
-        choose = "↑ ↓ choose · " if len(self.form.fields[self._field_index].choices) > 1 else ""
-        return f"{choose}{next_field}esc cancel, then H S"
+            return say("keys.cancel")
+        next_field = say("keys.next") if len(self.form.fields) > 1 else ""
+        choose = say("keys.choose") if len(self.form.fields[self._field_index].choices) > 1 else ""
+        return " · ".join(filter(None, (choose, next_field, say("keys.cancel_then"))))
 
     def _draw_fields(self, canvas: Canvas, y: int, model: Model) -> None:
         """Each field behind its label, and what a time in it means."""
@@ -168,7 +168,7 @@ class OrderForm(DiffWidget, can_focus=True):
         x = canvas.put(x, y, f"{field.label} ", Ink.DIM)
         width = max(3, min(field.width, canvas.width - x - 3))
         x = canvas.put(x, y, "[", ink)
-        shown = field.text[-(width - 1) :] if len(field.text) >= width else field.text
+        shown = end_of(field.text, width - 1)
         end = canvas.put(x, y, shown, Ink.BOLD if active else Ink.PLAIN)
         if active:
             canvas.put(end, y, " ", Ink.REVERSE)
@@ -180,15 +180,15 @@ class OrderForm(DiffWidget, can_focus=True):
         if preview is None or model.now_utc_s is None:
             return ""
         if field.name == "for":
-            return f"until {hour_minute(model.now_utc_s + preview.for_s, model.timezone)}"
-        return f"in {span(preview.for_s)}" if field.name == "by" and field.text else ""
+            return say("form.until", time=hour_minute(model.now_utc_s + preview.for_s, model.timezone))
+        return say("form.in", span=span(preview.for_s)) if field.name == "by" and field.text else ""
 
     def _draw_status(self, canvas: Canvas, y: int) -> None:
         """Two rows: why it is refused, else what it would do and how to go on."""
         width = canvas.width - 2
-        problem = (f"refused: {self.refusal}", Ink.MEDIUM) if self.refusal else self.assessment.problem
+        problem = (say("form.refused", why=self.refusal), Ink.MEDIUM) if self.refusal else self.assessment.problem
         if self.stage is Stage.SENT:
-            canvas.put(1, y, "sent; waiting for the gateway's word", Ink.BOLD)
+            canvas.put(1, y, say("form.sent"), Ink.BOLD)
         elif problem is not None and (self.refusal or self.stage is Stage.EDIT):
             for n, line in enumerate(wrap(problem[0], width, STATUS_ROWS)):
                 canvas.put(1, y + n, line, problem[1])
@@ -199,14 +199,15 @@ class OrderForm(DiffWidget, can_focus=True):
             word = self.form.confirm_word
             for n, line in enumerate(wrap(self._effect(), width, 1)):
                 canvas.put(1, y + n, line)
-            canvas.put(1, y + 1, f"enter asks, then type {word} to execute" if word else "enter executes", Ink.DIM)
+            how = say("form.enter_then_type", word=word) if word else say("form.enter_executes")
+            canvas.put(1, y + 1, how, Ink.DIM)
 
     def _draw_confirmation(self, canvas: Canvas, y: int) -> None:
         """The word to type, and what is typed of it."""
         x = canvas.put(1, y, self._wrong_word, Ink.MEDIUM)
-        x = canvas.put(x, y, "type ", Ink.DIM)
+        x = canvas.put(x, y, f"{say('form.type')} ", Ink.DIM)
         x = canvas.put(x, y, self.form.confirm_word, Ink.BOLD)
-        x = canvas.put(x, y, " and enter to execute: ", Ink.DIM)
+        x = canvas.put(x, y, f" {say('form.and_enter')} ", Ink.DIM)
         x = canvas.put(x, y, self.typed_word, Ink.BOLD)
         canvas.put(x, y, " ", Ink.REVERSE)
 
@@ -215,12 +216,13 @@ class OrderForm(DiffWidget, can_focus=True):
         form, preview = self.form, self.assessment.preview
         if form.kind is None:
             warn = form.confirm_word == BLACK_START_WORD
-            return "your word that nobody works on the bus, which will come alive" if warn else ""
+            return say("form.nobody") if warn else ""
         needs_value = form.kind in IN_WATTS | IN_PERCENT
         if preview is None or (needs_value and not form.text("value")):
-            return HINTS.get(form.kind, "")
+            return value_hint(form.kind)
         notes = "".join(f"; {words(note)}" for note in preview.notes)
-        return f"{words(preview.old)} → {words(preview.new)}, for {span(preview.for_s)}{notes}"
+        old, new = words(preview.old), words(preview.new)
+        return say("form.effect", old=old, new=new, span=span(preview.for_s), notes=notes)
 
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,7 +280,8 @@ class OrderForm(DiffWidget, can_focus=True):
             self.post_message(self.Confirmed())
             return
         else:
-            self._wrong_word = f"nothing sent, {f'{word!r} is not it' if word else 'no word yet'}: "
+            wrong = say("form.wrong_word", word=repr(word)) if word else say("form.no_word")
+            self._wrong_word = f"{wrong} "
             self.typed_word = ""
         self.redraw()
 
@@ -299,3 +302,10 @@ class OrderForm(DiffWidget, can_focus=True):
             self.refusal = ""
             self.redraw()
             self.post_message(self.Edited())
+
+
+def end_of(text: str, width: int) -> str:
+    """The end of a text that takes at most so many columns: what was typed last is seen."""
+    while columns(text) > width:
+        text = text[1:]
+    return text

@@ -5,13 +5,15 @@ from __future__ import annotations
 from console.display.event_text import event_words, most_pressing_event
 from console.display.formats import countdown, hour_minute
 from console.display.ink import Ink
+from console.display.language import say, say_n
+from console.display.language import words as reason_words
 from console.display.signal_text import NEAR_W, most_pressing, short_words
 from console.display.viewmodel import Link, Model, PastMark, not_kept
 from console.display.wrapping import columns, cut, wrap
 from console.tui.canvas import Canvas
 from console.tui.status_bars import Separator
 from dispatch.model.orders import Order
-from dispatch.orders.book import words
+from dispatch.orders.book import asked
 from gateway.api.protocol import Published
 
 ORDER_ROWS = 4  # a reason has 200 characters at most
@@ -59,10 +61,11 @@ class OrderLine(Separator):
         if state is None:
             self._paint_signal(canvas, model, published)
             return
-        more = f" +{len(published.grid_events) - 1} more" if len(published.grid_events) > 1 else ""
-        text = f" Event {event_words(state, published.snapshot.utc_s, model.timezone)}"
+        more = _more(len(published.grid_events))
+        what = event_words(state, published.snapshot.utc_s, model.timezone)
+        text = f" {say('order.event_head', what=what)}"
         ink = Ink.DIM if model.stale else Ink.MEDIUM if (state.over_limit_w or 0.0) > NEAR_W else Ink.BOLD
-        canvas.put(2, 0, cut(text, canvas.width - 5 - len(more)) + more + " ", ink)
+        canvas.put(2, 0, cut(text, canvas.width - 5 - columns(more)) + more + " ", ink)
 
     @staticmethod
     def _paint_signal(canvas: Canvas, model: Model, published: Published) -> None:
@@ -71,19 +74,23 @@ class OrderLine(Separator):
         view = most_pressing(published.signals, utc_s)
         if view is None:
             return
-        more = f" +{len(published.signals) - 1} more" if len(published.signals) > 1 else ""
-        text = f" Signal {short_words(view, model.timezone)}{more} "
+        text = f" {say('order.signal_head', what=short_words(view, model.timezone))}{_more(len(published.signals))} "
         short = (view.shortfall_w or 0.0) > NEAR_W
         ink = Ink.DIM if model.stale else Ink.MEDIUM if short else Ink.BOLD
         canvas.put(2, 0, cut(text, canvas.width - 4), ink)
 
 
+def _more(count: int) -> str:
+    """How many there are besides the one that is shown."""
+    return f" {say('order.more', n=count - 1)}" if count > 1 else ""
+
+
 def now_text(model: Model, past: PastMark) -> str:
     """How the site stands now, while the past is shown: the link, the state at the PCC, the alarms that wait."""
-    link = "no gateway" if model.link is not Link.LIVE else ""
-    alarms = f"▲ {past.now_waiting} alarm{'s' if past.now_waiting > 1 else ''} to acknowledge"
-    now = (link or past.now_state.upper(), alarms if past.now_waiting else "no alarm waits")
-    return f"Now {' · '.join(filter(None, now))}"
+    link = say("link.none") if model.link is not Link.LIVE else ""
+    alarms = say_n("past.waiting", past.now_waiting) if past.now_waiting else say("past.none_waits")
+    state = say(f"head.{past.now_state}") if past.now_state else ""
+    return say("past.now", what=" · ".join(filter(None, (link or state, alarms))))
 
 
 def order_then_texts(model: Model) -> list[str]:
@@ -91,15 +98,19 @@ def order_then_texts(model: Model) -> list[str]:
     if model.published is None:
         return []
     if not_kept(model, "orders"):
-        return [" orders then: not on record "]
+        return [f" {say('order.then_not_kept')} "]
     if not model.published.orders:
         return []
-    first, more = first_order(model.published), len(model.published.orders) - 1
-    what = words(first.kind, first.value, first.target)
-    until = f" until {hour_minute(first.ends_utc_s, model.timezone)}"
-    others = f" +{more} more" if more else ""
-    ends = (f" by {first.who}{until}, {first.reason}", f" by {first.who}{until}", until, "")
-    return [f" Order then {what}{end}{others} " for end in ends]
+    first, others = first_order(model.published), _more(len(model.published.orders))
+    what, until = order_words(first), hour_minute(first.ends_utc_s, model.timezone)
+    by = say("order.by_until", who=first.who, until=until)
+    ends = (f" {by}, {first.reason}", f" {by}", f" {say('order.until', until=until)}", "")
+    return [f" {say('order.then', what=what)}{end}{others} " for end in ends]
+
+
+def order_words(order: Order) -> str:
+    """What an order asks for."""
+    return reason_words(asked(order.kind, order.value, order.target))
 
 
 def first_order(published: Published) -> Order:
@@ -109,10 +120,10 @@ def first_order(published: Published) -> Order:
 
 def order_hint(published: Published) -> str:
     """What else is in force beside the order shown, and the key that ends one."""
-    counts = ((len(published.orders) - 1, "more"), (len(published.grid_events), "event"),
-              (len(published.signals), "signal"))  # fmt: skip
-    more = [f"+{n} {name}{'s' if n > 1 and name != 'more' else ''}" for n, name in counts if n]
-    return " ".join(["", *more, " x end "])
+    events, signals = len(published.grid_events), len(published.signals)
+    told = [say_n("order.event", events)] if events else []
+    told += [say_n("order.signal", signals)] if signals else []
+    return f"{' '.join([_more(len(published.orders)), *told])}  {say('order.x_end')} "
 
 
 def order_rows(model: Model, published: Published, width: int) -> list[str]:
@@ -123,11 +134,14 @@ def order_rows(model: Model, published: Published, width: int) -> list[str]:
     first = first_order(published)
     reason = f", {first.reason}" if first.reason else ""
     until = hour_minute(first.ends_utc_s, model.timezone)
-    what = words(first.kind, first.value, first.target)
-    left = countdown(first.left_s(published.snapshot.mono_s))
-    ends = (f"by {first.who} until {until} ({left} left)", f"by {first.who} until {until}", f"until {until}")
-    room = width - 5 - len(order_hint(published)) - 1
-    texts = [f"Order {what} {end}{reason}" for end in ends]
+    what, left = order_words(first), countdown(first.left_s(published.snapshot.mono_s))
+    ends = (
+        say("order.by_until_left", who=first.who, until=until, left=left),
+        say("order.by_until", who=first.who, until=until),
+        say("order.until", until=until),
+    )
+    room = width - 5 - columns(order_hint(published)) - 1
+    texts = [say("order.head", what=what, end=end) + reason for end in ends]
     fitting = next((text for text in texts if columns(text) <= room), None)
     if fitting is not None or room <= 0:
         return [fitting or texts[-1]]

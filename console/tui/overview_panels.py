@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from console.display.formats import age, clock, kw, local_times
 from console.display.ink import Ink
+from console.display.language import say
 from console.display.status_text import clock_line, gpus_text, limiting_texts, old_title, peak_label, stale_word
 from console.display.viewmodel import Model, not_kept, peak_is_lower_bound
-from console.display.wrapping import cut
+from console.display.wrapping import cut, padded
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.diff_widget import DiffWidget
@@ -23,7 +24,6 @@ from gateway.api.protocol import LoopStats, Published
 SEVERITY_INK = {"alarm": Ink.HIGH, "warning": Ink.MEDIUM}
 SEVERITY_MARK = {"alarm": "▲", "warning": "!"}
 TOP_NODES = 5
-NOT_KEPT = "charges then: not on record"
 SUBJECT_MORE = 16  # columns of a subject on a wide screen besides 16
 
 
@@ -33,26 +33,26 @@ class MonthPanel(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and up to four rows."""
         if model.published is None:
-            canvas.put(0, 0, "Month", Ink.DIM)
+            canvas.put(0, 0, say("panel.month"), Ink.DIM)
             return
         contracted_w = model.limit("contracted_peak_w")
-        canvas.put(0, 0, "Month" if model.demand.per == "month" else "Year", Ink.DIM)
+        canvas.put(0, 0, say("panel.month" if model.demand.per == "month" else "panel.year"), Ink.DIM)
         if model.past is not None:
-            x = draw_figure(canvas, 1, "peak then", kw(model.published.month_peak_w, 7), " kW")
+            x = draw_figure(canvas, 1, say("peak.then"), kw(model.published.month_peak_w, 7), " kW")
             draw_unmeasured(canvas, x, model.published)
-            canvas.put(0, 3, NOT_KEPT, Ink.DIM)
+            canvas.put(0, 3, say("panel.not_kept"), Ink.DIM)
         elif model.published.charges is None:
             self._draw_peak(canvas, model.published, model.demand)
         else:
             self._draw_limiting(canvas, model.published, model.published.charges, model.timezone)
         if contracted_w is not None:
-            draw_figure(canvas, 2, "contracted", kw(contracted_w, 7), " kW")
+            draw_figure(canvas, 2, say("panel.contracted"), kw(contracted_w, 7), " kW")
             draw_excess(canvas, 2, model.published.month_peak_w - contracted_w)
         if model.welcome is not None and model.published.charges is None and model.past is None:
             self._draw_charge(canvas, model.published, model.demand)
         if model.plan is not None:
             planned_w = model.plan.peak_target_w
-            draw_figure(canvas, 4, "planned peak", kw(planned_w, 7), " kW")
+            draw_figure(canvas, 4, say("panel.planned_peak"), kw(planned_w, 7), " kW")
             if contracted_w is not None and planned_w > contracted_w + NEAR_W:
                 draw_excess(canvas, 4, planned_w - contracted_w)
         if old := old_title(model):
@@ -61,7 +61,7 @@ class MonthPanel(DiffWidget):
     @staticmethod
     def _draw_peak(canvas: Canvas, published: Published, terms: DemandTerms) -> None:
         """The peak so far; where the mean of several days is billed, what is free to draw today."""
-        label = peak_label(published) if terms.top_days == 1 else "free today"
+        label = peak_label(published) if terms.top_days == 1 else say("panel.free_today")
         x = draw_figure(canvas, 1, label, kw(published.month_peak_w, 7), " kW")
         draw_unmeasured(canvas, x, published)
 
@@ -69,31 +69,32 @@ class MonthPanel(DiffWidget):
     def _draw_limiting(canvas: Canvas, published: Published, now: ChargesNow, timezone: str) -> None:
         """Which of several charges limits import now and what it leaves free, and what all bill so far."""
         canvas.fit(6, 0, limiting_texts(now, timezone), Ink.DIM)
-        x = draw_figure(canvas, 1, "free now", kw(published.month_peak_w, 7) if now.charge else "      —", " kW")
+        free = kw(published.month_peak_w, 7) if now.charge else "      —"
+        x = draw_figure(canvas, 1, say("peak.free_now"), free, " kW")
         draw_unmeasured(canvas, x, published)
         if now.count:
-            draw_figure(canvas, 3, "demand charges", f"{now.eur:7.0f}", f" EUR ({now.count} counted)")
+            draw_figure(canvas, 3, say("panel.charges"), f"{now.eur:7.0f}", f" EUR {say('panel.counted', n=now.count)}")
 
     @staticmethod
     def _draw_charge(canvas: Canvas, published: Published, terms: DemandTerms) -> None:
         """What the demand charge is so far."""
         billed_w = published.month_peak_w if published.billed_peak_w is None else published.billed_peak_w
         eur = billed_w / 1000 * terms.eur_per_kw
-        draw_figure(canvas, 3, "demand charge", f"{eur:7.0f}", f" EUR ({terms.eur_per_kw:g} EUR/kW)")
+        draw_figure(canvas, 3, say("panel.charge"), f"{eur:7.0f}", f" EUR ({terms.eur_per_kw:g} EUR/kW)")
         if terms.top_days > 1:
-            canvas.put(6, 0, f"{terms.top_days} highest days' mean {billed_w / 1000:.1f} kW", Ink.DIM)
+            canvas.put(6, 0, say("panel.days_mean", n=terms.top_days, kw=f"{billed_w / 1000:.1f}"), Ink.DIM)
 
 
 def draw_figure(canvas: Canvas, y: int, label: str, figure: str, unit: str) -> int:
     """Draw a row of label, figure and unit. Returns the column after it."""
-    x = canvas.put(0, y, f"{label:<15}{figure}")
+    x = canvas.put(0, y, f"{padded(label, 15)}{figure}")
     return canvas.put(x, y, unit, Ink.DIM)
 
 
 def draw_unmeasured(canvas: Canvas, x: int, published: Published) -> None:
     """How much of the billing period was not measured, behind the peak; nothing where all was."""
     if peak_is_lower_bound(published):
-        canvas.put(x + 1, 1, f"{age(published.month_unmeasured_s)} no data", Ink.DIM)
+        canvas.put(x + 1, 1, say("panel.no_data", age=age(published.month_unmeasured_s)), Ink.DIM)
 
 
 def draw_excess(canvas: Canvas, y: int, watts: float) -> None:
@@ -108,7 +109,9 @@ class TopNodes(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and five rows."""
         nodes = model.published.snapshot.nodes if model.published else ()
-        canvas.put(0, 0, f"Nodes {TOP_NODES} of {len(nodes)}" if len(nodes) > TOP_NODES else "Nodes", Ink.DIM)
+        many = len(nodes) > TOP_NODES
+        title = say("panel.nodes_of", shown=TOP_NODES, n=len(nodes)) if many else say("panel.nodes")
+        canvas.put(0, 0, title, Ink.DIM)
         canvas.put(14, 0, "   kW              GPU", Ink.DIM)
         canvas.put(20, 0, old_title(model), Ink.MEDIUM)
         if model.published is None:
@@ -138,9 +141,9 @@ class GatewayPanel(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A title and rows of devices."""
-        x = canvas.put(0, 0, "Gateway", Ink.DIM) + 2
+        x = canvas.put(0, 0, say("panel.gateway"), Ink.DIM) + 2
         if not_kept(model, "links"):
-            canvas.put(0, 1, "devices' links then: not on record", Ink.DIM)
+            canvas.put(0, 1, say("panel.links_then"), Ink.DIM)
             return
         if model.published is None:
             return
@@ -154,9 +157,10 @@ class GatewayPanel(DiffWidget):
         asleep = {pv.id for pv in model.published.snapshot.pv if pv.asleep}
         lost = [d for d in devices if not d.online and d.id not in asleep]
         online = sum(d.online for d in devices)
-        x = canvas.put(0, 3, f"devices {online} of {len(devices)} answer", Ink.MEDIUM if lost else Ink.PLAIN)
+        text = say("panel.devices", online=online, n=len(devices))
+        x = canvas.put(0, 3, text, Ink.MEDIUM if lost else Ink.PLAIN)
         if asleep:
-            x = canvas.put(x, 3, f"  PV asleep {len(asleep)}", Ink.DIM)
+            x = canvas.put(x, 3, f"  {say('panel.pv_asleep', n=len(asleep))}", Ink.DIM)
         canvas.fit(x, 3, [pv_limited_text(model.published.decision), ""], Ink.MEDIUM)
         for y, device in enumerate(lost, start=4):
             canvas.put(0, y, cut(f"{device.id} {age(device.age_s)}: {device.error}", canvas.width))
@@ -165,17 +169,18 @@ class GatewayPanel(DiffWidget):
     def _draw_tick(canvas: Canvas, loop: LoopStats, past: bool) -> None:
         """How punctual it is, and how many consoles listen; of a past that is not kept."""
         if past:
-            canvas.put(0, 1, "its tick then: not on record", Ink.DIM)
+            canvas.put(0, 1, say("panel.tick_then"), Ink.DIM)
             return
         if loop.period_s:
-            canvas.put(0, 1, f"tick {1 / loop.period_s:.3g} Hz  late p99.9 {loop.lateness_p999_ms:.0f} ms")
-        canvas.put(0, 2, f"overruns {loop.overruns}  consoles {loop.consoles}")
+            hz, late = f"{1 / loop.period_s:.3g}", f"{loop.lateness_p999_ms:.0f}"
+            canvas.put(0, 1, say("panel.tick", hz=hz, late=late))
+        canvas.put(0, 2, say("panel.overruns", overruns=loop.overruns, consoles=loop.consoles))
 
 
 def pv_limited_text(decision: Decision) -> str:
     """How many PV inverters are limited; empty: none."""
     limited = sum(limit.w is not None for limit in decision.pv_limits)
-    return f"  PV limited {limited}" if limited else ""
+    return f"  {say('panel.pv_limited', n=limited)}" if limited else ""
 
 
 class RecentEvents(DiffWidget):
@@ -185,7 +190,7 @@ class RecentEvents(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A row each, the newest first."""
-        canvas.put(1, 0, "Events", Ink.DIM)
+        canvas.put(1, 0, say("panel.events"), Ink.DIM)
         for y, event in enumerate(reversed(model.events[-(canvas.height - 1) :]), start=1):
             event_row(canvas, y, event, clock(event.utc_s, model.timezone), model.timezone)
 

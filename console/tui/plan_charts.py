@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from console.display.formats import hour_minute, local, number
+from console.display.formats import hour_minute, local, number, weekday
 from console.display.ink import Ink
+from console.display.language import say
 from console.display.viewmodel import Model
-from console.display.wrapping import cut
+from console.display.wrapping import columns, cut
 from console.tui.canvas import Canvas
 from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
 from console.tui.charts import LEVELS, Raster, Series, nice_ceiling
@@ -81,7 +82,7 @@ def draw_load(canvas: Canvas, top: int, height: int, window: Window) -> None:
                 raster.dot(x, raster.level(value))
     raster.dashed([None if v == 0 else v for v in pv])
     raster.line(load)
-    _draw_chart(canvas, top, raster, [number(ceiling / 1000, 4, 0), "load", "PV ┄"])
+    _draw_chart(canvas, top, raster, [number(ceiling / 1000, 4, 0), say("axis.load"), say("axis.pv")])
 
 
 def draw_import(
@@ -103,7 +104,7 @@ def draw_import(
     for x in range(0, 2 * PLOT_COLUMNS, TARGET_DOTS):
         raster.dot(x, raster.level(target_w))
     raster.line(planned)
-    _draw_chart(canvas, top, raster, [number(ceiling / 1000, 4, 0), "grid", number(floor / 1000, 4, 0)])
+    _draw_chart(canvas, top, raster, [number(ceiling / 1000, 4, 0), say("axis.grid"), number(floor / 1000, 4, 0)])
 
 
 def draw_soc(canvas: Canvas, top: int, height: int, window: Window, reserve_pct: float | None) -> None:
@@ -112,7 +113,7 @@ def draw_soc(canvas: Canvas, top: int, height: int, window: Window, reserve_pct:
     if reserve_pct is not None:
         raster.dashed([reserve_pct] * 2 * PLOT_COLUMNS)
     raster.line(window.dots(lambda s: s.soc_pct))
-    _draw_chart(canvas, top, raster, ["SoC", "%"])
+    _draw_chart(canvas, top, raster, [say("axis.soc"), "%"])
 
 
 def draw_times(canvas: Canvas, y: int, window: Window, cursor_utc_s: int, model: Model) -> None:
@@ -128,8 +129,8 @@ def draw_times(canvas: Canvas, y: int, window: Window, cursor_utc_s: int, model:
         if room > 2:
             row.put(column, cut(f"╵{reservation.name}", min(room, NAME_COLUMNS)), Ink.BOLD)
     now = window.column(model.now_utc_s) if model.now_utc_s is not None else 0
-    if now > 0 and row.free(now, 3):
-        row.put(now, "now", Ink.DIM)
+    if now > 0 and row.free(now, columns(say("chart.now"))):
+        row.put(now, say("chart.now"), Ink.DIM)
     for column in range(PLOT_COLUMNS - 5):
         text = _hour_label(window.start_utc_s + column * window.cell_s, window.cell_s, model.timezone)
         if text and row.free(column - 1, 7):
@@ -162,7 +163,7 @@ class LabelRow:
     def put(self, column: int, text: str, ink: Ink) -> None:
         """Write a label, with a blank before and behind it."""
         self._canvas.put(AXIS_COLUMNS + column, self._y, text, ink)
-        self.reserve(column - 1, len(text) + 2)
+        self.reserve(column - 1, columns(text) + 2)
 
 
 def _hour_label(utc_s: int, cell_s: int, timezone: str) -> str:
@@ -170,7 +171,7 @@ def _hour_label(utc_s: int, cell_s: int, timezone: str) -> str:
     moment = local(utc_s, timezone)
     if moment.hour % LABEL_H or moment.minute >= cell_s // 60:
         return ""
-    return hour_minute(utc_s, timezone) if moment.hour else f"{moment:%a} {moment.day}"
+    return hour_minute(utc_s, timezone) if moment.hour else f"{weekday(utc_s, timezone)} {moment.day}"
 
 
 def _load(step: PlanStep) -> float:

@@ -10,15 +10,15 @@ from textual.message import Message
 
 from console.display.ink import Ink
 from console.display.islanding_text import abortable
+from console.display.language import say
 from console.display.viewmodel import Model
-from console.display.wrapping import cut
+from console.display.wrapping import columns, cut
 from console.tui.canvas import Canvas
 from console.tui.commands import ABORT_KEY, Command, key_name, matching
 from console.tui.diff_widget import DiffWidget
 from console.tui.keystrokes import EDITING, edited
 
 PALETTE, FILTER, TIME = "palette", "filter", "time"
-TITLES = {PALETTE: " Command ", FILTER: " Filter ", TIME: " Time in the record "}
 MARKS = {PALETTE: ":", FILTER: "/", TIME: "@"}
 HINTS = {TIME: "14:20 · 2026-11-03 02:40 · -2h · enter · esc"}
 PALETTE_ROWS = 8
@@ -73,17 +73,17 @@ class Prompt(DiffWidget, can_focus=True):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """A rule, the text with its cursor, and for a palette the commands that match."""
         canvas.put(1, 0, "─" * (canvas.width - 2), Ink.DIM)
-        canvas.put(3, 0, TITLES[self.kind], Ink.DIM)
+        canvas.put(3, 0, f" {say(f'prompt.{self.kind}')} ", Ink.DIM)
         x = canvas.put(1, 1, MARKS[self.kind], Ink.BOLD)
-        hint = HINTS.get(self.kind, "enter accept · esc close")
-        x = canvas.put(x + 1, 1, self.text[-max(8, canvas.width - 6 - len(hint)) :])
+        hint = HINTS.get(self.kind) or say("prompt.hint")
+        x = canvas.put(x + 1, 1, self.text[-max(8, canvas.width - 6 - columns(hint)) :])
         canvas.put(x, 1, " ", Ink.REVERSE)
         canvas.right(canvas.width - 1, 1, hint, Ink.DIM)
         if self.kind != PALETTE:
             return
         found = matching(self.text)
         if not found:
-            canvas.put(3, 2, "no such command", Ink.DIM)
+            canvas.put(3, 2, say("prompt.none"), Ink.DIM)
         first = max(0, self._selected_index - (canvas.height - 3))
         for y, command in enumerate(found[first : first + canvas.height - 2], start=2):
             canvas.put(3, y, command.label)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from console.display.formats import DAY_S, date_clock_zone, zone_named
+from console.display.language import say
 from console.display.viewmodel import Model
 from console.tui.answers import Requester, asked
 from console.tui.gateway_feed import StartWorker
@@ -15,8 +16,6 @@ from console.tui.model_store import ModelStore
 from gateway.errors import LinkLost, RequestFailed
 
 MINUTE_S = 60
-NO_ORDER = "nothing is ordered or acknowledged in the past: End returns to now"
-EARLIER_GATEWAY = "this gateway is of an earlier version, which does not answer what the console shows of the past"
 
 
 class RecordView:
@@ -50,7 +49,7 @@ class RecordView:
         """Go on by so many whole minutes; beyond now, to the present."""
         now_s = self._store.model.now_utc_s
         if now_s is None:
-            self._store.notify("nothing has arrived from the gateway yet")
+            self._store.notify(say("record.nothing_yet"))
             return
         if self._wanted_utc_s is None and by_s > 0:
             return  # the present is shown
@@ -66,7 +65,7 @@ class RecordView:
 
         model = self._store.model
         if model.now_utc_s is None:
-            return "nothing has arrived from the gateway yet"
+            return say("record.nothing_yet")
         zone = zone_named(model.timezone)
         try:
             utc_s = moment(text, model.now_utc_s, zone)
@@ -75,7 +74,7 @@ class RecordView:
         if utc_s > model.now_utc_s and TIME_OF_DAY.fullmatch(text.strip()):
             utc_s = moment(text, model.now_utc_s - DAY_S, zone)  # that of yesterday
         if utc_s > model.now_utc_s:
-            return f"{date_clock_zone(utc_s, zone)} has not come yet"
+            return say("record.not_come", time=date_clock_zone(utc_s, zone))
         self._show(utc_s)
         return ""
 
@@ -113,7 +112,9 @@ class RecordView:
         except (RequestFailed, LinkLost) as error:
             self._wanted_utc_s = None if self._past is None else self._past.now_utc_s
             self._store.notify(
-                EARLIER_GATEWAY if "unknown method" in str(error) else f"the record was not read: {error}"
+                say("record.earlier_gateway")
+                if "unknown method" in str(error)
+                else say("record.not_read", why=str(error))
             )
             return
         if self._wanted_utc_s is not None:

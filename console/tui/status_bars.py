@@ -14,14 +14,15 @@ from console.display.islanding_text import (
     left_grid_utc_s,
     next_step_text,
 )
+from console.display.language import say
 from console.display.language import words as reason_words
 from console.display.status_text import (
-    MODES,
     PRIORITY_MARKS,
     alarm_text,
     iq_texts,
     island_state_word,
     link_state_word,
+    mode_word,
     next_change_text,
     off_list_words,
     why_text,
@@ -66,7 +67,7 @@ def simulation_marks(model: Model) -> tuple[str, ...]:
         return ("",)
     speed = model.welcome.speed
     factor = "" if speed == 1 else f" ×{speed:g}"
-    return f"simulated{factor}", f"sim.{factor}"
+    return f"{say('line.simulated')}{factor}", f"{say('line.simulated_short')}{factor}"
 
 
 def state_words(model: Model, width: int) -> list[Line]:
@@ -77,7 +78,7 @@ def state_words(model: Model, width: int) -> list[Line]:
     if model.past is None:
         return present_words(model)
     then = present_words(model) if model.past.decided else []
-    ago = (f"PAST {model.past.ago} ago", Ink.REVERSE)
+    ago = (say("line.past", ago=model.past.ago), Ink.REVERSE)
     return [ago, *(line for n, line in enumerate(then) if width >= PAST_WIDE or not n or line[1] is not Ink.PLAIN)]
 
 
@@ -88,12 +89,12 @@ def present_words(model: Model) -> list[Line]:
     decision, view, now_s = model.published.decision, islanding_view(model), model.now_utc_s
     word, ink = island_state_word(decision.island)
     cause = cause_word(model)
-    locked: list[Line] = [("READ ONLY", Ink.BOLD)] if model.locked else []
+    locked: list[Line] = [(say("line.read_only"), Ink.BOLD)] if model.locked else []
     if view is None or now_s is None:
-        return [(word, ink), MODES[decision.mode], *locked]
+        return [(word, ink), mode_word(decision.mode), *locked]
     if decision.island in OFF_GRID_STATES or (cause and decision.island is not IslandState.GRID_TIED):
         word += f" {elapsed(now_s - left_grid_utc_s(view))}"
-    return [(word, ink), (cause, Ink.BOLD) if cause else MODES[decision.mode], *locked]
+    return [(word, ink), (cause, Ink.BOLD) if cause else mode_word(decision.mode), *locked]
 
 
 class LinkLine(DiffWidget):
@@ -114,7 +115,7 @@ class LinkLine(DiffWidget):
         time = WAITING if now is None else clock_zone(now, model.timezone)
         known = model.published is None or model.published.snapshot.utc_known
         canvas.put(
-            0, 0, time if known else "NO TIME KNOWN", Ink.DIM if model.stale else Ink.PLAIN if known else Ink.MEDIUM
+            0, 0, time if known else say("line.no_time"), Ink.DIM if model.stale else Ink.PLAIN if known else Ink.MEDIUM
         )
         canvas.put(15, 0, cut(word, canvas.width - 16), ink)
 
@@ -124,7 +125,7 @@ class LinkLine(DiffWidget):
         short = clock_zone(past.utc_s, model.timezone)
         long = f"{month_day_clock(past.utc_s, model.timezone)} {short.split()[-1]}"
         x = canvas.put(0, 0, long if past.other_day else short)
-        canvas.fit(x + 2, 0, ["End: live", "End"], Ink.DIM)
+        canvas.fit(x + 2, 0, [say("line.end_live"), say("line.end")], Ink.DIM)
 
 
 class Separator(DiffWidget):
@@ -142,7 +143,7 @@ class WhyLine(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """Two rows; a longer text continues in the lines below."""
-        canvas.put(1, 0, "Why", Ink.DIM)
+        canvas.put(1, 0, say("line.why"), Ink.DIM)
         for y, line in enumerate(why_rows(model, canvas.width)[: canvas.height]):
             canvas.put(TEXT_COLUMN, y, line)
 
@@ -174,19 +175,19 @@ class NextLine(DiffWidget):
             canvas.put(TEXT_COLUMN, 0, rest[0])
             return
         if model.past is not None:
-            canvas.put(1, 0, "Record", Ink.DIM)
+            canvas.put(1, 0, say("line.record"), Ink.DIM)
             canvas.put(TEXT_COLUMN, 0, cut(model.past.record, canvas.width - TEXT_MARGIN))
             return
-        canvas.put(1, 0, "Next", Ink.DIM)
+        canvas.put(1, 0, say("line.next"), Ink.DIM)
         x = TEXT_COLUMN
         for advisory in model.published.advisories[:1] if model.published else ():
             x = canvas.put(x, 0, f"▲ {cut(reason_words(advisory), canvas.width - TEXT_MARGIN - 2)}", Ink.MEDIUM)
             x = canvas.put(x, 0, " · ", Ink.DIM) if x < canvas.width - TEXT_MARGIN else x
         room = canvas.width - 1 - x
         text = self._text(model)
-        while len(text) > room and " · " in text:
+        while columns(text) > room and " · " in text:
             text = text.rpartition(" · ")[0]
-        if x == TEXT_COLUMN or len(text) <= room:
+        if x == TEXT_COLUMN or columns(text) <= room:
             canvas.put(x, 0, cut(text, room))
 
     @staticmethod
@@ -205,14 +206,14 @@ class AlarmLine(DiffWidget):
         if rest := why_rows(model, canvas.width)[WHY_ROWS + 1 :]:
             canvas.put(TEXT_COLUMN, 0, rest[0])
             return
-        canvas.put(1, 0, "Alarms", Ink.DIM)
+        canvas.put(1, 0, say("line.alarms"), Ink.DIM)
         if model.published is None:
-            canvas.put(TEXT_COLUMN, 0, "not on record" if model.past else WAITING, Ink.DIM)
+            canvas.put(TEXT_COLUMN, 0, say("line.not_on_record") if model.past else WAITING, Ink.DIM)
             return
         alarms = ranked(model.published.alarms)
         waiting = unacknowledged(alarms)
-        note = "" if model.past else "a acknowledge" if waiting else last_drill_text(model)
-        room = canvas.width - 2 - (len(note) + 2 if note else 0)
+        note = "" if model.past else say("line.a_acknowledge") if waiting else last_drill_text(model)
+        room = canvas.width - 2 - (columns(note) + 2 if note else 0)
         x = self._draw_alarms(canvas, alarms, room, model)
         if alarms and model.past is None:
             note = with_off_list(note, off_list_words(model.published.shelved), canvas.width - 2 - x)
@@ -227,13 +228,13 @@ class AlarmLine(DiffWidget):
         x = TEXT_COLUMN
         if not alarms:
             off = off_list_words(model.published.shelved) if model.published and model.past is None else ""
-            return canvas.put(x, 0, f"none listed · {off}" if off else "none") + 2
+            return canvas.put(x, 0, f"{say('line.none_listed')} · {off}" if off else say("line.none")) + 2
         rate = model.published.alarm_rate if model.published and model.past is None else None
         if rate is not None and rate.flood:
-            x = canvas.put(x, 0, f"FLOOD {rate.per_10_min} in 10 min", Ink.MEDIUM) + 2
+            x = canvas.put(x, 0, say("line.flood", n=rate.per_10_min), Ink.MEDIUM) + 2
         for n, alarm in enumerate(alarms):
             text, more = alarm_text(alarm, model), f"+{len(alarms) - n}"
-            if n and x + len(text) + 3 + len(more) > room:
+            if n and x + columns(text) + 3 + len(more) > room:
                 x = canvas.put(x, 0, more) + 2
                 break
             mark, ink = PRIORITY_MARKS[alarm.priority]
@@ -251,7 +252,7 @@ def with_off_list(note: str, off: str, room: int) -> str:
 def longest_fitting(note: str, texts: Sequence[str], room: int) -> str:
     """The note with the first of the texts behind it that leaves it within `room` columns; alone if none does."""
     joined = (f"{note}   {text}" if note else text for text in texts)
-    return next((text for text in joined if len(text) <= room), note)
+    return next((text for text in joined if columns(text) <= room), note)
 
 
 class Footer(DiffWidget):
@@ -268,8 +269,8 @@ class Footer(DiffWidget):
         for command in FOOTER_VIEWS:
             ink = Ink.REVERSE if command.id == f"{VIEW_COMMAND}{model.view}" else Ink.PLAIN
             x = canvas.fit(x, 0, [f" {key_name(command.keys[0])} {command.label} ", ""], ink)
-        hints = [f"{key_name(c.keys[0])} {c.label.lower()}" for c in FOOTER_KEYS]
-        while hints and len("  ".join(hints)) > canvas.width - 2 - x:
+        hints = [f"{key_name(c.keys[0])} {c.hint}" for c in FOOTER_KEYS]
+        while hints and columns("  ".join(hints)) > canvas.width - 2 - x:
             del hints[0]
         canvas.right(canvas.width - 1, 0, "  ".join(hints), Ink.DIM)
 
@@ -289,6 +290,6 @@ class TooSmall(DiffWidget):
     def paint(self, canvas: Canvas, model: Model) -> None:
         """What is needed, what there is; on as many rows as the width asks for."""
         size = self.app.size
-        text = f"Skerry needs {MIN_COLUMNS}x{MIN_ROWS}; here {size.width}x{size.height}"
+        text = say("line.too_small", columns=MIN_COLUMNS, rows=MIN_ROWS, width=size.width, height=size.height)
         for y, line in enumerate(wrap(text, canvas.width, canvas.height)):
             canvas.put(0, y, line, Ink.BOLD)

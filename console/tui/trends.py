@@ -12,8 +12,10 @@ from console.display.formats import cents, countdown, fetched_text, hour_minute,
 from console.display.import_limit import interval_limit
 from console.display.ink import Ink, Line
 from console.display.islanding_text import off_grid
+from console.display.language import say
 from console.display.status_text import interval_gap_text, interval_mean_text, old_title
 from console.display.viewmodel import DAY_STEP_S, TREND_STEP_S, Model, not_kept, series
+from console.display.wrapping import columns, padded
 from console.tui.canvas import Canvas
 from console.tui.chart_axis import AXIS_COLUMNS, draw_value_axis
 from console.tui.charts import Raster, nice_ceiling, strip
@@ -69,7 +71,7 @@ def draw_past_and_plan(canvas: Canvas, past: Raster, ahead: Raster) -> None:
 
 def now_word(model: Model) -> str:
     """What stands below the mark between past and plan."""
-    return "now" if model.past is None else "then"
+    return say("chart.now" if model.past is None else "chart.then")
 
 
 class LoadChart(DiffWidget):
@@ -92,10 +94,11 @@ class LoadChart(DiffWidget):
         draw_value_axis(canvas, 0, scale_labels(canvas.height, top, 0))
         draw_past_and_plan(canvas, left, right)
         x = AXIS_COLUMNS + scale.plot + 2
-        canvas.put(x, 0, "Load kW")
+        canvas.put(x, 0, say("chart.load"))
         known = next((s for s in steps if s is not None), None)
         if known is not None:
-            canvas.put(x, 1, f"band {kw(known.load_low_w).strip()} – {kw(known.load_high_w).strip()}", Ink.DIM)
+            low, high = kw(known.load_low_w).strip(), kw(known.load_high_w).strip()
+            canvas.put(x, 1, say("chart.band", low=low, high=high), Ink.DIM)
 
 
 class ImportChart(DiffWidget):
@@ -133,22 +136,26 @@ class ImportChart(DiffWidget):
         interval = model.published.interval
         elapsed, left_s = now - interval.start_utc_s, interval.start_utc_s + interval.length_s - now
         on_genset = model.published.decision.island is IslandState.GENSET
-        canvas.put(x, 0, "Generator kW" if on_genset else "Import kW")
+        after_title = canvas.put(x, 0, say("chart.generator" if on_genset else "chart.import")) + 1
         word, limit_w = interval_limit(interval)
+        label = say(f"limit.{word}")
         if on_genset and (rated_w := model.limit("genset_w")) is not None:
-            word, limit_w = "rated", rated_w
-        canvas.put(x, 1, f"{word:<8} {kw(limit_w)}", Ink.DIM)
+            label, limit_w = say("flow.rated"), rated_w
+        canvas.put(x, 1, f"{padded(label, 8)} {kw(limit_w)}", Ink.DIM)
         canvas.put(x, 2, interval_mean_text(interval, elapsed))
         over = interval.energy_left_wh < 0
         above = "▲H" if over and not (on_genset or off_grid(model)) else ""
         old = old_title(model)
         note = " ".join(filter(None, (above, old or interval_gap_text(interval))))
-        canvas.fit(x + 10, 0, [note, old.split()[0] if old else above], Ink.MEDIUM)
+        canvas.fit(max(x + 10, after_title), 0, [note, old.split()[0] if old else above], Ink.MEDIUM)
         if on_genset or off_grid(model):
-            canvas.put(x, 3, f"{countdown(left_s):>5} {'paused' if on_genset else 'off grid'}", Ink.DIM)
+            canvas.put(
+                x, 3, f"{countdown(left_s):>5} {say('chart.paused' if on_genset else 'chart.off_grid')}", Ink.DIM
+            )
             return
         left_w = None if interval.never_read else max(0.0, interval.left_w)  # of an energy not known nothing is left
-        canvas.put(x, 3, f"{countdown(left_s):>5} left ≤{kw(left_w)}", Ink.MEDIUM if over else Ink.PLAIN)
+        left = f"{countdown(left_s):>5} {say('chart.left', kw=kw(left_w))}"
+        canvas.put(x, 3, left, Ink.MEDIUM if over else Ink.PLAIN)
 
 
 def shown_limit_w(model: Model, limit_w: float) -> float:
@@ -188,26 +195,25 @@ class TariffStrip(DiffWidget):
         canvas.put(0, 0, " ct/kWh", Ink.DIM)
         if not_kept(model, "prices"):
             x = canvas.put(8, 0, cents(tariff.now_eur_per_kwh))
-            canvas.put(x, 0, " then; prices ahead: not on record", Ink.DIM)
+            canvas.put(x, 0, f" {say('chart.price_then')}", Ink.DIM)
             return
         hours = hourly(tariff.ahead, now, tariff.ends_utc_s)
         x = canvas.put(8, 0, strip(hours)) + 1
         x = canvas.put(x, 0, cents(tariff.now_eur_per_kwh))
         x = canvas.put(x, 0, *now_or_old(model))
-        for value, label in ((max, "high"), (min, "low")):
-            found = extreme(tariff.ahead, now, value)
-            price, at = ("", "") if found is None else (cents(found[1]), hour_minute(found[0], zone))
-            if found is not None and x + len(f" · {label} {price} {at}") < canvas.width:
-                x = canvas.put(x, 0, f" · {label} ", Ink.DIM)
-                x = canvas.put(x, 0, price)
-                x = canvas.put(x, 0, f" {at}", Ink.DIM)
+        for value, label in ((max, "chart.high"), (min, "chart.low")):
+            if (found := extreme(tariff.ahead, now, value)) is None:
+                continue
+            text = f" · {say(label, price=cents(found[1]), time=hour_minute(found[0], zone))}"
+            if x + columns(text) < canvas.width:
+                x = put_figure(canvas, x, 0, text, cents(found[1]))
         if tariff.now_eur_per_kwh is None:
-            canvas.put(x + 1, 0, "no price known", Ink.MEDIUM)
+            canvas.put(x + 1, 0, say("chart.no_price"), Ink.MEDIUM)
         elif tariff.ends_utc_s is not None and tariff.ends_utc_s < now + PRICE_HOURS * 3600:
-            x = canvas.put(x, 0, f" · ends {hour_minute(tariff.ends_utc_s, zone)}", Ink.DIM)
+            x = canvas.put(x, 0, f" · {say('chart.ends', time=hour_minute(tariff.ends_utc_s, zone))}", Ink.DIM)
         if tariff.source:
             text = f" · {fetched_text(tariff.source, tariff.fetched_utc_s, now, zone)}"
-            if x + len(text) <= canvas.width:
+            if x + columns(text) <= canvas.width:
                 canvas.put(x, 0, text, Ink.DIM)
 
 
@@ -215,6 +221,14 @@ def now_or_old(model: Model) -> Line:
     """Behind the price of now: that it is that; without a gateway, how old the last snapshot is."""
     old = old_title(model)
     return (f" {old}", Ink.MEDIUM) if old else (f" {now_word(model)}", Ink.DIM)
+
+
+def put_figure(canvas: Canvas, x: int, y: int, text: str, figure: str) -> int:
+    """A text, dim but for the figure that it holds. Returns the column after it."""
+    before, found, after = text.partition(figure)
+    x = canvas.put(x, y, before, Ink.DIM)
+    x = canvas.put(x, y, found)
+    return canvas.put(x, y, after, Ink.DIM)
 
 
 def hourly(ahead: tuple[tuple[int, float], ...], now: float, ends_utc_s: int | None) -> list[float | None]:
@@ -250,11 +264,12 @@ class SocChart(DiffWidget):
         self._draw_chart(canvas, model, past, ahead)
         self._draw_times(canvas, model, past, ahead)
         x = AXIS_COLUMNS + plot + 2
-        canvas.put(x, 0, "SoC %")
+        canvas.put(x, 0, say("chart.soc"))
         if (reserve := model.limit("reserve_soc_pct")) is not None:
-            canvas.put(x, 1, f"reserve {reserve:.0f}", Ink.DIM)
-        none = "no plan kept" if not_kept(model, "plan") else "no plan"
-        made = none if model.plan is None else f"plan of {hour_minute(model.plan.made_utc_s, model.timezone)}"
+            canvas.put(x, 1, say("chart.reserve", pct=f"{reserve:.0f}"), Ink.DIM)
+        made = say("chart.no_plan_kept" if not_kept(model, "plan") else "chart.no_plan")
+        if model.plan is not None:
+            made = say("chart.plan_of", time=hour_minute(model.plan.made_utc_s, model.timezone))
         canvas.put(x, 2, made, Ink.DIM)
 
     @staticmethod

@@ -39,6 +39,7 @@ ENGLISH = Language(
     past=english.PAST,
     rules=english.RULES,
     alarms=english.ALARMS,
+    labels=english.LABELS,
 )
 
 # Rules are also shown with numbers; those that belong together share one.
@@ -120,6 +121,15 @@ def alarm_text(alarm_id: str, detail: Reason | None = None, language: Language =
         consequence=filled(text.consequence),
         action=filled(text.action),
     )
+
+
+def label(code: str, language: Language = ENGLISH, **figures: object) -> str:
+    """A label of screen or command line, its figures written by who asks. One that a translation lacks is in English.
+
+    Raises KeyError for a code that English has no label for.
+    """
+    template = language.labels.get(code) or ENGLISH.labels[code]
+    return template.format(**figures) if "{" in template or "}" in template else template
 
 
 def unworded(reason: Reason) -> str:

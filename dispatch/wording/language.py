@@ -64,6 +64,7 @@ class Language(msgspec.Struct, frozen=True):
     rules: Mapping[str, str]  # names by the value of a `RuleId`; one that is missing is called by that value
     alarms: Mapping[str, AlarmText]
     style: Style = Style()
+    labels: Mapping[str, str] = {}  # of screen and command line, by code
 
     def template(self, code: str) -> str | None:
         """The template of a code; None: there is none."""

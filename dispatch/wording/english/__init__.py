@@ -11,6 +11,7 @@ from dispatch.wording.english import (
     invoice,
     islanding,
     job_queue,
+    labels,
     meter_comparison,
     orders,
     owner_notes,
@@ -42,3 +43,4 @@ PHRASES: dict[str, str] = {**charges.PHRASES, **meter_comparison.PHRASES}
 PAST: dict[str, str] = past.TEMPLATES
 RULES = rules.NAMES
 ALARMS = alarms.TEXTS
+LABELS = labels.LABELS

@@ -240,17 +240,20 @@ async def test_why_prints_the_chain(machine: Machine, gateway: LinkServer) -> No
 
 
 async def test_why_is_said_in_the_language_that_is_asked_for(machine: Machine, gateway: LinkServer) -> None:
-    german = await machine.skerry("--lang", "de", "why")
+    german = await machine.skerry("why", "--lang", "de")
     assert "Nennleistung 60,0 kW" in german.out
     assert "Intervallbudget" in german.out
     asjson = await machine.skerry("--lang=de", "why", "--json")
     assert json.loads(asjson.out)["chain"][0]["reason"]["text"] == "rating 60.0 kW"
     chinese = (await machine.skerry("--lang", "zh", "why")).out.splitlines()
     assert chinese[-2:] == [
-        "       1 设备限值   -60.0    60.0        —  额定值 60.0 kW",
-        "●      6 周期电量    12.0       ∞     12.0  5.9 kWh left for 12 min",
+        "        1 设备限值    -60.0     60.0     —  额定值 60.0 kW",
+        "●       6 周期电量     12.0        ∞  12.0  5.9 kWh left for 12 min",
     ], "names as wide as they are shown"
-    refused = await machine.skerry("--lang", "fr", "why")
+    machine.environment["SKERRY_LANG"] = "de"
+    assert "Intervallbudget" in (await machine.skerry("why")).out
+    assert "interval budget" in (await machine.skerry("--lang", "de", "why", "--lang", "en")).out, "the last one counts"
+    refused = await machine.skerry("why", "--lang", "fr")
     assert refused.code == exit_codes.USAGE
     assert "no language fr: expected one of en, de" in refused.err
 

@@ -106,6 +106,7 @@ def test_a_term_is_called_the_same_everywhere(locale: str) -> None:
     for name, text in language.alarms.items():
         texts |= {f"{ALARMS} {name}.{field}": said for field, said in msgspec.structs.asdict(text).items()}
     texts |= {f"rule {name}": said for name, said in language.rules.items()}
+    texts |= {f"label {code}": said for code, said in language.labels.items()}
     plain_texts = {where: re.sub(r"`[^`]*`|\{[^}]*\}|\[[^]]*\]", " ", text) for where, text in texts.items()}
     everything = "\n".join(plain_texts.values())
     for term in read_as["term"]:
@@ -128,6 +129,7 @@ def test_a_term_is_called_the_same_everywhere(locale: str) -> None:
         (None, {"LANG": "zh_TW.UTF-8"}, "en"),
         (None, {"LANG": "fr_FR.UTF-8"}, "en"),
         (None, {"LANG": ""}, "en"),
+        (None, {"SKERRY_LANG": "de", "LC_ALL": "zh_CN.UTF-8"}, "de"),
         ("zh", {"LANG": "de_DE.UTF-8"}, "zh_CN"),
         ("zh-CN", {}, "zh_CN"),
         ("en_GB", {"LANG": "de_DE.UTF-8"}, "en"),

@@ -7,9 +7,11 @@ import pytest
 import scenes
 
 from console.display.ink import Ink
-from console.display.language import alarm_text
+from console.display.language import alarm_text, say
 from console.display.language_choice import Shown, available
+from console.display.status_text import alarm_state_words
 from console.display.viewmodel import Model, received
+from console.display.wrapping import columns
 from console.tui.alarm_list import AlarmList
 from console.tui.canvas import Canvas
 from console.tui.commands import LISTED
@@ -46,9 +48,10 @@ def left_out(about: AlarmDefinition, scene: scenes.Scene) -> list[str]:
     view.paint(canvas, model)
     shown = without_blanks(" ".join(canvas.lines()))
     said = alarm_text(alarm.id, alarm.detail)
-    head = f"{said.title} {alarm.priority.value} priority · gone, not acknowledged · came first"
+    state = alarm_state_words(alarm.state)
+    head = " · ".join((f"{said.title} {say(f'alarms.{alarm.priority.value}')}", state, say("alarms.came_first")))
     lacks = [text for text in (head, said.cause, said.consequence, said.action) if without_blanks(text) not in shown]
-    in_list = shown.count(without_blanks("gone, not acknowledged")) >= 2
+    in_list = shown.count(without_blanks(state)) >= 2
     return lacks if in_list else [*lacks, "its state in the list"]
 
 
@@ -56,7 +59,9 @@ def without_blanks(text: str) -> str:
     return "".join(text.split())
 
 
-def test_help_and_palette_say_what_each_command_does() -> None:
+@pytest.mark.parametrize("locale", available())
+def test_help_and_palette_say_what_each_command_does(locale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shown, "locale", locale)
     scene = scenes.read("calm")
     model = received(Model(welcome=scene.welcome), scene.published)
     page, palette = Canvas(80, 70), Canvas(80, 60)
@@ -65,6 +70,7 @@ def test_help_and_palette_say_what_each_command_does() -> None:
     prompt.kind = PALETTE
     prompt.paint(palette, model)
     assert "…" not in "".join(page.lines()).replace("— …", "")
+    assert all(columns(line.rstrip()) <= 79 for line in page.lines())
     text = "\n".join(palette.lines())
     for command in LISTED:
         assert command.help in text

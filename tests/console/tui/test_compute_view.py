@@ -90,7 +90,7 @@ def node(id: str, w: float | None, *gpus: Gpu) -> Node:
 def test_nodes_by_power_lost_first_and_by_name() -> None:
     nodes = [node("b", 500.0), node("c", None), node("a", 900.0), node("d", 800.0, Gpu(0, "lost"))]
     assert ["".join(n.id for n in in_order(nodes, order)) for order in ORDERS] == ["bcad", "adbc", "cdba", "abcd"]
-    assert list(ORDERS) == ["site file", "power", "lost", "name"]
+    assert list(ORDERS) == ["site_file", "power", "lost", "name"]
 
 
 def test_each_power_says_how_it_was_got_and_how_old_it_is() -> None:

@@ -15,7 +15,7 @@ from recorded_client import RecordedClient
 from test_fields_apart import WatchedCanvas
 
 from console.display.device_text import proven_text, raw_text, register_value_text
-from console.display.status_text import ALARM_STATE_WORDS
+from console.display.status_text import alarm_state_words
 from console.display.viewmodel import Model, received
 from console.tui.alarm_list import AlarmList
 from console.tui.app import SkerryApp
@@ -190,7 +190,7 @@ def test_lists_give_their_names_what_a_wide_screen_has_more(model: Model) -> Non
         canvas = WatchedCanvas(width, 20)
         view.paint(canvas, now)
         header, row = (line.rstrip() for line in canvas.lines()[:2])
-        assert header.index("State") == row.index(ALARM_STATE_WORDS[alarm.state])
+        assert header.index("State") == row.index(alarm_state_words(alarm.state))
         assert (f"{title} (first)" in row) == (width == 120 or len(title) <= 22)
     event = Event(0.0, "device", "warning", "battery-inverter-of-the-old-barn", "lost: no answer")
     for width, shown in ((80, "battery-inverte…  lost"), (120, "battery-inverter-of-the-old-barn  lost")):

@@ -396,7 +396,7 @@ def test_a_form_becomes_the_request_of_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("id", "texts", "line"),
     [
-        ("order.setpoint", {"value": "20"}, "value: '20': expected a power with its unit"),
+        ("order.setpoint", {"value": "20"}, "new: '20': expected a power with its unit"),
         ("order.setpoint", {"value": "20kW", "for": "soon"}, "for: 'soon': expected a duration"),
         ("order.soc_target", {"value": "80", "by": "noon"}, "by: 'noon': expected a time"),
     ],

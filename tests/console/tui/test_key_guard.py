@@ -12,8 +12,8 @@ from recorded_client import RecordedClient
 from screen import flat
 
 from console.display.islanding_text import abort_outlook
+from console.display.language import say
 from console.display.viewmodel import Model, received
-from console.tui.answers import UNREADABLE
 from console.tui.app import SkerryApp
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS
@@ -141,7 +141,7 @@ async def test_an_answer_of_an_unknown_form_does_not_end_the_console(eventually:
         app = pilot.app
         await eventually(pilot, lambda: app.model.published is not None)
         await pilot.press("exclamation_mark")
-        await eventually(pilot, lambda: app.model.notice == f"sent; {UNREADABLE}")
+        await eventually(pilot, lambda: app.model.notice == say("answer.sent", what=say("answer.unreadable")))
         await pilot.press("o")
-        await eventually(pilot, lambda: app.order_form.assessment.refusal == UNREADABLE)
+        await eventually(pilot, lambda: app.order_form.assessment.refusal == say("answer.unreadable"))
         assert app._running

@@ -24,7 +24,7 @@ ME = user_name(os.getuid())
 REFUSED = (
     ("o", ("70kW", "", "too much"), "refused: beyond ratings: discharge 70.0 kW against rated 60.0 kW charge"),
     ("o", ("5kW",), "refused: reason: an order needs a reason of at least 3 characters"),
-    ("o", ("5", "", "abc"), "refused: value: '5': expected a power with its unit"),
+    ("o", ("5", "", "abc"), "refused: new: '5': expected a power with its unit"),
     ("t", ("80%", "2025-01-01", "abc"), "refused: in the past: the time stated was"),
     ("c", ("", "0W", "", "heat"), "refused: beyond ratings: gpu-01 at most"),
 )

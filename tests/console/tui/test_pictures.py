@@ -10,6 +10,7 @@ import scenes
 from device_scene import device_scene
 from recorded_client import RecordedClient
 
+from console.display.language_choice import ENGLISH, Shown, available
 from console.tui.app import SkerryApp
 from console.tui.order_form import Stage
 
@@ -18,6 +19,8 @@ PICTURES = {
     "overview_120x40": ("calm", (120, 40), ""),
     "overview_pulse": ("pulse", (80, 24), ""),
     "overview_stale": ("stale", (80, 24), ""),
+    "overview_de": ("calm", (80, 24), ""),
+    "overview_zh_CN": ("calm", (80, 24), ""),
     "overview_no_color": ("alarms", (80, 24), ""),
     "compute": ("pulse", (80, 24), "2"),
     "plan_80x24": ("calm", (80, 24), "3" + 10 * " shift+right"),
@@ -52,6 +55,9 @@ OPENED = {
 def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scene, size, keys = PICTURES[name]
     key, *moves = keys.split() or [""]
+    monkeypatch.setattr(
+        Shown, "locale", next((locale for locale in available() if name.endswith(f"_{locale}")), ENGLISH)
+    )
     if "no_color" in name:
         monkeypatch.setenv("NO_COLOR", "1")
     client = RecordedClient(device_scene() if scene == "devices" else scenes.read(scene))

@@ -10,8 +10,8 @@ import scenes
 from recorded_client import RecordedClient
 from screen import Eventually, flat, open_view, screen_text, write
 
+from console.display.language import say
 from console.tui.app import SkerryApp
-from console.tui.record_view import EARLIER_GATEWAY, NO_ORDER
 from dispatch.model.readings import Quality
 from gateway.errors import RequestFailed
 from storage.moment import Moment, Value
@@ -122,7 +122,7 @@ async def test_every_view_is_marked_and_no_key_orders_anything(eventually: Event
             for key in ORDERS if name == "alarms" else ORDERS[-1:]:
                 pilot.app.store.update(notice="")
                 await pilot.press(key)
-                assert pilot.app.model.notice == NO_ORDER, (name, key)
+                assert pilot.app.model.notice == say("record.no_order"), (name, key)
         asked = {method for method, _ in client.asked}
         assert not {method for method in asked if method.startswith(("order.", "alarm.", "drill.abort", "stop"))}
         await pilot.press("end", "a")
@@ -181,7 +181,7 @@ async def test_an_earlier_gateway_is_named_and_the_present_stays(eventually: Eve
     async with app_of(client).run_test(size=(80, 24)) as pilot:
         await attached(pilot, client, eventually)
         await pilot.press("left_square_bracket")
-        await eventually(pilot, lambda: pilot.app.model.notice == EARLIER_GATEWAY)
+        await eventually(pilot, lambda: pilot.app.model.notice == say("record.earlier_gateway"))
         assert pilot.app.shown.past is None
         await pilot.press("H")  # and orders are given as ever
         await eventually(pilot, lambda: pilot.app.order_form.display)
