@@ -13,22 +13,17 @@ from console.cli.data_source import Live, Record, gateway, gateway_or_record
 from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
 from console.display.formats import date_clock_zone, hour_minute_zone
-from console.display.language import alarm_text, words
+from console.display.language import alarm_text, say, say_n, say_of, words
+from console.display.wrapping import padded
 from console.language_option import language_option
 from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, site_option
 from dispatch.alarms.episodes import AlarmEpisode
 from dispatch.alarms.flood import AlarmRate
-from dispatch.alarms.shelving import SHELVED, came_meanwhile
+from dispatch.alarms.shelving import SHELVED
 from dispatch.alarms.states import Alarm, AlarmState, FirstOut, ShelvedAlarm
 from dispatch.wording.formatting import span
 
-_STATES = {
-    AlarmState.NORMAL: "normal",
-    AlarmState.ACKNOWLEDGED: "acknowledged",
-    AlarmState.UNACKNOWLEDGED: "NOT ACKNOWLEDGED",
-    AlarmState.RETURNED: "gone, not acknowledged",
-}
 DAY_S = 86_400.0
 
 
@@ -63,39 +58,45 @@ def alarms(group: str | None, history: bool, since: str | None, limit: int, site
 def _lines(status: dict[str, Any], found: list[Alarm], zone: tzinfo) -> Iterator[str]:
     """Group by group in the order of their most urgent alarm."""
     if not found:
-        yield "no alarm is listed"
+        yield say("alarm_text.none")
     for group in dict.fromkeys(alarm.group for alarm in found):
-        yield f"{group or 'others'}"
+        yield say_of("group", group) if group else say("alarm_text.others")
         for alarm in found:
             if alarm.group == group:
                 yield from _alarm_lines(alarm, zone)
     first = msgspec.convert(status.get("first_out"), FirstOut | None)
     if first is not None:
         seen = f": {words(first.detail)}" if first.detail else ""
-        yield f"first out {first.id}, {date_clock_zone(first.utc_s, zone)}{seen}"
+        yield say("alarm_text.first_out", id=first.id, time=date_clock_zone(first.utc_s, zone), seen=seen)
     for one in msgspec.convert(status.get("shelved") or (), tuple[ShelvedAlarm, ...]):
         yield _shelved_line(one, zone)
     rate = msgspec.convert(status.get("alarm_rate"), AlarmRate | None)
     if rate is not None:
-        yield f"{rate.per_10_min} in the last 10 min{' FLOOD' if rate.flood else ''}"
+        yield say("alarm_text.flood" if rate.flood else "alarm_text.rate", n=rate.per_10_min)
 
 
 def _alarm_lines(alarm: Alarm, zone: tzinfo) -> Iterator[str]:
     said = alarm_text(alarm.id, alarm.detail)
-    within = "" if alarm.act_within_s is None else f", act within {span(alarm.act_within_s)}"
-    by = f" by {alarm.acknowledged_by}" if alarm.acknowledged_by else ""
+    state = say(f"status.alarm_{alarm.state.value}")
+    state += f" {say('alarm_text.by', who=alarm.acknowledged_by)}" if alarm.acknowledged_by else ""
+    state += "" if alarm.act_within_s is None else say("alarm_text.within", span=span(alarm.act_within_s))
     since = hour_minute_zone(alarm.since_utc_s, zone)
-    yield f"  {alarm.priority.value:<6}  {alarm.id}  {said.title}, since {since}, {_STATES[alarm.state]}{by}{within}"
-    yield f"          do: {said.action}"
+    text = say("alarm_text.line", id=alarm.id, title=said.title, time=since, state=state)
+    yield f"  {padded(say(f'priority.{alarm.priority.value}'), 6)}  {text}"
+    yield f"          {say('status.do', action=said.action)}"
 
 
 def _shelved_line(one: ShelvedAlarm, zone: tzinfo) -> str:
     kept = one.suppression
-    until = "" if kept.until_utc_s is None else f" until {hour_minute_zone(kept.until_utc_s, zone)}"
-    came = f", {came_meanwhile(one.came)}" if one.came else ""
-    since = date_clock_zone(kept.since_utc_s, zone)
-    state = "its condition stands" if one.state in (AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED) else "not there"
-    return f"{kept.kind:<14}  {kept.id}{until}, by {kept.who} since {since}: {kept.reason}; {state}{came}"
+    until = ""
+    if kept.until_utc_s is not None:
+        until = f" {say('alarm_text.until', time=hour_minute_zone(kept.until_utc_s, zone))}"
+    stands = one.state in (AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED)
+    state = say("alarm_text.stands" if stands else "alarm_text.not_there")
+    state += f", {say_n('alarms.came_meanwhile', one.came)}" if one.came else ""
+    since, kind = date_clock_zone(kept.since_utc_s, zone), "alarms.shelved" if until else "alarms.out_of_service"
+    figures = {"who": kept.who, "time": since, "reason": kept.reason, "state": state}
+    return f"{padded(say(kind), 14)}  {say('alarm_text.shelved', id=f'{kept.id}{until}', **figures)}"
 
 
 def _show_history(group: str | None, since: str | None, limit: int, site: str | None, as_json: bool) -> None:
@@ -114,7 +115,7 @@ def _show_history(group: str | None, since: str | None, limit: int, site: str | 
         click.echo(json_text(found))
         return
     if not found:
-        click.echo("no alarm came in this time")
+        click.echo(say("alarm_text.none_came"))
     for one in reversed(msgspec.convert(found, list[AlarmEpisode])):
         click.echo(one_line(episode_line(one, source.zone)))
 
@@ -131,7 +132,7 @@ def episode_line(one: AlarmEpisode, zone: tzinfo) -> str:
     if one.lasted_s is not None:
         lasted = span(one.lasted_s)
     else:
-        lasted = "not known" if one.restart_utc_s is not None else "stands"
+        lasted = say("history.not_known" if one.restart_utc_s is not None else "history.stands")
     rises = "".join(f"; {hour_minute_zone(r.utc_s, zone)} {r.text}" for r in one.raised)
     by = "not acknowledged"
     if one.acknowledged_utc_s is not None:
@@ -139,7 +140,7 @@ def episode_line(one: AlarmEpisode, zone: tzinfo) -> str:
     if one.restart_utc_s is not None:
         by += f", gateway restarted {hour_minute_zone(one.restart_utc_s, zone)}"
     came = date_clock_zone(one.came_utc_s, zone)
-    return f"{came}  {lasted:<10}  {one.severity:<7}  {one.id:<24}  {one.text}{rises}; {by}"
+    return f"{came}  {padded(lasted, 10)}  {one.severity:<7}  {one.id:<24}  {one.text}{rises}; {by}"
 
 
 @click.group()

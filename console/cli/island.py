@@ -12,9 +12,10 @@ import msgspec
 from console.cli.data_source import Record, gateway, gateway_or_record
 from console.cli.failures import Failure
 from console.cli.json_output import json_text, with_words
+from console.cli.line_formats import labelled
 from console.display.formats import date_clock_zone, hour_minute_zone
 from console.display.islanding_text import battery_energy_text, soc_track_text
-from console.display.language import words
+from console.display.language import say, say_of, words
 from console.display.wrapping import padded
 from console.language_option import language_option
 from console.value_parsers import NOT_SAID, json_option, site_option
@@ -26,7 +27,6 @@ from gateway.api.protocol import DrillPlan
 from storage.drills import DrillRecord
 
 MOST_LISTED = 500
-NONE_ON_RECORD = "No drill is on record."
 _reason_option = click.option(
     "--reason", required=True, metavar="TEXT", help="Reason; shown to other users and recorded."
 )
@@ -102,11 +102,12 @@ def report(number: int | None, as_list: bool, site: str | None, as_json: bool) -
     if as_json:
         click.echo(json_text(with_words(msgspec.to_builtins(found))))
     elif not found:
-        click.echo(NONE_ON_RECORD)
+        click.echo(say("drill_text.none"))
     elif as_list:
         for record in reversed(found):
             r = record.report
-            what = f"{r.result:<7}  {r.minutes:g} min by {r.who}: {words(r.why)}"
+            asked = say("drill_text.minutes_by", minutes=f"{r.minutes:g}", who=r.who, reason=words(r.why))
+            what = f"{padded(say_of('result', r.result), 7)}  {asked}"
             click.echo(f"{record.number:>4}  {date_clock_zone(r.started_utc_s, source.zone)}  {what}")
     else:
         for line in record_lines(found[0], source.zone):
@@ -178,7 +179,7 @@ def status_lines(found: dict[str, Any], zone: tzinfo) -> Iterator[str]:
         yield ""
     report = msgspec.convert(found["report"], DrillReport | None)
     if report is None:
-        yield NONE_ON_RECORD
+        yield say("drill_text.none")
     else:
         yield from report_lines(report, zone)
         yield _head(found["audit_head"])
@@ -188,14 +189,15 @@ def _now(found: dict[str, Any], view: IslandView | None, zone: tzinfo) -> Iterat
     """Where islanding stands."""
     soc = "—" if found["soc_pct"] is None else f"{found['soc_pct']:.1f} %"
     if view is None:
-        yield f"State     {found['state']}"
+        yield labelled("drill_text.state", say_of("state", found["state"]))
     else:
-        yield f"State     {found['state']} since {hour_minute_zone(view.since_utc_s, zone)}: {words(view.reason)}"
-    yield f"SoC       {soc}"
+        state, since = say_of("state", found["state"]), hour_minute_zone(view.since_utc_s, zone)
+        yield labelled("drill_text.state", say("drill_text.since", state=state, time=since, why=words(view.reason)))
+    yield labelled("drill_text.soc", soc)
     if view is not None and view.reconnect is not None:
         left_s = view.reconnect.left_s
-        wait = "" if left_s is None else f"; {span(left_s)} until closing may be permitted"
-        yield f"Return    {view.reconnect.profile}: {words(view.reconnect.figures)}{wait}"
+        wait = "" if left_s is None else say("drill_text.wait", span=span(left_s))
+        yield labelled("drill_text.return", f"{view.reconnect.profile}: {words(view.reconnect.figures)}{wait}")
     if view is not None and view.drill is not None:
         yield from _running(view.drill)
 
@@ -204,10 +206,11 @@ def _scheduled(plan: DrillPlan | None, zone: tzinfo) -> Iterator[str]:
     """The schedule's word, on a site that has one."""
     if plan is None:
         return
-    how = "begins by itself" if plan.unattended else "waits for somebody to start it"
+    how = say("drill_text.by_itself" if plan.unattended else "drill_text.waits")
     if plan.due_utc_s is not None:
-        yield f"Due       since {date_clock_zone(plan.due_utc_s, zone)}, {how}: {words(plan.note) or 'about to begin'}"
-    yield f"Next      {date_clock_zone(plan.next_utc_s, zone)}, {how}"
+        since, note = date_clock_zone(plan.due_utc_s, zone), words(plan.note) or say("drill_text.about_to_begin")
+        yield labelled("drill_text.due", say("drill_text.due_since", time=since, how=how, note=note))
+    yield labelled("drill_text.next", say("drill_text.at", time=date_clock_zone(plan.next_utc_s, zone), how=how))
 
 
 def _of_record(source: Record) -> dict[str, Any]:
@@ -219,40 +222,42 @@ def _of_record(source: Record) -> dict[str, Any]:
 
 
 def _head(head: str) -> str:
-    return f"Audit     head {head or 'not known yet: the report is being written'}"
+    return labelled("drill_text.audit", say("drill_text.head", head=head or say("drill_text.no_head")))
 
 
 def record_lines(record: DrillRecord, zone: tzinfo) -> Iterator[str]:
     """A report on record, whole: also with what was checked before, and with the audit's head."""
-    yield from report_lines(record.report, zone, f"Drill {record.number}")
+    yield from report_lines(record.report, zone, say("drill_text.title", number=record.number))
     for check in record.report.checks:
-        yield f"  before: {check_line(check)}"
+        yield f"  {say('drill_text.before', check=check_line(check))}"
     yield _head(record.audit_head)
     if record.not_durable:
-        yield f"          the audit did not hold this report when it was kept: {record.not_durable}"
-
-
-PHASES = {"ramp-back": "import ramps back", "returning": "returning to the grid"}  # the others are words as they are
+        yield f"{'':<9} {say('drill_text.not_held', why=record.not_durable)}"
 
 
 def _running(drill: DrillStatus) -> Iterator[str]:
-    left = "" if drill.hold_left_s is None else f", {span(drill.hold_left_s)} of the hold left"
-    yield f"Drill     {drill.minutes:g} min by {drill.who}: {drill.reason}"
-    yield f"Phase     {PHASES.get(drill.phase, drill.phase)}{left}"
+    left = "" if drill.hold_left_s is None else say("drill_text.hold_left", span=span(drill.hold_left_s))
+    asked = say("drill_text.minutes_by", minutes=f"{drill.minutes:g}", who=drill.who, reason=drill.reason)
+    yield labelled("drill_text.drill", asked)
+    yield labelled("drill_text.phase", f"{say_of('phase', drill.phase)}{left}")
     yield from _extremes(drill.v_min, drill.v_max, drill.hz_min, drill.hz_max)
     for check in drill.criteria:
         yield f"  {check_line(check)}"
 
 
-def report_lines(report: DrillReport, zone: tzinfo, title: str = "Last drill") -> Iterator[str]:
-    """The report of a drill."""
-    yield f"{title}, {date_clock_zone(report.started_utc_s, zone)}: {report.result.upper()}, {words(report.why)}"
-    yield f"Asked     {report.minutes:g} min by {report.who}: {report.reason}"
-    islanded = "not known" if report.islanded_s is None else span(report.islanded_s)
-    yield f"Islanded  {islanded}; transfer gap {words(report.transfer_gap)}"
+def report_lines(report: DrillReport, zone: tzinfo, title: str = "") -> Iterator[str]:
+    """The report of a drill; without a title that of the last one."""
+    title, began = title or say("drill_text.last"), date_clock_zone(report.started_utc_s, zone)
+    result = say_of("result", report.result).upper()
+    yield say("drill_text.head_line", title=title, time=began, result=result, why=words(report.why))
+    asked = say("drill_text.minutes_by", minutes=f"{report.minutes:g}", who=report.who, reason=report.reason)
+    yield labelled("drill_text.asked", asked)
+    islanded = say("report.not_known") if report.islanded_s is None else span(report.islanded_s)
+    gap = say("drill_text.gap", span=islanded, gap=words(report.transfer_gap))
+    yield labelled("drill_text.islanded", gap)
     yield from _extremes(report.v_min, report.v_max, report.hz_min, report.hz_max)
     soc = soc_track_text(report)
-    yield f"Battery   {battery_energy_text(report)}{f'; {soc}' if soc else ''}"
+    yield labelled("drill_text.battery", f"{battery_energy_text(report)}{f'; {soc}' if soc else ''}")
     for utc_s, what in report.timeline:
         yield f"  {date_clock_zone(utc_s, zone)}  {words(what)}"
     for check in report.criteria:
@@ -267,4 +272,4 @@ def _extremes(v_min: float | None, v_max: float | None, hz_min: float | None, hz
     if hz_min is not None and hz_max is not None:
         found.append(f"{hz_min:.2f} – {hz_max:.2f} Hz")
     if found:
-        yield f"Bus       {', '.join(found)} while islanded"
+        yield labelled("drill_text.bus", say("drill_text.while_islanded", values=", ".join(found)))

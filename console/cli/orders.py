@@ -11,14 +11,17 @@ import msgspec
 from console.cli.data_source import Live, gateway
 from console.cli.ending import ends_one
 from console.cli.json_output import json_text, with_words
+from console.cli.line_formats import labelled
 from console.display.formats import hour_minute_zone
+from console.display.language import say
 from console.display.language import words as in_words
+from console.display.wrapping import padded
 from console.language_option import language_option
 from console.terminal_output import one_line
 from console.value_parsers import NOT_SAID, duration, json_option, moment, percent, power, site_option
 from dispatch.model.orders import REASON_MIN, Order, OrderKind, Preview
 from dispatch.model.reasons import Reason
-from dispatch.orders.book import words
+from dispatch.orders.book import asked
 from dispatch.wording.formatting import span
 
 _SIGNED = {"ignore_unknown_options": True}  # "-20kW" is a power, not an option
@@ -152,7 +155,7 @@ def enable(id_: str, reason: str, site: str | None, as_json: bool) -> None:
         listed = live.link.request("order.list")
         there = [o for o in listed if o["kind"] == OrderKind.DISABLE.value and o["target"] == id_]
         if not there:
-            click.echo(f"{id_} is not disabled by an order")
+            click.echo(say("order_text.not_disabled", pcs=id_))
             return
         _ended(live, there[0]["id"], reason, as_json)
 
@@ -171,16 +174,18 @@ def orders(site: str | None, as_json: bool) -> None:
     for raw in found:
         click.echo(_line(live, raw))
     if not found:
-        click.echo("no manual order is in force")
+        click.echo(say("order_text.none"))
 
 
 def _line(live: Live, raw: dict[str, Any]) -> str:
     left_s = raw.get("left_s")
     order = msgspec.convert(raw, Order)
-    left = "" if left_s is None else f", {span(left_s)} left"
-    until = f"until {hour_minute_zone(order.ends_utc_s, live.zone)}{left}"
-    what, whose = words(order.kind, order.value, order.target), f"{order.who}: {order.reason}".rstrip(": ")
-    return one_line(f"{order.id:<6} {what:<28} {until:<28} {whose}")
+    time = hour_minute_zone(order.ends_utc_s, live.zone)
+    until = say("order_text.until", time=time)
+    if left_s is not None:
+        until = say("order_text.until_left", time=time, left=span(left_s))
+    whose = f"{order.who}: {order.reason}".rstrip(": ")
+    return one_line(f"{order.id:<6} {padded(_order_words(order), 28)} {padded(until, 28)} {whose}")
 
 
 def _give(
@@ -210,18 +215,24 @@ def _shown(found: dict[str, Any], as_json: bool) -> None:
         click.echo(json_text(with_words(found)))
         return
     preview = msgspec.convert(found, Preview)
-    click.echo(f"{in_words(preview.old)} → {in_words(preview.new)}, for {span(preview.for_s)}")
-    for word, bound, why in (("at least", preview.low, preview.low_why), ("at most", preview.high, preview.high_why)):
+    old, new = in_words(preview.old), in_words(preview.new)
+    click.echo(say("order_text.change", old=old, new=new, span=span(preview.for_s)))
+    bounds = (("form.at_least", preview.low, preview.low_why), ("form.at_most", preview.high, preview.high_why))
+    for code, bound, why in bounds:
         if bound is not None:
-            click.echo(f"{word:<8}  {_figure(bound, preview.unit)}  {in_words(why)}")
-    if preview.standing is not None:
-        standing = preview.standing
-        what = words(standing.kind, standing.value, standing.target)
-        click.echo(f"in force  {standing.id} of {standing.who}: {what}: {standing.reason}")
+            click.echo(labelled(code, f"{_figure(bound, preview.unit)}  {in_words(why)}"))
+    if (one := preview.standing) is not None:
+        text = say("order_text.standing", id=one.id, who=one.who, what=_order_words(one), reason=one.reason)
+        click.echo(labelled("order_text.in_force", text))
     for note in preview.notes:
-        click.echo(f"note      {in_words(note)}")
+        click.echo(labelled("order_text.note", in_words(note)))
     for n, line in enumerate(preview.consequence):
-        click.echo(f"{'' if n else 'then':<9} {in_words(line)}")
+        click.echo(f"{'':<9} {in_words(line)}" if n else labelled("order_text.then", in_words(line)))
+
+
+def _order_words(order: Order) -> str:
+    """What an order asks for."""
+    return in_words(asked(order.kind, order.value, order.target))
 
 
 def _figure(value: float, unit: str) -> str:
@@ -236,15 +247,15 @@ def _answered(live: Live, answer: dict[str, Any], as_json: bool) -> None:
         return
     order = msgspec.convert(answer["order"], Order)
     until = hour_minute_zone(order.ends_utc_s, live.zone)
-    click.echo(
-        f"{order.id}: {_words_of(answer['old'])} → {_words_of(answer['new'])}, until {until} ({span(answer['for_s'])})"
-    )
+    old, new = _words_of(answer["old"]), _words_of(answer["new"])
+    click.echo(say("order_text.given", id=order.id, old=old, new=new, until=until, span=span(answer["for_s"])))
     if answer["replaced"] is not None:
         before = msgspec.convert(answer["replaced"], Order)
-        click.echo(f"replaces  {before.id} of {before.who}: {words(before.kind, before.value, before.target)}")
+        text = say("order_text.replaced", id=before.id, who=before.who, what=_order_words(before))
+        click.echo(labelled("form.replaces", text))
     for note in answer["notes"]:
-        click.echo(f"note      {_words_of(note)}")
-    click.echo(f"now       {_words_of(answer['effect'])}")
+        click.echo(labelled("order_text.note", _words_of(note)))
+    click.echo(labelled("form.now", _words_of(answer["effect"])))
     _warn(answer["not_durable"])
 
 
@@ -253,8 +264,8 @@ def _ended(live: Live, id_: str, reason: str, as_json: bool) -> None:
     if as_json:
         click.echo(json_text(with_words(answer)))
         return
-    click.echo(f"ended     {', '.join(answer['ended']) or 'nothing: no such order was in force'}")
-    click.echo(f"now       {_words_of(answer['effect'])}")
+    click.echo(labelled("order_text.ended", ", ".join(answer["ended"]) or say("answer.nothing_ended")))
+    click.echo(labelled("form.now", _words_of(answer["effect"])))
     _warn(answer["not_durable"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.wording.english.labels import equipment, fleet, island, keys, lines, orders, plan, screen, views
+from dispatch.wording.english.labels import commands, equipment, fleet, island, keys, lines, orders, plan, screen, views
 
 LABELS: dict[str, str] = {
     **screen.LABELS,
@@ -13,5 +13,6 @@ LABELS: dict[str, str] = {
     **orders.LABELS,
     **equipment.LABELS,
     **fleet.LABELS,
+    **commands.LABELS,
     **lines.LABELS,
 }
