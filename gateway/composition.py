@@ -378,7 +378,7 @@ def compose_gateway(
     log = CommandLog(roles, audit, clock, events, SupervisedCalls("users", USERS_S, parts, at_once=8))
     archive = SupervisedCalls("archive", ARCHIVE_S, parts)
     queries = Queries(site, clock, state_dir, archive, log=log, loop=loop, planner=planner, iq=iq)
-    island_commands = IslandCommands(config, log=log, loop=loop, alarms=alarms, drills=drills)
+    island_commands = IslandCommands(config, log=log, loop=loop, alarms=alarms, drills=drills, planner=planner)
     told = outputs_of(site, loop, clock, events, outputs, recorder.save_state, left.mqtt_topics, left.notifications)
     dispatcher = Dispatcher(
         log,

@@ -26,7 +26,7 @@ from storage.rows import to_us
 
 AGAIN_S = 12 * 3600.0
 LINK_S = 10.0  # a device that answers now and then: at most one row of it in this time
-ERROR_S = 60.0  # the same where only the text of its error changes
+TEXT_S = 60.0  # the same where only the text of its error changes, or figures of why load is shed
 PLAN_S = 60.0
 SLACK_S = 60.0  # a row may be written this much later
 MOST_BYTES = 4 << 20  # of a row, unpacked
@@ -73,6 +73,7 @@ class RideThen(msgspec.Struct, frozen=True):
     rungs: int
     rung_name: Reason
     lacks: tuple[Reason, ...] = ()
+    why: Reason | None = None
 
 
 class LinkThen(msgspec.Struct, frozen=True):
@@ -166,7 +167,7 @@ def _steady(alarms: AlarmsThen) -> AlarmsThen:
 
 
 def _ride(ride: RideThrough) -> RideThen:
-    return RideThen(ride.rung, ride.rungs, ride.rung_name, ride.lacks)
+    return RideThen(ride.rung, ride.rungs, ride.rung_name, ride.lacks, ride.why)
 
 
 def _link(device: DeviceHealth, utc_s: float) -> LinkThen:
@@ -193,7 +194,9 @@ def _same(before: Any, now: Any) -> bool:
 def _least_s(before: Any, now: Any) -> float:
     """How long what was written stands at least."""
     if isinstance(before, LinkThen):
-        return LINK_S if before.online != now.online else ERROR_S
+        return LINK_S if before.online != now.online else TEXT_S
+    if isinstance(before, RideThen):
+        return TEXT_S if before.rung == now.rung else 0.0
     if isinstance(before, PlanThen):
         return PLAN_S if before.plan is not None and now.plan is not None else 0.0
     return 0.0

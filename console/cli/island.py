@@ -39,7 +39,7 @@ def drill() -> None:
 
 @drill.command()
 @click.option("--minutes", type=float, required=True, metavar="N", help="Duration off the grid, in minutes.")
-@click.option("--dry-run", "dry", is_flag=True, help="Show the checks only.")
+@click.option("--dry-run", "dry", is_flag=True, help="Show the checks, and what the drill would do, only.")
 @click.option(
     "--reason", default="", metavar="TEXT", help="Reason; shown to other users and recorded. Not needed with --dry-run."
 )
@@ -156,6 +156,8 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
     else:
         for check in msgspec.convert(answer["checks"], list[Check]):
             click.echo(check_line(check))
+        for n, line in enumerate(msgspec.convert(answer.get("consequence", ()), tuple[Reason, ...])):
+            click.echo(f"{'' if n else 'then':<9} {words(line)}")
     if not answer["ok"]:
         raise Failure(words(msgspec.convert(answer["reason"], Reason)), exit_codes.REFUSED)
     if not as_json:

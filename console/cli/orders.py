@@ -113,13 +113,17 @@ def disable(pcs: str, for_s: float | None, **options: Any) -> None:
 @click.command()
 @_for_option
 @_reason_option
+@_dry_option
 @language_option
 @site_option
 @json_option
-def hold(for_s: float | None, reason: str, site: str | None, as_json: bool) -> None:
+def hold(for_s: float | None, reason: str, dry: bool, site: str | None, as_json: bool) -> None:
     """Hold the batteries at 0 kW for a time, replacing any order. Always carried out, also with a full disk."""
     with gateway(site) as live:
         params: dict[str, Any] = {"kind": OrderKind.HOLD.value, "reason": reason, "for_s": for_s}
+        if dry:
+            _shown(live.link.request("order.preview", **params | {"reason": reason or NOT_SAID}), as_json)
+            return
         _answered(live, live.link.request("order.set", **params), as_json)
 
 

@@ -187,7 +187,7 @@ def _ride(found: Past) -> RideThrough | None:
         learnt_pct=math.inf,
         rung=then.rung,
         rung_name=then.rung_name,
-        why=None,
+        why=then.why,
         most_w=_value(moment, "decision.deliverable_w"),
         shutdown_in_s=_value(moment, "decision.shutdown_in_s"),
         rungs=then.rungs,

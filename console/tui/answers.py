@@ -68,6 +68,7 @@ class IslandAnswer(Answer, frozen=True):
     ok: bool
     reason: Reason
     checks: tuple[Check, ...] = ()
+    consequence: tuple[Reason, ...] = ()  # of a drill that is thought of
 
 
 class AlarmSuppressed(Answer, frozen=True):

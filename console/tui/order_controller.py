@@ -138,7 +138,8 @@ class OrderController:
         if form.id == "drill.start":
             minutes, reason = drill_minutes(form), form.text("reason")
             answer = await self._drill_checked(minutes, reason=reason)
-            return Assessment(checks=site_checks(answer.checks), refusal="" if answer.ok else words(answer.reason))
+            refusal = "" if answer.ok else words(answer.reason)
+            return Assessment(checks=site_checks(answer.checks), of_drill=answer.consequence, refusal=refusal)
         if form.kind is not None:
             params = order_parameters(form, self._store.model, incomplete=not confirm)
             return Assessment(await asked(self._requester, Preview, "order.preview", **params))

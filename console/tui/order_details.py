@@ -14,7 +14,8 @@ from console.display.viewmodel import Model
 from console.display.wrapping import columns, cut, padded, split_at, wrap
 from console.tui.form_fields import ENDING, CommandForm, chosen_order, order_text
 from dispatch.model.islanding import Check, IslandState
-from dispatch.model.orders import OrderKind, Preview
+from dispatch.model.orders import CONTRACT_BROKEN, LIMIT_EXCEEDED, OrderKind, Preview
+from dispatch.model.reasons import Reason
 
 INDENT = 10  # columns of a line's label
 RANGE_COLUMNS = 78
@@ -28,13 +29,22 @@ class Assessment(msgspec.Struct, frozen=True):
 
     preview: Preview | None = None  # of an order
     checks: tuple[Check, ...] = ()  # of a drill
+    of_drill: tuple[Reason, ...] = ()  # what it does until it ends
     refusal: str = ""
     unreadable: bool = False
 
     @property
-    def breaks_contract(self) -> bool:
-        """Whether the order, as it is filled in, breaks the contract by the forecast."""
-        return self.preview is not None and self.preview.breaks_contract
+    def consequence(self) -> tuple[Reason, ...]:
+        """What it does until it ends, a reason for each line; none where that is not known."""
+        return self.of_drill if self.preview is None else self.preview.consequence
+
+    @property
+    def breaks(self) -> str:
+        """What it breaks by the forecast, as it is filled in; empty: nothing."""
+        codes = {reason.code for reason in self.consequence}
+        if CONTRACT_BROKEN in codes:
+            return say("form.breaks")
+        return say("form.breaks_limit") if LIMIT_EXCEEDED in codes else ""
 
     @property
     def problem(self) -> Line | None:
@@ -44,17 +54,22 @@ class Assessment(msgspec.Struct, frozen=True):
         return self.refusal, Ink.DIM if self.unreadable else Ink.MEDIUM
 
 
-def consequence_lines(preview: Preview | None, model: Model) -> list[Line]:
-    """What an order would replace, and do until it ends, the contract marked where it breaks it.
+def consequence_lines(assessment: Assessment, model: Model) -> list[Line]:
+    """What an order or a drill would replace, and do until it ends; contract and limits marked where it breaks them.
 
     Nothing where that is not known.
     """
-    if preview is None or not preview.consequence:
+    if not assessment.consequence:
         return []
-    *lines, contract = (words(reason) for reason in preview.consequence)
-    mark = "▲ " if preview.breaks_contract else ""
-    last = (f"{mark}{contract}", Ink.MEDIUM if preview.breaks_contract else Ink.PLAIN)
-    return [*_replaced_lines(preview, model), *((line, Ink.PLAIN) for line in lines), last]
+    checked = len(assessment.checks)
+    before: list[Line] = [(say("form.checks_hold", n=checked), Ink.PLAIN)] if checked else []
+    before += [] if assessment.preview is None else _replaced_lines(assessment.preview, model)
+    return [*before, *map(_consequence_line, assessment.consequence)]
+
+
+def _consequence_line(reason: Reason) -> Line:
+    broken = reason.code in (CONTRACT_BROKEN, LIMIT_EXCEEDED)
+    return (f"▲ {words(reason)}", Ink.MEDIUM) if broken else (words(reason), Ink.PLAIN)
 
 
 def _replaced_lines(preview: Preview, model: Model) -> list[Line]:

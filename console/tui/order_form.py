@@ -29,7 +29,6 @@ from dispatch.wording.formatting import span
 STATUS_ROWS = 2
 DETAIL_ROWS = {
     "drill.start": 6,
-    "order.hold": 2,
     "order.stop": 3,
     "order.end": 1,
     "order.enable": 1,
@@ -38,6 +37,7 @@ DETAIL_ROWS = {
     "island.black_start": 1,
 }
 OTHER_DETAIL_ROWS = 5  # what is replaced, and four of what it does
+HOLD = "order.hold"
 LOWER_RISK_KEYS = ("H", "S")  # hold and stop
 FIELD_STEPS = {"tab": 1, "shift+tab": -1}
 CHOICE_STEPS = {"down": 1, "up": -1}
@@ -78,6 +78,7 @@ class OrderForm(DiffWidget, can_focus=True):
         self.refusal = ""  # of the last attempt; stands until something is typed
         self._wrong_word = ""  # what was entered in place of the confirmation word; stands until something is typed
         self._field_index = 0
+        self._rows = OTHER_DETAIL_ROWS
         self._edited_fields: set[int] = set()  # those whose preset text was changed
 
     def open(self, form: CommandForm) -> None:
@@ -86,6 +87,7 @@ class OrderForm(DiffWidget, can_focus=True):
         self._edited_fields.clear()
         self._field_index = 1 if form.fields and len(form.fields[0].choices) == 1 else 0  # 1: nothing to choose in it
         self.set_stage(Stage.EDIT)
+        self._rows = self._needed_rows()
         self.styles.height = 1 + self._detail_rows + bool(form.fields) + STATUS_ROWS
         self.display = True
         self.screen.set_focus(self)  # at once: `focus` waits for a turn, and the next key may be here already
@@ -118,7 +120,13 @@ class OrderForm(DiffWidget, can_focus=True):
 
     @property
     def _detail_rows(self) -> int:
-        return DETAIL_ROWS.get(self.form.id, OTHER_DETAIL_ROWS)
+        return self._rows
+
+    def _needed_rows(self) -> int:
+        """Rows between title and fields; one more where limits from outside are told."""
+        published = None if self.model is None else self.model.published
+        limited = published is not None and (published.signals or published.grid_events or published.decision.contacts)
+        return DETAIL_ROWS.get(self.form.id, OTHER_DETAIL_ROWS + bool(limited))
 
     # ── drawing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -127,12 +135,12 @@ class OrderForm(DiffWidget, can_focus=True):
         canvas.put(1, 0, "━" * (canvas.width - 2))
         keys = self._key_hints()
         x = canvas.put(3, 0, f" {cut(self.form.title, canvas.width - columns(keys) - 11)} ", Ink.BOLD)
-        if self.assessment.breaks_contract:
-            canvas.fit(x, 0, [f" {say('form.breaks')} ", " ▲ "], Ink.MEDIUM)
+        if breaks := self.assessment.breaks:
+            canvas.fit(x, 0, [f" {breaks} ", " ▲ "], Ink.MEDIUM)
         canvas.right(canvas.width - 3, 0, f" {keys} ", Ink.DIM)
         refused = self.assessment.problem is not None or self.refusal != ""
-        confirming = self.stage is not Stage.EDIT
-        lines = consequence_lines(self.assessment.preview, model) if confirming else []
+        asked = self.stage is not Stage.EDIT or self.form.id == HOLD  # a hold is sent without another question
+        lines = consequence_lines(self.assessment, model) if asked else []
         lines = lines or detail_lines(self.form, self.assessment, model, refused)
         for y, (text, ink) in enumerate(fitted_rows(lines, canvas.width - 2, self._detail_rows), start=1):
             canvas.put(1, y, text, ink)

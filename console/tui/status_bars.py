@@ -36,7 +36,8 @@ from dispatch.alarms.states import Alarm
 from dispatch.model.islanding import OFF_GRID_STATES, IslandState
 
 MIN_COLUMNS, MIN_ROWS = 80, 24
-WHY_ROWS = 2
+WHY_ROWS = 2  # at least
+MOST_WHY_ROWS = 9  # more than any text takes
 PAST_WIDE = 60  # columns of the state line, from which a past one says what steered
 TEXT_COLUMN = 8  # behind "Why", "Next", "Alarms"
 TEXT_MARGIN = TEXT_COLUMN + 1  # columns that the text of a line cannot have
@@ -139,31 +140,51 @@ class Separator(DiffWidget):
 
 
 class WhyLine(DiffWidget):
-    """What the controller does and why."""
+    """What the controller does and why, all of it: as many rows as that takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = WHY_ROWS
+
+    def watch_model(self) -> None:
+        """A new model: take as many rows as its text needs. Off the grid none is given back, as figures change."""
+        model = self.model
+        rows = WHY_ROWS if model is None or not self.size.width else own_why_rows(model, self.size.width)
+        keeps = model is not None and model.published is not None and not in_normal_operation(model)
+        self._rows = max(rows, self._rows) if keeps else rows
+        if self.styles.height is None or self.styles.height.value != self._rows:
+            self.styles.height = self._rows
+        super().watch_model()
 
     def paint(self, canvas: Canvas, model: Model) -> None:
-        """Two rows; a longer text continues in the lines below."""
+        """From the first row on; a longer text continues in the lines below where those have room."""
         canvas.put(1, 0, say("line.why"), Ink.DIM)
         for y, line in enumerate(why_rows(model, canvas.width)[: canvas.height]):
             canvas.put(TEXT_COLUMN, y, line)
 
 
 def why_rows(model: Model, width: int) -> list[str]:
-    """The why line in rows. A long one takes the line of what the plan changes next.
-
-    Without a gateway, what went wrong takes it as well, and before the first snapshot that of the alarms, too.
-    """
-    return wrap(why_text(model), width - TEXT_MARGIN, _most_why_rows(model))
+    """The why line in rows, nothing cut."""
+    return wrap(why_text(model), width - TEXT_MARGIN, MOST_WHY_ROWS)
 
 
-def _most_why_rows(model: Model) -> int:
+def own_why_rows(model: Model, width: int) -> int:
+    """How many of them are the line's own."""
+    return max(WHY_ROWS, len(why_rows(model, width)) - _spilling_rows(model))
+
+
+def spilled_rows(model: Model, width: int) -> list[str]:
+    """Those that take the lines below: of what the plan changes next, without a gateway of the alarms, too."""
+    return why_rows(model, width)[own_why_rows(model, width) :]
+
+
+def _spilling_rows(model: Model) -> int:
+    """How many lines below may be taken. Advisories and the next step of islanding stay."""
     if model.past is not None:
-        return WHY_ROWS
+        return 0
     if model.published is None:
-        return WHY_ROWS if model.link is Link.LIVE else WHY_ROWS + 2
-    if model.link is Link.LIVE and (model.published.advisories or not in_normal_operation(model)):
-        return WHY_ROWS  # what must be known of the hours to come, and the next step of islanding, stay
-    return WHY_ROWS + 1
+        return 0 if model.link is Link.LIVE else 2
+    return int(model.link is not Link.LIVE or not (model.published.advisories or not in_normal_operation(model)))
 
 
 class NextLine(DiffWidget):
@@ -171,7 +192,7 @@ class NextLine(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row: as many changes as fit whole."""
-        if rest := why_rows(model, canvas.width)[WHY_ROWS:]:
+        if rest := spilled_rows(model, canvas.width):
             canvas.put(TEXT_COLUMN, 0, rest[0])
             return
         if model.past is not None:
@@ -203,7 +224,7 @@ class AlarmLine(DiffWidget):
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """One row."""
-        if rest := why_rows(model, canvas.width)[WHY_ROWS + 1 :]:
+        if rest := spilled_rows(model, canvas.width)[1:]:
             canvas.put(TEXT_COLUMN, 0, rest[0])
             return
         canvas.put(1, 0, say("line.alarms"), Ink.DIM)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dispatch.alarms.facts import Facts, NodesUnread
 from dispatch.alarms.points import QUIET, Condition
 from dispatch.config.schema import BatteryConfig, DispatchConfig
-from dispatch.control.pcs_limits import isolation_fault
+from dispatch.control.power_limits import isolation_fault
 from dispatch.control.setpoint_monitor import tolerance_w
 from dispatch.model.battery_bank import counted
 from dispatch.model.decision import Contested, Decision, PvOver

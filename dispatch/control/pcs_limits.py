@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import msgspec
 
-from dispatch.config.battery_ratings import ac_of_dc_w, bms_share
+from dispatch.config.battery_ratings import bms_share
 from dispatch.config.schema import BatteryConfig, DispatchConfig, PcsRatings
 from dispatch.control.balance_witness import STEADY_W
+from dispatch.control.power_limits import limits, power_limits, ways
 from dispatch.control.proven_behaviour import HALF
-from dispatch.model.battery_bank import counted, highest_soc
 from dispatch.model.equipment import NOT_RUNNING, Battery, DeviceProof, Pcs, alarm_words
-from dispatch.model.readings import Quality, Reading
+from dispatch.model.readings import Quality
 from dispatch.model.reasons import Reason
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import Standing, signed
-
-SOC_TAPER_PCT = 2.0  # power fades to 0 over this much SoC before a bound, so that it does not slam
-TEMP_TAPER_C = 2.0  # and over this much before a temperature bound
 
 
 class Ready(enum.Enum):
@@ -82,6 +78,30 @@ def units(
     return tuple(result)
 
 
+def able_now(config: DispatchConfig, snapshot: Snapshot) -> DispatchConfig:
+    """The site file with each PCS rated as BMS, temperatures, caps and proofs leave it now; 0 W without setpoints.
+
+    The SoC limits nothing here: it moves.
+    """
+    return msgspec.structs.replace(config, pcs=tuple(_able_now(config, ratings, snapshot) for ratings in config.pcs))
+
+
+def _able_now(config: DispatchConfig, ratings: PcsRatings, snapshot: Snapshot) -> PcsRatings:
+    pcs = next((p for p in snapshot.pcs if p.id == ratings.id), None)
+    battery = next((b for b in snapshot.batteries if b.id == ratings.battery), None)
+    if readiness(pcs, battery, ratings.id)[0] is not Ready.READY:
+        return msgspec.structs.replace(ratings, charge_w=0.0, discharge_w=0.0)
+    own = next(b for b in config.batteries if b.id == ratings.battery)
+    able = next((p for p in config.able_pcs if p.id == ratings.id), ratings)
+    proof = next((d.proof for d in snapshot.devices if d.id == ratings.id), None)
+    most, share = _halved(ratings) if _is_changed(proof) else ratings, bms_share(config, ratings)
+    discharge_w, charge_w = (
+        min(w for w, _ in power_limits(way, share, own, pcs, battery))
+        for way in ways(most, able, own, pcs, battery, None)
+    )
+    return msgspec.structs.replace(ratings, charge_w=charge_w, discharge_w=discharge_w)
+
+
 def enabled(found: tuple[Unit, ...], orders: Standing) -> tuple[Unit, ...]:
     """A PCS that somebody disabled goes to 0 kW and stays there."""
     off = {order.target: signed(order, orders.mono_s) for order in orders.disabled}
@@ -106,19 +126,17 @@ def _unit(
     proof: DeviceProof | None,
 ) -> Unit:
     ready, why = readiness(pcs, battery, ratings.id)
-    changed = proof is not None and proof.changed_utc_s is not None
+    changed = _is_changed(proof)
     fixed_w = 0.0
     if ready is Ready.LOST:  # of another firmware nobody knows what it does on silence
         fixed_w, why = _unread(pcs, why, last_w, proven_w, together_w, None if changed else proof)
     elif ready is Ready.WITHHELD:
         fixed_w = _last_power_w(pcs) if proven_w is None else proven_w
     if changed:
-        ratings = msgspec.structs.replace(
-            ratings, charge_w=HALF * ratings.charge_w, discharge_w=HALF * ratings.discharge_w
-        )
+        ratings = _halved(ratings)
     (high_w, high_why), (charge_w, low_why) = (
-        min(_limits(way, share, config, pcs, battery, changed), key=lambda limit: limit[0])
-        for way in _ways(ratings, able, config, pcs, battery, last_w)
+        min(limits(way, share, config, pcs, battery, changed), key=lambda limit: limit[0])
+        for way in ways(ratings, able, config, pcs, battery, last_w)
     )
     return Unit(
         id=ratings.id,
@@ -131,6 +149,15 @@ def _unit(
         soc_pct=battery.soc_pct.good if battery is not None else None,
         fixed_w=fixed_w,
     )
+
+
+def _is_changed(proof: DeviceProof | None) -> bool:
+    """Whether a PCS is another one, or has another firmware, than was proven."""
+    return proof is not None and proof.changed_utc_s is not None
+
+
+def _halved(ratings: PcsRatings) -> PcsRatings:
+    return msgspec.structs.replace(ratings, charge_w=HALF * ratings.charge_w, discharge_w=HALF * ratings.discharge_w)
 
 
 def _unread(
@@ -244,141 +271,3 @@ def _absence(pcs: Pcs) -> Reason:
     others = (pcs.state, pcs.connection, pcs.control, pcs.setpoint_w, pcs.hz)
     answers = any(part.quality is Quality.GOOD for part in others)
     return Reason("pcs.answers_without_power") if answers else Reason("pcs.no_answer")
-
-
-class _Way(NamedTuple):
-    """One direction of a PCS and its battery. Powers and rooms are >= 0 in this direction."""
-
-    rating_w: float  # not above its cap
-    able_w: float  # the rating itself
-    pcs_limit: Reading
-    bms_limit: Reading  # at the battery
-    bms_limit_a: float | None  # in amperes, where it comes of them
-    soc: Reading  # of what it may be, the one that is nearer to the end
-    ac_per_dc: float
-    held_w: float  # of the last setpoint, what went this way
-    room_pct: Callable[[float], float]  # from a SoC to where this direction ends
-    end: Reason
-    window_c: tuple[float, float]  # temperatures between which it may go this way
-
-
-def _ways(
-    ratings: PcsRatings,
-    able: PcsRatings,
-    config: BatteryConfig,
-    pcs: Pcs | None,
-    battery: Battery | None,
-    last_w: float | None,
-) -> tuple[_Way, _Way]:
-    """Discharging, and charging. A PCS or battery that was never heard of is one without readings."""
-    pcs, battery, held_w = pcs or Pcs(ratings.id), battery or Battery(config.id), last_w or 0.0
-    discharging = _Way(
-        rating_w=ratings.discharge_w,
-        able_w=able.discharge_w,
-        pcs_limit=pcs.discharge_limit_w,
-        bms_limit=battery.discharge_limit_w,
-        bms_limit_a=battery.discharge_limit_a.value,
-        soc=battery.soc_pct,
-        ac_per_dc=ac_of_dc_w(config, 1.0),
-        held_w=max(held_w, 0.0),
-        room_pct=lambda soc_pct: soc_pct - config.soc_min_pct,
-        end=Reason("soc.minimum", {"soc_pct": config.soc_min_pct}),
-        window_c=config.discharge_window_c,
-    )
-    charging = _Way(
-        rating_w=ratings.charge_w,
-        able_w=able.charge_w,
-        pcs_limit=pcs.charge_limit_w,
-        bms_limit=battery.charge_limit_w,
-        bms_limit_a=battery.charge_limit_a.value,
-        soc=highest_soc(battery),
-        ac_per_dc=-ac_of_dc_w(config, -1.0),
-        held_w=max(-held_w, 0.0),
-        room_pct=lambda soc_pct: config.soc_max_pct - soc_pct,
-        end=Reason("soc.maximum", {"soc_pct": config.soc_max_pct}),
-        window_c=config.charge_window_c,
-    )
-    return discharging, charging
-
-
-def _limits(
-    way: _Way, share: float, config: BatteryConfig, pcs: Pcs | None, battery: Battery | None, halved: bool
-) -> Iterator[tuple[float, Reason]]:
-    """Every limit on power in one direction, AC watts >= 0, with its reason; of equal ones the first is named.
-
-    `halved`: the rating is half of the PCS's.
-    """
-    if halved:
-        yield way.rating_w, Reason("limit.not_as_proven", {"limit_w": way.rating_w})
-    # A limit that went stale still limits: holding it is the safe side.
-    if way.bms_limit.value is not None:
-        limit_w = max(way.bms_limit.value, 0.0) * share * way.ac_per_dc
-        yield limit_w, _bms_reason(config.id, limit_w, way.bms_limit_a)
-    soc_pct = way.soc.good
-    if battery is None or soc_pct is None:
-        yield way.held_w, Reason("limit.soc_unknown", {"battery": config.id})
-    else:
-        fade = _fade(way.room_pct(soc_pct) / SOC_TAPER_PCT)  # 1: it limits nothing, so it is no reason
-        reason = Reason("limit.soc", {"soc_pct": soc_pct, "end": way.end})
-        if soc_pct != battery.soc_reported_pct.value:
-            reason = counted(reason, (battery,))
-        if fade < 1:
-            yield way.rating_w * fade, reason
-    if battery is not None:
-        yield from _temperature_limit(way, config, battery)
-        yield from _safety_limits(share, config, battery)
-    if pcs is not None and way.pcs_limit.value is not None:
-        limit_w = max(way.pcs_limit.value, 0.0)
-        yield limit_w, Reason("limit.pcs", {"pcs": pcs.id, "limit_w": limit_w})
-    if way.rating_w < way.able_w:
-        yield way.rating_w, Reason("limit.cap", {"limit_w": way.rating_w, "rated_w": way.able_w})
-    yield way.rating_w, Reason("limit.rating", {"limit_w": way.rating_w})
-
-
-def _safety_limits(share: float, config: BatteryConfig, battery: Battery) -> Iterator[tuple[float, Reason]]:
-    """What holds whichever way it goes."""
-    if (fault := isolation_fault(battery, config)) is not None:
-        yield 0.0, fault
-    if unmonitored(battery):
-        limit_w = config.unmonitored_w * share
-        yield limit_w, Reason("limit.unmonitored", {"battery": config.id, "limit_w": limit_w})
-
-
-def _bms_reason(battery: str, limit_w: float, limit_a: float | None) -> Reason:
-    if limit_a is None:
-        return Reason("limit.bms", {"battery": battery, "limit_w": limit_w})
-    return Reason("limit.bms_amps", {"battery": battery, "limit_w": limit_w, "limit_a": limit_a})
-
-
-def _temperature_limit(way: _Way, config: BatteryConfig, battery: Battery) -> Iterator[tuple[float, Reason]]:
-    """By the coldest and the warmest that is known of it. Without a temperature the BMS's limits are all there is."""
-    low_c, high_c = way.window_c
-    known = [t.good for t in (battery.cell_temp_min_c, battery.temp_c, battery.cell_temp_max_c) if t.good is not None]
-    for temp_c, room_c in ((t, min(t - low_c, high_c - t)) for t in known):
-        reason = Reason("limit.temperature", {"battery": config.id, "temp_c": temp_c, "min_c": low_c, "max_c": high_c})
-        if (fade := _fade(room_c / TEMP_TAPER_C)) < 1:
-            yield way.rating_w * fade, reason
-
-
-def isolation_fault(battery: Battery, config: BatteryConfig) -> Reason | None:
-    """That the battery has lost its isolation, by its BMS's word or by its resistance to earth; None: not known of.
-
-    It is not latched: what has measured it says when it is over. A value that is old still counts.
-    """
-    if battery.isolation.value == "fault":
-        return Reason("limit.isolation_fault", {"battery": battery.id})
-    ohm = battery.isolation_ohm.value
-    if ohm is None or ohm >= config.isolation_min_ohm:
-        return None
-    least_kohm = config.isolation_min_ohm / 1e3
-    return Reason("limit.isolation_low", {"battery": battery.id, "isolation_kohm": ohm / 1e3, "least_kohm": least_kohm})
-
-
-def unmonitored(battery: Battery) -> bool:
-    """Whether nothing that the battery tells would show that it must not be used. A value that is old still counts."""
-    told = (battery.temp_c, battery.cell_temp_max_c, battery.charge_limit_w, battery.discharge_limit_w)
-    return all(reading.value is None for reading in told)
-
-
-def _fade(share: float) -> float:
-    return min(max(share, 0.0), 1.0)

@@ -23,6 +23,7 @@ class OrderKind(enum.Enum):
 
 BATTERY = frozenset({OrderKind.SETPOINT, OrderKind.IMPORT_TARGET, OrderKind.SOC_TARGET, OrderKind.HOLD})
 ON_BATTERY = BATTERY | {OrderKind.RESERVE_LEVEL, OrderKind.DISABLE}  # what changes what it does
+CONTRACT_BROKEN, LIMIT_EXCEEDED = "consequence.broken", "consequence.limit_exceeded"  # codes of what a preview warns of
 IN_WATTS = frozenset({OrderKind.SETPOINT, OrderKind.IMPORT_TARGET, OrderKind.NODE_CAP})
 IN_PERCENT = frozenset({OrderKind.SOC_TARGET, OrderKind.RESERVE_LEVEL})
 

@@ -2,10 +2,13 @@
 
 Reckoned in slices that end with each quarter hour, metering interval and order: the net load is the one measured now
 for the running quarter hour, then the plan's; without a plan the one measured now holds. The order goes through the
-rules that outrank it (`order_projection`; signals and grid events are not among these), beside the other orders in
-force. Against it stands the site without the order: the order in force that it would replace, else the battery as
-planned, at rest where no plan is in force; and where no order has the battery, it holds the mean of the interval at the
-limit that is kept, as far as power and reserve allow.
+rules that outrank it (`order_projection`), beside the other orders in force and the limits of signals and grid events.
+Those of the grid operator outrank an order; the others it may exceed, which is told. Limits of PV are not counted, and
+what BMS and temperatures allow now is taken to stay.
+
+Against it stands the site without the order: the order in force that it would replace, else the battery as planned, at
+rest where no plan is in force; and where no order has the battery, it holds the mean of the interval at the limit that
+is kept, as far as power and reserve allow.
 
 What a load does that nobody has announced is not known. The band of the means is that of the plan's load; without a
 plan there is none.
@@ -24,13 +27,16 @@ from dispatch.billing.peak_charges import main_charge, peak_charges
 from dispatch.config.battery_ratings import mean_efficiency, reserve_soc_pct
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import DispatchConfig
+from dispatch.control.rules.situation import surplus_w
 from dispatch.model.forecast import QUARTER_S, Forecast
-from dispatch.model.metering_interval import LAST_S, TOLD_S, Interval
+from dispatch.model.metering_interval import LAST_S, Interval
 from dispatch.model.orders import BATTERY, Order, OrderKind
 from dispatch.model.plan import NEAR_W, Plan, PlanStep
 from dispatch.model.reasons import Reason
+from dispatch.model.signals import Quantity, Signal, both
 from dispatch.planning.inputs import PlanInputs
-from dispatch.planning.order_projection import local_iso, project_steps, rise_pct
+from dispatch.planning.order_projection import project_steps, rise_pct
+from dispatch.planning.signals_in_time import limits_in
 
 NO_LOAD = Forecast(0, (), (), ())  # the projection asks for the net load of its slices only
 
@@ -49,6 +55,7 @@ class SiteNow(msgspec.Struct, frozen=True, kw_only=True):
     one_charge: bool = True  # False: several charges on peaks are listed, and a kW has not one price
     charge: str = ""  # id of the listed charge that `free_w` is of; "": the main one
     orders: tuple[Order, ...] = ()  # in force; one on the battery is replaced
+    signals: tuple[Signal, ...] = ()  # from outside, and the limits of grid events, that are not over
 
 
 class IntervalOutcome(msgspec.Struct, frozen=True):
@@ -61,6 +68,14 @@ class IntervalOutcome(msgspec.Struct, frozen=True):
     low_w: float | None  # at the ends of the load's band; None: there is none
     high_w: float | None
     exceeds_utc_s: float | None  # when its energy passes what the contract allows; None: it does not
+
+
+class LimitOutcome(msgspec.Struct, frozen=True):
+    """The limit from outside that an order comes nearest to, or exceeds most."""
+
+    signal: Signal
+    over_w: float  # < 0: so much is left
+    at_utc_s: float
 
 
 class Consequence(msgspec.Struct, frozen=True):
@@ -81,6 +96,7 @@ class Consequence(msgspec.Struct, frozen=True):
     peak_eur: float | None  # None: it has no single price
     contract_w: float
     planned: bool  # the battery is as planned once the order is over; False: it rests
+    limit: LimitOutcome | None = None  # None: no limit from outside stands in its time
 
     @property
     def broken(self) -> IntervalOutcome | None:
@@ -100,11 +116,12 @@ class _Slice(msgspec.Struct, frozen=True):
     price: float | None
 
 
-def consequence(site: SiteNow, order: Order) -> Consequence | None:
-    """What the order does; None for one that is not on the battery's power."""
+def consequence(site: SiteNow, order: Order, beside: tuple[Order, ...] = ()) -> Consequence | None:
+    """What the order does; None for one that is not on the battery's power. `beside`: orders that come with it."""
     if order.kind not in BATTERY:
         return None
-    others = tuple(o for o in site.orders if o.kind not in BATTERY)
+    taken = {o.slot for o in (order, *beside)}
+    others = (*(o for o in site.orders if o.slot not in taken), *beside)
     slices = _slices(site, order.ends_utc_s)
     under = [s.begin_utc_s < order.ends_utc_s for s in slices]
     ordered, soc_pct = _powers(site, slices, (*others, order), 0.0)
@@ -136,6 +153,7 @@ def consequence(site: SiteNow, order: Order) -> Consequence | None:
         peak_eur=rise_eur,
         contract_w=site.config.grid.contracted_peak_w,
         planned=site.plan is not None,
+        limit=_limit(site, [(s, w) for s, w, it_holds in zip(slices, ordered, under, strict=True) if it_holds]),
     )
 
 
@@ -145,6 +163,7 @@ def _slices(site: SiteNow, ends_utc_s: float) -> list[_Slice]:
     last_s = start_s + length_s * -(-(ends_utc_s - start_s) // length_s)
     cuts = {site.utc_s, ends_utc_s, last_s, *(o.ends_utc_s for o in site.orders)}
     cuts |= {float(t) for t in range(int(site.utc_s // QUARTER_S + 1) * QUARTER_S, int(last_s) + 1, QUARTER_S)}
+    cuts |= {t for signal in site.signals for t in (signal.start_utc_s, signal.end_utc_s)}
     cuts |= {start_s + n * length_s for n in range(int((last_s - start_s) // length_s) + 1)}
     inside = sorted(t for t in cuts if site.utc_s <= t <= last_s)
     return [_slice(site, begin, end) for begin, end in pairwise(inside) if end - begin > 1e-6]
@@ -193,6 +212,7 @@ def _powers(
         soc_pct=site.soc_pct,
         month_peak_w=site.free_w,
         orders=orders,
+        signals=site.signals,
     )
     nets = [s.net_w + _apart_w(s, share) for s in slices]
     given = project_steps(inputs, [s.begin_utc_s for s in slices], [s.seconds for s in slices], nets)
@@ -222,11 +242,13 @@ def _given_w(config: DispatchConfig, s: _Slice, spare_pct: float) -> float:
 
 
 def _unordered_w(site: SiteNow, s: _Slice, net_w: float, so_far_wh: float, most_w: float) -> float:
-    """As planned, but no less than what keeps the mean of the interval at the limit that is kept."""
+    """As planned, but no less than what keeps the interval's mean at its limit, and the limits from outside."""
     interval = site.interval
     left_s = _interval_start_s(interval, s) + interval.length_s - s.begin_utc_s
     allowed_w = max(0.0, interval.limit_w * interval.length_s / 3600 - so_far_wh) * 3600 / max(left_s, LAST_S)
-    return max(s.planned_w, min(net_w - allowed_w, most_w))
+    asked = both(*limits_in(site.signals, s.begin_utc_s, s.begin_utc_s + s.seconds))
+    w = max(s.planned_w, min(net_w - min(allowed_w, asked.import_w), most_w), -asked.charge_w - surplus_w(net_w))
+    return min(w, net_w + asked.export_w)
 
 
 def _so_far_wh(interval: Interval) -> float:
@@ -287,6 +309,23 @@ def _exceeds(parts: Sequence[tuple[_Slice, float]], so_far_wh: float, allowed_wh
     return None
 
 
+def _limit(site: SiteNow, parts: Sequence[tuple[_Slice, float]]) -> LimitOutcome | None:
+    """The limit from outside that is exceeded most under the order, or comes nearest to that."""
+    found: list[LimitOutcome] = []
+    for s, w in parts:
+        powers_w = {
+            Quantity.IMPORT: s.net_w - w,
+            Quantity.EXPORT: w - s.net_w,
+            Quantity.CHARGE: -w - surplus_w(s.net_w),
+        }
+        found += [
+            LimitOutcome(signal, powers_w[signal.quantity] - signal.limit_w, s.begin_utc_s)
+            for signal in site.signals
+            if signal.quantity in powers_w and signal.overlaps(s.begin_utc_s, s.begin_utc_s + s.seconds)
+        ]
+    return max(found, key=lambda outcome: outcome.over_w, default=None)
+
+
 def _peak(site: SiteNow, outcomes: Sequence[IntervalOutcome]) -> tuple[float, float | None]:
     """By how much the billed peak would be higher than without the order, W, and what that costs, EUR.
 
@@ -312,76 +351,3 @@ def _terms(site: SiteNow) -> DemandTerms:
 def _rise_w(paid_w: float, outcomes: Sequence[IntervalOutcome]) -> float:
     rise_w = max([paid_w, *(o.mean_w for o in outcomes)]) - max([paid_w, *(o.without_w for o in outcomes)])
     return rise_w if rise_w > NEAR_W else 0.0
-
-
-# ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def told(found: Consequence, config: DispatchConfig) -> tuple[Reason, ...]:
-    """What an order does, a reason for each line: energy and its cost, the interval's mean, the peak, the contract."""
-    return (_energy(found, config), _mean(found, config), _rise(found), _contract(found, config))
-
-
-def _energy(found: Consequence, config: DispatchConfig) -> Reason:
-    """What the battery gives or takes, the SoC, and the import against none of it."""
-    until, wh = local_iso(found.ends_utc_s, config), abs(found.battery_wh)
-    soc_pct, before_pct, imported = found.soc_pct, found.soc_before_pct, _import(found)
-    if found.rests:
-        return Reason("consequence.rests", {"until_local": until, "soc_pct": soc_pct, "import": imported})
-    if found.battery_wh > 0:
-        return Reason(
-            "consequence.gives",
-            {"until_local": until, "battery_wh": wh, "before_pct": before_pct, "soc_pct": soc_pct, "import": imported},
-        )
-    return Reason(
-        "consequence.takes",
-        {"until_local": until, "battery_wh": wh, "before_pct": before_pct, "soc_pct": soc_pct, "import": imported},
-    )
-
-
-def _import(found: Consequence) -> Reason:
-    cost = None if found.eur is None else Reason("consequence.eur", {"eur": round(found.eur, 2) + 0.0})
-    if found.import_wh < 0:
-        return Reason("consequence.less", {"by_wh": -found.import_wh, "cost": cost})
-    return Reason("consequence.more", {"by_wh": found.import_wh, "cost": cost})
-
-
-def _mean(found: Consequence, config: DispatchConfig) -> Reason:
-    worst, band, after = found.worst, None, None
-    if worst.low_w is not None and worst.high_w is not None:
-        band = Reason("consequence.band", {"low_w": worst.low_w, "high_w": worst.high_w})
-    if found.ends_utc_s < worst.end_utc_s:  # what rules and plan then do in the rest of it is theirs
-        after = Reason("consequence.planned_after", {}) if found.planned else Reason("consequence.rest_after", {})
-    start = local_iso(worst.start_utc_s, config)
-    return Reason("consequence.mean", {"start_local": start, "mean_w": worst.mean_w, "band": band, "after": after})
-
-
-def _rise(found: Consequence) -> Reason:
-    peak = found.peak
-    if not found.peak_rise_w:
-        return Reason("consequence.no_rise", {"peak": peak})
-    cost = None if found.peak_eur is None else Reason("consequence.rise_eur", {"eur": found.peak_eur})
-    return Reason("consequence.rise", {"peak": peak, "rise_w": found.peak_rise_w, "cost": cost})
-
-
-def _contract(found: Consequence, config: DispatchConfig) -> Reason:
-    broken = found.broken
-    if broken is not None:
-        at_utc_s = broken.start_utc_s if broken.exceeds_utc_s is None else broken.exceeds_utc_s
-        anyway = broken.without_w > found.contract_w + NEAR_W
-        return Reason(
-            "consequence.broken",
-            {
-                "at_local": local_iso(at_utc_s, config),
-                "over_w": broken.mean_w - found.contract_w,
-                "anyway": Reason("consequence.anyway") if anyway else None,
-            },
-        )
-    over_w = max((i.high_w or 0.0 for i in found.intervals), default=0.0) - found.contract_w
-    if over_w > NEAR_W:
-        return Reason("consequence.at_risk", {"contract_w": found.contract_w, "over_w": over_w})
-    running = found.intervals[0]
-    most_w = running.mean_w + found.unknown_s * config.grid.fuse_w / (running.end_utc_s - running.start_utc_s)
-    if found.unknown_s >= TOLD_S and most_w > found.contract_w:  # what was not metered is at most what the fuse carries
-        return Reason("consequence.unmetered", {"contract_w": found.contract_w, "unknown_s": found.unknown_s})
-    return Reason("consequence.kept", {"contract_w": found.contract_w})

@@ -17,7 +17,7 @@ import msgspec
 
 from dispatch.config.battery_ratings import full_soc_pct, lowest_soc_pct, mean_efficiency, reserve_soc_pct
 from dispatch.config.schema import DispatchConfig
-from dispatch.control.rules.situation import battery_window
+from dispatch.control.rules.situation import battery_window, surplus_w
 from dispatch.model.forecast import QUARTER_S
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import NEAR_W
@@ -25,6 +25,7 @@ from dispatch.model.reasons import Reason, RuleId, plain
 from dispatch.model.rule_chain import Ask, Chain, Outcome
 from dispatch.orders.book import Standing, ask, asked, standing
 from dispatch.planning.lp_model import Problem
+from dispatch.planning.signals_in_time import limits_in
 
 if TYPE_CHECKING:
     from dispatch.planning.inputs import PlanInputs
@@ -188,11 +189,16 @@ def _under_rules(
     room_w = max(0.0, full_soc_pct(config) - soc_pct) * per_pct_wh / efficiency.charge / hours
     chain = Chain(-step.charge_w, step.discharge_w)
     chain.apply(RuleId.DEVICE_LIMITS, Ask(UNSAID, -room_w, to_w(lowest_soc_pct(config))))
-    chain.apply(RuleId.FUSE, Ask(UNSAID, *battery_window(net_w, -grid.export_limit_w, grid.fuse_w)))
+    obliged, wished = limits_in(inputs.signals, step.begin_utc_s, step.begin_utc_s + lasts_s)
+    low_w, high_w = battery_window(net_w, -min(grid.export_limit_w, obliged.export_w), grid.fuse_w)
+    low_w = max(low_w, min(net_w - obliged.import_w, to_w(reserve_pct)), -obliged.charge_w - surplus_w(net_w))
+    chain.apply(RuleId.FUSE, Ask(UNSAID, low_w, high_w))
     chain.apply(RuleId.RESERVE, Ask(UNSAID, high_w=to_w(reserve_pct)))
     mono_s = order.ends_mono_s - (order.ends_utc_s - step.begin_utc_s)
     manual = ask(order, mono_s, net_w, 0.0, soc_pct, config, chain.bounds)
     chain.apply(RuleId.MANUAL, manual)
+    low_w, high_w = battery_window(net_w, -wished.export_w, wished.import_w)
+    chain.apply(RuleId.SIGNALS, Ask(UNSAID, max(low_w, -wished.charge_w - surplus_w(net_w)), high_w))
     chain.apply(RuleId.INTERVAL_BUDGET, Ask(UNSAID, low_w=net_w - limit_w))
     outcome = chain.outcome()
     w = outcome.w or 0.0

@@ -22,7 +22,8 @@ from dispatch.model.reasons import Reason, plain
 from dispatch.orders.refusal import OrderRefused
 from dispatch.wording.catalogue import words
 from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable, recordable
-from gateway.api.interfaces import Drills, Loop
+from gateway.api.interfaces import Drills, Loop, Planner
+from gateway.api.order_outlook import drill_consequence
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
 
@@ -35,8 +36,16 @@ class IslandCommands:
     """Takes the commands about one site's islanding."""
 
     def __init__(
-        self, config: DispatchConfig, *, log: CommandLog, loop: Loop, alarms: AlarmBook, drills: Drills
+        self,
+        config: DispatchConfig,
+        *,
+        log: CommandLog,
+        loop: Loop,
+        alarms: AlarmBook,
+        drills: Drills,
+        planner: Planner,
     ) -> None:
+        self._planner = planner
         self._config, self._log, self._loop, self._alarms, self._drills = config, log, loop, alarms, drills
         self._asked = 0
         self.handlers: dict[str, Handler] = {
@@ -91,10 +100,11 @@ class IslandCommands:
         } | last
 
     async def _drill_check(self, peer: Peer, params: dict[str, Any]) -> Any:
-        """What a drill would find now, every check; begins nothing. Params: `minutes`, `reason`."""
-        reason = printable(str(params.get("reason") or ""))
-        reply = await self._reply(self._request("check", peer, reason, minutes=float(params["minutes"])))
-        return _answer(reply)
+        """What a drill would find now, and what it would do; begins nothing. Params: `minutes`, `reason`."""
+        reason, minutes = printable(str(params.get("reason") or "")), float(params["minutes"])
+        reply = await self._reply(self._request("check", peer, reason, minutes=minutes))
+        done = drill_consequence(self._config, self._loop.published, self._planner.plan, minutes)
+        return _answer(reply) | {"consequence": msgspec.to_builtins(done)}
 
     async def start_scheduled(self, minutes: float, reason: str) -> IslandReply:
         """Begin a drill that the site file lets begin by itself: on record first, like everybody's."""

@@ -8,20 +8,17 @@ from typing import Any
 import msgspec
 
 from dispatch.config.battery_ratings import reserve_soc_pct
-from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.clock import Clock
-from dispatch.model.islanding import IslandState
 from dispatch.model.orders import Order, OrderKind, Preview, Wanted
 from dispatch.model.reasons import Reason
-from dispatch.model.snapshot import Snapshot
 from dispatch.orders.book import words
 from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.validation import conflict, preview
-from dispatch.planning.order_consequence import SiteNow, consequence, told
 from dispatch.wording import catalogue
 from dispatch.wording.formatting import span
 from gateway.api.command_log import TICK_WAIT_S, Command, CommandLog, Handler, printable, recordable
 from gateway.api.interfaces import Loop, Nodes, Planner
+from gateway.api.order_outlook import with_consequence
 from gateway.api.peer import Peer
 from gateway.errors import CommandRefused
 from gateway.event_sink import EventSink
@@ -135,9 +132,11 @@ class OrderCommands:
         """What an order would change and what is allowed now, without giving it. Raises CommandRefused as it would."""
         wanted = _wanted(params)
         try:
-            return msgspec.to_builtins(self._with_consequence(self._evaluate(wanted), wanted))
+            found = self._evaluate(wanted)
         except OrderRefused as refusal:
             raise CommandRefused(str(refusal), refusal.reason) from None
+        site = self._config, self._loop.published, self._planner.plan
+        return msgspec.to_builtins(with_consequence(found, wanted, *site))
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,40 +147,6 @@ class OrderCommands:
             raise OrderRefused(Reason("refused.no_tick"))
         snapshot, decision = published.snapshot, published.decision
         return preview(wanted, self._config, snapshot, decision, self._orders.active, self._nodes.cappable)
-
-    def _with_consequence(self, found: Preview, wanted: Wanted) -> Preview:
-        """The same with what the order would do until it ends, where that can be reckoned."""
-        published, plan = self._loop.published, self._planner.plan
-        soc_pct = None if published is None else BatteryBank(self._config, published.snapshot).soc_pct
-        if published is None or soc_pct is None or published.decision.net_load_w is None:
-            return found
-        if published.decision.island is not IslandState.GRID_TIED or not published.snapshot.utc_known:
-            return found
-        if published.interval.never_read:  # its energy so far is not known, nor can the contract be said to be kept
-            return found
-        now_s = published.snapshot.utc_s
-        given = Order("", wanted.kind, wanted.value, wanted.target, "", "", now_s, now_s + found.for_s, found.for_s)
-        site = SiteNow(
-            config=self._config,
-            utc_s=now_s,
-            net_w=published.decision.net_load_w,
-            soc_pct=soc_pct,
-            interval=published.interval,
-            free_w=published.month_peak_w,
-            plan=plan,
-            price_eur_per_kwh=published.tariff.now_eur_per_kwh,
-            one_charge=published.charges is None,
-            charge="" if published.charges is None else published.charges.charge,
-            orders=(*self._orders.active, *_silent(published.snapshot, now_s + found.for_s)),
-        )
-        done = consequence(site, given)
-        if done is None:
-            return found
-        notes = found.notes
-        if published.signals or published.grid_events:
-            notes = (Reason("note.signals_not_counted"), *notes)
-        said, breaks = told(done, self._config), done.broken is not None
-        return msgspec.structs.replace(found, consequence=said, breaks_contract=breaks, notes=notes)
 
     def _all_but_disabled(self) -> list[Order]:
         return [order for order in self._orders.active if order.kind is not OrderKind.DISABLE]
@@ -244,12 +209,6 @@ class OrderCommands:
         except TimeoutError:
             return Reason("order.no_tick", {"waited_s": TICK_WAIT_S})
         return tick.decision.reason
-
-
-def _silent(snapshot: Snapshot, until_utc_s: float) -> list[Order]:
-    """A PCS that does not answer takes no part, as one that is disabled by order."""
-    ids = [device.id for device in snapshot.devices if device.kind == "pcs" and not device.online]
-    return [Order("", OrderKind.DISABLE, 0.0, id, "", "", snapshot.utc_s, until_utc_s, 0.0) for id in ids]
 
 
 def _change(found: Preview) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from dispatch.control.pcs_limits import isolation_fault, unmonitored
+from dispatch.control.power_limits import isolation_fault, unmonitored
 from dispatch.model.equipment import (
     NOT_RUNNING,
     Battery,

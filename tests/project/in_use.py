@@ -129,3 +129,6 @@ _.CSS
 # console/tui/driver.py: called by Textual's driver
 _._enable_mouse_support
 _._disable_mouse_support
+
+# dispatch/model/orders.py: printed by `skerry setpoint --dry-run --json`
+_.breaks_contract

@@ -65,7 +65,7 @@ def test_what_stood_is_found_at_any_time_of_its_run(tmp_path: Path) -> None:
     site.run(60)
     told = replace(TOLD, plan=PLAN, orders=(ORDER,))
     lost = DeviceHealth("pcs1", "pcs", False, 4.0, 9, 9, 9, error="no answer within 80 ms")
-    ride = RideThrough(3600.0, 3000.0, None, 2.0, 1.0, 1.0, 1, Reason("rung.none"), None)
+    ride = RideThrough(3600.0, 3000.0, None, 2.0, 1.0, 1.0, 1, Reason("rung.none"), Reason("why.now"))
     at = replace(snapshot(0), utc_s=site.now_s, mono_s=site.mono_s, devices=(lost,))
     site.intake.take(at, replace(decision(0, utc_s=site.now_s), ride=ride), None, told)
     changed_s = site.now_s
@@ -92,7 +92,7 @@ def test_what_stood_is_found_at_any_time_of_its_run(tmp_path: Path) -> None:
         assert (then.plan.steps[0].load_w, then.plan.steps[0].price_eur_per_kwh) == (20_123.0, 0.123457)
         assert then.plan.note == PLAN.note
         assert then.ride is not None
-        assert then.ride.rung == 1
+        assert (then.ride.rung, then.ride.why) == (1, Reason("why.now"))
         (link,) = then.links
         assert (link.online, link.error, link.answered_utc_s) == (
             False,

@@ -43,7 +43,7 @@ TEMPLATES = {
     "device.never_answered": "has never answered",
     "device.silent": "has been silent for {silent_s:.0f} s",
     "device.silent_error": "{silent}: {error}",
-    "note.signals_not_counted": "what it does is reckoned without signals and grid events",
+    "note.pv_limits_not_counted": "what it does is reckoned without the limits of PV",
     # what it does until it ends
     "consequence.gives": (
         "until {until_local:clock} gives {battery_wh:kwh}, SoC {before_pct:.1f} → {soc_pct:.1f} %; {import}"
@@ -62,6 +62,8 @@ TEMPLATES = {
     "consequence.no_rise": "{peak} does not rise",
     "consequence.rise": "{peak} rises by {rise_w:kw}{cost}",
     "consequence.rise_eur": ", {eur:.0f} EUR",
+    "consequence.limit_kept": "{by}: {asked} kept",
+    "consequence.limit_exceeded": "{by}: {asked} EXCEEDED at {at_local:clock} by {over_w:kw}",
     "consequence.broken": "CONTRACT BROKEN at {at_local:clock} by {over_w:kw}{anyway}",
     "consequence.anyway": ", as it is without the order",
     "consequence.at_risk": "contract {contract_w:kw} kept, at the upper end of the band exceeded by {over_w:kw}",

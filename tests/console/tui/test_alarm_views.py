@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 import scenes
+from recorded_client import RecordedClient
+from screen import flat, screen_text
 
 from console.cli.status_text import lines
 from console.display.viewmodel import Model, received
 from console.tui.alarm_history import AlarmHistory
 from console.tui.alarm_list import AlarmList, helping
+from console.tui.app import SkerryApp
 from console.tui.canvas import Canvas
 from console.tui.form_fields import CommandForm, FieldError, alarm_parameters, new_form
-from console.tui.status_bars import AlarmLine, NextLine, WhyLine
+from console.tui.status_bars import AlarmLine, NextLine, WhyLine, own_why_rows, why_rows
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.episodes import AlarmEpisode, Raised
 from dispatch.alarms.flood import AlarmRate
@@ -132,7 +136,27 @@ def test_a_long_why_takes_the_line_of_the_plan_and_no_other() -> None:
     assert why == f"Why {long}"
     warned = received(shown, msgspec.structs.replace(told, advisories=(plain("contract"),)))
     assert "▲ contract" in line(NextLine(), warned)
-    assert line(WhyLine(), warned).endswith("…")
+    assert own_why_rows(warned, 80) == 3  # nothing is cut: it takes a row of the view instead
+    assert " ".join(why_rows(warned, 80)) == long
+
+
+@pytest.mark.parametrize("name", ["outage", "drill", "alarms", "stale"])
+async def test_the_why_line_is_never_cut_at_80_columns(name: str, eventually: Callable[..., Any]) -> None:
+    scene = scenes.read(name)
+    decision = scene.published.decision
+    long = msgspec.structs.replace(decision, reason=plain(" ".join(f"word{n}" for n in range(30)) + " end"))
+    client = RecordedClient(
+        msgspec.structs.replace(scene, published=msgspec.structs.replace(scene.published, decision=long))
+    )
+
+    async def connect() -> RecordedClient:
+        return client
+
+    async with SkerryApp(connect, monotonic=lambda: 100.0).run_test(size=(80, 24)) as pilot:
+        await eventually(pilot, lambda: pilot.app.model.published is not None)
+        await eventually(pilot, lambda: " end " in flat(pilot.app))
+        assert "word0 word1" in flat(pilot.app)
+        assert "Alarms" in screen_text(pilot.app)
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.id)

@@ -158,6 +158,8 @@ async def test_hold_and_stop_take_two_keys_caps_and_disabling_a_word(there: Runn
         order_form = await live(pilot, eventually)
         await pilot.press("H")
         await eventually(pilot, lambda: "→ hold at 0 kW, for 15 min" in flat(pilot.app))
+        assert "the battery rests at" in flat(pilot.app)  # what it does until it ends, without another key
+        assert "contract " in flat(pilot.app)
         await pilot.press("enter")
         await eventually(pilot, lambda: [o.kind for o in there.gateway.orders.active] == [OrderKind.HOLD])
         held = there.gateway.orders.active[0].id

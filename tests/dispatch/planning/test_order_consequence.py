@@ -12,7 +12,9 @@ from dispatch.config.tariff_terms import TariffTerms
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.plan import Plan, PlanStep
-from dispatch.planning.order_consequence import SiteNow, consequence, told
+from dispatch.model.signals import Quantity, Signal, Sort
+from dispatch.planning.consequence_words import told
+from dispatch.planning.order_consequence import SiteNow, consequence
 from dispatch.wording.catalogue import words
 
 NOON = 1_758_024_000  # 2025-09-16 14:00 in Berlin
@@ -145,3 +147,32 @@ def test_a_new_month_has_a_peak_of_its_own() -> None:
     found = consequence(now, order)
     assert found is not None
     assert (round(found.peak_rise_w), found.peak_eur) == (10_000, None)
+
+
+def a_limit(sort: Sort, limit_w: float, quantity: Quantity = Quantity.IMPORT, begin_s: float = NOON) -> Signal:
+    return Signal("s1", sort, "acme", quantity, limit_w, begin_s, begin_s + 7200, NOON)
+
+
+@pytest.mark.parametrize(
+    ("value", "signal", "energy", "limit"),
+    [
+        # 10 kW for half an hour: the grid operator's limit outranks the order
+        (0.0, a_limit(Sort.OBLIGATION, 30e3), "gives 5.0 kWh", "acme s1: import at most 30.0 kW kept"),
+        # the others' do not: the load of 40 kW stays
+        (0.0, a_limit(Sort.MARKET, 30e3), "rests", "acme s1: import at most 30.0 kW EXCEEDED at 14:07 by 10.0 kW"),
+        (0.0, a_limit(Sort.ORDER, 41e3), "rests", "acme s1: import at most 41.0 kW kept"),
+        (-20e3, a_limit(Sort.OBLIGATION, 10e3, Quantity.CHARGE), "takes 5.0 kWh", "charge at most 10.0 kW"),
+        (0.0, a_limit(Sort.MARKET, 1e3, begin_s=NOON + 7200), "rests", "contract"),
+    ],
+)  # fmt: skip
+def test_the_limits_of_signals_and_events_are_counted(value: float, signal: Signal, energy: str, limit: str) -> None:
+    found = lines(value, signals=(signal,))
+    assert energy in found[0]
+    assert limit in found[3]
+    assert "contract" in found[-1].lower()
+
+
+def test_without_an_order_the_battery_keeps_a_limit_from_outside() -> None:
+    """So the import that an order costs is more than what the load alone would draw."""
+    kept = lines(0.0, signals=(a_limit(Sort.MARKET, 30e3),))
+    assert "import 5.0 kWh more" in kept[0]  # 10 kW for half an hour

@@ -15,7 +15,8 @@ from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.metering_interval import Interval
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.snapshot import Snapshot
-from dispatch.planning.order_consequence import Consequence, SiteNow, consequence, told
+from dispatch.planning.consequence_words import told
+from dispatch.planning.order_consequence import Consequence, SiteNow, consequence
 from dispatch.wording.catalogue import words
 
 # No sun, 45 kW of load, a contract of 60 kW and intervals of 5 min from 12:00 on.

@@ -45,6 +45,7 @@ LABELS: dict[str, str] = {
     "field.minutes_number": "minutes: {text}: expected a number such as 10",
     "form.in_force": "{what}, {id} by {who}, {left} left{reason}",
     "form.breaks": "▲ BREAKS THE CONTRACT",
+    "form.breaks_limit": "▲ BREAKS A LIMIT",
     "form.replaces": "replaces",
     "form.now": "now",
     "form.withdraws": "withdraws",
