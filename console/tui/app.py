@@ -57,7 +57,7 @@ class SkerryApp(ViewingApp, inherit_bindings=False):
     TITLE = "Skerry"
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
-    HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (MIN_COLUMNS, "-normal"), (112, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (MIN_COLUMNS, "-normal"), (112, "-wide"), (176, "-wider")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (MIN_ROWS, "-low"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(",".join(c.keys), c.action, c.label, id=c.id, tooltip=c.help, show=c.footer) for c in COMMANDS

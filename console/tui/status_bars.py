@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.events import Resize
+
 from console.display.formats import WAITING, clock_zone, elapsed, month_day_clock
 from console.display.ink import Ink, Line
 from console.display.islanding_text import (
@@ -147,19 +149,30 @@ class WhyLine(DiffWidget):
         self._rows = WHY_ROWS
 
     def watch_model(self) -> None:
-        """A new model: take as many rows as its text needs. Off the grid none is given back, as figures change."""
+        """A new model: take as many rows as its text needs."""
+        self._take_rows()
+        super().watch_model()
+
+    def on_resize(self, event: Resize) -> None:
+        """At another width it needs others. Textual calls the handler of `CanvasWidget`, too."""
+        self._take_rows()
+
+    def _take_rows(self) -> None:
+        """Off the grid none is given back, as figures change."""
         model = self.model
         rows = WHY_ROWS if model is None or not self.size.width else own_why_rows(model, self.size.width)
         keeps = model is not None and model.published is not None and not in_normal_operation(model)
         self._rows = max(rows, self._rows) if keeps else rows
         if self.styles.height is None or self.styles.height.value != self._rows:
             self.styles.height = self._rows
-        super().watch_model()
 
     def paint(self, canvas: Canvas, model: Model) -> None:
         """From the first row on; a longer text continues in the lines below where those have room."""
         canvas.put(1, 0, say("line.why"), Ink.DIM)
-        for y, line in enumerate(why_rows(model, canvas.width)[: canvas.height]):
+        rows = why_rows(model, canvas.width)
+        if own_why_rows(model, canvas.width) > canvas.height:  # it has not grown yet
+            rows = wrap(why_text(model), canvas.width - TEXT_MARGIN, canvas.height)
+        for y, line in enumerate(rows[: canvas.height]):
             canvas.put(TEXT_COLUMN, y, line)
 
 

@@ -25,7 +25,7 @@ from gateway.api.protocol import Published, Welcome
 replace = msgspec.structs.replace
 STRIPS = ("StateLine", "LinkLine", "OrderLine", "WhyLine", "NextLine", "AlarmLine", "Footer")
 LINK_COLUMNS = 32  # of the line with the state, beside it
-PANELS = ("MonthPanel", "TopNodes", "GatewayPanel")
+PANELS = ("MonthPanel", "TopNodes", "GatewayPanel", "JobsPanel", "PricesPanel", "AlarmsPanel")
 CHARTS = ("LoadChart", "ImportChart", "TimeAxis", "TariffStrip", "SocChart")
 VIEWS = ("Compute", "Island", "PlanView", "AlarmList", "EventLog", "Devices", "HelpPage")
 
