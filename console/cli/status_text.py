@@ -95,14 +95,7 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
         yield row("" if n else "row.on_crash", say("status.doubtful", what=then, doubt=doubt) if doubt else then)
     if not in_normal_operation(model):
         yield row("row.next", next_step_text(model))
-    for n, order in enumerate(published.orders):
-        what, until = (
-            language.words(order_asked(order.kind, order.value, order.target)),
-            hour_minute_zone(order.ends_utc_s, zone),
-        )
-        figures = {"what": what, "until": until, "left": span(order.left_s(snapshot.mono_s))}
-        text = say("status.order", id=order.id, who=order.who, reason=order.reason, **figures)
-        yield row("" if n else "row.orders", text.rstrip(": ："))
+    yield from _orders(published, zone)
     for n, view in enumerate(published.signals):
         what, effect = signal_words(view, snapshot.utc_s, zone)
         yield row("" if n else "row.signals", f"{view.signal.id}  {what}{f', {effect}' if effect else ''}")
@@ -112,6 +105,25 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
     yield from _caps(published)
     if published.last_drill is not None or published.drill_plan is not None:
         yield row("row.drill", *_drill(published, zone))
+    yield from _reservations(published, zone)
+    for advisory in published.advisories:
+        yield row("row.advisory", language.words(advisory))
+    yield from alarm_rows(published, zone)
+    yield from device_rows(snapshot)
+
+
+def _orders(published: Published, zone: tzinfo) -> Iterator[str]:
+    for n, order in enumerate(published.orders):
+        what, until = (
+            language.words(order_asked(order.kind, order.value, order.target)),
+            hour_minute_zone(order.ends_utc_s, zone),
+        )
+        figures = {"what": what, "until": until, "left": span(order.left_s(published.snapshot.mono_s))}
+        text = say("status.order", id=order.id, who=order.who, reason=order.reason, **figures)
+        yield row("" if n else "row.orders", text.rstrip(": ："))
+
+
+def _reservations(published: Published, zone: tzinfo) -> Iterator[str]:
     for n, r in enumerate(published.reservations):
         start, end = hour_minute_zone(r.start_utc_s, zone), hour_minute_zone(r.end_utc_s, zone)
         whose = say("status.name_of", name=r.name, who=r.who) if r.who else say("status.other_user")
@@ -119,10 +131,6 @@ def lines(published: Published, welcome: Welcome) -> Iterator[str]:
             "" if n else "row.reserved",
             say("status.reserved", id=r.id, kw=kw(r.power_w), start=start, end=end, whose=whose),
         )
-    for advisory in published.advisories:
-        yield row("row.advisory", language.words(advisory))
-    yield from alarm_rows(published, zone)
-    yield from device_rows(snapshot)
 
 
 def _caps(published: Published) -> Iterator[str]:

@@ -158,8 +158,8 @@ def _site(row: Row) -> dict[str, Any]:
 def table_lines(rows: tuple[Row, ...], sums: Sums) -> list[str]:
     """The fleet as text of any length."""
     names = max([12, *(len(row.name) for row in rows)])
-    ends = (("fleet.import_kw", 9), ("fleet.peak", 6), ("fleet.soc_narrow", 3), ("fleet.pv", 5))
-    ends += (("fleet.load_head", 6), ("fleet.ct", 5), ("fleet.iq", 3))
+    ends = [("fleet.import_kw", 9), ("fleet.peak", 6), ("fleet.soc_narrow", 3), ("fleet.pv", 5)]
+    ends += [("fleet.load_head", 6), ("fleet.ct", 5), ("fleet.iq", 3)]
     figures = " ".join(ending(say(code), width) for code, width in ends)
     head = f"{padded(say('fleet.site'), names)} {padded(say('fleet.state'), STATE_COLUMNS)} {figures}"
     lines = [f"{head}  {say('fleet.alarm')}"]
