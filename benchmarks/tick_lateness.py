@@ -23,7 +23,6 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, main, quantile
 from benchmarks.plant import SKERRY, Plant, running
-from benchmarks.reliability import tell
 from benchmarks.ticks import RATE_HZ, never_read
 from gateway.api.client import GatewayClient
 
@@ -167,10 +166,7 @@ def measure(ticks: int = 20_000, load: str = "") -> list[Figure]:
     if not load and shutil.which("mount") is None:
         print("without mount the disk cannot be filled: the load 'hostile' only", file=sys.stderr)
         load = "hostile"
-    figures = [figure for name in ([load] if load else LOADS) for figure in play(name, ticks)]
-    for figure in figures:
-        tell(f"{figure.unit} {figure.what}" + ("" if figure.met else ": MISSED"), figure.got)
-    return figures
+    return [figure for name in ([load] if load else LOADS) for figure in play(name, ticks)]
 
 
 def options(parser: argparse.ArgumentParser) -> None:
