@@ -183,12 +183,17 @@ def _losses(own: Bill, best: Bill) -> tuple[float, ...]:
     return energy, own.peak_eur - best.peak_eur, own.wear_eur - best.wear_eur, own.shed_eur
 
 
-def pooled(results: list[Result]) -> str:
-    """The saving of all cases together as a share of what foresight would have saved."""
+def pooled_pct(results: list[Result]) -> float:
+    """The saving of all cases together as a share of what foresight would have saved, %."""
     none, own, best = (
         sum(r.scored.bills[n].total_eur for r in results) for n in ("none", "skerry", "perfect_foresight")
     )
-    return f"pooled over {len(results)} cases: {100 * (none - own) / (none - best):.1f} % of perfect foresight's saving"
+    return 100 * (none - own) / (none - best)
+
+
+def pooled(results: list[Result]) -> str:
+    """The same in words."""
+    return f"pooled over {len(results)} cases: {pooled_pct(results):.1f} % of perfect foresight's saving"
 
 
 def _results(folders: dict[str, Path | None], jobs: int, setup: Setup) -> Iterator[Result]:

@@ -15,6 +15,7 @@ from dispatch.model.orders import Order
 from dispatch.model.reasons import Reason
 from dispatch.model.reservations import Reservation
 from dispatch.model.signals import Signal
+from dispatch.planning.peak.announced import AnnouncedJob, CertainPeak
 from dispatch.planning.peak.outlook import PeakOutlook
 from dispatch.wording.catalogue import words
 
@@ -50,6 +51,8 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     interval_energy_wh: float | None = None  # import so far in the running metering interval; None: unknown
     interval_least_w: float = 0.0  # the lowest mean with which that interval can still end
     peak: PeakOutlook | None = None  # what the past says of the month's peak; with it the prior is not needed
+    announced: tuple[AnnouncedJob, ...] = ()  # jobs with reserved hours, also those beyond the plan
+    certain: CertainPeak | None = None  # the peak that these make certain
     reservations: tuple[Reservation, ...] = ()  # what `load` holds of jobs that were promised power
     waiting_w: tuple[float, ...] = ()  # what `load` holds, by step, of jobs that wait in a queue; empty: of none
     expected: tuple[ExpectedStart, ...] = ()  # the largest of those jobs

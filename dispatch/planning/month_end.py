@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from dispatch.billing.billed_peaks import BilledPeak
 from dispatch.billing.demand_charge import ChargeTerms
@@ -25,10 +27,10 @@ def month_end(inputs: PlanInputs) -> Reason | None:
     low_w, high_w = inputs.peak.ends_w
     period = Reason("month_end.year") if terms.per == "year" else Reason("month_end.month")
     of = Reason("month_end.charge", {"charge": terms.id}) if terms.id else None
-    days = Reason("month_end.days", {"days": inputs.peak.days, "usual_w": inputs.peak.usual_w})
+    days = [Reason("month_end.days", {"days": inputs.peak.days, "usual_w": inputs.peak.usual_w}), *_announced(inputs)]
     if not inputs.billed:  # of 35 months only half ended where a fortnight alone expects it
         return Reason("month_end.unknown", {"period": period, "of": of, "days": days})
-    evidence = [*_billed(inputs.billed), days]
+    evidence = [*_billed(inputs.billed), *days]
     if high_w - low_w < NEAR_W:
         return Reason("month_end.at", {"period": period, "of": of, "high_w": high_w, "evidence": evidence})
     return Reason(
@@ -42,6 +44,21 @@ def _one_peak(terms: DemandTerms) -> bool:
     if not isinstance(terms, ChargeTerms):
         return True
     return terms.of_one_bill and terms.charge.month_weight_pct is None and terms.charge.individual is None
+
+
+def _announced(inputs: PlanInputs) -> Iterator[Reason]:
+    """What announced jobs make certain, where that is above the peak so far."""
+    certain = inputs.certain
+    if certain is None or certain.least_w <= inputs.month_peak_w + NEAR_W:
+        return
+    first, least_w = certain.first, certain.least_w
+    begin = datetime.fromtimestamp(first.start_utc_s, ZoneInfo(inputs.config.timezone)).isoformat(timespec="minutes")
+    if certain.jobs == 1:
+        yield Reason("month_end.announced_one", {"job": first.id, "begin_local": begin, "least_w": least_w})
+    else:
+        yield Reason(
+            "month_end.announced", {"jobs": certain.jobs, "job": first.id, "begin_local": begin, "least_w": least_w}
+        )
 
 
 def _billed(billed: Sequence[BilledPeak]) -> Iterator[Reason]:

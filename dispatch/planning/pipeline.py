@@ -7,7 +7,7 @@ data (`console.replay`), so both make the same plans from the same past.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -40,6 +40,7 @@ from dispatch.orders.reservation_book import with_reserved
 from dispatch.planning.inputs import PlanInputs
 from dispatch.planning.job_notes import job_notes
 from dispatch.planning.lp_peaks import levels_of
+from dispatch.planning.peak.announced import Announced, AnnouncedJob, CertainPeak, certain_peak
 from dispatch.planning.peak.exceedance import DAY, Period
 from dispatch.planning.peak.outlook import MEMORY, PeakForecaster
 from dispatch.planning.peak.prior import held_peak_w
@@ -79,6 +80,7 @@ class _Quarter(msgspec.Struct):
     start_s: int
     load_w: float
     path_w: tuple[float, ...]  # forecast at its end of the load of the following day
+    base_w: float  # the load without what jobs with reserved hours drew of it
     pv_w: float = 0.0
 
 
@@ -102,6 +104,7 @@ class PlanSource:
         self._known_w: Sequence[float] | None = None  # power of the known jobs from the end of the last quarter on
         self._unlimited = 0  # of those jobs
         self._firm = False  # all of those jobs have reserved hours
+        self._announced: tuple[AnnouncedJob, ...] = ()  # those of these jobs that have
         self._outlook: JobOutlook | None = None  # what live queues say; None where there is none
         self._finished: dict[int, _Quarter] = {}  # by start; not handed over to the planner's thread yet
         self._fresh: deque[_Quarter] = deque()  # handed over; `make` may be busy with the ones before
@@ -118,6 +121,7 @@ class PlanSource:
         self._known_w = self._jobs.known_w(start_s + QUARTER_S, jobs, max(PROBES))
         self._unlimited = sum(1 for job in jobs if not job.time_limit_s)
         self._firm = all(job.firm for job in jobs)
+        self._announced = tuple(announced_jobs(jobs))
 
     def take_queues(self, outlook: JobOutlook | None) -> None:
         """What the schedulers' queues say now of their jobs; None: nothing that holds any more."""
@@ -144,7 +148,8 @@ class PlanSource:
         if not self._load.observe(start_s, self._base_w, self._known_w, latest_w, self._firm):
             return False
         path = with_reserved(self._load.predict(end_s, DAY, known_w=self._known_w), self._reservations, end_s)
-        self._finished[start_s] = _Quarter(start_s, w, path.load_w)
+        drawn_w = self._known_w[0] if self._firm and self._known_w else 0.0
+        self._finished[start_s] = _Quarter(start_s, w, path.load_w, max(0.0, self._base_w - drawn_w))
         if len(self._finished) > MEMORY:
             del self._finished[next(iter(self._finished))]
         return True
@@ -226,6 +231,7 @@ class PlanSource:
             billed=evidence(self._config, now.billed_before_w, running),
             interval_energy_wh=now.interval_energy_wh,
             interval_least_w=now.interval_least_w,
+            announced=(*self._announced, *map(_of_reservation, self._reservations)),
             reservations=self._reservations,
             waiting_w=waiting_w,
             expected=self._outlook.starts if self._outlook is not None and waiting_w else (),
@@ -298,6 +304,7 @@ class PlanSource:
         prior_w = min(config.grid.contracted_peak_w, max(0.0, *ahead_w))
         self._feed_peak(coming_charges(config, inputs.now_utc_s)[0])
         self._peak.caps = inputs.config.caps
+        certain = self._certain_peak(inputs) if inputs.announced else None
         if config.plan.peak_outlook:
             period = left_of_period(inputs.now_utc_s, config)
             outlook = self._peak.outlook(
@@ -310,6 +317,7 @@ class PlanSource:
                 inputs.pv_w,
                 inputs.billed,
                 period,
+                certain.least_w if certain is not None else 0.0,
             )
         if outlook is not None and inputs.jobs_unsure:
             target_w = self._rises.lowest_w(inputs.now_utc_s, outlook.target_w)
@@ -317,9 +325,42 @@ class PlanSource:
         net_w = self._peak.net_w() if outlook is None else []
         if len(net_w) >= PRIOR_QUARTERS:
             prior_w = held_peak_w(net_w, config)
-        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook)
+        inputs = msgspec.structs.replace(inputs, peak_prior_w=prior_w, peak=outlook, certain=certain)
         plan = self._planner.solve(inputs, before)
         return plan, check_plan(plan, inputs)
+
+    def _certain_peak(self, inputs: PlanInputs) -> CertainPeak | None:
+        """What the announced jobs make of the running period's peak.
+
+        None before a day is known to set them against, and where caps may take from what they draw.
+        """
+        terms = coming_charges(self._config, inputs.now_utc_s)[0]
+        if len(self._fed) < DAY or terms.top_days > 1 or terms.adds or inputs.config.caps.max_share > 0:
+            return None
+        sun_w = [0.0] * DAY
+        for quarter in self._fed:
+            place = quarter.start_s // QUARTER_S % DAY
+            sun_w[place] = max(sun_w[place], quarter.pv_w)
+        base_w = min(quarter.base_w for quarter in self._fed)
+        _, end_s = period_utc_s(terms, self._config.timezone, inputs.now_utc_s)
+
+        def counts(start_s: int) -> bool:
+            return not terms.windows or interval_account(terms, self._config.timezone, start_s).counts
+
+        announced = Announced(inputs.announced, base_w, tuple(sun_w))
+        return certain_peak(announced, inputs.now_utc_s, end_s, self._config, counts)
+
+
+def announced_jobs(jobs: Iterable[KnownJob]) -> Iterator[AnnouncedJob]:
+    """Those that have reserved hours, running ones among them."""
+    for job in jobs:
+        start_s = job.started_utc_s if job.started_utc_s is not None else job.announced_utc_s
+        if job.firm and start_s is not None and job.time_limit_s:
+            yield AnnouncedJob(job.id, start_s, start_s + job.time_limit_s, job.power_w)
+
+
+def _of_reservation(of: Reservation) -> AnnouncedJob:
+    return AnnouncedJob(of.id, of.start_utc_s, of.end_utc_s, of.power_w)
 
 
 def pv_site(config: DispatchConfig, pv_id: str | None = None) -> PvSite | None:

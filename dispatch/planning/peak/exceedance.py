@@ -187,13 +187,14 @@ def peak_cost(
     days_left: float,
     upkeep: Upkeep,
     billed: BilledMonths | None = None,
+    certain_kw: float = 0.0,
 ) -> PeakCost:
     """What a higher peak than the month's costs, given the days still to come.
 
     Less, the likelier they exceed it anyway; and less what holding it would cost on each of them: what the battery
     then earns less on prices (`upkeep`), and caps.
     `ways` are the days as they would have gone without caps and, where the site allows any, with them: an option that
-    need not be used makes a low peak worth no less.
+    need not be used makes a low peak worth no less. A peak up to `certain_kw` is exceeded in any case.
     """
     import numpy as np
 
@@ -214,6 +215,7 @@ def peak_cost(
         lasts = _likely_to_last(seen, terms.top_days, at, top_kw, tail_kw, left)
         if billed is not None:
             lasts = _with_months(lasts, billed.reading(at, seen, top_kw, tail_kw))
+        lasts = np.where(at < certain_kw, 0.0, lasts)
         shares = np.maximum(shares, lasts * np.maximum(0.0, 1 - kept_up))
     lasts = np.maximum.accumulate(lasts)  # of the days as they go: the last of the ways
     shares = np.maximum.accumulate(np.maximum(shares, LEAST_SHARE))

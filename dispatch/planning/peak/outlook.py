@@ -5,11 +5,12 @@ followed each. For every past quarter hour a table says how low the battery coul
 day with a given energy (by hindsight, recharging below the peak as fast as it allows). Three results follow from that
 table, none of which needs a constant of the site:
 
-* `target_w`: how far the peak may rise now. It is the level at which four costs together are least over the rest of the
-  month: the peak itself, the energy missing to keep it (GPU caps, or else more peak), the rise when the battery runs
-  empty all the same, and what the battery earns less on prices while it keeps it (`dispatch.planning.peak.upkeep`). For
-  the next day they are counted over scenarios: the load's forecast, with the known jobs in it, each time with the
-  errors of the forecast made at a quarter hour like this one.
+* `target_w`: how far the peak may rise now. It is
+  the level at which four costs together are least over the rest of the month: the peak itself, the energy missing to
+  keep it (GPU caps, or else more peak), the rise when the battery runs empty all the same, and what the battery earns
+  less on prices while it keeps it (`dispatch.planning.peak.upkeep`). For the next day they are counted over scenarios:
+  the load's forecast, with the known jobs in it, each time with the errors of the forecast made at a quarter hour like
+  this one.
 * `rises`: what a higher peak costs beyond what the month will cost anyway (`dispatch.planning.peak.exceedance`); a peak
   that the rest of the month is likely to exceed is hardly worth defending now.
 * `ready`: what a stored kWh is worth at each coming quarter hour if the next pulse begins there, layer by layer; the
@@ -180,13 +181,14 @@ class PeakForecaster:
         pv_w: Sequence[float] = (),
         billed: Sequence[BilledPeak] = (),
         period: Period = WHOLE_MONTH,
+        certain_w: float = 0.0,
     ) -> PeakOutlook | None:
         """What the past says; None while it is too short, or where no battery can hold anything or peaks cost nothing.
 
         `days_left`: the days of the billing month still to come; `prices`: of the days seen, as far as they
         are known; `path_w`, `pv_w`: what is forecast of load and PV from the quarter after the last one observed on,
         the load held where that is not given; `billed`: what earlier months were billed; `period`: what is left of the
-        running one.
+        running one; `certain_w`: the peak that announced jobs make certain.
         """
         if self._demand <= 0 or self._usable_kwh <= 0 or len(self._load_kw) - DAY < ENOUGH:
             return None
@@ -200,10 +202,11 @@ class PeakForecaster:
         ways = [self._day_statistics(CapsConfig()), seen] if self.caps.max_share > 0 else [seen]
         taken_off_kw = max(0.0, float(net_kw.max()) - self._day_statistics(CapsConfig()).usual_kw)
         months = billed_months(billed, taken_off_kw, period)
-        cost = peak_cost(ways, self.terms, net_kw, peak_kw, days_left, upkeep, months)
+        certain_kw = certain_w / 1000
+        cost = peak_cost(ways, self.terms, net_kw, peak_kw, days_left, upkeep, months, certain_kw)
         like = self._similar_quarters(load_kw, len(held))
         futures = self._futures(like, _day(path_w, load_kw), _day(pv_w, 0.0), peak_kw)
-        target_kw = self._target(futures, stored_kwh, peak_kw, days_left, upkeep)
+        target_kw = self._target(futures, stored_kwh, max(peak_kw, certain_kw), days_left, upkeep)
         ready = self._readiness(held, like, futures, max(peak_kw, target_kw), cost, steps)
         rises = tuple(Rise(1000 * w, s) for w, s in zip(cost.widths_kw, cost.shares, strict=True))
         return PeakOutlook(

@@ -114,6 +114,14 @@ TEMPLATES = {
     "month_end.billed": "{count:g} earlier ones, {first} to {last}, were billed {low_w:kw} to {high_w:kw}",
     "month_end.before_battery": "{count:g} of them before the battery",
     "month_end.days": "the last {days:.0f} days could have been held at {usual_w:kw}",
+    "month_end.announced_one": (
+        "{job}, announced from {begin_local:date_clock}, needs at least {least_w:kw}: "
+        "what is reserved beside the lowest net load of these days"
+    ),
+    "month_end.announced": (
+        "{jobs:g} announced jobs, {job} first, from {begin_local:date_clock}, need at least {least_w:kw}: "
+        "what is reserved beside the lowest net load of these days"
+    ),
     "billed.not_over": "billed_peaks_kw: {period} is not over: not counted",
     "plan.unlimited_jobs": "{jobs:g} jobs without a time limit: taken to end within {days:g} days",
     "plan.no_prices": "no prices: flat {flat_eur_per_mwh:g} EUR/MWh assumed, the plan only defends the peak",

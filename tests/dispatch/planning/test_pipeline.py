@@ -11,6 +11,7 @@ from dispatch.config.schema import CapsConfig
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
 from dispatch.planning.pipeline import PlanningState, PlanSource
+from dispatch.wording.catalogue import words
 from gateway.site.loader import load
 
 SITE = Path(__file__).parents[3] / "sites" / "yardstick-de.toml"
@@ -25,6 +26,7 @@ def planned(
     soc_pct: float = 60.0,
     caps: bool = False,
     promised: tuple[Reservation, ...] = (),
+    eur_per_mwh: tuple[float, ...] = (80.0,) * 36,
 ) -> Plan:
     """A plan after six days of 30 kW with 60 kW for three hours a day."""
     config = load(SITE).dispatch
@@ -39,7 +41,7 @@ def planned(
         source.observe_pv(T0 + 900 * k, 0.0)
     source.reserve(promised)
     now_s = T0 + 900 * QUARTERS
-    prices = PriceSeries(tuple(now_s + 3600 * h for h in range(36)), (80.0,) * 36, now_s + 36 * 3600)
+    prices = PriceSeries(tuple(now_s + 3600 * h for h in range(36)), eur_per_mwh, now_s + 36 * 3600)
     now = PlanningState(
         utc_s=now_s, load_w=30_000.0, pv_w=0.0, soc_pct=soc_pct, month_peak_w=0.0, interval_energy_wh=0.0, caps=caps
     )
@@ -84,6 +86,18 @@ def promised(start_s: float, hours: float) -> Reservation:
         id="r1", name="render-7", power_w=30_000.0, start_utc_s=start_s, end_utc_s=start_s + 3600 * hours,
         latest_utc_s=start_s, who="tech1", given_utc_s=start_s,
     )  # fmt: skip
+
+
+def test_a_job_announced_for_next_week_makes_room_to_charge_today_and_is_named() -> None:
+    """120 kWh at the AC terminals of a full battery are 10 kW over 12 hours: 30 of base and 30 of the job need 48."""
+    dear_later = (20.0,) * 9 + (300.0,) * 3 + (20.0,) * 24
+    job = promised(T0 + 900 * QUARTERS + 8 * 86_400, 12.0)
+    told, alone = (planned(outlook=True, promised=jobs, eur_per_mwh=dear_later) for jobs in ((job,), ()))
+    assert alone.peak_target_w + 5_000 < told.peak_target_w <= 48_500
+    assert told.month_end is not None
+    assert "; r1, announced from 2025-07-15 02:00, needs at least 48" in words(told.month_end)
+    assert alone.month_end is not None
+    assert "announced" not in words(alone.month_end)
 
 
 def forecast_kw(source: PlanSource, now_s: float, load_kw: float) -> list[float]:
