@@ -6,7 +6,8 @@
 
 What belongs together is data, `benchmarks/job_months.toml`. Load and prices of a month are stretches of traces, weekday
 on weekday, that the seed draws; the load is taken apart into jobs that together draw exactly that. Some users announce
-their starts, hours ahead; of what some announce, a part never comes. Ten days of past, thirty that are scored.
+their starts, hours ahead; of what some announce, a part never comes. Ten days of past, thirty that are scored, of
+February all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import click
 import msgspec
 
-from benchmarks.months import DAY_S, IDLE_W, PAST_DAYS, PEAK_W, SCORED_DAYS, WEEK_S, sun, write_rows
+from benchmarks.months import DAY_S, IDLE_W, PAST_DAYS, PEAK_W, WEEK_S, scored_until_s, sun, write_rows
 from console.replay.traces import LOAD_COLUMNS, TraceFileError, instant, read_trace, utc
 from dispatch.billing.market_prices import published
 from drivers.tariffs.csv_file import TariffFileError
@@ -80,7 +81,7 @@ def months_of(traces: dict[str, JobTrace], seeds: range, data: Path | None, out:
 def put_together(name: str, of: JobTrace, chance: random.Random, data: Path, out: Path) -> Path:
     """Write one case's folder; returns it. Raises TraceFileError, TariffFileError, OSError."""
     first_s = instant(chance.choice(of.from_utc))
-    start_s, end_s = first_s - PAST_DAYS * DAY_S, first_s + SCORED_DAYS * DAY_S
+    start_s, end_s = first_s - PAST_DAYS * DAY_S, scored_until_s(first_s)
     trace = read_trace(trace_path(of.load, data), (of.column, *LOAD_COLUMNS))
     load = scaled([trace.mean_w(t, t + STEP_S) for t in drawn(trace.start_s, trace.end_s, start_s, end_s, chance)])
     prices = load_prices(of.prices, data)

@@ -3,7 +3,8 @@
     python -m benchmarks.months --data DIR --out CASES
     python -m benchmarks.dispatch --cases CASES --step 900
 
-What belongs together is data, `benchmarks/months.toml`. A case has ten days of past and thirty that are scored.
+What belongs together is data, `benchmarks/months.toml`. A case has ten days of past and thirty that are scored, of
+February all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -26,6 +28,7 @@ from console.replay.traces import Trace, TraceFileError, instant, read_trace, ta
 LIST = Path(__file__).with_suffix(".toml")
 DAY_S, WEEK_S = 86_400, 7 * 86_400
 PAST_DAYS, SCORED_DAYS = 10, 30
+ZONE = ZoneInfo("Europe/Berlin")  # of sites/yardstick-*.toml
 IDLE_W, PEAK_W = 21_120.0, 63_000.0  # of the site; the highest is a quarter hour's mean
 PV_KW, PV_FACTOR, PV_YEAR = 50, 1.4, 2016  # the profile's yield is low; its year is a leap year
 
@@ -52,7 +55,7 @@ class Months(msgspec.Struct, frozen=True):
 def put_together(name: str, month: Month, pv: str, data: Path, out: Path) -> Path:
     """Write one case's folder; returns it. Raises TraceFileError, OSError."""
     first_s = instant(month.from_utc)
-    start_s, end_s = first_s - PAST_DAYS * DAY_S, first_s + SCORED_DAYS * DAY_S
+    start_s, end_s = first_s - PAST_DAYS * DAY_S, scored_until_s(first_s)
     trace = read_trace(data / month.load, (month.column,))
     load = _placed(trace, start_s, end_s, month)
     folder = out / name
@@ -77,6 +80,13 @@ def put_together(name: str, month: Month, pv: str, data: Path, out: Path) -> Pat
     meta["trace"] = {"load": month.load, "column": month.column, "shift_days": shift_days}
     (folder / "case.json").write_text(json.dumps(meta), encoding="utf-8")
     return folder
+
+
+def scored_until_s(first_s: int) -> int:
+    """Until when a month is scored: its end, or so many days. Two days of the next would be billed a whole peak."""
+    local = datetime.fromtimestamp(first_s, ZONE)
+    following = local.replace(year=local.year + local.month // 12, month=local.month % 12 + 1)
+    return min(first_s + SCORED_DAYS * DAY_S, int(following.timestamp()))
 
 
 def _into_s(trace: Trace, start_s: int, weeks: int) -> int:

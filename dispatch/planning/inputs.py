@@ -36,6 +36,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     prices: PriceSeries
     load: Forecast
     jobs_unsure: bool = False  # the load forecast is made with jobs of a queue of which nobody knows how long they run
+    jobs_sure: bool = False  # it is made with jobs that all have reserved hours
     pv_w: tuple[float, ...] = ()
     pv_source: Reason | None = None  # what `pv_w` is made from
     co2_g_per_kwh: tuple[float | None, ...] = ()  # of an imported kWh, by step; empty: not told

@@ -248,18 +248,23 @@ def _excesses(problem: Problem, solution: Solution) -> list[tuple[float, Excess]
 def _main_target_w(inputs: PlanInputs, terms: DemandTerms, level: ChargeLevel, planned_w: float) -> float:
     """The main charge's. Where peaks cost nothing, the contract is to be kept.
 
-    With an outlook the target is its own if that is lower: the plan's peak is what its load forecast needs over the
-    whole horizon, and giving way to it now would be too early.
+    Where all jobs are announced, the plan's own peak is kept: they are in it, and room to charge before dear hours.
+    Else (`gives_way_late`) the outlook's target if that is lower: the plan's own is what its load forecast needs over
+    the whole horizon, and giving way to it now would be too early.
     """
     if terms.eur_per_kw <= 0:
         return max(planned_w, inputs.config.grid.contracted_peak_w)
     if inputs.peak is None:
         return max(level.free_w, planned_w)
-    return max(
-        level.free_w,
-        running_least_w(inputs, terms),
-        min(planned_w, inputs.peak.target_w, inputs.config.grid.fuse_w),
-    )
+    most_w = inputs.peak.target_w if gives_way_late(inputs) else planned_w
+    return max(level.free_w, running_least_w(inputs, terms), min(planned_w, most_w, inputs.config.grid.fuse_w))
+
+
+def gives_way_late(inputs: PlanInputs) -> bool:
+    """Whether the peak rises no further than the outlook's target: the load ahead is not known, or caps, which the
+    program does not know, can hold a peak.
+    """
+    return not inputs.jobs_sure or inputs.config.caps.max_share > 0
 
 
 def target_now_w(inputs: PlanInputs, targets_w: Sequence[float]) -> float:

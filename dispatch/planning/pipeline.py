@@ -219,6 +219,7 @@ class PlanSource:
             prices=prices,
             load=load,
             jobs_unsure=known_w is not None and not self._firm,
+            jobs_sure=known_w is not None and self._all_announced(),
             pv_w=pv_w,
             pv_source=self._pv.source(now.utc_s),
             co2_g_per_kwh=tuple(self._co2_g_per_kwh(start_s + k * QUARTER_S) for k in range(steps)),
@@ -238,6 +239,13 @@ class PlanSource:
             orders=now.orders,
             signals=now.signals,
         )
+
+    def _all_announced(self) -> bool:
+        """Whether every job that is known has reserved hours: of a live queue, one at least and no other."""
+        if self._outlook is None:
+            return self._firm
+        counts = self._outlook.counts
+        return bool(self._reservations) and not counts.running and not counts.expected
 
     def _cycle_depths(self, soc_pct: float) -> tuple[float, ...]:
         """The energy in each segment of depth, kWh; empty where ageing has no price."""

@@ -36,6 +36,7 @@ from dispatch.planning.lp_ageing import AgeingPart, above_bottom
 from dispatch.planning.lp_excess import excesses_of, minimised_eur, repriced
 from dispatch.planning.lp_model import LAYERS, READY_LAYERS, Problem, Solution, curtailed_kw
 from dispatch.planning.lp_peaks import (
+    gives_way_late,
     kept_import_w,
     levels_of,
     meterings_of,
@@ -292,7 +293,7 @@ def _problem(
         excesses=excesses_of(inputs, starts, hours, [w / 1000 for w in net_w]),
         ready=ready,
         target_kw=None
-        if inputs.peak is None or not months[places[0][0]].counts
+        if inputs.peak is None or not gives_way_late(inputs) or not months[places[0][0]].counts
         else max(inputs.peak.target_w, level.free_w) / 1000,
         quarter=starts[0] // QUARTER_S,
         import_limit_kw=limits.import_kw,

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from replay_cases import write_csv
 
-from benchmarks.months import main
+from benchmarks.months import main, scored_until_s
 from console.replay.traces import LOAD_COLUMNS, PV_COLUMNS, instant, read_trace
 
 FROM = "2025-06-30T22:00:00Z"
@@ -57,3 +57,15 @@ def test_prices_that_do_not_reach_the_past_are_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
     assert "expected prices from 2025-06-10T22:00:00Z on, for summer" in result.output
+
+
+def test_a_month_is_scored_to_its_end_and_never_into_the_next() -> None:
+    """Two days of March would be billed a whole month's peak."""
+    ends = {
+        "2025-01-31T23:00:00Z": "2025-02-28T23:00:00Z",
+        "2025-02-28T23:00:00Z": "2025-03-30T23:00:00Z",
+        "2025-10-31T23:00:00Z": "2025-11-30T23:00:00Z",
+        "2024-11-30T23:00:00Z": "2024-12-30T23:00:00Z",
+    }
+    for first, end in ends.items():
+        assert scored_until_s(instant(first)) == instant(end)

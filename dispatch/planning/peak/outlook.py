@@ -5,7 +5,7 @@ followed each. For every past quarter hour a table says how low the battery coul
 day with a given energy (by hindsight, recharging below the peak as fast as it allows). Three results follow from that
 table, none of which needs a constant of the site:
 
-* `target_w`: how far the peak may rise now. It is
+* `target_w`: how far the peak may rise now, where that is not left to the plan's own (`lp_peaks.gives_way_late`). It is
   the level at which four costs together are least over the rest of the month: the peak itself, the energy missing to
   keep it (GPU caps, or else more peak), the rise when the battery runs empty all the same, and what the battery earns
   less on prices while it keeps it (`dispatch.planning.peak.upkeep`). For the next day they are counted over scenarios:

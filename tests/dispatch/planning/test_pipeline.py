@@ -4,13 +4,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from plan_site import ask, hourly, site
 
 from dispatch.billing.market_prices import PriceSeries
 from dispatch.config.demand_terms import DemandTerms
 from dispatch.config.schema import CapsConfig
 from dispatch.model.plan import Plan
 from dispatch.model.reservations import Reservation
+from dispatch.planning.peak.outlook import PeakOutlook, Rise
 from dispatch.planning.pipeline import PlanningState, PlanSource
+from dispatch.planning.planner import make_plan
 from dispatch.wording.catalogue import words
 from gateway.site.loader import load
 
@@ -98,6 +101,15 @@ def test_a_job_announced_for_next_week_makes_room_to_charge_today_and_is_named()
     assert "; r1, announced from 2025-07-15 02:00, needs at least 48" in words(told.month_end)
     assert alone.month_end is not None
     assert "announced" not in words(alone.month_end)
+
+
+def test_the_plans_own_peak_is_kept_where_all_jobs_are_announced() -> None:
+    low = PeakOutlook(25_000.0, (Rise(1e6, 1.0),), 25_000.0, ())
+    sure = ask(site(tariff={"demand_eur_per_kw_month": 10.0}), hourly([50.0] * 36), [40_000.0] * 96, peak=low)
+    sure, unsure = (msgspec.structs.replace(sure, jobs_sure=known) for known in (True, False))
+    own, given_way = (make_plan(inputs).peak_target_w for inputs in (sure, unsure))
+    assert own > 30_000.0
+    assert given_way == pytest.approx(25_000.0, abs=1.0)
 
 
 def forecast_kw(source: PlanSource, now_s: float, load_kw: float) -> list[float]:

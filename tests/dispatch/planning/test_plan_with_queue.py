@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from plan_site import promised
 
 from dispatch.billing.market_prices import PriceSeries
 from dispatch.forecasting.queue_outlook import TOO_OLD_S
@@ -147,3 +148,19 @@ def fed_blind(quarters: int) -> tuple[PlanSource, int]:
     for k in range(quarters):
         source.observe_load(T0 + 900 * k, 30_000.0 if k % 16 < 8 else 20_000.0)
     return source, T0 + 900 * quarters
+
+
+def test_all_jobs_are_announced_only_while_a_queue_shows_no_other() -> None:
+    source, now_s = fed(4)
+    idle = outlook(now_s, 0, 0, 0.0, utc_s=now_s + 60.0)
+    jobs = {"none": JobCounts(reserved=1), "runs": JobCounts(running=1, reserved=1), "waits": JobCounts(expected=1)}
+    sure = {}
+    for reserved in ((promised(now_s + 86_400.0),), ()):
+        source.reserve(reserved)
+        for others, counts in jobs.items():
+            source.take_queues(msgspec.structs.replace(idle, counts=counts))
+            sure[others, bool(reserved)] = asked(source, now_s + 60).jobs_sure
+    assert [way for way, yes in sure.items() if yes] == [("none", True)]
+    source.take_queues(None)
+    source.reserve((promised(now_s + 86_400.0),))
+    assert not asked(source, now_s + 60).jobs_sure, "no queue tells of others"
