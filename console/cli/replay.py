@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
+from console.cli.example import LOAD, PRICES, ExampleCommand
 from console.cli.failures import Failure
 from console.cli.interruption import INTERRUPTED, interruptible
 from console.cli.replay_inputs import Inputs, existing, read_case, read_fine_case, usage_errors
@@ -30,7 +31,13 @@ def _millis(_context: click.Context, _option: click.Parameter, text: str | None)
     return None if text is None else milliseconds(text)
 
 
-@click.command()
+EXAMPLE = (
+    *("--prices", PRICES, "--load", LOAD, "--load-scale", "1.2", "--step", "15m"),
+    *("--from", "2025-09-15", "--to", "2025-09-22", "--out", "skerry-example"),
+)
+
+
+@click.command(cls=ExampleCommand, words=EXAMPLE)
 @click.argument("site", type=existing)
 @click.option(
     "--prices",

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
+from console.cli.example import LOAD, PRICES, ExampleCommand
 from console.cli.failures import Failure
 from console.cli.interruption import INTERRUPTED, interruptible
 from console.cli.pictures import drawn
@@ -34,7 +35,13 @@ def _at_most_all(_context: click.Context, _option: click.Parameter, pct: float |
     return pct
 
 
-@click.command()
+EXAMPLE = (
+    *("--prices", PRICES, "--load", LOAD, "--from", "2025-09-15", "--to", "2025-09-18"),
+    *("--energy", "50..150kWh/50", "--power", "30..60kW/30"),
+)
+
+
+@click.command(cls=ExampleCommand, words=EXAMPLE)
 @click.argument("site", type=existing)
 @click.option(
     "--prices",
