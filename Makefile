@@ -88,8 +88,8 @@ coverage: $(READY)  ## lines and branches of dispatch, drivers and storage that 
 soak: $(READY)  ## the tests that have a long version, at length; installs the extra [dask]
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation $(EDITABLE) '.[dev,dask]'
 	SKERRY_SOAK=1 $(PYTEST) -m soak
-	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 SKERRY_SOAK_READINGS=2000 SKERRY_SOAK_NOISE_S=86400 SKERRY_SOAK_CLOCK=1000 $(PYTEST) --timeout 0 \
-	  tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py tests/drivers/twin/test_checked_day.py tests/dispatch/billing/test_clock_changes.py tests/gateway/test_clock_set_while_running.py
+	SKERRY_SOAK_ISLAND=100000 SKERRY_SOAK_OUTAGES=5000 SKERRY_SOAK_READINGS=2000 SKERRY_SOAK_CLAIMS=400 SKERRY_SOAK_NOISE_S=86400 SKERRY_SOAK_CLOCK=1000 $(PYTEST) --timeout 0 \
+	  tests/dispatch/islanding/test_state_machine.py tests/drivers/twin/test_outage_storm.py tests/drivers/twin/test_reason_claims.py tests/drivers/twin/test_checked_day.py tests/dispatch/billing/test_clock_changes.py tests/gateway/test_clock_set_while_running.py
 
 soak-lockstep: $(READY)  ## HOURS of the demo (24) in lock-step: memory, files, alarms without a cause
 	SKERRY_SOAK_HOURS=$(or $(HOURS),24) $(RECORD) soak-lockstep env $(PYTEST) tests/drivers/twin/test_soak_lockstep.py

@@ -32,7 +32,7 @@ def decision_of(
         island=situation.islanding.state,
         setpoints=tuple(Setpoint(name, w) for name, w in asked.items()),
         battery_w=battery_w,
-        net_load_w=None if net_w is None else net_w + sum(u.fixed_w for u in situation.units),
+        net_load_w=situation.site_net_w,
         import_target_w=None if net_w is None or total_w is None else net_w - total_w,
         binding=outcome.binding,
         reason=_reason(battery_w, outcome, situation.derived),

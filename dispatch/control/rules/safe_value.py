@@ -12,7 +12,9 @@ def safe_value(s: Situation, so_far: Bounds) -> Ask:
     if s.derived is not None:
         return Ask(s.derived)
     if s.safe is None:
-        known = s.net_w is not None
-        return Ask(Reason("safe.net_load_known", {"net_w": s.net_w}) if known else Reason("safe.nothing_to_hold"))
+        net_w = s.site_net_w
+        if net_w is None:
+            return Ask(Reason("safe.nothing_to_hold"))
+        return Ask(Reason("safe.net_load_known", {"net_w": net_w}))
     value_w, reason = s.safe
     return Ask(reason, value_w, value_w, value_w)

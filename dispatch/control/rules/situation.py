@@ -55,6 +55,11 @@ class Situation(msgspec.Struct, frozen=True):
     wished: Limits = Limits()  # by market targets and fleet limits
 
     @property
+    def site_net_w(self) -> float | None:
+        """Load less PV, whichever PCS take part; None: not known."""
+        return None if self.net_w is None else self.net_w + sum(u.fixed_w for u in self.units)
+
+    @property
     def reserve_soc_pct(self) -> float:
         """The reserve in force: a person's, else the site file's."""
         order = self.orders.reserve

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from figure_claims import FIGURE_CLAIMS
 from reason_claims import ALARM_CLAIMS, CLAIMS, Truth
 
-from dispatch.alarms.points import Conditions
+from dispatch.alarms.points import Condition
+from dispatch.alarms.states import Alarm
 from dispatch.model.decision import Decision
 from dispatch.model.reasons import Reason
 from drivers.twin.lockstep import LockstepSite
 
 OF_THE_PAST = ("ride.recovered", "ride.recovered_on_genset")  # what stood when a step was taken, with its SoC
+PAST_FIELDS = ("report",)  # of a drill that is over: its timeline tells what was seen then
 EVERY = 8  # a reason that stands is judged again so often, a new one at once
 
 
@@ -31,7 +33,8 @@ def reasons_in(value: Any) -> Iterator[Reason]:
             yield from reasons_in(part)
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from reasons_in(getattr(value, name))
+            if name not in PAST_FIELDS:
+                yield from reasons_in(getattr(value, name))
 
 
 class Witness:
@@ -51,21 +54,30 @@ class Witness:
         self._ticks += 1
         if self._ticks % EVERY and before is not None and _codes(before) == _codes(decision):
             return
-        for reason in reasons_in(decision):
+        self._judge_reasons(truth, decision)
+
+    def _judge_reasons(self, truth: Truth, said: Any) -> None:
+        for reason in reasons_in(said):
             self.shown[reason.code] += 1
             claim, figures_claim = CLAIMS.get(reason.code), FIGURE_CLAIMS.get(reason.code)
             true = claim is None or claim(truth, reason.figures)
             if not true or (figures_claim is not None and not figures_claim(reason.figures)):
-                self.untrue.append(f"{lockstep.site.t_s:.1f} s: {reason.code} {reason.figures}: {truth.now}")
+                self.untrue.append(f"{truth.site.t_s:.1f} s: {reason.code} {reason.figures}: {truth.now}")
 
-    def judge_alarms(self, lockstep: LockstepSite, found: Conditions) -> None:
-        """Judge the alarm conditions that hold at the decision judged last."""
+    @property
+    def judged(self) -> set[str]:
+        """The codes that were shown and have a claim."""
+        return self.shown.keys() & (CLAIMS.keys() | FIGURE_CLAIMS.keys())
+
+    def judge_alarms(self, lockstep: LockstepSite, found: Mapping[str, Condition], listed: Sequence[Alarm]) -> None:
+        """Judge the alarms that are listed and hold at the decision judged last, and what is seen of them."""
         _, truth = self._truths[id(lockstep)]
-        for id_, condition in found.items():
-            name, _, subject = id_.partition(":")
-            if not condition.active:
+        for id_ in (alarm.id for alarm in listed):
+            condition, (name, _, subject) = found.get(id_), id_.partition(":")
+            if condition is None or not condition.active:
                 continue
             self.shown[f"alarm {name}"] += 1
+            self._judge_reasons(truth, condition.detail)
             claim = ALARM_CLAIMS.get(name)
             figures = {"subject": subject} | (condition.detail.figures if condition.detail else {})
             if claim is not None and not claim(truth, figures):

@@ -5,6 +5,7 @@ Physics, controller, planner and alarms are those of the product; only the clock
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,15 @@ import msgspec
 from dispatch.alarms.conditions import conditions
 from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.alarms.facts import Facts
+from dispatch.alarms.points import Conditions
 from dispatch.alarms.states import AlarmBook
 from dispatch.control.controller import Controller
 from dispatch.model.battery_bank import BatteryBank
 from dispatch.model.decision import Decision
 from dispatch.model.events import Event
+from dispatch.model.orders import Order
 from dispatch.model.plan import Plan
+from dispatch.model.signals import Signal
 from dispatch.model.snapshot import Snapshot
 from dispatch.planning.pipeline import PlanningState, PlanSource
 from drivers.clock import VirtualClock
@@ -57,6 +61,7 @@ class DemoDay:
         self.alarms = AlarmBook(DEFINITIONS)
         self.plan: Plan | None = None
         self.events: tuple[Event, ...] = ()
+        self.found: Conditions = {}
         self._source = PlanSource(cfg.dispatch)
         self._load_mean = QuarterMean(self._source.observe_load)
         self._pv_mean = QuarterMean(lambda start_s, w, _: self._source.observe_pv(start_s, w))
@@ -66,19 +71,19 @@ class DemoDay:
         self.snapshot: Snapshot = self.lockstep.snapshot(0)
         self.decision: Decision | None = None
 
-    def step(self) -> Decision:
-        """One tick later: read, plan when it is time, decide, write."""
+    def step(self, orders: Sequence[Order] = (), signals: Sequence[Signal] = ()) -> Decision:
+        """One tick later: read, plan when it is time, decide, write. What is asked is in force for this tick."""
         self.lockstep.advance(self.step_s)
         self._seq += 1
         self.snapshot = snapshot = self.lockstep.snapshot(self._seq)
         self._make_plan(snapshot)
-        self.decision = self.controller.step(snapshot, self.plan)
+        self.decision = self.controller.step(snapshot, self.plan, orders=orders, signals=signals)
         self.lockstep.apply(self.decision)
         facts = Facts(  # the prices are a file for the whole day: nothing to say of them
             config=self.site.dispatch, interval=self.controller.interval, plan_age_s=0.0, prices_expected=False
         )
-        found = conditions(snapshot, self.decision, facts)
-        self.events = (*self.decision.events, *self.alarms.update(found, snapshot.utc_s, snapshot.mono_s))
+        self.found = conditions(snapshot, self.decision, facts)
+        self.events = (*self.decision.events, *self.alarms.update(self.found, snapshot.utc_s, snapshot.mono_s))
         self._load_mean.add(snapshot.utc_s, snapshot.load_w)
         self._pv_mean.add(snapshot.utc_s, snapshot.pv_w)
         return self.decision

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from dispatch.control.soc_latches import SOC_HYSTERESIS_PCT
 from dispatch.model.decision import Decision, Mode
 from dispatch.model.islanding import IslandState
 from drivers.twin.grid import Position
@@ -85,6 +86,11 @@ class Truth:
     def of_late(self, holds: Callable[[Sample], bool]) -> bool:
         """Whether something held at some time of late."""
         return any(holds(s) for s in self.back)
+
+    def still(self, name: str) -> bool:
+        """Whether a figure has not moved of late."""
+        seen = [getattr(s, name) for s in self.back]
+        return max(seen) - min(seen) < 1.0
 
     def faulty(self, *devices: str) -> bool:
         """Whether one of these devices failed of late, or nothing has been read for long enough yet."""
@@ -163,6 +169,44 @@ def level(f: Figures) -> float:
     return float(of["soc"].figures["soc_pct"] - of["reserve_pct"])
 
 
+def rated(t: Truth, f: Figures) -> bool:
+    """A rating of the site's PCS."""
+    return any(abs(f["limit_w"] - w) < 1 for p in t.site.pcs for w in (p.ratings.charge_w, p.ratings.discharge_w))
+
+
+def within_ratings(t: Truth, f: Figures) -> bool:
+    """Both limits are no more than all PCS together are rated at."""
+    most_w = [sum(getattr(p.ratings, name) for p in t.site.pcs) for name in ("charge_w", "discharge_w")]
+    return 0 <= f["charge_w"] <= most_w[0] + 1 and 0 <= f["discharge_w"] <= most_w[1] + 1
+
+
+def curtailed(t: Truth, f: Figures) -> bool:
+    """What the rest of the site takes is its load; the limit is no less than load and charge."""
+    return t.disturbed or (t.near("load_w", f["load_w"]) and f["limit_w"] >= f["load_w"] - NEAR_W)
+
+
+def no_setpoint(t: Truth, f: Figures) -> bool:
+    assert t.decision is not None
+    unasked = all(s.w is None for s in t.decision.setpoints)  # one that is silent is written to all the same
+    return f["of_pcs"] == len(t.site.pcs) and (unasked or t.faulty("pcs1"))
+
+
+def below_reserve(t: Truth, f: Figures) -> bool:
+    return f["soc"].figures["soc_pct"] < f["reserve_pct"] and soc(t, f["soc"].figures)
+
+
+def phase_above_fuse(t: Truth, f: Figures) -> bool:
+    return f["phase_a"] > f["fuse_a"] and phase_current(t, f)
+
+
+def unmet(t: Truth, _: Figures) -> bool:
+    return t.decision is not None and any(trace.unmet for trace in t.decision.chain)
+
+
+def ride_step(t: Truth, _: Figures) -> bool:
+    return t.decision is not None and t.decision.ride is not None and t.decision.ride.rung > 0
+
+
 def voltage(t: Truth, f: Figures) -> bool:
     return t.near("grid_v", f["lowest_v"], 8.0) or f["lowest_v"] < 5 or t.disturbed
 
@@ -191,11 +235,14 @@ CLAIMS: dict[str, Claim] = {
     # the state of charge
     "soc.stored": soc,
     "limit.soc": lambda t, f: soc(t, f) and abs(f["soc_pct"] - f["end"].figures["soc_pct"]) < 20,
+    "limit.both": within_ratings,
+    "limit.rating": rated,
     "limit.bms": lambda t, f: f["limit_w"] >= 0 and any(p.battery.config.id == f["battery"] for p in t.site.pcs),
     "limit.soc_unknown": lambda t, f: t.faulty("pcs1"),
     "reserve.soc_unknown": lambda t, f: t.faulty("pcs1"),
-    "reserve.after_ramp": lambda t, f: level(f) < 0.5 or t.disturbed,
-    "reserve.refill": lambda t, f: level(f) < 0.5,
+    "reserve.level": lambda t, f: soc(t, f["soc"].figures),
+    "reserve.after_ramp": lambda t, f: level(f) < SOC_HYSTERESIS_PCT or t.disturbed,
+    "reserve.refill": lambda t, f: level(f) < SOC_HYSTERESIS_PCT,
     "reserve.no_discharge": lambda t, f: level(f) < 0.5,
     "reserve.taper": lambda t, f: f["limit_w"] >= 0 and soc(t, f["level"].figures["soc"].figures),
     "reserve.untouched": lambda t, f: level(f) > -0.1,
@@ -232,6 +279,11 @@ CLAIMS: dict[str, Claim] = {
     # off the grid
     "rule.at_rest": state,
     "curtail.off_grid": state,
+    "curtail.export": curtailed,
+    "curtail.held": lambda t, f: t.disturbed,
+    "curtail.load_unknown": lambda t, f: t.disturbed,
+    "curtail.none": lambda t, f: t.disturbed or sum(p.w for p in t.site.pv) <= f["room_w"] + NEAR_W,
+    "curtail.state_unknown": lambda t, f: t.disturbed,
     "bus.mode_unknown": lambda t, f: t.disturbed,
     "bus.switch_closed": closed,
     "bus.formed": forming,
@@ -259,9 +311,7 @@ CLAIMS: dict[str, Claim] = {
     "go.permission_withdrawn": lambda t, f: off_grid(t),
     "go.not_closed": lambda t, f: open_(t, f),
     "go.nothing_read": lambda t, f: t.site.t_s < 60,
-    "go.unloaded": lambda t, f: (
-        abs(f["import_w"]) < 3_000.0
-    ),  # when the switch was asked; it stands until it has opened
+    "go.unloaded": lambda t, f: abs(f["import_w"]) < 3_000.0,  # when the switch was asked; it stands until it is open
     "window.no_voltage": lambda t, f: t.of_late(lambda s: not s.grid_alive) or t.faulty("pcc"),
     "window.not_measured": lambda t, f: t.disturbed,
     "window.source": voltage,
@@ -279,6 +329,11 @@ CLAIMS: dict[str, Claim] = {
     "curtail.genset": lambda t, f: f["limit_w"] >= 0 and (t.site.on_genset or t.disturbed),
     "curtail.none_on_genset": lambda t, f: f["room_w"] >= 0 and (t.site.on_genset or t.disturbed),
     # what is asked
+    "manual.net_load_unknown": lambda t, f: t.disturbed,
+    "manual.soc_evenly": soc,
+    "manual.soc_reached": soc,
+    "manual.soc_unknown": lambda t, f: t.faulty("pcs1"),
+    "plan.no_pcs": no_setpoint,
     "manual.none": lambda t, f: t.decision is None or t.decision.mode is not Mode.MANUAL,
     "plan.none": lambda t, f: t.decision is None or t.decision.mode is not Mode.PLAN,
     "idle.idle": lambda t, f: t.decision is None or not t.decision.battery_w or t.decision.mode is Mode.PLAN,
@@ -289,6 +344,22 @@ CLAIMS: dict[str, Claim] = {
     "step.kept_for_price": lambda t, f: f["later_eur_per_kwh"] > f["price_eur_per_kwh"] - 1e-9,
     "step.charge_later": lambda t, f: f["later_eur_per_kwh"] < f["price_eur_per_kwh"] + 1e-9,
     "step.cheaper_later": lambda t, f: f["later_eur_per_kwh"] < f["price_eur_per_kwh"] + 1e-9,
+    # what was seen of an alarm
+    "alarm.below_reserve": below_reserve,
+    "alarm.conflict": unmet,
+    "alarm.fuse_power": lambda t, f: f["import_w"] > f["fuse_w"] and (t.disturbed or t.near("grid_w", f["import_w"])),
+    "alarm.grid_voltage_back": grid_back,
+    "alarm.load_meter_frozen": lambda t, f: t.faulty("load") or t.still("load_w"),
+    "alarm.lowest_phase": lambda t, f: t.disturbed or t.near("grid_v", f["phase_v"], 8.0),
+    "alarm.meter_frozen": lambda t, f: t.faulty("grid"),
+    "alarm.never_answered": lambda t, f: t.site.t_s < 60 or t.disturbed,
+    "alarm.never_read": lambda t, f: t.site.t_s < 60 or t.disturbed,
+    "alarm.phase_current": phase_above_fuse,
+    "alarm.power_missing": lambda t, f: t.disturbed,
+    "alarm.ride_step": ride_step,
+    "alarm.soc_low": lambda t, f: soc(t, f) and f["soc_pct"] < f["limit_pct"] + NEAR_PCT,
+    "alarm.soc_missing": lambda t, f: t.faulty("pcs1"),
+    "alarm.switch_reports_no_voltage": lambda t, f: t.of_late(lambda s: not s.grid_alive) or t.faulty("pcc"),
 }
 
 
@@ -322,10 +393,8 @@ ALARM_CLAIMS: dict[str, Claim] = {
     "reading-missing": lambda t, f: t.faulty(f["subject"], "pcs1"),
     "reading-implausible": lambda t, f: t.disturbed,
     "soc-low": lambda t, f: t.faulty("pcs1") or t.near("soc_pct", f["soc_pct"], NEAR_PCT),
-    "soc-below-reserve": lambda t, f: f["soc"].figures["soc_pct"] < f["reserve_pct"] and soc(t, f["soc"].figures),
-    "rules-conflict": lambda t, f: t.decision is not None and any(trace.unmet for trace in t.decision.chain),
-    "ride-through-step": lambda t, f: (
-        t.decision is not None and t.decision.ride is not None and t.decision.ride.rung > 0
-    ),
+    "soc-below-reserve": below_reserve,
+    "rules-conflict": unmet,
+    "ride-through-step": ride_step,
     "no-plan": lambda t, f: t.decision is not None and t.decision.mode is not Mode.PLAN,
 }
