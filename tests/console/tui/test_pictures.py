@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import scenes
+from alarm_scene import alarm_scene
 from device_scene import device_scene
 from recorded_client import RecordedClient
 
@@ -33,19 +34,26 @@ PICTURES = {
     "overview_no_color_drill": ("drill", (80, 24), ""),
     "order_strip": ("order", (80, 24), f"i {' '.join('10kW')} tab tab {' '.join('meter')} enter y e"),
     "alarms": ("alarms", (80, 24), "5"),
+    "alarms_shelved_80x24": ("shelved", (80, 24), "5 down"),
+    "alarms_shelved_120x40": ("shelved", (120, 40), "5 down"),
+    "alarm_history_80x24": ("shelved", (80, 24), "w down"),
+    "alarm_history_120x40": ("shelved", (120, 40), "w down"),
     "log": ("alarms", (80, 24), "6"),
+    "log_120x40": ("outage", (120, 40), "6"),
     "log_audit": ("drilled", (80, 24), "6 slash t e c h 1 enter down down"),
     "devices": ("devices", (80, 24), "7"),
     "devices_registers": ("devices", (120, 40), "7 down down enter down down"),
     "help": ("calm", (80, 24), "question_mark"),
     "palette": ("calm", (80, 24), "colon"),
 }
+MADE_SCENES = {"devices": device_scene, "shelved": alarm_scene}
 OPENED = {
     "2": "compute",
     "3": "plan",
     "4": "island",
     "5": "alarms",
     "6": "log",
+    "w": "alarm_history",
     "7": "devices",
     "question_mark": "help",
 }
@@ -60,7 +68,7 @@ def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monke
     )
     if "no_color" in name:
         monkeypatch.setenv("NO_COLOR", "1")
-    client = RecordedClient(device_scene() if scene == "devices" else scenes.read(scene))
+    client = RecordedClient(MADE_SCENES[scene]() if scene in MADE_SCENES else scenes.read(scene))
 
     async def connect() -> RecordedClient:
         return client
@@ -74,6 +82,8 @@ def test_picture(name: str, gallery: Callable[..., None], eventually: Any, monke
             await eventually(pilot, lambda: not pilot.app.query_one("#view-overview").display)
         if key == "4" and "drill.check" in client.scene.answers:
             await eventually(pilot, lambda: pilot.app.model.checks != ())
+        if key == "w":
+            await eventually(pilot, lambda: pilot.app.model.alarm_history != ())
         for move in moves:
             await pilot.press(move)
             if move == "enter" and pilot.app.order_form.display:
