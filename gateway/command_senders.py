@@ -9,12 +9,11 @@ from typing import Any
 import msgspec
 
 from dispatch.model.decision import Decision
-from dispatch.model.islanding import NodeOrder
+from dispatch.model.islanding import FOR_EVENT, NodeOrder
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.power_caps import NodeCap
 from dispatch.model.reasons import Reason, plain
 from dispatch.model.snapshot import Snapshot
-from dispatch.power_caps.event_nodes import FOR_EVENT
 from dispatch.power_caps.latency import CapLatencies
 from dispatch.power_caps.priced_caps import for_event
 from gateway.event_sink import EventSink

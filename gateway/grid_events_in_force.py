@@ -17,7 +17,7 @@ from dispatch.events.model import EventState, GridEvent, KeptEvents, Phase, Want
 from dispatch.events.recent_import import RecentImport
 from dispatch.events.target_text import target_text
 from dispatch.model.clock import Clock
-from dispatch.model.islanding import NodeOrder
+from dispatch.model.islanding import FOR_EVENT, NodeOrder
 from dispatch.model.plan import Plan
 from dispatch.model.power_caps import CapsView
 from dispatch.model.reasons import Reason
@@ -25,7 +25,6 @@ from dispatch.model.signals import Signal
 from dispatch.model.snapshot import Snapshot
 from dispatch.orders.refusal import OrderRefused
 from dispatch.orders.signal_book import SiteLimits
-from dispatch.power_caps.event_nodes import FOR_EVENT
 from dispatch.wording.formatting import kw, one_line, span
 from gateway.event_sink import EventSink
 from storage.audit import AuditLog

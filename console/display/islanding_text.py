@@ -22,6 +22,7 @@ from console.display.viewmodel import Model
 from console.display.wrapping import padded
 from dispatch.model.equipment import Switch
 from dispatch.model.islanding import (
+    FOR_EVENT,
     OFF_GRID_STATES,
     OPEN_STATES,
     Check,
@@ -31,7 +32,6 @@ from dispatch.model.islanding import (
     IslandView,
     NodeOrder,
 )
-from dispatch.power_caps.event_nodes import FOR_EVENT
 from dispatch.wording.formatting import span
 
 S = IslandState

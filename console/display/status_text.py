@@ -23,7 +23,7 @@ from dispatch.model.metering_interval import TOLD_S, Interval
 from dispatch.model.plan import Plan, PlanStep
 from dispatch.model.readings import Quality, Reading, Status
 from dispatch.model.reservations import Reservation
-from dispatch.planning.explanations import for_price
+from dispatch.planning.price_steps import for_price
 from gateway.api.protocol import IqNow, Published
 
 LEAST_PLANNED_W = 1000.0  # a smaller planned battery power is not announced

@@ -81,6 +81,9 @@ class NodeOrder(msgspec.Struct, frozen=True):
         return frozenset(name for name in LASTING if getattr(self, name) not in (None, False))
 
 
+FOR_EVENT = Reason("event.nodes")  # of a node's order that a grid event has made
+
+
 LASTING = ("cap_w", "suspended", "off", "starts_stopped", "off_when_empty")  # fields of a NodeOrder
 
 

@@ -30,26 +30,6 @@ def reasons(plan: Sketch) -> list[Reason]:
     return [_strained(plan, t, _reason(plan, t, clock, buys_at[t])) for t in range(len(plan.battery_w))]
 
 
-_FOR_PRICE = frozenset(
-    {
-        "step.import_paid",
-        "step.charge_for_price",
-        "step.charge_for_later",
-        "step.export",
-        "step.cheaper_later",
-        "step.dear_now",
-        "step.kept_for_price",
-        "step.charge_later",
-    }
-)
-
-
-def for_price(reason: Reason) -> bool:
-    """Whether a step is as it is for the sake of prices."""
-    inner = reason.figures.get("step")
-    return reason.code in _FOR_PRICE or (isinstance(inner, Reason) and for_price(inner))
-
-
 def _reason(plan: Sketch, t: int, clock: list[Reason], buys: int | None) -> Reason:
     w = plan.battery_w[t]
     if not plan.config.batteries:

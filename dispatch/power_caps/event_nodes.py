@@ -18,7 +18,7 @@ from dispatch.config.schema import DispatchConfig, NodeTerms
 from dispatch.islanding.held import Held
 from dispatch.islanding.shedding_steps import takes_jobs
 from dispatch.model.events import Event
-from dispatch.model.islanding import NodeOrder
+from dispatch.model.islanding import FOR_EVENT, NodeOrder
 from dispatch.model.plan import NEAR_W
 from dispatch.model.reasons import Reason, joined
 from dispatch.model.snapshot import Snapshot
@@ -26,7 +26,6 @@ from dispatch.power_caps.cap_controller import GridSide
 from dispatch.wording.catalogue import words
 
 HOLD_S = 30.0  # import would stay above the limit for so long before jobs are told to save
-FOR_EVENT = Reason("event.nodes")  # of an order that an event has made
 SHOWN = 8  # nodes named in a line
 UNDO_S = 60.0  # no limit for so long before nodes are free again
 

@@ -11,10 +11,9 @@ import pytest
 from waiting import LIMIT_S, until
 
 from dispatch.model.decision import Decision, Mode
-from dispatch.model.islanding import IslandState, NodeOrder
+from dispatch.model.islanding import FOR_EVENT, IslandState, NodeOrder
 from dispatch.model.orders import Order, OrderKind
 from dispatch.model.reasons import Reason, RuleId, plain
-from dispatch.power_caps.event_nodes import FOR_EVENT
 from drivers.modbus.errors import DeviceError
 from drivers.nodes.errors import CannotObey
 from gateway import command_senders

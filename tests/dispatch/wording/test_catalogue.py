@@ -14,7 +14,7 @@ from dispatch.alarms.definitions import DEFINITIONS
 from dispatch.control.rules.order import RULES
 from dispatch.islanding.reconnection import OUT_OF_STEP
 from dispatch.model.reasons import Reason, RuleId, joined, plain
-from dispatch.planning.explanations import _FOR_PRICE
+from dispatch.planning.price_steps import FOR_PRICE
 from dispatch.wording.catalogue import ENGLISH, FORMATS, RULE_NUMBERS, STYLED, alarm_text, rule_name, words
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,7 +131,7 @@ def test_what_is_seen_now_stands_behind_the_cause() -> None:
 
 
 def test_codes_that_decide_something_exist(given: Given) -> None:
-    assert {OUT_OF_STEP, "go.fault_kept", *_FOR_PRICE} <= given.keys()
+    assert {OUT_OF_STEP, "go.fault_kept", *FOR_PRICE} <= given.keys()
 
 
 def test_rules_are_numbered_in_the_order_in_which_they_run() -> None:
