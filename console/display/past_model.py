@@ -161,7 +161,7 @@ def _not_on_record(utc_s: float) -> Decision:
         net_load_w=None,
         import_target_w=None,
         binding=RuleId.IDLE,
-        reason=plain("the decision of then is not on record"),
+        reason=plain(say("moment.no_decision")),
     )
 
 

@@ -288,7 +288,7 @@ class ComputeFlow(EnergyFlow):
         run, capped, suspended, off = node_counts(model)
         self._draw_nodes(canvas, nodes, run)
         doubted = doubt_word(part for n in nodes for part in (n.w, n.gpus_busy))
-        canvas.fit(8, 0, [f"nodes {doubted}" if doubted else "", doubted], Ink.MEDIUM)
+        canvas.fit(8, 0, [say("flow.nodes_doubted", doubt=doubted) if doubted else "", doubted], Ink.MEDIUM)
         if published.pulse_since_utc_s is not None:
             canvas.put(0, 3, say("flow.pulse", time=hour_minute(published.pulse_since_utc_s, model.timezone)), Ink.BOLD)
         elif not not_kept(model, "pulse"):

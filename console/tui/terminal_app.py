@@ -10,6 +10,7 @@ import msgspec
 from textual.app import App
 from textual.events import Resize
 
+from console.display.language import say
 from console.tui import theme
 from console.tui.appearance import Appearance
 from console.tui.diff_widget import CanvasWidget
@@ -86,14 +87,15 @@ class TerminalApp(App[None], inherit_bindings=False):
             return
         self.appearance = msgspec.structs.replace(self.appearance, theme=chosen)
         self.action_repaint()
-        self._say(f"theme {name}: {chosen.about} ({theme.keep(chosen, folder) or 'kept'})")
+        kept = theme.keep(chosen, folder) or say("theme.kept")
+        self._say(say("theme.chosen", name=name, about=chosen.about, kept=kept))
 
     def copy_line(self, text: str) -> None:
         """Put a text on the terminal's clipboard, and say so: whether it arrived there, no terminal tells."""
         sequence = copying(text, os.environ)
         driver: Any = self._driver
         if sequence is None or driver is None:
-            self._say("this terminal has no clipboard that a program can write (OSC 52)")
+            self._say(say("copy.no_clipboard"))
             return
         driver.write(sequence)
-        self._say(f"copied, if the terminal takes OSC 52: {text}")
+        self._say(say("copy.done", text=text))

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import pytest
 import scenes
+from test_any_size import WIDGETS as EVERY_WIDGET
 from test_fleet_screen import states
 
 from console.cli.status_text import lines as status_lines
@@ -227,6 +228,11 @@ def found_worse(where: str, lost: Sequence[tuple[str, str]], english: Counter[st
     now = Counter(kind for kind, _ in lost)
     allowed = {CUT} if where.startswith(TABLE) else set()
     return [f"{where}: {kind}: {text!r}" for kind, text in lost if now[kind] > english[kind] and kind not in allowed]
+
+
+def test_every_widget_is_drawn_in_every_language() -> None:
+    elsewhere = {"OrderForm", "Prompt", "Separator"}  # the forms, the palette; a line without words
+    assert EVERY_WIDGET.keys() == {name.split()[1] for name in WIDGETS} | elsewhere
 
 
 def test_each_fault_is_seen() -> None:

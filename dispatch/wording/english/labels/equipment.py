@@ -130,4 +130,5 @@ LABELS: dict[str, str] = {
     "moment.no_limits": "the limits of then are not on record",
     "moment.no_plan": "the plan of then is not on record",
     "moment.days": "{n} d",
+    "moment.no_decision": "the decision of then is not on record",
 }

@@ -266,4 +266,9 @@ LABELS: dict[str, str] = {
     "seen.none": "none",
     "age.just_read": "just read",
     "age.old": "{age} old",
+    "flow.nodes_doubted": "nodes {doubt}",
+    "theme.kept": "kept",
+    "theme.chosen": "theme {name}: {about} ({kept})",
+    "copy.no_clipboard": "this terminal has no clipboard that a program can write (OSC 52)",
+    "copy.done": "copied, if the terminal takes OSC 52: {text}",
 }
