@@ -110,6 +110,10 @@ fuzz-frames: $(READY)  ## answers in frames of Modbus TCP and RTU: N inputs for 
 kill-test: $(READY)  ## N kills (1000) of a gateway under commands, in every state of the site
 	SKERRY_SOAK_KILLS=$(or $(N),1000) $(RECORD) kill-test env $(PYTEST) --timeout 0 tests/gateway/test_kills_under_load.py
 
+.PHONY: kill-hub
+kill-hub: $(READY)  ## N kills (200) of hub, bus, database and uplink of a fleet; root, with what tests/system needs
+	SKERRY_SOAK_HUB_KILLS=$(or $(N),200) $(RECORD) kill-hub env $(PYTEST) --timeout 0 tests/system/test_hub.py -k kill_9
+
 power-cuts: $(READY)  ## CUTS simulated power cuts (1000) of the writers of telemetry and audit
 	SKERRY_SOAK_CUTS=$(or $(CUTS),1000) $(RECORD) power-cuts env $(PYTEST) tests/storage/test_power_cut.py
 

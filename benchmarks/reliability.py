@@ -80,6 +80,10 @@ TESTS = {
         "export of a year of 200 signals by the quarter hour; verifying a million rows of audit",
         "exported in at most 60 s, verified in at most 10 s",
     ),
+    "kill-hub": (
+        "kill -9 of two hubs, bus, database and uplink of a fleet at random moments, while a site's record is sent",
+        "each block is stored exactly once, by hash against the site's own file",
+    ),
     "kill-test": (
         "kill -9 of a gateway, again and again, under orders, reservations and drills, in each state of the site",
         "no acknowledged command is lost, no file damaged; within 2 s the setpoint that the state allows, or none",

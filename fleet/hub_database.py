@@ -26,6 +26,7 @@ from fleet.minutes import Minute
 from fleet.site_text import one_line
 from fleet.store import HASH_BYTES, Source
 from gateway.api.site_overview import SiteOverview
+from storage.audit_format import head_words
 
 CONNECT_S = 10
 Place = tuple[str, str]  # site, incarnation
@@ -108,6 +109,12 @@ class HubDatabase:
         ]
         with self._transaction() as con, con.cursor() as cursor:
             cursor.executemany(sql, rows)
+
+    def heads(self, site: str) -> list[str]:
+        """Every head of a site's audit, as printed, the oldest first."""
+        sql = "SELECT seq, hash FROM head WHERE site = %s ORDER BY seen, seq"
+        with self._transaction() as con:
+            return [head_words(seq, bytes(digest)) for seq, digest in con.execute(sql, (site,))]
 
     def note(self, site: str, kind: str, text: str) -> None:
         """Keep what is odd about a site."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,12 +158,12 @@ def audit(limit: int, site: str | None, as_json: bool) -> None:
 @click.option(
     "--against",
     "hub",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    metavar="DIR",
-    help="Compare with the heads of this site's audit that `skerry fleet pull` has collected in DIR.",
+    metavar="DIR|URL",
+    help="Compare with the heads of this site's audit that `skerry fleet pull` has collected in DIR, "
+    "or `skerry hub` in the database postgresql://...",
 )
 @json_option
-def verify(directory: Path, heads: tuple[str, ...], key: str, hub: Path | None, as_json: bool) -> int:
+def verify(directory: Path, heads: tuple[str, ...], key: str, hub: str | None, as_json: bool) -> int:
     """Check an export, a backup or a state directory for edited, deleted and cut-off rows. Needs no gateway.
 
     An export is verified by the signature of its manifest. Changes by somebody who has the key of this machine, or an
@@ -200,8 +201,10 @@ def verify(directory: Path, heads: tuple[str, ...], key: str, hub: Path | None, 
     return exit_codes.OK if report.ok else exit_codes.FAILED
 
 
-def _collected(hub: Path, directory: Path) -> tuple[str, ...]:
+def _collected(hub: str, directory: Path) -> tuple[str, ...]:
     """The heads of a site's audit that were collected elsewhere. Raises Failure where there are none."""
+    from fleet.bus import NotInstalled
+    from fleet.hub_database import DatabaseFailed, HubDatabase
     from fleet.store import NotAHub, collected_heads
     from storage.verify import site_of
 
@@ -209,9 +212,15 @@ def _collected(hub: Path, directory: Path) -> tuple[str, ...]:
     if uuid is None:
         raise Failure(f"{directory}: it does not say which site it is of; give the heads with --head")
     try:
-        found = collected_heads(hub, uuid)
-    except NotAHub as error:
+        if hub.startswith(("postgresql://", "postgres://")):
+            with closing(HubDatabase(hub)) as database:
+                found = database.heads(uuid)
+        else:
+            found = collected_heads(Path(hub), uuid)
+    except (NotAHub, NotInstalled) as error:
         raise Failure(str(error)) from None
+    except DatabaseFailed as error:
+        raise Failure(f"--against: {error}") from None
     if not found:
         raise Failure(f"{hub}: no head of the audit of site {uuid} was collected there")
     return tuple(found)

@@ -33,7 +33,7 @@ def audit(directory: Path, *texts: str) -> tuple[int, bytes]:
         con.close()
 
 
-def verified(directory: Path, hub: Path) -> tuple[object, str]:
+def verified(directory: Path, hub: Path | str) -> tuple[object, str]:
     found = CliRunner().invoke(verify, [str(directory), "--against", str(hub)], standalone_mode=False)
     if found.exception is not None:
         raise found.exception

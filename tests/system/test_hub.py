@@ -19,14 +19,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import hub_engines
 import msgspec
 import pytest
-from hub_engines import Nats, Postgres
 from recorded_gateway import NODE, RecordedGateway, change, copied, own, record, rewritten
 from storage_samples import SOURCE
+from test_verify_against import audit, verified
 from waiting import LIMIT_S, until
 
+from benchmarks import hub_engines
+from benchmarks.hub_engines import Nats, Postgres
+from benchmarks.reliability import tell
 from fleet import bus_messages
 from fleet.bus import Broker, Bus
 from fleet.bus_messages import STORED, BlockSent, Sent
@@ -35,6 +37,7 @@ from fleet.hub_database import DatabaseFailed, HubDatabase
 from fleet.hub_schema import OVERVIEW
 from fleet.pull import Pace
 from fleet.uplink import Uplink, inbox_of
+from storage.identity import establish
 from storage.reader import Archive
 
 pytestmark = pytest.mark.skipif(bool(hub_engines.missing()), reason=hub_engines.missing())
@@ -196,6 +199,26 @@ async def test_what_is_wrong_stays_at_the_site_and_is_noted(
     assert sorted(base.all(BLOCKS)) == both
 
 
+async def test_an_audit_is_verified_against_the_heads_that_the_hub_has(
+    nats: Nats, base: Base, recorded: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    await asyncio.to_thread(site.mkdir)
+    found, _ = await asyncio.to_thread(establish, site)
+    gateway = RecordedGateway(recorded)
+    gateway.identity = found
+    gateway.welcome = msgspec.structs.replace(gateway.welcome, identity=found)
+    seq, digest = await asyncio.to_thread(audit, site, "one", "two")
+    gateway.rows = {seq: digest}
+    async with hub_on(nats, base.url):
+        await send(nats, gateway, has(base, "SELECT seq FROM head", [(seq,)]))
+    assert verified(site, base.url)[0] == 0
+    changed = copied(site, tmp_path / "changed")
+    (changed / "audit.db").unlink()
+    await asyncio.to_thread(audit, changed, "one", "another")
+    assert verified(changed, base.url)[0] == 1
+
+
 async def test_forged_and_damaged_messages_and_those_of_another_version(nats: Nats, base: Base, recorded: Path) -> None:
     gateway = RecordedGateway(recorded)
     page = gateway.page_of("fleet.blocks", {"after_seq": 0, "offset": 0})
@@ -345,6 +368,8 @@ async def test_kill_9_of_hub_broker_database_and_uplink_each_block_exactly_once(
                 processes.kill(name)
                 processes.start(name)
         await asyncio.to_thread(wait_for, has(base, BLOCKS, own(recorded)), processes.logs)
+        tell("kills", KILLS, "sum")
+        tell("blocks, each stored once", len(own(recorded)), "sum")
     finally:
         for name in ("hub", "other hub", "uplink"):
             processes.kill(name)

@@ -12,14 +12,14 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import hub_engines
 import msgspec
 import pytest
 import warm_start
 from fleet_samples import identity, site
-from hub_engines import DEPLOY, DeployedNats, Nats
 from waiting import LIMIT_S, until
 
+from benchmarks import hub_engines
+from benchmarks.hub_engines import Nats
 from fleet import bus, bus_messages
 from fleet.bus import Broker, Bus, BusFailed
 from fleet.bus_messages import NOW, STORED
@@ -30,6 +30,28 @@ from fleet.table import LIVE, SILENT, rows_of
 pytestmark = pytest.mark.skipif(bool(hub_engines.missing()), reason=hub_engines.missing())
 ONE, OTHER = (identity(number).site for number in (1, 2))
 STREAM_BYTES = 1 << 20
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "hub"
+
+
+class DeployedNats(Nats):
+    """nats-server with the configuration, certificates and permissions of deploy/hub."""
+
+    def __init__(self, place: Path, certificates: Path) -> None:
+        super().__init__(place)
+        self.url = f"tls://localhost:{self.port}"
+        text = (DEPLOY / "nats-server.conf").read_text()
+        changes = {
+            "host: 0.0.0.0": "host: 127.0.0.1",
+            "port: 4222": f"port: {self.port}",
+            "/var/lib/nats": f"{place}/js",
+            "/etc/nats": str(certificates),
+            '"nats/users.conf"': '"users.conf"',
+        }
+        for before, after in changes.items():
+            assert before in text
+            text = text.replace(before, after)
+        (place / "nats.conf").write_text(text)
+        (place / "users.conf").symlink_to(certificates / "users.conf")
 
 
 class Authority:

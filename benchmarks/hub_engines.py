@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "hub"
 LIMIT_S = 60.0
 USER = "postgres"  # the server refuses to run as root
 
@@ -86,27 +85,6 @@ class Nats(Engine):
     def answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-class DeployedNats(Nats):
-    """nats-server with the configuration, certificates and permissions of deploy/hub."""
-
-    def __init__(self, place: Path, certificates: Path) -> None:
-        super().__init__(place)
-        self.url = f"tls://localhost:{self.port}"
-        text = (DEPLOY / "nats-server.conf").read_text()
-        changes = {
-            "host: 0.0.0.0": "host: 127.0.0.1",
-            "port: 4222": f"port: {self.port}",
-            "/var/lib/nats": f"{place}/js",
-            "/etc/nats": str(certificates),
-            '"nats/users.conf"': '"users.conf"',
-        }
-        for before, after in changes.items():
-            assert before in text
-            text = text.replace(before, after)
-        (place / "nats.conf").write_text(text)
-        (place / "users.conf").symlink_to(certificates / "users.conf")
 
 
 class Postgres(Engine):
