@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from hub_bases import Base
 from recorded_gateway import NODE, RecordedGateway, change, copied, own, record, rewritten
 from storage_samples import SOURCE
 from test_verify_against import audit, verified
@@ -42,49 +43,8 @@ from storage.reader import Archive
 
 pytestmark = pytest.mark.skipif(bool(hub_engines.missing()), reason=hub_engines.missing())
 SITE, INCARNATION = map(str, SOURCE)
-MEMORY = "/dev/shm"  # a cluster there takes a quarter of the time; nothing of these tests is about its disk
 STREAM_BYTES = 100 << 20
 BLOCKS = "SELECT seq, own_sha256 FROM block ORDER BY seq"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with tempfile.TemporaryDirectory(prefix="sk", dir=MEMORY) as name:
-        Path(name).chmod(0o755)
-        made = Postgres(Path(name) / "pg")
-        made.start()
-        yield made
-        made.stop(signal.SIGQUIT)
-
-
-@pytest.fixture
-def nats(place: Path) -> Iterator[Nats]:
-    made = Nats(place / "nats")
-    made.start()
-    yield made
-    made.stop()
-
-
-class Base:
-    """A database of the hub's, and what a test looks at in it."""
-
-    def __init__(self, postgres: Postgres, name: str, more: str = "") -> None:
-        self.name = name
-        self.url = postgres.create(name, more)
-
-    def all(self, sql: str) -> list[Any]:
-        import psycopg
-
-        with psycopg.connect(self.url, options="-c search_path=skerry") as con:
-            return con.execute(sql).fetchall()
-
-    def kinds(self) -> list[str]:
-        return [kind for (kind,) in self.all("SELECT kind FROM trouble WHERE kind != 'clock' ORDER BY id")]
-
-
-@pytest.fixture
-def base(postgres: Postgres) -> Base:
-    return Base(postgres, f"t{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="module")
