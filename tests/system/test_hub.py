@@ -21,6 +21,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from harness import a_site, site_text
+from harness import until as until_published
 from hub_bases import Base
 from recorded_gateway import NODE, RecordedGateway, change, copied, own, record, rewritten
 from storage_samples import SOURCE
@@ -225,6 +227,27 @@ async def test_a_hub_restored_from_last_weeks_backup_gets_everything_again(
     async with hub_on(nats, backup.url):
         await send(nats, RecordedGateway(recorded), has(backup, BLOCKS, own(recorded)))
     assert backup.kinds() == []
+
+
+async def test_a_gateway_an_uplink_and_a_hub_as_processes(nats: Nats, base: Base, tmp_path: Path) -> None:
+    async with a_site(tmp_path, site_text()) as site:
+        await site.twin()
+        await site.gateway()
+        client = await site.client()
+        await until_published(client, lambda p: p.decision.battery_w is not None)
+        await client.request("order.set", kind="hold", reason="anna's reason")
+        quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
+        await site.run("hub", "--nats", nats.url, "--database", base.url, **quiet)
+        uplink = await site.run("uplink", "--site", str(site.path), "--nats", nats.url, **quiet)
+        told = "SELECT overview->>'site' FROM now"
+        await asyncio.to_thread(wait_for, has(base, told, [("Wire test",)]), str)
+        await asyncio.to_thread(
+            wait_for, has(base, "SELECT count(*) > 0 FROM event WHERE kind = 'command'", [(True,)]), str
+        )
+        await asyncio.to_thread(wait_for, has(base, "SELECT count(*) FROM head", [(1,)]), str)
+        assert "anna" not in str(base.all("SELECT * FROM event") + base.all("SELECT * FROM now"))
+        uplink.terminate()
+        assert await asyncio.wait_for(uplink.wait(), LIMIT_S) == 0
 
 
 def fill(database: HubDatabase) -> None:
