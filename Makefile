@@ -170,7 +170,7 @@ value-faults: $(READY)  ## 11 faults in the values of 6 devices, on the wire; fa
 	$(RECORD) value-faults $(BIN)/python -m benchmarks.value_faults --jobs $(or $(JOBS),3) --seeds $(or $(SEEDS),1)
 
 screenshots: $(READY)  ## redraw the pictures in screenshots/ from the recorded snapshots
-	$(PYTEST) tests/console/tui/test_pictures.py --snapshot-update
+	$(PYTEST) tests/console/tui/test_pictures.py tests/console/tui/test_fleet_screen.py -k picture --snapshot-update
 
 clean:  ## remove everything that was built, .venv too
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache snapshot_report.html

@@ -15,7 +15,7 @@ from fleet.table import CONNECTING, LIVE, Row, Sums, Total
 from gateway.api.site_overview import KindOfAlarm, SiteOverview
 
 MARKS = {Priority.HIGH.value: "▲H", Priority.MEDIUM.value: "▲M", Priority.LOW.value: "▼L"}
-STATE_COLUMNS = 9
+STATE_COLUMNS = 10
 WHOSE = "…"  # the site's devices stay its own
 MILLION = 1_000_000.0
 
@@ -32,7 +32,7 @@ def state_text(row: Row) -> str:
 def kind_text(kind: KindOfAlarm | str) -> str:
     """Title of a kind of alarm, "…" for whose it is; the kind itself where this version does not know it."""
     name = kind if isinstance(kind, str) else kind.kind
-    title = alarm_text(f"{name}:{WHOSE}").title.removeprefix(f"{name}:{WHOSE}").removeprefix(WHOSE).lstrip(": ")
+    title = alarm_text(f"{name}:{WHOSE}").title.removeprefix(f"{name}:{WHOSE}").removeprefix(WHOSE).lstrip(":： ")
     return (title[:1].upper() + title[1:]) or name
 
 

@@ -17,7 +17,7 @@ from console.display.formats import age
 from console.display.ink import Ink
 from console.display.language import say, say_of
 from console.display.wrapping import columns as columns_of
-from console.display.wrapping import cut, padded
+from console.display.wrapping import cut
 from console.tui.canvas import Canvas
 from console.tui.charts import bar
 from console.tui.keystrokes import EDITING, edited, printable
@@ -33,42 +33,31 @@ PAGES = {"left": -1, "pageup": -1, "right": 1, "pagedown": 1}
 OPEN, LEAVE = "open", "leave"
 WISHES = {"enter": OPEN, "q": LEAVE}
 INKS = {"high": Ink.HIGH, "medium": Ink.MEDIUM, "low": Ink.LOW}
-# Names of columns: where each begins; of figures, where it ends.
-NARROW_NAMES = (("fleet.site", 1), ("fleet.state", 14), ("fleet.alarm", 71))
-NARROW_FIGURES = (
-    ("fleet.import_kw", 34),
-    ("fleet.soc", 45),
-    ("fleet.pv", 50),
-    ("fleet.load_head", 58),
-    ("fleet.price", 66),
-    ("fleet.iq", 69),
-)
-WIDE_NAMES = (("fleet.site", 1), ("fleet.state", 18), ("fleet.alarm", 104))
-WIDE_FIGURES = (
-    ("fleet.import_kw", 38),
-    ("fleet.peak", 51),
-    ("fleet.soc", 57),
-    ("fleet.kwh", 62),
-    ("fleet.pv", 68),
-    ("fleet.load_head", 76),
-    ("fleet.price", 84),
-    ("fleet.iq", 87),
-    ("fleet.jobs_head", 93),
-    ("fleet.cost", 102),
-)
-# where the figures of a line end, on a narrow and on a wide terminal
-NARROW_ENDS = {"import": 30, "soc": 40, "pv": 46, "load": 53, "price": 59, "iq": 63}
+# where the figures of a line end, and their heads, on a narrow and on a wide terminal
+NARROW_ENDS = {"import": 31, "soc": 41, "pv": 47, "load": 54, "price": 60, "iq": 64}
 WIDE_ENDS = {
-    "import": 34,
-    "peak": 49,
-    "soc": 53,
-    "stored": 60,
-    "pv": 66,
-    "load": 73,
-    "price": 79,
-    "iq": 83,
-    "jobs": 88,
-    "cost": 97,
+    "import": 35,
+    "peak": 50,
+    "soc": 56,
+    "stored": 63,
+    "pv": 69,
+    "load": 76,
+    "price": 82,
+    "iq": 86,
+    "jobs": 91,
+    "cost": 100,
+}
+HEADS = {
+    "import": "fleet.import_kw",
+    "peak": "fleet.peak",
+    "soc": "fleet.soc",
+    "stored": "fleet.kwh",
+    "pv": "fleet.pv",
+    "load": "fleet.load_head",
+    "price": "fleet.ct",
+    "iq": "fleet.iq",
+    "jobs": "fleet.jobs_head",
+    "cost": "fleet.cost",
 }
 
 
@@ -203,16 +192,17 @@ class FleetPage:
         return canvas
 
     def _draw_head(self, canvas: Canvas, listed: Sequence[Row], columns: int) -> None:
-        head = header(canvas.width >= WIDE) if columns == 1 else f" {say('fleet.short_head')}"
-        canvas.put(0, 2, cut(head, canvas.width - 1), Ink.DIM)
         chosen = self._order != next(iter(ORDERS))
         says = [say("fleet.by", order=say(f"fleet_order.{self._order}"))] if chosen else []
         says += [f"#{self._tag}"] if self._tag else []
         room = self._lines * columns
         if len(listed) > room:
             says.append(say("fleet.at", n=self._index(listed) + 1, all=len(listed)))
-        if says:
-            canvas.right(canvas.width - 1, 2, f"  {' · '.join(says)}", Ink.DIM)
+        end = canvas.right(canvas.width - 1, 2, f"  {' · '.join(says)}", Ink.DIM) if says else canvas.width
+        if columns == 1:
+            _draw_heads(canvas, end)
+        else:
+            canvas.put(1, 2, say("fleet.short_head"), Ink.DIM)
 
     def _draw_sites(self, canvas: Canvas, listed: list[Row], columns: int) -> None:
         lines = self._lines
@@ -247,15 +237,21 @@ class FleetPage:
             canvas.right(canvas.width - 1, y, say("fleet.keys_hint"), Ink.DIM)
 
 
-def header(wide: bool) -> str:
-    """The names of the columns."""
-    names, figures = (WIDE_NAMES, WIDE_FIGURES) if wide else (NARROW_NAMES, NARROW_FIGURES)
-    begins = [(x, say(code)) for code, x in names]
-    begins += [(end - columns_of(say(code)), say(code)) for code, end in figures]
-    text = ""
-    for x, name in sorted(begins):
-        text = padded(text, x) + name
-    return text
+def _draw_heads(canvas: Canvas, end: int) -> None:
+    """The names of the columns, each where its figures end; that of the alarms where it fits before `end`."""
+    wide = canvas.width >= WIDE
+    names, ends = _line(wide)
+    canvas.put(1, 2, say("fleet.site"), Ink.DIM)
+    canvas.put(2 + names, 2, say("fleet.state"), Ink.DIM)
+    for name, at in ends.items():
+        canvas.right(at, 2, say(HEADS[name]), Ink.DIM)
+    if _text_column(wide) + columns_of(say("fleet.alarm")) <= end:
+        canvas.put(_text_column(wide), 2, say("fleet.alarm"), Ink.DIM)
+
+
+def _line(wide: bool) -> tuple[int, dict[str, int]]:
+    """Columns of a name, and where figures end."""
+    return (16, WIDE_ENDS) if wide else (12, NARROW_ENDS)
 
 
 def _shown(row: Row) -> str:
@@ -277,7 +273,7 @@ def _state_ink(row: Row) -> Ink:
 def _draw_line(canvas: Canvas, y: int, row: Row) -> None:
     """One site on a line of its own."""
     wide = canvas.width >= WIDE
-    names, ends = (16, WIDE_ENDS) if wide else (12, NARROW_ENDS)
+    names, ends = _line(wide)
     canvas.put(1, y, cut(row.name, names), _ink(row))
     canvas.put(2 + names, y, state_text(row), _state_ink(row))
     texts = cells(row)
@@ -288,7 +284,7 @@ def _draw_line(canvas: Canvas, y: int, row: Row) -> None:
 
 
 def _text_column(wide: bool) -> int:
-    return 99 if wide else 65
+    return 102 if wide else 66
 
 
 def _alarm_ink(row: Row) -> Ink:

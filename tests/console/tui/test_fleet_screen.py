@@ -15,10 +15,16 @@ from screen import screen_text, write
 from waiting import LIMIT_S
 
 from benchmarks.terminal import Terminal
-from console.display.fleet_text import kind_text
+from console.display.fleet_text import STATE_COLUMNS, kind_text
+from console.display.formats import age
+from console.display.language import say
+from console.display.language_choice import Shown
+from console.display.wrapping import columns
+from console.tui import fleet_page
 from console.tui.canvas import Canvas
 from console.tui.fleet_app import FleetApp
 from console.tui.fleet_page import FleetPage
+from dispatch.model.islanding import IslandState
 from dispatch.model.readings import reading
 from fleet.sites import SiteAddress
 from fleet.table import Row, rows_of
@@ -88,6 +94,32 @@ def test_kinds_of_alarms_have_titles_without_whose_they_are() -> None:
         *("Grid outage", "No good answer", "SoC of … does not follow", "Meter …: power and energy do not fit"),
         "of-a-newer-release",
     ]
+
+
+@pytest.mark.parametrize("locale", ["en", "de", "zh_CN"])
+@pytest.mark.parametrize("width", [80, 112])
+def test_heads_stand_where_their_figures_end_in_every_language(
+    locale: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shown, "locale", locale)
+    canvas: Canvas = listing(rows(3)).painted(width, 24)
+    ends = fleet_page.WIDE_ENDS if width >= fleet_page.WIDE else fleet_page.NARROW_ENDS
+    cells = canvas.text[2]
+    for name, end in ends.items():
+        label = say(fleet_page.HEADS[name])
+        begin = end - columns(label)
+        assert "".join(cells[begin:end]) == label
+        assert cells[begin - 1] == " " == cells[end], f"{name} touches another head"
+        assert canvas.text[3][end - 1] not in " █", f"a figure of {name} ends there"
+
+
+@pytest.mark.parametrize("locale", ["en", "de", "zh_CN"])
+def test_states_fit_with_their_figures(locale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shown, "locale", locale)
+    for state in IslandState:
+        assert columns(say(f"fleet_state.{state.value}")) <= STATE_COLUMNS
+    for age_s in (15.0, 59.0, 3_599.0, 86_000.0, 80 * 86_400.0):
+        assert columns(say("fleet.silent_for", age=age(age_s))) <= STATE_COLUMNS, "no figure is cut or covered"
 
 
 def test_a_small_terminal_is_told_what_is_needed() -> None:

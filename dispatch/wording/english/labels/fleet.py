@@ -52,7 +52,6 @@ LABELS: dict[str, str] = {
     "fleet.kwh": "kWh",
     "fleet.pv": "PV",
     "fleet.load_head": "Load",
-    "fleet.price": "ct/kWh",
     "fleet.iq": "IQ",
     "fleet.jobs_head": "jobs",
     "fleet.cost": "EUR day",
