@@ -51,8 +51,8 @@ def losses(results: Shares) -> Iterator[str]:
     for more, less in LESS.items():
         if more not in results or less not in results:
             continue
-        lost = pooled_pct([*results[less].values()]) - pooled_pct([*results[more].values()])
-        yield f"{more} against {less}: {-lost:+.1f} points pooled" + (": MISSED" if lost > 0 else "")
+        gained = pooled_pct([*results[more].values()]) - pooled_pct([*results[less].values()])
+        yield f"{more} against {less}: {gained:+.1f} points pooled" + (": MISSED" if gained < 0 else "")
         for name, result in results[more].items():
             own, other = (r.scored.captured_pct("skerry") for r in (result, results[less][name]))
             if own is not None and other is not None and other - own > MONTH_POINTS:
