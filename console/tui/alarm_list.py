@@ -21,6 +21,7 @@ from dispatch.wording.alarm_text import AlarmText
 from dispatch.wording.formatting import span
 
 LEAST_LIST_ROWS = 4  # kept for header and list
+FEWEST_LIST_ROWS = 3  # where cause, consequence and action would not be whole else
 MOST_TEXT_ROWS = 6  # more than any text takes at 80 columns
 TEXT_COLUMN = 14
 BY_GROUP, BY_TIME = "group", "time"
@@ -100,8 +101,11 @@ class AlarmList(ListView):
 
     def detail_rows(self, model: Model, width: int, height: int) -> int:
         """As many as the longest of the listed alarms needs: the list keeps its place when the selection moves."""
-        needed = [len(self._detail_lines(item, width, model)) for item in self.items(model)]
-        return min(1 + max(needed), height - LEAST_LIST_ROWS) if needed else 0
+        texts = [self._detail_lines(item, width, model) for item in self.items(model)]
+        if not texts:
+            return 0
+        wanted, least = (1 + max(map(len, some)) for some in (texts, [_fitting(lines, 0) for lines in texts]))
+        return min(wanted, max(height - LEAST_LIST_ROWS, min(least, height - FEWEST_LIST_ROWS)))
 
     def detail(self, canvas: Canvas, top: int, item: Hashable | None, model: Model) -> None:
         """What it means. What helps, and how it looked at first, is left out where there is no row for it."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 import scenes
+from alarm_scene import alarm_scene
 from recorded_client import RecordedClient
 from screen import flat, screen_text
 
@@ -58,6 +59,17 @@ def drawn(view: AlarmList | AlarmHistory, shown: Model, height: int = 24) -> str
     canvas = Canvas(80, height)
     view.paint(canvas, shown)
     return "\n".join(canvas.lines())
+
+
+def test_what_to_do_is_whole_beside_a_why_line_of_three_rows() -> None:
+    """15 rows are left of 24 then; the longest texts take one of the list's."""
+    scene = alarm_scene()
+    shown, view = received(Model(welcome=scene.welcome), scene.published), AlarmList()
+    drawn(view, shown, 15)
+    view.move(1)
+    text = " ".join(drawn(view, shown, 15).split())
+    assert "Ride-through gives up load shelved" in text
+    assert text.endswith("and the battery has recovered.")
 
 
 def test_it_is_listed_by_urgency_by_group_and_by_time() -> None:
