@@ -94,7 +94,7 @@ soak: $(READY)  ## the tests that have a long version, at length; installs the e
 soak-lockstep: $(READY)  ## HOURS of the demo (24) in lock-step: memory, files, alarms without a cause
 	SKERRY_SOAK_HOURS=$(or $(HOURS),24) $(RECORD) soak-lockstep env $(PYTEST) tests/drivers/twin/test_soak_lockstep.py
 
-soak-wire: $(READY)  ## MINUTES (60) of twin and gateway as processes: memory, files, overruns, alarms without a cause
+soak-wire: $(READY)  ## MINUTES (60) of twin and gateway as processes, after half an hour: memory, files, overruns, alarms without a cause
 	$(RECORD) soak-wire $(BIN)/python -m benchmarks.soak_wire --minutes $(or $(MINUTES),60)
 
 mutations: $(READY)  ## faults made in copies of the tree: the tests must notice each; JOBS at a time (2), ONLY some
