@@ -7,6 +7,7 @@ import string
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,19 @@ ASKING = ("say", "say_n", "say_of")
 
 def asked() -> Iterator[tuple[str, str, str]]:
     """(where, function, code or beginning of one) of each label that is asked for by a code that is written out."""
-    for path in CONSOLE.rglob("*.py"):
-        source = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(source)) if IMPORTED in source else ():
+    for path, source, nodes in modules():
+        for node in nodes if IMPORTED in source else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ASKING and node.args:
                 where = f"{path.relative_to(CONSOLE)}:{node.lineno}"
                 for code in written(node.args[0]):
                     yield where, node.func.id, code
+
+
+@cache
+def modules() -> list[tuple[Path, str, list[ast.AST]]]:
+    """Every module of the console: path, source, nodes."""
+    found = ((path, path.read_text(encoding="utf-8")) for path in CONSOLE.rglob("*.py"))
+    return [(path, source, list(ast.walk(ast.parse(source)))) for path, source in found]
 
 
 def written(code: ast.expr) -> Iterator[str]:
@@ -66,17 +73,12 @@ def test_every_label_that_is_asked_for_is_there() -> None:
 
 
 def test_every_label_is_asked_for() -> None:
-    said = {text for path in CONSOLE.rglob("*.py") for text in strings(path)}
+    constants = (node.value for _, _, nodes in modules() for node in nodes if isinstance(node, ast.Constant))
+    said = {value for value in constants if isinstance(value, str)}
     begun = tuple(code[:-1] for _, _, code in asked() if code.endswith("…"))
     begun += tuple(f"{code}." for _, function, code in asked() if function == "say_of")
     unused = [c for c in LABELS if c not in said and c[:-2] not in said and not c.startswith(begun)]
     assert unused == []
-
-
-def strings(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
 
 
 @pytest.mark.parametrize(

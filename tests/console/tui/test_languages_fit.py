@@ -9,6 +9,7 @@ import importlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import msgspec
 import pytest
@@ -114,6 +115,14 @@ def is_word(char: str) -> bool:
     return char.isalnum() or char == ""
 
 
+@cache
+def lost_in_english() -> dict[str, Counter[str]]:
+    """How much of what kind cannot be read on each page."""
+    assert Shown.locale == ENGLISH
+    return {where: Counter(kind for kind, _ in canvas.lost) for where, canvas in pages(models())}
+
+
+@cache
 def models() -> dict[str, Model]:
     """What the recorded scenes show, also of the past and without a gateway."""
     found = {}
@@ -180,8 +189,7 @@ def forms(form: CommandForm, shown: dict[str, Model], scene: str) -> Iterator[tu
 
 @pytest.mark.parametrize("locale", TRANSLATIONS)
 def test_what_is_read_in_english_is_read_in_a_translation(locale: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = models()
-    english = {where: Counter(kind for kind, _ in canvas.lost) for where, canvas in pages(shown)}
+    shown, english = models(), lost_in_english()
     monkeypatch.setattr(Shown, "locale", locale)
     worse = [line for where, canvas in pages(shown) for line in found_worse(where, canvas.lost, english[where])]
     assert worse == []
