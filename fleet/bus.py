@@ -22,7 +22,7 @@ from fleet.site_text import one_line
 log = logging.getLogger("skerry.fleet")
 
 CONNECT_S = 20.0
-ANSWER_S = 5.0
+ANSWER_S = 10.0
 ACK_WAIT_S = 60.0  # after which a message that no hub has acknowledged is delivered again
 UNACKNOWLEDGED = 2000  # messages at hubs, at most
 STREAM_BYTES = 4 << 30

@@ -1,9 +1,9 @@
 """Sends a site's history to the bus: a process and user of its own, that asks the site's gateway and dials out.
 
 It asks by the same requests as a fleet's pull, so it can only read, and no name of a user, job or compute node is in an
-answer. It sends a page, and the next one when a hub says that its database has committed that; where it goes on is
-known to the hub alone. What does not come back is sent again from there: nothing is lost by a kill of bus, hub or
-uplink, and by no outage that the site keeps its blocks for.
+answer. It sends a page, and the next one when a hub says that its database has committed that, of blocks a few pages
+more; where it goes on is known to the hub alone. What does not come back is sent again from there: nothing is lost by a
+kill of bus, hub or uplink, and by no outage that the site keeps its blocks for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -50,6 +51,7 @@ HOLD_S = 86_400.0  # a hold at the site is renewed after that
 WAIT_S = 30.0  # for a hub to store a page; longer after each time that none did
 MOST_PAUSE_S = 900.0
 LEAST_PAUSE_S, MOST_OPEN_S = 1.0, 60.0  # between two tries to open link and bus
+PAGES = 4  # of blocks, sent and not stored yet, at most
 HOLDER = "hub"  # name of the hold at the site
 
 
@@ -96,6 +98,9 @@ class Uplink:
         self._key = f"{self._identity.site}.{self._identity.incarnation}"
         self._stored = Stored()  # as a hub said last
         self._heard = asyncio.Event()
+        self._ends: deque[tuple[int, bytes]] = (
+            deque()
+        )  # sequence and hash of the last block of each page not stored yet
         self._head = ""
         self._head_s = self._held_s = float("-inf")
         self._held = -1
@@ -128,7 +133,8 @@ class Uplink:
         self._heard.set()
 
     async def _ask_stored(self) -> None:
-        """How far the site is stored; from the beginning if no hub knows this incarnation."""
+        """How far the site is stored; from the beginning if no hub knows this incarnation. All else is sent again."""
+        self._ends.clear()
         data = await self._bus.value(STORED, self._key)
         if data is None:
             self._stored = Stored()
@@ -218,23 +224,30 @@ class Uplink:
         self._head, self._head_s = answer.head, self._monotonic()
 
     async def _send_blocks(self) -> bool:
-        source = self._stored.source
-        page = await whole_page(self._ask_blocks, source.seq)
-        if source.seq and page.asked_sha256 is None and (page.last_seq is None or page.last_seq < source.seq):
-            await self._refuse("set-back", f"its record ends before block {source.seq}, which the hub has: {SET_BACK}")
-        if page.asked_sha256 is not None and source.seq and page.asked_sha256 != source.own_sha256:
-            await self._refuse("set-back", f"its block {source.seq} is another one than the hub has: {SET_BACK}")
-        before = source.own_sha256
-        after_seq = source.seq
+        """A page of blocks after those that are on their way, of which there are `PAGES` at most."""
+        self._forget_stored()
+        after_seq, before = self._ends[-1] if self._ends else (self._stored.source.seq, self._stored.source.own_sha256)
+        page = await whole_page(self._ask_blocks, after_seq)
+        if after_seq and page.asked_sha256 is None and (page.last_seq is None or page.last_seq < after_seq):
+            await self._refuse("set-back", f"its record ends before block {after_seq}, which the hub has: {SET_BACK}")
+        if page.asked_sha256 is not None and after_seq and page.asked_sha256 != before:
+            await self._refuse("set-back", f"its block {after_seq} is another one than the hub has: {SET_BACK}")
         for block in page.blocks:
             dictionary = b"" if block.damaged else _dictionary_of(block.data)
             signals = page.dictionaries.get(dictionary.hex(), ())
             await self._send(BlockSent(after_seq=after_seq, after_sha256=before, block=block, signals=signals))
             after_seq, before = block.seq, block.own_sha256
-        if not page.blocks:
-            return False
-        await self._until(lambda s: s.source.seq >= after_seq)
-        return True
+        if page.blocks:
+            self._ends.append((after_seq, before))
+        if self._ends and (not page.blocks or len(self._ends) >= PAGES):
+            end = self._ends[0][0] if page.blocks else after_seq
+            await self._until(lambda s: s.source.seq >= end)
+        return bool(page.blocks)
+
+    def _forget_stored(self) -> None:
+        """Forget the pages that are stored."""
+        while self._ends and self._ends[0][0] <= self._stored.source.seq:
+            self._ends.popleft()
 
     async def _refuse(self, kind: str, text: str) -> None:
         """Tell the hub why the site is not sent any further. Raises NotStored."""
@@ -242,7 +255,7 @@ class Uplink:
         raise NotStored(text)
 
     async def _send(self, body: Body) -> None:
-        """Raises BusFailed; NotStored for what the bus would never take."""
+        """Raises NotStored for what the bus does not take now, or never would."""
         welcome = self._client.welcome
         message = bus_messages.packed(
             Sent(
@@ -260,6 +273,8 @@ class Uplink:
             if isinstance(body, TroubleSent):
                 raise
             await self._refuse("too-large", str(error))
+        except BusFailed as error:
+            raise NotStored(str(error)) from None
         await self._pace.came(len(message), asked_s)
 
     async def _hold(self) -> None:

@@ -22,7 +22,7 @@ from fleet.bus_messages import NOW, BlockSent, EventsSent, HeadSent, QuartersSen
 from fleet.hub_intake import Verdict, arrived, judge_block
 from fleet.pull import Pace
 from fleet.store import Source
-from fleet.uplink import Uplink, run_for_ever
+from fleet.uplink import PAGES, Uplink, run_for_ever
 from gateway.errors import LinkLost
 
 SITE = str(SOURCE[0])
@@ -40,6 +40,8 @@ class Memory:
         self.loses = 0  # so many of the next messages
         self.most_bytes = 1 << 20
         self.deaf = False  # the hub is not there
+        self.keeps_blocks = True
+        self.full = False
         self._heard: Callable[[bytes], None] = lambda data: None
 
     async def put(self, bucket: str, key: str, data: bytes) -> None:
@@ -55,6 +57,8 @@ class Memory:
     async def publish(self, subject: str, data: bytes) -> None:
         if len(data) > self.most_bytes:
             raise TooLarge("more than max_payload")
+        if self.full:
+            raise BusFailed("maximum bytes exceeded")
         if self.loses > 0 or self.deaf:
             self.loses -= 1
             return
@@ -66,7 +70,7 @@ class Memory:
     def _store(self, body: Any) -> None:
         source, event_id = self.stored.source, self.stored.event_id
         if isinstance(body, BlockSent):
-            if judge_block(source, body, ()) is not Verdict.KEEP:
+            if judge_block(source, body, ()) is not Verdict.KEEP or not self.keeps_blocks:
                 return
             self.blocks.append((body.block.seq, body.block.own_sha256))
             source = msgspec.structs.replace(source, seq=body.block.seq, own_sha256=body.block.own_sha256)
@@ -127,6 +131,29 @@ async def test_blocks_wait_at_the_site_while_no_hub_is_there(recorded: Path) -> 
     await send(bus, gateway, lambda: len(bus.now) > 3)
     assert (bus.bodies, gateway.held) == ([], [0])
     bus.deaf = False
+    await send(bus, gateway, lambda: bus.blocks == own(recorded))
+
+
+async def test_four_pages_of_blocks_at_most_are_on_their_way(tmp_path: Path) -> None:
+    site = record(tmp_path / "record", 7)
+    bus = Memory()
+    bus.keeps_blocks = False
+
+    def sent() -> list[int]:
+        return [body.block.seq for body in bus.bodies if isinstance(body, BlockSent)]
+
+    await send(bus, RecordedGateway(site, page=300), lambda: len(sent()) > 4)
+    assert len(set(sent())) == PAGES
+    assert sent()[PAGES] == sent()[0], "from what is stored again"
+    bus.keeps_blocks = True
+    await send(bus, RecordedGateway(site, page=300), lambda: bus.blocks == own(site))
+
+
+async def test_a_bus_that_is_full_is_waited_for_while_the_figures_of_now_go_on(recorded: Path) -> None:
+    bus, gateway = Memory(), RecordedGateway(recorded)
+    bus.full = True
+    await send(bus, gateway, lambda: len(bus.now) > 5)
+    bus.full = False
     await send(bus, gateway, lambda: bus.blocks == own(recorded))
 
 
