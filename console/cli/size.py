@@ -232,7 +232,7 @@ def _draw(out: Path, site: Site, base: Base, found: list[Outcome], points: list[
         zone = ZoneInfo(site.site.timezone)
         when = f"{period(base.start_s, base.end_s, zone)}, {zone.key}"
         if base.node_w:
-            title = f"{site.site.name}: nodes of {base.node_w / 1000:g} kW that fit, from {when}"
+            title = f"{site.site.name}: nodes of {base.node_w / 1000:g} kW that fit\n{when}"
             write_png(out / "map.png", lambda figure: draw_nodes(figure, title, found, points))
             return
         title = f"{site.site.name}: savings from {when}"
