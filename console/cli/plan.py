@@ -49,10 +49,16 @@ def plan(by: str, site: str | None, as_json: bool) -> None:
         click.echo(line)
 
 
+def _head(plan: Plan) -> str:
+    """The target is that of now: where a window begins or an excess is bought, later hours have another."""
+    later = any(step.grid_w > plan.peak_target_w + NEAR_W for step in plan.steps)
+    return "plan_text.head_now" if later else "plan_text.head"
+
+
 def lines(plan: Plan, zone: tzinfo, by: str) -> Iterator[str]:
     """The plan as text."""
     made, cost, ms = hour_minute_zone(plan.made_utc_s, zone), f"{plan.cost_eur:.2f}", f"{plan.solve_ms:.0f}"
-    yield say("plan_text.head", time=made, kw=kw(plan.peak_target_w), eur=cost, ms=ms)
+    yield say(_head(plan), time=made, kw=kw(plan.peak_target_w), eur=cost, ms=ms)
     totals = plan_totals(plan)
     sums = {"kwh": f"{totals.import_kwh:.1f}", "eur": f"{totals.import_eur:.2f}"}
     bare = {"bare_kwh": f"{totals.bare_import_kwh:.1f}", "bare_eur": f"{totals.bare_import_eur:.2f}"}

@@ -136,7 +136,10 @@ def _joined(quarters: Sequence[Row]) -> list[Row]:
 def _peaks(
     tariff: TariffTerms, calendar: Calendar, metering_interval_s: int, begin_s: int, load_w: Sequence[float]
 ) -> list[DayPeak]:
-    """Of each charge on peaks the highest interval that counts; intervals below a quarter hour are taken as one."""
+    """Of each charge on peaks the highest interval that counts; intervals below a quarter hour are taken as one.
+
+    Where a peak must have been reached several times (`occurs`), the last of so many highest.
+    """
     found = []
     for charge in tariff.charges:
         each = max(interval_s(charge, metering_interval_s) // QUARTER_S, 1)
@@ -145,8 +148,8 @@ def _peaks(
             for n in range(0, len(load_w), each)
             if _has_peak(charge) and in_force(charge, calendar, begin_s + n * QUARTER_S)
         ]
-        if means:
-            kw, at = max(means, key=lambda one: (one[0], -one[1]))
+        if len(means) >= charge.occurs:
+            kw, at = sorted(means, key=lambda one: (-one[0], one[1]))[charge.occurs - 1]
             found.append(
                 DayPeak(charge.id, kw, at, _amount(charge, tariff, interval_account(charge, calendar, at), kw))
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatch.config.schema import DispatchConfig
 from dispatch.control.rules.situation import Ramp
 
-MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is
+MAX_STEP_S = 2.0  # after a longer pause the ramp starts anew from where import is, and counts no more than this
 LATE = 1.5  # and where steps are meant to be long: after this many of them
 KEPT_S = 1.0  # for so long the reference stays though the battery cannot hold the ramp: one wrong limit does not end it
 
@@ -28,9 +28,12 @@ class GridRamp:
         if net_w is None:
             return None
         dt_s = 0.0 if self._last_s is None else mono_s - self._last_s
-        if self._import_w is None or dt_s > max(MAX_STEP_S, LATE * self._step_s):
+        if self._import_w is None:
             return Ramp(net_w - last_w, 0.0)
-        return Ramp(self._import_w, self._config.grid.ramp_w_per_s * dt_s)
+        most_s, rate_w_per_s = max(MAX_STEP_S, LATE * self._step_s), self._config.grid.ramp_w_per_s
+        if dt_s > most_s:  # were there no step, ticks this far apart would hold the battery where it is for good
+            return Ramp(net_w - last_w, rate_w_per_s * MAX_STEP_S)
+        return Ramp(self._import_w, rate_w_per_s * dt_s)
 
     def follow(self, mono_s: float, ramp: Ramp | None, net_w: float | None, wanted_w: float | None) -> None:
         """Move towards the import that the setpoint aims at; there at once when the battery could not hold the ramp.

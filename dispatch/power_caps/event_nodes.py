@@ -1,10 +1,11 @@
 """What nodes do for a grid event beyond caps, where their owner declared it: start no jobs, go off when empty, requeue.
 
 While a limit of import by a grid event or a signal is in force, declared nodes start no more jobs, and their scheduler
-powers those off that are empty. If import would stay above the limit although battery and caps give all that they may,
-for HOLD_S, jobs that declared a checkpoint are told to save and then go back to the queue: of as few declared nodes as
-draw what is missing, those first that draw most; after `settle_s` of others if it still lasts. What was missing and is
-not any more requeues no further node. Once nothing has been limited for UNDO_S, nodes start jobs and run again.
+powers those off that are empty. A limit that the fuse keeps anyway asks nothing, and off the grid nothing begins.
+If import would stay above the limit although battery and caps give all that they may, for HOLD_S, jobs that declared a
+checkpoint are told to save and then go back to the queue: of as few declared nodes as draw what is missing, those
+first that draw most; after `settle_s` of others if it still lasts. What was missing and is not any more requeues no
+further node. Once nothing has been limited for UNDO_S, nodes start jobs and run again.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class EventNodes:
     def __init__(self, config: DispatchConfig) -> None:
         declared = [node for node in config.nodes if not node.critical and node.event_step != "caps"]
         self._nodes = {node.id: node for node in declared}
-        self._settle_s = config.ride_through.settle_s
+        self._settle_s, self._fuse_w = config.ride_through.settle_s, config.grid.fuse_w
         self._short, self._free = Held(), Held()
         self._active = self._engaged = False  # engaged: something was asked; orders go on, so that it is undone
         self._told_s: dict[str, float] = {}  # mono_s at which the jobs of a node were told to save
@@ -53,7 +54,7 @@ class EventNodes:
         return tuple(map(self._order, self._nodes.values())) if self._engaged else (), tuple(events)
 
     def _begin_or_end(self, now: Snapshot, need: GridSide) -> Iterator[Event]:
-        limited = need.limit_w < math.inf
+        limited = need.limit_w < self._fuse_w and (need.grid_tied or self._active)
         free_s = self._free.update(not limited, now.mono_s)
         if limited and not self._active:
             self._active = self._engaged = True
@@ -93,7 +94,7 @@ class EventNodes:
 
     def _tell(self, now: Snapshot, missing_w: float) -> Iterator[Event]:
         """The nodes whose jobs are to save, for what is missing."""
-        drawn = {node.id: w for node in now.nodes if (w := node.w.good) is not None}
+        drawn = {node.id: w for node in now.nodes if (w := node.w.good) is not None and w > 0}
         chosen, still_w = [], missing_w
         for id in sorted(self._may_requeue(drawn), key=lambda id: (-drawn[id], id)):
             if still_w <= 0:

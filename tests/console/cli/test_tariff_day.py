@@ -43,6 +43,13 @@ def test_what_a_peak_adds_to_its_bill(charge: Charge, amount: float) -> None:
     assert peak.amount == pytest.approx(amount)
 
 
+def test_a_peak_that_must_have_been_reached_three_times_is_the_third_highest() -> None:
+    loads_w = [*LOAD_W[:80], 14_000.0, 13_000.0, *LOAD_W[82:]]
+    terms = TariffTerms(charge=(Charge(id="p", kind="max", price=10, occurs=3),))
+    (peak,) = priced_day(terms, "Europe/Berlin", 900, NOV_11, loads_w, None).peaks
+    assert (peak.kw, peak.begin_utc_s, peak.amount) == (13.0, NOV_11 + 81 * 900, pytest.approx(130.0))
+
+
 def test_charges_without_a_peak_of_the_load_have_none() -> None:
     reactive = Charge(id="r", kind="max", price=9, basis="kvar", free_pct=30)
     hours = Charge(id="h", kind="excess", price=12, excess_by="hours", contract_kw=5)

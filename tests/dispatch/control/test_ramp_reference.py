@@ -53,6 +53,18 @@ def test_long_steps_give_it_up_at_once() -> None:
     assert found.import_w == 90_000
 
 
+def test_ticks_that_are_far_apart_do_not_hold_the_battery_for_good() -> None:
+    """Found: with ticks of 4 s, of a simulated site at speed 4, the reference gave no step, and it never moved."""
+    ramp, battery_w = GridRamp(CONFIG, 0.0), 0.0
+    for n in range(20):
+        found = ramp.reference(4.0 * n, 20_000, battery_w)
+        assert found is not None
+        assert found.step_w <= 500 * 2
+        battery_w = min(20_000 - (found.import_w - found.step_w), 9_000)
+        ramp.follow(4.0 * n, found, 20_000, battery_w)
+    assert battery_w == 9_000
+
+
 def test_forgotten_it_starts_from_where_import_is() -> None:
     ramp = GridRamp(CONFIG, 0.0)
     followed(ramp, 0.0, 1.0, 20_000, 0.0)

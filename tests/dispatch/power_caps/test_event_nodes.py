@@ -133,6 +133,32 @@ def test_a_node_that_is_not_read_is_not_requeued_and_off_the_grid_none_is(site: 
     assert site.asked("saving") == {"small"}
 
 
+def test_a_limit_that_the_fuse_keeps_asks_nothing(site: Site) -> None:
+    site.limit_w = site_config().grid.fuse_w
+    site.run(60)
+    assert (site.orders, site.events) == ({}, [])
+    site.limit_w -= 1.0
+    site.run(1)
+    assert site.asked("starts_stopped") == {"off", "big", "small"}
+
+
+def test_off_the_grid_nothing_begins_and_what_was_asked_stays(site: Site) -> None:
+    site.grid_tied = False
+    site.run(60)
+    assert (site.orders, site.events) == ({}, [])
+    site.grid_tied = True
+    site.run(1)
+    site.grid_tied = False
+    site.run(600)
+    assert site.asked("starts_stopped") == {"off", "big", "small"}
+
+
+def test_a_node_that_draws_nothing_is_not_told_to_save(site: Site) -> None:
+    site.missing_w, site.read_w["big"] = 4_000.0, 0.0
+    site.run(HOLD_S + 1)
+    assert site.asked("saving") == {"small"}
+
+
 def test_what_was_asked_is_undone_a_minute_after_the_limit(site: Site) -> None:
     site.missing_w = 4_000.0
     site.run(300)

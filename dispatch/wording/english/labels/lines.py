@@ -142,6 +142,7 @@ LABELS: dict[str, str] = {
     "why.prefers": "prefers",
     "why.reason": "reason",
     "plan_text.head": "Plan of {time}: import to be kept below {kw}, cost {eur} EUR, solved in {ms} ms",
+    "plan_text.head_now": "Plan of {time}: import to be kept below {kw} now, cost {eur} EUR, solved in {ms} ms",
     "plan_text.sums": "Sums",
     "plan_text.import": (
         "import {kwh} kWh for {eur} EUR, without battery {bare_kwh} kWh for {bare_eur} EUR; of the "
