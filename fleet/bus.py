@@ -50,7 +50,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivered:
-    """A message at a hub. Exactly one of its methods is to be called."""
+    """A message at a hub. Exactly one of its methods is to be called. Both raise BusFailed."""
 
     def __init__(self, message: Any) -> None:
         self._message = message
@@ -60,11 +60,11 @@ class Delivered:
 
     async def done(self) -> None:
         """It is stored, or never will be: the bus forgets it."""
-        await self._message.ack()
+        await _sent(self._message.ack())
 
     async def later(self, delay_s: float) -> None:
         """Deliver it again, to any hub."""
-        await self._message.nak(delay=delay_s)
+        await _sent(self._message.nak(delay=delay_s))
 
 
 class Bus:
@@ -107,6 +107,11 @@ class Bus:
     async def close(self) -> None:
         """Hang up."""
         await self._connection.close()
+
+    def check(self) -> None:
+        """Raises BusFailed while the connection is broken."""
+        if not self._connection.is_connected:
+            raise BusFailed("the connection to the bus is broken")
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Hand a message to the stream, which has taken it when this returns."""
@@ -269,10 +274,16 @@ class TooLarge(BusFailed):
 
 def tls_context(broker: Broker) -> ssl.SSLContext | None:
     """TLS by the files of a broker; None on this machine without them. Raises BusFailed."""
-    url = urlsplit(broker.url)
+    try:
+        url = urlsplit(broker.url)
+        known = url.hostname is not None and url.port != 0 and url.username is None and url.password is None
+    except ValueError:  # a port that is none, brackets that do not close
+        known = False
+    if not known:  # not told in full: it may hold a password
+        raise BusFailed("the URL of the bus: expected tls://HOST:4222, without user and password")
     if url.scheme == "nats" and url.hostname in LOOPBACK:
         return None
-    if url.scheme != "tls" or not url.hostname:
+    if url.scheme != "tls":
         raise BusFailed(f"{broker.url}: expected tls://HOST:4222; nats:// without TLS is for this machine only")
     try:
         context = ssl.create_default_context(cafile=None if broker.ca is None else str(broker.ca))
@@ -286,6 +297,16 @@ def tls_context(broker: Broker) -> ssl.SSLContext | None:
 
 def _subject(bucket: str, key: str) -> str:
     return f"$KV.{bucket}.{key}"
+
+
+async def _sent(answering: Coroutine[Any, Any, Any]) -> None:
+    """Hand an answer to a message to the connection. Raises BusFailed."""
+    from nats.errors import Error
+
+    try:
+        await answering
+    except (Error, OSError) as error:
+        raise BusFailed(f"{STREAM}: {one_line(str(error)) or type(error).__name__}") from None
 
 
 async def _cancellable(asking: Coroutine[Any, Any, Any]) -> Any:

@@ -23,6 +23,8 @@ STREAM, PREFIX, CONSUMER = "skerry", "skerry", "hub"
 NOW, STORED = "skerry_now", "skerry_stored"  # buckets
 FORMAT = 1  # of messages; a hub leaves those of another one to a hub that knows it
 MOST_BYTES = 64 << 20  # of a message, unpacked
+PAGE_BYTES, MOST_PACKED = 4 << 20, 4  # a message of more than a page is a block, which is compressed already
+OVERVIEW_BYTES = 256 << 10  # of an overview, unpacked
 
 
 class NotAMessage(ValueError):
@@ -124,7 +126,7 @@ def packed(content: Sent | Stored | SiteOverview) -> bytes:
 
 def sent(data: bytes) -> Sent:
     """The message of these bytes. Raises NotAMessage."""
-    content = _unpacked(data)
+    content = _unpacked(data, min(MOST_BYTES, PAGE_BYTES + MOST_PACKED * len(data)))
     try:
         number = decoded(_FORMAT.decode, content).format
         if number != FORMAT:
@@ -137,17 +139,20 @@ def sent(data: bytes) -> Sent:
 def stored(data: bytes) -> Stored:
     """The value that a hub has put. Raises NotAMessage."""
     try:
-        return decoded(_STORED.decode, _unpacked(data))
+        return decoded(_STORED.decode, _unpacked(data, PAGE_BYTES))
     except msgspec.DecodeError as error:
         raise NotAMessage(f"not a hub's: {error}") from None
 
 
-def overview(data: bytes) -> SiteOverview:
-    """The value that an uplink has put. Raises NotAMessage."""
+def overview(site: str, data: bytes) -> SiteOverview:
+    """The value that the uplink of this site has put, whose UUID the server vouches for. Raises NotAMessage."""
     try:
-        return decoded(_OVERVIEW.decode, _unpacked(data))
+        found = decoded(_OVERVIEW.decode, _unpacked(data, OVERVIEW_BYTES))
     except msgspec.DecodeError as error:
         raise NotAMessage(f"not an overview of a site: {error}") from None
+    if found.identity is None or found.identity.site != site:
+        raise NotAMessage("it has the identity of another site")
+    return found
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -158,13 +163,13 @@ _FORMAT, _SENT = msgspec.msgpack.Decoder(_Format), msgspec.msgpack.Decoder(Sent)
 _STORED, _OVERVIEW = msgspec.msgpack.Decoder(Stored), msgspec.msgpack.Decoder(SiteOverview)
 
 
-def _unpacked(data: bytes) -> bytes:
-    """The content, of `MOST_BYTES` at most. Raises NotAMessage."""
+def _unpacked(data: bytes, most: int) -> bytes:
+    """The content, of so many bytes at most. Raises NotAMessage."""
     unpacker = zlib.decompressobj()
     try:
-        content = unpacker.decompress(data, MOST_BYTES)
+        content = unpacker.decompress(data, most)
     except zlib.error as error:
         raise NotAMessage(f"not a message: {error}") from None
     if not unpacker.eof:
-        raise NotAMessage("a message that is cut off, or of more than 64 MiB")
+        raise NotAMessage(f"a message that is cut off, or of more than {most >> 10} KiB")
     return content

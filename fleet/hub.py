@@ -163,7 +163,7 @@ class Hub:
 
     def _hear(self, site: str, age_s: float, data: bytes) -> None:
         try:
-            found = sound(bus_messages.overview(data))
+            found = sound(bus_messages.overview(site, data))
         except (NotAMessage, msgspec.ValidationError) as error:
             log.warning("hub: what site %s says of itself: %s", one_line(site), one_line(str(error)))
             return
@@ -176,12 +176,25 @@ class Hub:
             await asyncio.sleep(NOW_S)
             fresh, self._overviews = self._overviews, {}
             try:
-                if fresh:
-                    await self._ask(partial(self._database.put_now, fresh))
+                await self._put_now(fresh)
                 for site, (at_s, found) in fresh.items():
                     await self._look_at_clock(site, at_s, found)
             except DatabaseFailed as error:
                 log.warning("hub: %s; figures of now are not kept", error)
+
+    async def _put_now(self, fresh: dict[str, tuple[float, SiteOverview]]) -> None:
+        """Raises DatabaseFailed. What the database takes no such values of is left out alone."""
+        try:
+            if fresh:
+                await self._ask(partial(self._database.put_now, fresh))
+        except DatabaseFailed as error:
+            if not error.of_data:
+                raise
+            if len(fresh) == 1:
+                log.warning("hub: figures of now of site %s: %s", *fresh, error)
+                return
+            for site, found in fresh.items():
+                await self._put_now({site: found})
 
     async def _look_at_clock(self, site: str, at_s: float, found: SiteOverview) -> None:
         """Raises DatabaseFailed."""

@@ -18,6 +18,7 @@ from fleet.sites import SiteAddress
 from fleet.watch import SiteState, clock_remark, sound
 
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 30.0
+LOOK_S = 1.0  # between two looks whether the bus is there: what it does not bring, no site is to blame for
 INBOX = "_INBOX_screen"  # what the subjects of answers begin with
 
 
@@ -26,6 +27,10 @@ class Carrier(Protocol):
 
     async def follow_all(self, bucket: str, heard: Callable[[str, float, bytes], None]) -> None:
         """Hear of the newest value of every key, until all are here, and of each new one: key, age (s), value."""
+        ...
+
+    def check(self) -> None:
+        """Raises BusFailed while the connection is broken."""
         ...
 
     async def close(self) -> None:
@@ -49,7 +54,7 @@ class HubWatch:
         self.trouble = ""  # why nothing is heard; empty: the bus answers
         self._open_bus, self._addresses, self._utc = open_bus, addresses, utc
         self._states: dict[str, SiteState] = {}
-        self._labels: dict[str, str] = {}  # of sites, to their UUID
+        self._names: dict[str, str] = {}  # by UUID, what a site calls itself
         self._task: asyncio.Task[None] | None = None
         self._all_here = asyncio.Event()
 
@@ -86,7 +91,9 @@ class HubWatch:
                     self.trouble = ""
                     self._all_here.set()
                     pauses.answered()
-                    await asyncio.Event().wait()  # it comes back by itself where the connection breaks
+                    while True:
+                        await asyncio.sleep(LOOK_S)
+                        bus.check()
                 finally:
                     await bus.close()
             except BusFailed as error:
@@ -100,11 +107,12 @@ class HubWatch:
         if before is not None and before.received_s is not None and before.received_s > received_s:
             return  # a newer one came meanwhile
         try:
-            found = sound(bus_messages.overview(data))
+            found = sound(bus_messages.overview(site, data))
         except (NotAMessage, msgspec.ValidationError) as error:
-            if before is not None:
+            if before is not None or bus_messages.is_uuid(site):
                 trouble = one_line(f"what it says cannot be read: {error}")
-                self._states[site] = msgspec.structs.replace(before, trouble=trouble)
+                known = before or SiteState(SiteAddress(site), tries=1)
+                self._states[site] = msgspec.structs.replace(known, trouble=trouble)
             return
         ahead_s = None if found.simulated else found.utc_s - (self._utc() - age_s)
         name = self._label(found.site, site)
@@ -118,7 +126,7 @@ class HubWatch:
         )
 
     def _label(self, name: str, site: str) -> str:
-        """The name of a site; with the begin of its UUID where another one has that name."""
-        if self._labels.setdefault(name, site) == site:
-            return name
-        return f"{name} ({site[:8]})"
+        """The name of a site; with the begin of its UUID while another one has that name, so that none poses as it."""
+        self._names[site] = name
+        alone = list(self._names.values()).count(name) == 1
+        return name if alone else f"{name} ({site[:8]})"

@@ -81,6 +81,7 @@ class Followed(Protocol):
     """What a screen needs of whatever follows the sites."""
 
     monotonic: Callable[[], float]
+    trouble: str  # why nothing is heard of any site; empty: each has its own
 
     @property
     def states(self) -> tuple[SiteState, ...]:
@@ -102,6 +103,8 @@ class Followed(Protocol):
 
 class Watch:
     """The states of all sites, in the order given."""
+
+    trouble = ""
 
     def __init__(
         self,
@@ -227,6 +230,9 @@ def sound(found: SiteOverview) -> SiteOverview:
         if _is_no_figure(reading.value) or _is_no_figure(reading.age_s):
             wrong[name] = msgspec.structs.replace(reading, value=None, age_s=None)
     said = {name: one_line(getattr(found, name)) for name in ("site", "timezone", "island", "mode")}
+    if found.identity is not None:
+        words = {name: one_line(getattr(found.identity, name)) for name in ("site", "incarnation", "public_key")}
+        wrong["identity"] = msgspec.structs.replace(found.identity, **words)
     return msgspec.structs.replace(found, **said, **wrong, alarms=tuple(map(_printed, found.alarms)))
 
 

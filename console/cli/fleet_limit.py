@@ -20,7 +20,7 @@ from console.terminal_output import one_line
 from console.value_parsers import duration, json_option, moment, power
 from dispatch.orders.signal_book import Taken
 from dispatch.wording.formatting import kw
-from fleet.limit import SOURCE, Limit, NoKey, hand_in, new_key, public_key, signed, signing_key
+from fleet.limit import LAST_UTC_S, SOURCE, Limit, NoKey, hand_in, new_key, public_key, signed, signing_key
 from fleet.sites import SiteAddress
 from fleet.transport import open_link
 from fleet.watch import ask_overview
@@ -139,6 +139,8 @@ def _limit(wanted: Wanted, site: str, now_utc_s: float, timezone: str) -> Limit:
     zone = zone_named(timezone)
     start_s = now_utc_s if wanted.start is None else moment(wanted.start, now_utc_s, zone)
     end_s = start_s + (wanted.for_s or 0.0) if wanted.end is None else moment(wanted.end, now_utc_s, zone)
+    if not (0 <= start_s <= LAST_UTC_S and end_s <= LAST_UTC_S):
+        raise click.BadParameter("a start or an end that no calendar has")
     return Limit(
         site=site,
         number=time.time_ns() // 1_000_000,

@@ -66,7 +66,7 @@ class FleetApp(TerminalApp, inherit_bindings=False):
         """What is known now. A terminal that does not keep up gets the next one instead."""
         self._behind = self._must_wait()
         if not self._behind:
-            self._list.show(rows_of(self._watch.states, self._watch.monotonic()))
+            self._list.show(rows_of(self._watch.states, self._watch.monotonic()), self._watch.trouble)
 
     def on_fleet_list_opened(self, message: FleetList.Opened) -> None:
         """Give the terminal to the console of a site until it is left. The sites are not followed meanwhile."""

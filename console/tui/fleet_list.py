@@ -29,9 +29,9 @@ class FleetList(CanvasWidget, can_focus=True):
         super().__init__(id="sites")
         self.page = FleetPage()
 
-    def show(self, rows: tuple[Row, ...]) -> None:
-        """What is known now."""
-        self.page.show(rows)
+    def show(self, rows: tuple[Row, ...], trouble: str = "") -> None:
+        """What is known now; why nothing is heard of any site."""
+        self.page.show(rows, trouble)
         self.redraw()
 
     def painted(self, width: int, height: int) -> Canvas:

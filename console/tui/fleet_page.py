@@ -75,9 +75,11 @@ class FleetPage:
         self._help = False
         self._top, self._lines, self._width = 0, 1, MIN_COLUMNS
 
-    def show(self, rows: tuple[Row, ...]) -> None:
-        """What is known now, of every site."""
+    def show(self, rows: tuple[Row, ...], trouble: str = "") -> None:
+        """What is known now, of every site. `trouble`: why nothing is heard of any; it takes the place of the sums."""
         self.rows, self._sums = rows, sums_lines(sums_of(rows))
+        if trouble:
+            self._sums = (say("fleet.bus_away"), trouble)
 
     # ── what is listed ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -68,7 +68,7 @@ class FleetQueries:
 
     async def _blocks(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Blocks after `after_seq`; with `offset`, the next one from that byte on."""
-        after_seq, offset = _number(params["after_seq"]), max(0, int(params.get("offset", 0)))
+        after_seq, offset = _number(params["after_seq"]), max(0, _number(params.get("offset", 0)))
         page = await self._records.ask(
             lambda archive: archive.outgoing_blocks(after_seq, self._may_leave, PAGE_BYTES, offset)
         )
@@ -91,7 +91,8 @@ class FleetQueries:
 
     async def _head(self, peer: Peer, params: dict[str, Any]) -> Any:
         """The head of the audit, and the hash of row `seq`: whoever kept it sees whether it still is what it was."""
-        return await self._records.ask(lambda archive: head_and_row(self._state_dir, int(params.get("seq", 0))))
+        seq = _number(params.get("seq", 0))
+        return await self._records.ask(lambda archive: head_and_row(self._state_dir, seq))
 
     async def _hold(self, peer: Peer, params: dict[str, Any]) -> Any:
         """Keep the blocks after `seq` for `hub`, a name of the asking user's, which has those up to it."""

@@ -111,6 +111,9 @@ def test_each_site_gets_its_own_and_what_it_says_is_told(
         "x@older": "it has no identity that is kept: a limit could not name it",
         "x@gone": "gone: no route to host",
     }
+    ran = CliRunner().invoke(fleet, [*command[:3], "--for", "99999999999h", *command[5:], "x@a"], standalone_mode=False)
+    assert (ran.exception, ran.return_value) == (None, exit_codes.FAILED)
+    assert "a start or an end that no calendar has" in ran.output
     assert sent["no"].site == identity(2).site
     assert sent["a"].number > first
 

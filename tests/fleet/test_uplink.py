@@ -242,5 +242,15 @@ def test_without_tls_on_this_machine_only(tmp_path: Path) -> None:
     assert tls_context(Broker(url="nats://127.0.0.1:4222")) is None
     with pytest.raises(BusFailed, match="expected tls://HOST:4222"):
         tls_context(Broker(url="nats://hub.example:4222"))
+    for url in (
+        "tls://[",
+        "tls://hub.example:x",
+        "tls://",
+        "tls://anna:secret@hub.example",
+        "nats://anna:secret@localhost",
+    ):
+        with pytest.raises(BusFailed, match=r"^the URL of the bus: expected tls://HOST:4222, without user") as failed:
+            tls_context(Broker(url=url))
+        assert "secret" not in str(failed.value)
     with pytest.raises(BusFailed, match=r"none\.pem: .*expected PEM files"):
         tls_context(Broker(url="tls://hub.example:4222", ca=tmp_path / "none.pem"))

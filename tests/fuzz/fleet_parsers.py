@@ -8,6 +8,7 @@ import tempfile
 import uuid
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -194,7 +195,7 @@ def messages() -> list[bytes]:
 
 def taken(data: bytes, _: Path) -> None:
     """A message up to what a hub would keep, and what either end is told. Each is refused by its own error."""
-    for read in (bus_messages.stored, bus_messages.overview):
+    for read in (bus_messages.stored, partial(bus_messages.overview, str(SITE))):
         with contextlib.suppress(bus_messages.NotAMessage):
             read(zlib.compress(data, 1))
     with contextlib.suppress(bus_messages.NotAMessage):

@@ -20,6 +20,7 @@ LABELS: dict[str, str] = {
     "fleet.no_answer_yet": "no answer yet",
     "fleet.silent_as": "silent, as it was {age} ago",
     "fleet.answer": "{live} of {sites} answer",
+    "fleet.bus_away": "No figures come: the bus does not answer",
     "fleet.import": "import {mw}",
     "fleet.load": "load {mw}",
     "fleet.stored": "stored {kwh} kWh",
