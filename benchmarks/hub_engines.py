@@ -106,6 +106,17 @@ class Postgres(Engine):
             "--wal-segsize=1",
         )
 
+    def start(self) -> None:
+        """Start it and wait until it answers. After a kill, children of the former one hold its memory for a moment."""
+        end_s = time.monotonic() + LIMIT_S
+        while True:
+            try:
+                return super().start()
+            except RuntimeError as error:
+                if "still in use" not in str(error) or time.monotonic() > end_s:
+                    raise
+                time.sleep(0.1)
+
     def _as_user(self, *command: str) -> list[str]:
         return ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", *command]
 
