@@ -17,7 +17,7 @@ from waiting import until
 
 from fleet import bus_messages
 from fleet.block_pages import Stopped
-from fleet.bus import Broker, BusFailed, TooLarge, tls_context
+from fleet.bus import Broker, Bus, BusFailed, TooLarge, tls_context
 from fleet.bus_messages import NOW, BlockSent, EventsSent, HeadSent, QuartersSent, Stored, TroubleSent
 from fleet.hub_intake import Verdict, arrived, judge_block
 from fleet.pull import Pace
@@ -254,3 +254,22 @@ def test_without_tls_on_this_machine_only(tmp_path: Path) -> None:
         assert "secret" not in str(failed.value)
     with pytest.raises(BusFailed, match=r"none\.pem: .*expected PEM files"):
         tls_context(Broker(url="tls://hub.example:4222", ca=tmp_path / "none.pem"))
+
+
+class Gone:
+    """A TLS connection of nats-py that the server has ended while something was not sent."""
+
+    is_connected = False
+
+    def jetstream(self, timeout: float) -> None:
+        """Nothing is asked of it."""
+
+    async def close(self) -> None:
+        raise AttributeError("'NoneType' object has no attribute '_write_appdata'")
+
+
+async def test_a_connection_that_is_gone_is_closed_without_an_error() -> None:
+    bus = Bus(Gone())
+    with pytest.raises(BusFailed, match="is broken"):
+        bus.check()
+    await bus.close()
