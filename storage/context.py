@@ -30,6 +30,7 @@ TEXT_S = 60.0  # the same where only the text of its error changes, or figures o
 PLAN_S = 60.0
 SLACK_S = 60.0  # a row may be written this much later
 MOST_BYTES = 4 << 20  # of a row, unpacked
+LEAST_UTC_S = 1e9  # a figure from here on is a time; no power in W is that large
 PLAN, ORDERS, PRICES, LIMITS, ALARMS, RIDE, LINKS = "plan", "orders", "prices", "limits", "alarms", "ride", "links"
 KINDS = frozenset({PLAN, ORDERS, PRICES, LIMITS, ALARMS, RIDE, LINKS})
 LINK = "link "  # begin of the kind of a device's rows
@@ -206,12 +207,14 @@ def _least_s(before: Any, now: Any) -> float:
 
 
 def encoded(value: Any) -> bytes:
-    """A value as a row holds it: powers to 1 W, figures below 1 to six decimals."""
+    """A value as a row holds it: powers to 1 W, times to 1 ms, figures below 1 to six decimals."""
     return zlib.compress(msgspec.json.encode(_rounded(msgspec.to_builtins(value))))
 
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
+        if abs(value) >= LEAST_UTC_S:
+            return round(value, 3)  # an alarm has the second that list and log give it
         return round(value, 0 if abs(value) >= 1000 else 2 if abs(value) >= 1 else 6)
     if isinstance(value, dict):
         return {key: _rounded(one) for key, one in value.items()}

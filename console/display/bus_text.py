@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from console.display.formats import ABSENT, duration
+from console.display.language import say
 from console.display.viewmodel import TREND_STEP_S, Model, series
 from dispatch.model.equipment import Meter
 from dispatch.model.readings import Quality, Reading
@@ -49,7 +50,8 @@ def frequency_text(model: Model, columns: int) -> str:
     span = max(high - low, LEAST_SPAN_HZ)
     drawn = "".join(" " if v is None else _block((v - middle) / span + 0.5) for v in values)
     first = next(n for n, value in enumerate(values) if value is not None)
-    return f"{drawn} {low:.2f} – {high:.2f} Hz in {duration((steps - first) * TREND_STEP_S)}"
+    span = duration((steps - first) * TREND_STEP_S)
+    return f"{drawn} {say('devices.hz_span', low=f'{low:.2f}', high=f'{high:.2f}', span=span)}"
 
 
 def _block(share: float) -> str:

@@ -93,12 +93,18 @@ class Canvas:
         return ["".join(row) for row in self.text]
 
     def changed(self, other: Canvas) -> list[tuple[int, int, int]]:
-        """Where this differs from `other`, of the same size: (row, first column, column after the last)."""
+        """Where this differs from `other`, of the same size: (row, first column, column after the last).
+
+        Whole characters: of a wide one whose second cell is as it was, the terminal would get half, which is a blank.
+        """
         spans: list[tuple[int, int, int]] = []
         for y in range(self.height):
             text, was_text, ink, was_ink = self.text[y], other.text[y], self.ink[y], other.ink[y]
             if text == was_text and ink == was_ink:
                 continue
             differ = [x for x in range(self.width) if text[x] != was_text[x] or ink[x] != was_ink[x]]
-            spans.append((y, differ[0], differ[-1] + 1))
+            start, end = differ[0], differ[-1] + 1
+            start -= start > 0 and "" in (text[start], was_text[start])
+            end += end < self.width and "" in (text[end], was_text[end])
+            spans.append((y, start, end))
         return spans

@@ -205,7 +205,7 @@ class ListView(DiffWidget):
     def _nothing(self, model: Model) -> Line:
         """What stands in an empty list."""
         if model.past is not None and not (self.filter_text and self._unfiltered(model)):
-            return say(self.past), Ink.DIM
+            return say(ListView.past if model.published is None else self.past), Ink.DIM
         if model.published is None:
             return WAITING, Ink.DIM
         return say("list.no_line", text=self.filter_text) if self.filter_text else self.empty_text(model), Ink.PLAIN

@@ -32,7 +32,7 @@ from console.tui.form_fields import (
 )
 from console.tui.gateway_feed import StartWorker
 from console.tui.model_store import ModelStore
-from console.tui.order_details import Assessment
+from console.tui.order_details import Assessment, typed_only
 from console.tui.order_form import OrderForm, Stage
 from dispatch.model.islanding import Check
 from dispatch.model.orders import Preview
@@ -142,7 +142,7 @@ class OrderController:
             return Assessment(checks=site_checks(answer.checks), of_drill=answer.consequence, refusal=refusal)
         if form.kind is not None:
             params = order_parameters(form, self._store.model, incomplete=not confirm)
-            return Assessment(await asked(self._requester, Preview, "order.preview", **params))
+            return Assessment(typed_only(form, await asked(self._requester, Preview, "order.preview", **params)))
         if form.id in ALARM_COMMANDS:
             if confirm:
                 alarm_parameters(form)

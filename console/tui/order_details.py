@@ -40,7 +40,9 @@ class Assessment(msgspec.Struct, frozen=True):
 
     @property
     def breaks(self) -> str:
-        """What it breaks by the forecast, as it is filled in; empty: nothing."""
+        """What it breaks by the forecast, as it is filled in; empty: nothing, or a field cannot be read."""
+        if self.unreadable:
+            return ""
         codes = {reason.code for reason in self.consequence}
         if CONTRACT_BROKEN in codes:
             return say("form.breaks")
@@ -52,6 +54,12 @@ class Assessment(msgspec.Struct, frozen=True):
         if not self.refusal or self.checks:
             return None
         return self.refusal, Ink.DIM if self.unreadable else Ink.MEDIUM
+
+
+def typed_only(form: CommandForm, preview: Preview) -> Preview:
+    """The gateway's answer, without what the order does while nobody has typed its value: another one was asked for."""
+    typed = all(form.text(name) for name in ("value", "by") if form.has(name))
+    return preview if typed else msgspec.structs.replace(preview, consequence=(), breaks_contract=False)
 
 
 def consequence_lines(assessment: Assessment, model: Model) -> list[Line]:

@@ -122,3 +122,9 @@ def test_a_record_of_before_says_nothing_and_a_damaged_row_is_refused(
     archive = Archive(tmp_path)
     assert archive.context(QUARTER + 1.0) == Context()
     archive.close()
+
+
+def test_a_time_is_kept_with_its_part_of_a_second() -> None:
+    order = replace(ORDER, ends_utc_s=QUARTER + 17.757, ends_mono_s=1017.6)
+    kept = decoded("orders", encoded((order,)))[0]
+    assert (kept.ends_utc_s, kept.ends_mono_s) == (QUARTER + 17.757, 1018.0)

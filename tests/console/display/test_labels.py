@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 import tomllib
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from console.display.language import say, say_n, say_of
@@ -113,6 +115,17 @@ def test_a_label_is_said_in_the_language_shown(monkeypatch: pytest.MonkeyPatch) 
     assert (say_of("seen", "absent"), say_of("seen", "vendor word")) == ("fehlt", "vendor word")
     monkeypatch.setattr(Shown, "locale", "zh_CN")
     assert say("limit.contract") == "合同"
+
+
+@pytest.mark.parametrize("locale", TRANSLATIONS)
+def test_alarms_name_a_view_as_it_is_named_in_that_language(locale: str) -> None:
+    """What to do about an alarm says where to look: by the word that stands in the footer."""
+    shown = read(locale)
+    names = {code: text for code, text in shown.labels.items() if code.startswith("key.view.")}
+    assert len(names) >= 7
+    foreign = [f" {LABELS[code]} " for code, text in names.items() if text != LABELS[code]]
+    told = [f" {text} " for alarm in shown.alarms.values() for text in msgspec.structs.astuple(alarm)]
+    assert [(name, text) for name in foreign for text in told if name in re.sub(r"[^\w]", " ", text)] == []
 
 
 def test_what_a_translation_lacks_is_said_in_english() -> None:

@@ -13,7 +13,7 @@ from recorded_client import RecordedClient
 from screen import flat, screen_text
 
 from console.cli.status_text import lines
-from console.display.viewmodel import Model, received
+from console.display.viewmodel import Model, PastMark, received
 from console.tui.alarm_history import AlarmHistory
 from console.tui.alarm_list import AlarmList, helping
 from console.tui.app import SkerryApp
@@ -176,6 +176,14 @@ def test_what_helps_fits_a_line(definition: object) -> None:
     said = helping(definition.id)
     assert said
     assert len(said) <= 65
+
+
+def test_nothing_is_said_of_alarms_at_a_time_of_which_nothing_is_on_record() -> None:
+    then = msgspec.structs.replace(model(), past=PastMark(NOW_S), published=None)
+    assert drawn(AlarmList(), then).splitlines()[1].strip() == "nothing is on record of then"
+    calm = msgspec.structs.replace(model(), past=PastMark(NOW_S))
+    calm = msgspec.structs.replace(calm, published=msgspec.structs.replace(calm.published, alarms=(), shelved=()))
+    assert drawn(AlarmList(), calm).splitlines()[1].strip() == "no alarm on record was listed then"
 
 
 def test_the_history_tells_durations() -> None:

@@ -129,6 +129,17 @@ def test_only_changed_cells_are_named() -> None:
     assert (1, 0, 1) in second.changed(first)
 
 
+@pytest.mark.parametrize(("was", "now", "span"), [("现在", "当时", (0, 0, 4)), ("无压", "有压", (0, 0, 2))])
+def test_a_wide_character_that_changed_is_sent_whole(was: str, now: str, span: tuple[int, int, int]) -> None:
+    first, second, bold = Canvas(8, 1), Canvas(8, 1), Canvas(8, 1)
+    first.put(0, 0, was)
+    second.put(0, 0, now)
+    assert second.changed(first) == [span]
+    bold.put(0, 0, was)
+    bold.ink_column(3, 0, 1, Ink.BOLD)  # of the second cell of a character
+    assert bold.changed(first) == [(0, 2, 4)]
+
+
 def test_runs_are_few_and_blanks_do_not_break_them() -> None:
     canvas = Canvas(9, 1)
     canvas.put(0, 0, "ab", Ink.DIM)

@@ -20,14 +20,17 @@ from test_fleet_screen import states
 from console.cli.status_text import lines as status_lines
 from console.display.audit_rows import audit_lines
 from console.display.ink import Ink
+from console.display.language import say
 from console.display.language_choice import ENGLISH, Shown, available
 from console.display.viewmodel import Link, Model, PastMark, lost, received
 from console.display.wrapping import character_columns, columns, folded, split_at
 from console.tui import fleet_page
 from console.tui.canvas import Canvas
 from console.tui.commands import COMMANDS
+from console.tui.devices import FIGURES
 from console.tui.diff_widget import DiffWidget
 from console.tui.form_fields import CommandForm, new_form
+from console.tui.island_values import FIGURE_COLUMN
 from console.tui.order_controller import site_checks
 from console.tui.order_details import Assessment
 from console.tui.order_form import OrderForm, Stage
@@ -193,6 +196,14 @@ def test_what_is_read_in_english_is_read_in_a_translation(locale: str, monkeypat
     monkeypatch.setattr(Shown, "locale", locale)
     worse = [line for where, canvas in pages(shown) for line in found_worse(where, canvas.lost, english[where])]
     assert worse == []
+
+
+@pytest.mark.parametrize("locale", TRANSLATIONS)
+def test_heads_of_figures_and_labels_of_rows_leave_a_blank(locale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shown, "locale", locale)
+    rows = ("soc", "runtime", "switch", "return", "bus", "nodes")
+    room = [*FIGURES, *((f"island.{row}", FIGURE_COLUMN - 1) for row in rows)]
+    assert [say(code) for code, width in room if columns(say(code)) >= width] == []
 
 
 @pytest.mark.parametrize("locale", TRANSLATIONS)

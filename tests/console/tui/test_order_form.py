@@ -14,9 +14,13 @@ import pytest
 from screen import Eventually, flat, open_view, screen_text, write
 from small_gateway import Running, running
 
+from console.display.viewmodel import Model
 from console.tui.app import SkerryApp
+from console.tui.form_fields import CommandForm, new_form
+from console.tui.order_details import Assessment, typed_only
 from console.tui.order_form import OrderForm, Stage
-from dispatch.model.orders import OrderKind
+from dispatch.model.orders import LIMIT_EXCEEDED, OrderKind, Preview
+from dispatch.model.reasons import Reason
 from gateway.api.client import GatewayClient
 from gateway.api.peer import user_name
 
@@ -240,3 +244,16 @@ async def test_a_drill_that_may_not_begin_shows_what_would_make_it_pass(there: R
             await pilot.press("enter")
             await eventually(pilot, lambda line=line: line in flat(pilot.app))  # type: ignore[misc]
             await pilot.press("escape")
+
+
+def test_a_form_with_nothing_typed_is_not_said_to_break_a_limit() -> None:
+    """Until a value is typed one that any site allows is asked for: what that would do is not what the order does."""
+    kept = Reason("order.none")
+    broken = (Reason(LIMIT_EXCEEDED, {"by": "e1"}),)
+    preview = Preview(OrderKind.SETPOINT, kept, kept, "W", None, None, None, None, 600.0, None, (), broken)
+    form = new_form("order.setpoint", Model())
+    assert isinstance(form, CommandForm)
+    assert Assessment(typed_only(form, preview)).breaks == ""
+    form = form.with_text(0, "5kW")
+    assert Assessment(typed_only(form, preview)).breaks == "▲ BREAKS A LIMIT"
+    assert Assessment(preview, refusal="no unit", unreadable=True).breaks == ""

@@ -114,6 +114,7 @@ LABELS: dict[str, str] = {
     "devices.error": "Error",
     "devices.phases": "Phases",
     "devices.frequency": "Frequency",
+    "devices.hz_span": "{low} – {high} Hz in {span}",
     "devices.enter": "enter: its registers",
     "devices.no_registers": "it is not read over Modbus: it has no registers",
     "nodes.node": "Node",
