@@ -134,11 +134,12 @@ def episode_line(one: AlarmEpisode, zone: tzinfo) -> str:
     else:
         lasted = say("history.not_known" if one.restart_utc_s is not None else "history.stands")
     rises = "".join(f"; {hour_minute_zone(r.utc_s, zone)} {r.text}" for r in one.raised)
-    by = "not acknowledged"
+    by = say("history.not_acknowledged")
     if one.acknowledged_utc_s is not None:
-        by = f"acknowledged by {one.acknowledged_by} after {span(one.acknowledged_utc_s - one.came_utc_s)}"
+        after = span(one.acknowledged_utc_s - one.came_utc_s)
+        by = say("history.acknowledged_by", who=one.acknowledged_by, span=after)
     if one.restart_utc_s is not None:
-        by += f", gateway restarted {hour_minute_zone(one.restart_utc_s, zone)}"
+        by += f", {say('history.gateway_restarted', time=hour_minute_zone(one.restart_utc_s, zone))}"
     came = date_clock_zone(one.came_utc_s, zone)
     return f"{came}  {padded(lasted, 10)}  {one.severity:<7}  {one.id:<24}  {one.text}{rises}; {by}"
 

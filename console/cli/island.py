@@ -157,7 +157,7 @@ def _ask(method: str, site: str | None, as_json: bool, live: bool = False, **par
         for check in msgspec.convert(answer["checks"], list[Check]):
             click.echo(check_line(check))
         for n, line in enumerate(msgspec.convert(answer.get("consequence", ()), tuple[Reason, ...])):
-            click.echo(f"{'' if n else 'then':<9} {words(line)}")
+            click.echo(f"{padded('' if n else say('order_text.then'), 9)} {words(line)}")
     if not answer["ok"]:
         raise Failure(words(msgspec.convert(answer["reason"], Reason)), exit_codes.REFUSED)
     if not as_json:

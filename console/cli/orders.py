@@ -44,7 +44,7 @@ _dry_option = click.option(
 
 
 def _order_options(command: Decorated) -> Decorated:
-    for option in (json_option, site_option, _dry_option, _replace_option, _order_reason_option):
+    for option in (json_option, site_option, language_option, _dry_option, _replace_option, _order_reason_option):
         command = option(command)
     return command
 

@@ -50,8 +50,8 @@ def frequency_text(model: Model, columns: int) -> str:
     span = max(high - low, LEAST_SPAN_HZ)
     drawn = "".join(" " if v is None else _block((v - middle) / span + 0.5) for v in values)
     first = next(n for n, value in enumerate(values) if value is not None)
-    span = duration((steps - first) * TREND_STEP_S)
-    return f"{drawn} {say('devices.hz_span', low=f'{low:.2f}', high=f'{high:.2f}', span=span)}"
+    covered = duration((steps - first) * TREND_STEP_S)
+    return f"{drawn} {say('devices.hz_span', low=f'{low:.2f}', high=f'{high:.2f}', span=covered)}"
 
 
 def _block(share: float) -> str:

@@ -24,6 +24,7 @@ class AlarmHistory(ListView):
     fresh_only = False
     name_end, name_room = 58, 30
     empty = "history.empty"
+    past = "history.past_empty"
 
     def items(self, model: Model) -> list[Hashable]:
         """The newest first, those that hold the filter's text."""

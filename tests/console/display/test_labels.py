@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 
+from console.cli import orders
 from console.display.language import say, say_n, say_of
 from console.display.language_choice import ENGLISH, Shown, available
 from console.display.language_files import codes, label_files, read
@@ -135,3 +137,9 @@ def test_what_a_translation_lacks_is_said_in_english() -> None:
     assert catalogue.label("link.lost", lacking, age="4s") == "NO GATEWAY 4s, retrying"
     with pytest.raises(KeyError):
         catalogue.label("no.such.label")
+
+
+def test_every_command_about_orders_takes_a_language() -> None:
+    commands = [one for one in vars(orders).values() if isinstance(one, click.Command)]
+    assert len(commands) >= 11
+    assert [one.name for one in commands if not any("--lang" in option.opts for option in one.params)] == []

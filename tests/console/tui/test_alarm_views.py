@@ -181,6 +181,7 @@ def test_what_helps_fits_a_line(definition: object) -> None:
 def test_nothing_is_said_of_alarms_at_a_time_of_which_nothing_is_on_record() -> None:
     then = msgspec.structs.replace(model(), past=PastMark(NOW_S), published=None)
     assert drawn(AlarmList(), then).splitlines()[1].strip() == "nothing is on record of then"
+    assert "shown as it is now only" in drawn(AlarmHistory(), msgspec.structs.replace(model(), past=PastMark(NOW_S)))
     calm = msgspec.structs.replace(model(), past=PastMark(NOW_S))
     calm = msgspec.structs.replace(calm, published=msgspec.structs.replace(calm.published, alarms=(), shelved=()))
     assert drawn(AlarmList(), calm).splitlines()[1].strip() == "no alarm on record was listed then"
