@@ -105,7 +105,7 @@ async def test_a_drill_is_refused_run_and_reported(wire: Site) -> None:
     code, out, _ = await skerry(wire, "drill", "status")
     assert code == exit_codes.OK
     assert "State     grid-tied" in out
-    assert "No drill is on record." in out
+    assert "no drill is on record" in out
 
     code, out, err = await skerry(wire, "drill", "start", "--minutes", "60", *WHY)  # 25 % that are not there
     assert code == exit_codes.REFUSED
