@@ -74,8 +74,6 @@ test: $(READY)  ## every test, in five processes
 	$(PYTEST) $(PARALLEL) --durations 20
 
 test-system: $(READY)  ## with real parts of Debian (tests/system/packages.txt), as root; without them it says what to install
-	@$(BIN)/python -c 'import nats, psycopg' 2>/dev/null || \
-	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation $(EDITABLE) '.[dev,hub]'
 	$(PYTEST) --durations 5 tests/system
 
 test-deb: $(READY)  ## build, install, upgrade, roll back, remove the Debian package in a chroot; root, debootstrap, network; minutes

@@ -186,7 +186,7 @@ async def test_hold_and_stop_take_two_keys_caps_and_disabling_a_word(there: Runn
         await eventually(pilot, lambda: "pcs1 disabled, o" in flat(pilot.app))
         await pilot.press("enter")
         await eventually(pilot, lambda: "device pcs1" not in [o.slot for o in there.gateway.orders.active])
-        await eventually(pilot, lambda: not order_form.display)
+        await eventually(pilot, lambda: not order_form.display and "+1 more" in flat(pilot.app))  # the console knows
         await pilot.press("e")
         await eventually(pilot, lambda: "no device is disabled by an order" in flat(pilot.app))
 
