@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -12,13 +11,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from dispatch.alarms.episodes import AlarmEpisode
+from fleet.asking import Answer, ask_each
 from fleet.site_text import one_line
 from fleet.sites import SiteAddress
 from fleet.watch import Client, ask_overview
 from gateway.api.protocol import DrillPlan
-from gateway.errors import LinkLost, RequestFailed
+from gateway.errors import RequestFailed
 
-AT_ONCE = 8  # sites
 ANSWER_S = 60.0  # for all answers of a site
 OUTAGE = "grid-outage"
 MOST_EPISODES = 500  # in one answer of a site
@@ -76,35 +75,17 @@ async def ask_months(
     answer_s: float = ANSWER_S,
 ) -> list[AskedMonth]:
     """What every site says, in the order given. One that hangs delays no other."""
-    turn = asyncio.Semaphore(AT_ONCE)
 
-    async def one(site: SiteAddress) -> AskedMonth:
-        async with turn:
-            return await _ask_site(site, connect, year, month, answer_s)
+    async def month_of(client: Client) -> AskedMonth:
+        return await ask_month(client, AskedMonth(name=""), year, month)
 
-    return list(await asyncio.gather(*map(one, sites)))
+    return [_named(answer) for answer in await ask_each(sites, connect, month_of, answer_s)]
 
 
-async def _ask_site(
-    site: SiteAddress, connect: Callable[[SiteAddress], Awaitable[Any]], year: int, month: int, answer_s: float
-) -> AskedMonth:
-    link, found = None, AskedMonth(name=site.name)
-    try:
-        async with asyncio.timeout(answer_s):
-            link = await connect(site)
-            identity = link.client.welcome.identity
-            found = AskedMonth(name=site.name, site="" if identity is None else identity.site)
-            return await ask_month(link.client, found, year, month)
-    except TimeoutError:
-        trouble = f"no answer within {answer_s:g} s"
-    except msgspec.ValidationError as error:
-        trouble = f"its answer is not one of a gateway's: {error}"
-    except (LinkLost, RequestFailed, OSError) as error:
-        trouble = str(error)
-    finally:
-        if link is not None:
-            await link.close()
-    return msgspec.structs.replace(found, trouble=one_line(trouble))
+def _named(answer: Answer[AskedMonth]) -> AskedMonth:
+    identity = None if answer.welcome is None else answer.welcome.identity
+    found = AskedMonth(name="", trouble=answer.trouble) if answer.said is None else answer.said
+    return msgspec.structs.replace(found, name=answer.address.name, site="" if identity is None else identity.site)
 
 
 async def ask_month(client: Client, found: AskedMonth, year: int, month: int) -> AskedMonth:

@@ -98,9 +98,7 @@ class Uplink:
         self._key = f"{self._identity.site}.{self._identity.incarnation}"
         self._stored = Stored()  # as a hub said last
         self._heard = asyncio.Event()
-        self._ends: deque[tuple[int, bytes]] = (
-            deque()
-        )  # sequence and hash of the last block of each page not stored yet
+        self._ends = deque[tuple[int, bytes]]()  # last block of each page not stored yet: sequence and hash
         self._head = ""
         self._head_s = self._held_s = float("-inf")
         self._held = -1

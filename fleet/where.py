@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,13 +10,13 @@ from typing import Any
 import msgspec
 
 from dispatch.model.job_offer import JobOffer
+from fleet.asking import Answer, ask_each
 from fleet.site_text import one_line
 from fleet.sites import SiteAddress
 from fleet.watch import Client
 from gateway.api.protocol import Welcome
-from gateway.errors import LinkLost, RequestFailed
+from gateway.errors import RequestFailed
 
-AT_ONCE = 8  # sites
 ANSWER_S = 30.0  # for a site, from link to answer
 SKEW_S = 60.0  # a clock that is further away is told
 MOST = 1e12  # W, EUR: a figure beyond it is none
@@ -48,39 +47,21 @@ async def ask_all(
     answer_s: float = ANSWER_S,
 ) -> list[SiteOffer]:
     """Every site's answer: those that could carry it first, by start and cost. One that hangs delays no other."""
-    turn = asyncio.Semaphore(AT_ONCE)
 
-    async def one(site: SiteAddress) -> SiteOffer:
-        async with turn:
-            return await _ask_site(site, connect, (power_w, for_s, within_s), answer_s)
+    async def offer(client: Client) -> JobOffer:
+        try:
+            return await ask_offer(client, power_w, for_s, within_s)
+        except RequestFailed as error:
+            raise RequestFailed(OLDER) if "unknown method" in str(error) else error from None
 
-    return sorted(await asyncio.gather(*map(one, sites)), key=_order)
+    return sorted(map(_offer, await ask_each(sites, connect, offer, answer_s)), key=_order)
 
 
-async def _ask_site(
-    site: SiteAddress,
-    connect: Callable[[SiteAddress], Awaitable[Any]],
-    asked: tuple[float, float, float],
-    answer_s: float,
-) -> SiteOffer:
-    link = None
-    try:
-        async with asyncio.timeout(answer_s):
-            link = await connect(site)
-            offer = await ask_offer(link.client, *asked)
-        return SiteOffer(site, offer, one_line(link.client.welcome.timezone), _skew(link.client.welcome, offer))
-    except TimeoutError:
-        trouble = f"no answer within {answer_s:g} s"
-    except RequestFailed as error:
-        trouble = OLDER if "unknown method" in str(error) else str(error)
-    except msgspec.ValidationError as error:
-        trouble = f"its answer is not one of a gateway's: {error}"
-    except (LinkLost, OSError) as error:
-        trouble = str(error)
-    finally:
-        if link is not None:
-            await link.close()
-    return SiteOffer(site, trouble=one_line(trouble))
+def _offer(answer: Answer[JobOffer]) -> SiteOffer:
+    offer, welcome = answer.said, answer.welcome
+    if offer is None or welcome is None:
+        return SiteOffer(answer.address, trouble=answer.trouble)
+    return SiteOffer(answer.address, offer, one_line(welcome.timezone), _skew(welcome, offer))
 
 
 async def ask_offer(client: Client, power_w: float, for_s: float, within_s: float) -> JobOffer:
