@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from console.sizing.picture import ABREAST, CELL_IN, LONGEST_NAME, MARGIN_IN, MOST_LABELS, MOST_MAPS, SMALL_CELL_IN
+from console.sizing.map_frame import MOST_MAPS, NOT_BUILT, NOT_PLAYED, has_figures, label, panels
 from console.sizing.sweep import Outcome, Point
 
 COLOURS = LinearSegmentedColormap.from_list("capped", ["#ffffff", "#e8a33d"])  # light: what is on them is black
 TOO_MANY = "#bdbdbd"  # cells that do not fit
-NOT_BUILT, NOT_PLAYED = "x", "."  # markers
 
 
 class Sheet(NamedTuple):
@@ -45,9 +43,9 @@ class Sheet(NamedTuple):
                 yield row, column, self.at(row, column)
 
     @property
-    def has_figures(self) -> bool:
-        """Whether there is room for figures in the cells."""
-        return max(len(self.nodes), len(self.energies_kwh)) <= MOST_LABELS
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.nodes), len(self.energies_kwh)
 
 
 def sheets(outcomes: Sequence[Outcome], points: Sequence[Point]) -> list[Sheet]:
@@ -66,26 +64,15 @@ def draw_nodes(figure: Figure, title: str, outcomes: Sequence[Outcome], points: 
     """Set the figure's size and put the maps on it. Below the black line the nodes fit."""
     every = sheets(outcomes, points)
     shown = every[:MOST_MAPS]
-    if len(every) > len(shown):
-        title += f"\n{len(shown)} of {len(every)} maps; all points are in sizing.csv"
-    figure.suptitle(title)
+    drawn = panels(figure, title, [one.shape for one in shown], len(every))
     if not shown:
         return
-    down, across = ceil(len(shown) / ABREAST), min(ABREAST, len(shown))
-    width, height = CELL_IN if all(one.has_figures for one in shown) else SMALL_CELL_IN
-    figure.set_size_inches(
-        max(across * (MARGIN_IN[0] + width * max(len(one.energies_kwh) for one in shown)) + 1.5, 8.0),
-        max(down * (MARGIN_IN[1] + height * max(len(one.nodes) for one in shown)) + 1.5, 4.0),
-    )
     capped = [pct for one in shown for _, _, cell in one.places() if (pct := _capped_pct(cell)) is not None]
     norm = Normalize(0, max([*capped, 0.01]))
-    panels = figure.subplots(down, across, squeeze=False)
-    for panel, one in zip(panels.flat, shown, strict=False):
+    for panel, one in zip(drawn, shown, strict=True):
         _draw(panel, one, norm)
-    for panel in panels.flat[len(shown) :]:
-        panel.remove()
-    label = "what caps take of the load's energy, %"
-    figure.colorbar(ScalarMappable(norm, COLOURS), ax=figure.axes, label=label, fraction=0.05, aspect=40)
+    text = "what caps take of the load's energy, %"
+    figure.colorbar(ScalarMappable(norm, COLOURS), ax=figure.axes, label=text, fraction=0.05, aspect=40)
     figure.legend(handles=list(_legend(shown)), loc="outside lower left")
 
 
@@ -94,25 +81,18 @@ def _capped_pct(one: Outcome | None) -> float | None:
 
 
 def _draw(panel: Axes, sheet: Sheet, norm: Normalize) -> None:
-    capped = np.full((len(sheet.nodes), len(sheet.energies_kwh)), np.nan)
+    capped = np.full(sheet.shape, np.nan)
     for row, column, one in sheet.places():
         if (pct := _capped_pct(one)) is not None:
             capped[row, column] = pct
         _draw_cell(panel, row, column, one)
-        if sheet.has_figures and (text := _text(one)):
+        if has_figures(sheet.shape) and (text := _text(one)):
             panel.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize="small")
     panel.pcolormesh(np.ma.masked_invalid(capped), cmap=COLOURS, norm=norm, edgecolors="white", linewidth=0.5)
     panel.add_collection(LineCollection(_boundary(sheet), colors="black", linewidths=2, clip_on=False), autolim=False)
-    panel.grid(False)
-    tariff = sheet.tariff if len(sheet.tariff) <= LONGEST_NAME else f"{sheet.tariff[:LONGEST_NAME]}…"
-    panel.set_title(f"tariff {tariff}, PV {sheet.pv_kwp:g} kWp, {sheet.power_kw:g} kW", fontsize="medium")
-    for axis, names, label in (
-        (panel.xaxis, [f"{kwh:g}" for kwh in sheet.energies_kwh], "battery energy, kWh"),
-        (panel.yaxis, [str(nodes) for nodes in sheet.nodes], "more compute nodes"),
-    ):
-        ticks = range(0, len(names), ceil(len(names) / MOST_LABELS))
-        axis.set_ticks([k + 0.5 for k in ticks], [names[k] for k in ticks])
-        axis.set_label_text(label)
+    energies, nodes = [f"{kwh:g}" for kwh in sheet.energies_kwh], [str(count) for count in sheet.nodes]
+    rest = f"PV {sheet.pv_kwp:g} kWp, {sheet.power_kw:g} kW"
+    label(panel, sheet.tariff, rest, ("battery energy, kWh", energies), ("more compute nodes", nodes))
     panel.set_xlim(0, len(sheet.energies_kwh))
     panel.set_ylim(0, len(sheet.nodes))
 

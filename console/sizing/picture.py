@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
+from console.sizing.map_frame import MOST_MAPS, NOT_BUILT, NOT_PLAYED, has_figures, label, panels
 from console.sizing.maps import baseline_text, best_point, point_text, savings_pct, sheets, smallest_point
 from console.sizing.sweep import Outcome, Point
 
-MOST_MAPS = 12  # in one picture; sizing.csv has all points
-ABREAST = 3  # maps beside each other
-MOST_LABELS = 12  # of an axis; where there are more values, cells have colours only
-CELL_IN, SMALL_CELL_IN = (0.75, 0.42), (0.22, 0.22)  # with and without a figure in it
-MARGIN_IN = (1.8, 1.4)  # of a map, for its labels
 COLOURS = LinearSegmentedColormap.from_list("saving", ["#ffffe5", "#6cb56c"])  # light: what is on them is black
-NOT_BUILT, NOT_PLAYED = "x", "."  # markers
-LONGEST_NAME = 30  # of a tariff in a title
 
 
 class SavingMap(NamedTuple):
@@ -38,6 +31,11 @@ class SavingMap(NamedTuple):
     powers_kw: list[float]
     saved_pct: np.ndarray
     played: np.ndarray  # of bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.energies_kwh), len(self.powers_kw)
 
     def cell(self, point: Point) -> tuple[int, int] | None:
         """Row and column of a point; None: it belongs to another map."""
@@ -65,26 +63,19 @@ def draw(
     """Set the figure's size and put the maps on it, with the highest saving and where the wanted saving holds."""
     names = sheets(points)
     maps = [saving_map(*name, outcomes, points, against) for name in names[:MOST_MAPS]]
-    if len(names) > len(maps):
-        title += f"\n{len(maps)} of {len(names)} maps; all points are in sizing.csv"
-    figure.suptitle(title)
+    drawn = panels(figure, title, [one.shape for one in maps], len(names))
     if not maps:
         return
-    down, across = ceil(len(maps) / ABREAST), min(ABREAST, len(maps))
-    figure.set_size_inches(*_size_in(maps, down, across))
     saved = np.concatenate([one.saved_pct.ravel() for one in maps])
     saved = saved[~np.isnan(saved)]
     norm = Normalize(saved.min(), saved.max()) if saved.size else Normalize(0, 1)
-    panels = figure.subplots(down, across, squeeze=False)
     marks = list(_marks(outcomes, want_pct, against))
-    for panel, one in zip(panels.flat, maps, strict=False):
+    for panel, one in zip(drawn, maps, strict=True):
         _draw_map(panel, one, norm)
         _draw_marks(panel, one, marks, want_pct)
-    for panel in panels.flat[len(maps) :]:
-        panel.remove()
     if saved.size:
-        label = f"saving, % of the bill {baseline_text(against)}"
-        figure.colorbar(ScalarMappable(norm, COLOURS), ax=figure.axes, label=label, fraction=0.05, aspect=40)
+        text = f"saving, % of the bill {baseline_text(against)}"
+        figure.colorbar(ScalarMappable(norm, COLOURS), ax=figure.axes, label=text, fraction=0.05, aspect=40)
     if handles := list(_legend(maps, marks, want_pct)):
         figure.legend(handles=handles, loc="outside lower left")
 
@@ -114,36 +105,15 @@ def _marks(outcomes: Sequence[Outcome], want_pct: float | None, against: str) ->
         yield Mark(least, "D", label)
 
 
-def _size_in(maps: Sequence[SavingMap], down: int, across: int) -> tuple[float, float]:
-    """Width and height of the figure, so that what is written in a cell fits."""
-    width, height = CELL_IN if all(map(_has_figures, maps)) else SMALL_CELL_IN
-    return (
-        max(across * (MARGIN_IN[0] + width * max(len(one.powers_kw) for one in maps)) + 1.5, 8.0),
-        max(down * (MARGIN_IN[1] + height * max(len(one.energies_kwh) for one in maps)) + 1.5, 4.0),
-    )
-
-
-def _has_figures(one: SavingMap) -> bool:
-    return max(len(one.energies_kwh), len(one.powers_kw)) <= MOST_LABELS
-
-
 def _draw_map(panel: Axes, one: SavingMap, norm: Normalize) -> None:
     panel.pcolormesh(np.ma.masked_invalid(one.saved_pct), cmap=COLOURS, norm=norm, edgecolors="white", linewidth=0.5)
-    panel.grid(False)
-    tariff = one.tariff if len(one.tariff) <= LONGEST_NAME else f"{one.tariff[:LONGEST_NAME]}…"
-    panel.set_title(f"tariff {tariff}, PV {one.pv_kwp:g} kWp", fontsize="medium")
-    for axis, values, label in (
-        (panel.xaxis, one.powers_kw, "PCS power, kW"),
-        (panel.yaxis, one.energies_kwh, "battery energy, kWh"),
-    ):
-        shown = range(0, len(values), ceil(len(values) / MOST_LABELS))
-        axis.set_ticks([k + 0.5 for k in shown], [f"{values[k]:g}" for k in shown])
-        axis.set_label_text(label)
+    powers, energies = ([f"{value:g}" for value in values] for values in (one.powers_kw, one.energies_kwh))
+    label(panel, one.tariff, f"PV {one.pv_kwp:g} kWp", ("PCS power, kW", powers), ("battery energy, kWh", energies))
     missing = np.isnan(one.saved_pct)
     for marker, cells in ((NOT_BUILT, missing & one.played), (NOT_PLAYED, ~one.played)):
         rows, columns = np.nonzero(cells)
         panel.plot(columns + 0.5, rows + 0.5, marker, color="black")
-    if _has_figures(one):
+    if has_figures(one.shape):
         for row, column in np.argwhere(~missing):
             text = f"{one.saved_pct[row, column]:.1f}"
             panel.text(column + 0.5, row + 0.45, text, ha="center", va="center", fontsize="small")
@@ -153,7 +123,7 @@ def _draw_marks(panel: Axes, one: SavingMap, marks: Sequence[Mark], want_pct: fl
     """The marks of points in this map, above the figures of their cells, and a line around what saves enough."""
     for number, mark in enumerate(marks):
         if at := one.cell(mark.point):
-            x, y = (20, 8) if _has_figures(one) else (4, 0)
+            x, y = (20, 8) if has_figures(one.shape) else (4, 0)
             x = x if number else -x
             aside = offset_copy(panel.transData, panel.get_figure(root=True), x, y, units="points")
             panel.plot(at[1] + 0.5, at[0] + 0.5, mark.marker, color="black", markersize=7, transform=aside)
