@@ -83,7 +83,7 @@ def limit(
     ssh: str | None,
     as_json: bool,
 ) -> int:
-    """Sign a limit of import for each SITE and hand it in, by the site's link. Exit code 1 if a site refuses it.
+    """Sign a limit of import for each SITE and send it by the site's link. Exit code 1 if a site refuses it.
 
     The signature is the right: the site checks it with the public_key of a [[signal]] of the sort fleet in its site
     file. A limit names its site, has a number that must rise, and ends. It only narrows what the site may import, and
@@ -114,7 +114,7 @@ def limit(
 
 
 async def _limit_site(site: SiteAddress, ssh: tuple[str, ...], wanted: Wanted, key: Any, source: str) -> Said:
-    """Sign for one site, and hand it in there. What the site cannot or will not do is its trouble."""
+    """Sign for one site, and send it there. What the site cannot or will not do is its trouble."""
     link = None
     try:
         link = await open_link(site, ssh)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from console.cli.failures import Failure
-from console.cli.fleet_sites import chosen_sites, sites_option, ssh_option
+from console.cli.fleet_sites import chosen_sites, mbit_option, sites_option, ssh_option
 from console.cli.json_output import json_text
 from console.value_parsers import json_option
 from fleet.pull import Pace, Pulled
@@ -21,8 +21,6 @@ from fleet.store import FILE, HubFile, NotAHub
 from fleet.transport import open_link
 from gateway import exit_codes
 from gateway.site.paths import state_root
-
-MBIT_S = 10.0
 
 hub_option = click.option(
     "--hub",
@@ -36,13 +34,7 @@ hub_option = click.option(
 @click.command()
 @click.argument("names", metavar="[SITE]...", nargs=-1)
 @hub_option
-@click.option(
-    "--mbit",
-    type=click.FloatRange(min=0, min_open=True),
-    default=MBIT_S,
-    show_default=True,
-    help="At most so many Mbit/s, all sites together.",
-)
+@mbit_option("At most so many Mbit/s, all sites together.")
 @click.option(
     "--current",
     "current",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from fleet import sites
 from fleet.sites import FleetFile, FleetFileError, SiteAddress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 sites_option = click.option(
     "--file",
@@ -20,6 +24,15 @@ sites_option = click.option(
 ssh_option = click.option(
     "--ssh", "ssh", metavar="COMMAND", help="Program that opens the links, with its options. Default: ssh."
 )
+
+MBIT_S = 10.0
+
+
+def mbit_option(text: str) -> Callable[[Command], Command]:
+    """How fast a history is sent or fetched at most; `text` is the option's help."""
+    return click.option(
+        "--mbit", type=click.FloatRange(min=0, min_open=True), default=MBIT_S, show_default=True, help=text
+    )
 
 
 def chosen_sites(

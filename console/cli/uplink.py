@@ -8,20 +8,13 @@ from pathlib import Path
 import click
 
 from console.cli.bus_options import broker_of, bus_options, until_ended
+from console.cli.fleet_sites import mbit_option
 from console.value_parsers import site_option
-
-MBIT_S = 10.0
 
 
 @click.command()
 @bus_options
-@click.option(
-    "--mbit",
-    type=click.FloatRange(min=0, min_open=True),
-    default=MBIT_S,
-    show_default=True,
-    help="At most so many Mbit/s.",
-)
+@mbit_option("At most so many Mbit/s.")
 @site_option
 def uplink(url: str, ca: Path | None, cert: Path | None, key: Path | None, mbit: float, site: str | None) -> int:
     """Send the figures of now, roll-ups, events, heads of the audit and blocks of a site to a bus, until it is ended.
