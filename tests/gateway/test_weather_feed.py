@@ -124,7 +124,7 @@ async def test_a_gateway_hands_the_services_answer_to_its_planner_and_again_afte
     now_s = time.time()
     midnight_s = int(now_s // 86_400) * 86_400
     answer = weather_answers.open_meteo(begin_s=midnight_s, quarters=3 * 96)
-    noon = midnight_s // 900 + 96 + 46  # tomorrow, by the sun
+    noon = midnight_s // 900 + 46  # today's, by the sun: at most 24 h from now, whatever the time is
 
     def clearness(there: Running) -> float | None:
         return there.gateway.planner._source.clearness(noon)
